@@ -1,0 +1,65 @@
+# Everything people do here, and what CI does. `make` alone lists the targets. The first target that needs
+# it makes .venv, with nothing but Python 3.11 or newer (with pip and venv); `make clean` removes it.
+
+.DEFAULT_GOAL := help
+
+# Tried in this order, and the first that is 3.11 or newer is taken; `make PYTHON=… test` names another.
+PYTHON  ?= python3.11 python3 python3.14 python3.13 python3.12
+# Processes for the tests; `make test WORKERS=0` runs them in one, where a debugger works.
+WORKERS ?= 2
+# More words for pytest: `make test ARGS='-k fork'`.
+ARGS    ?=
+
+BIN       := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test lint format nightly bench clean help
+
+demo: $(INSTALLED) ## find a real historical bug, in seconds
+	$(BIN)/rmapcheck demo
+
+test: $(INSTALLED) ## run the tests and replay every saved counterexample
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(INSTALLED) ## check style, formatting, types and who imports whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## format the code, and fix what ruff can fix
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+nightly: $(INSTALLED) ## run the tests that take minutes, with many more examples
+	$(BIN)/python -m pytest -n $(WORKERS) -m nightly --hypothesis-profile=nightly $(ARGS)
+
+bench: $(INSTALLED) ## run the benchmarks, benchmarks/bench_*.py
+	@set -e; for script in benchmarks/bench_*.py; do \
+	    if [ ! -e "$$script" ]; then echo "no $$script"; exit 1; fi; \
+	    echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+clean: ## remove .venv and everything that was built or cached
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+# Installed again only when pyproject.toml is newer: the install is editable, so code needs no reinstall.
+$(INSTALLED): pyproject.toml
+	@set -e; python=; \
+	for candidate in $(PYTHON); do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	    then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "rmapcheck needs Python 3.11 or newer; none of these is: $(PYTHON)." >&2; \
+	    echo "Name one with: make PYTHON=/path/to/python3" >&2; exit 1; \
+	fi; \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	    echo "making .venv with $$python"; $$python -m venv --clear .venv; }
+	@echo "installing rmapcheck and its tools into .venv"
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,18 @@
+"""Hypothesis profiles for the whole test suite.
+
+`make test` uses Hypothesis's own: "default", and where CI is set "ci" (no deadline, always the
+same examples). `make nightly` names the one below. It is for new ground: random even in CI.
+"""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "nightly",
+    settings.get_profile("default"),
+    max_examples=5_000,
+    stateful_step_count=100,
+    derandomize=False,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
