@@ -1,0 +1,1 @@
+"""The machine being checked: the kernel's memory management, small, and the rmap schemes."""

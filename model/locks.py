@@ -1,0 +1,69 @@
+"""Locks: kinds, order, who holds what; and the points at which another thread may run.
+
+The order is that of the head of mm/rmap.c (v7.0), cut down to what the model has::
+
+    mmap_lock                   mm->mmap_lock (mmap_sem before v5.8), a process may nest its child's
+      folio lock                PG_locked
+        anon_vma lock           root->rwsem; one per anon_vma before v2.6.36
+          PG_chainlock          page->flags bit (v2.5.27 … v2.6.6)
+            page_table_lock     ptl; two nest in fork and mremap
+              pte_chainlock…
+
+A lock taken out of order, twice, or not released is reported at once; operations run one after
+another, so nobody ever waits.
+"""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from model.state import State
+
+MMAP_LOCK = 1
+FOLIO_LOCK = 2
+ANON_VMA_LOCK = 3
+PTL = 4
+CHAIN_LOCK = 5
+
+NAMES = ("", "mmap_lock", "folio lock", "anon_vma lock", "page_table_lock", "PG_chainlock")
+NESTING = (MMAP_LOCK, PTL)
+"""Kinds of which two may be held together (down_write_nested(), spin_lock_nested())."""
+
+
+@attrs.frozen
+class HeldLock:
+    """A lock that the running operation holds."""
+
+    kind: int
+    index: int
+    write: bool
+
+
+def acquire(st: "State", kind: int, index: int, *, write: bool = True) -> None:
+    """Take lock `kind` of object `index`; a step point."""
+    for held in st.held:
+        if held.kind > kind or (held.kind == kind and kind not in NESTING):
+            st.splats.append(
+                f"{NAMES[kind]} of {index} is taken while {NAMES[held.kind]} of {held.index} is held"
+            )
+        elif held.kind == kind and held.index == index:
+            st.splats.append(f"{NAMES[kind]} of {index} is taken twice")
+    st.held.append(HeldLock(kind, index, write))
+
+
+def release(st: "State", kind: int, index: int) -> None:
+    """Drop lock `kind` of object `index`; a step point."""
+    for i in range(len(st.held) - 1, -1, -1):
+        if st.held[i].kind == kind and st.held[i].index == index:
+            del st.held[i]
+            return
+    st.splats.append(f"{NAMES[kind]} of {index} is released but not held")
+
+
+def assert_held_write(st: "State", kind: int, index: int, what: str) -> None:
+    """Report that `what` is done without lock `kind` of `index`; lockdep_assert_held_write()."""
+    for held in st.held:
+        if held.kind == kind and held.index == index and held.write:
+            return
+    st.splats.append(f"{what} without {NAMES[kind]} of {index} held for writing")

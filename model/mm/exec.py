@@ -1,0 +1,71 @@
+"""exec: a new image, with a one-page stack that moves down to its final place.
+
+After fs/exec.c. The stack VMA ends at the top of the address space and holds one argument page,
+written before the process knows where its stack shall be; shift_arg_pages() (b6a2fea39318,
+v2.6.23; relocate_vma_down() since v6.13) then moves both down: the VMA is grown to cover the old
+and the new place, the entries move, the VMA is cut at the top. Its pgoff now belongs to the new
+start, so the page keeps its index. Left out: that migration must skip such a stack (B06, a race).
+"""
+
+from typing import TYPE_CHECKING
+
+from model.heap import kmem_cache_alloc
+from model.errors import ENOMEM
+from model.locks import MMAP_LOCK, acquire, release
+from model.mm.fault import handle_mm_fault
+from model.mm.mremap import move_page_tables
+from model.mm.unmap import exit_mmap
+from model.mm.vma import vma_link
+from model.state import VM_ACCOUNT, VM_READ, VM_WRITE
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def sys_execve(st: "State", mm: int, shift: int) -> int:
+    """Replace the image of `mm`; the stack ends `shift` pages below the top. Return 0 or -ENOMEM.
+
+    On -ENOMEM the process is left with an empty image, as one killed in mid-exec.
+    """
+    exit_mmap(st, mm)
+    top = st.pages
+    error = setup_stack(st, mm, top)
+    if error == 0:
+        error = handle_mm_fault(st, mm, top - 1, write=True)
+    if error == 0 and shift:
+        error = shift_arg_pages(st, mm, shift)
+    if error:
+        exit_mmap(st, mm)
+    return error
+
+
+def setup_stack(st: "State", mm: int, top: int) -> int:
+    """Insert the one-page stack; __bprm_mm_init(), fs/exec.c."""
+    acquire(st, MMAP_LOCK, mm)
+    vma = kmem_cache_alloc(st, st.vma)
+    if vma:
+        v = st.vma[vma]
+        v.vm_start = top - 1
+        v.vm_end = top
+        v.vm_pgoff = top - 1
+        v.vm_flags = VM_READ | VM_WRITE | VM_ACCOUNT
+        vma_link(st, mm, vma)
+    release(st, MMAP_LOCK, mm)
+    return 0 if vma else -ENOMEM
+
+
+def shift_arg_pages(st: "State", mm: int, shift: int) -> int:
+    """Move the stack down by `shift` pages; shift_arg_pages(), fs/exec.c. Return 0 or -ENOMEM."""
+    acquire(st, MMAP_LOCK, mm)
+    vma = st.mm[mm].mmap
+    v = st.vma[vma]
+    start = v.vm_start
+    st.scheme.vma_prepare(st, vma, 0)
+    v.vm_start = start - shift
+    st.scheme.vma_complete(st, vma, 0)
+    moved = move_page_tables(st, vma, start, vma, start - shift, 1)
+    st.scheme.vma_prepare(st, vma, 0)
+    v.vm_end = start - shift + 1
+    st.scheme.vma_complete(st, vma, 0)
+    release(st, MMAP_LOCK, mm)
+    return 0 if moved == 1 else -ENOMEM

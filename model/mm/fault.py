@@ -1,0 +1,166 @@
+"""Page faults of anonymous private memory: zero page, first write, copy on write, swap-in.
+
+After mm/memory.c, v6.x; the decisions are the same since v2.6.7 as long as nobody pins pages. Left
+out: huge pages, userfaultfd, pins (GUP), that v2.6.24 … v2.6.31 had no zero page, and that v6.1
+and later may make an entry writable in mprotect already (can_change_pte_writable()).
+"""
+
+from typing import TYPE_CHECKING
+
+from model.errors import EFAULT, ENOMEM
+from model.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
+from model.mm.swap import alloc_folio, folio_free_swap, folio_put, free_swap_cache, swap_free
+from model.mm.vma import vma_lookup
+from model.state import (
+    PTE_EXCLUSIVE,
+    PTE_WRITE,
+    PTE_YOUNG,
+    PTE_ZERO,
+    VM_ACCESS_FLAGS,
+    VM_WRITE,
+    pte_offset,
+)
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def handle_mm_fault(st: "State", mm: int, address: int, *, write: bool) -> int:
+    """Make `address` accessible. Return 0, -EFAULT (SIGSEGV) or -ENOMEM; mm/memory.c."""
+    acquire(st, MMAP_LOCK, mm, write=False)
+    vma = vma_lookup(st, mm, address)
+    error = -EFAULT
+    if vma:
+        flags = st.vma[vma].vm_flags
+        if flags & (VM_WRITE if write else VM_ACCESS_FLAGS):
+            error = handle_pte_fault(st, vma, address, pte_offset(st, mm, address), write=write)
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def handle_pte_fault(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
+    """Dispatch on what the entry holds; handle_pte_fault(), mm/memory.c."""
+    p = st.pte[ptep]
+    if p.swap:
+        return do_swap_page(st, vma, address, ptep, write=write)
+    if p.folio == 0 and not p.flags & PTE_ZERO:
+        return do_anonymous_page(st, vma, address, ptep, write=write)
+    if write and not p.flags & PTE_WRITE:
+        return do_wp_page(st, vma, address, ptep)
+    if st.scope.young:
+        p.flags |= PTE_YOUNG
+    return 0
+
+
+def young(st: "State") -> int:
+    """Return the accessed bit for a new entry, where the scope models it."""
+    return PTE_YOUNG if st.scope.young else 0
+
+
+def do_anonymous_page(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
+    """First touch: the zero page for a read, a fresh page for a write; mm/memory.c."""
+    if not write:
+        st.pte[ptep].flags = PTE_ZERO | young(st)
+        return 0
+    return _map_new_page(st, vma, address, ptep)
+
+
+def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
+    """Map a fresh page, in place of whatever the entry maps. Return 0 or -ENOMEM."""
+    if st.scheme.pte_chain_alloc(st):
+        return -ENOMEM
+    if st.scheme.anon_vma_prepare(st, vma):
+        st.scheme.pte_chain_free(st)
+        return -ENOMEM
+    folio = alloc_folio(st)
+    if folio == 0:
+        st.scheme.pte_chain_free(st)
+        return -ENOMEM
+    mm = st.vma[vma].vm_mm
+    acquire(st, PTL, mm)
+    old = st.pte[ptep].folio
+    if old:
+        st.scheme.folio_remove_rmap(st, old, vma, address, ptep)
+    st.scheme.folio_add_new_anon_rmap(st, folio, vma, address, ptep)
+    if st.scheme.anon_exclusive:
+        st.folio[folio].exclusive = 1
+    p = st.pte[ptep]
+    p.folio = folio
+    p.flags = PTE_WRITE | young(st)
+    release(st, PTL, mm)
+    st.scheme.pte_chain_free(st)
+    if old:
+        free_swap_cache(st, old)
+        folio_put(st, old)
+    return 0
+
+
+def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
+    """Write to a page mapped read-only: reuse it if nobody shares it, else copy; mm/memory.c."""
+    p = st.pte[ptep]
+    folio = p.folio
+    if folio and wp_can_reuse_anon_folio(st, folio, vma):
+        p.flags |= PTE_WRITE | young(st)
+        return 0
+    if folio:
+        st.reached.append("copy on write")
+    return _map_new_page(st, vma, address, ptep)
+
+
+def wp_can_reuse_anon_folio(st: "State", folio: int, vma: int) -> bool:
+    """Tell whether only this entry maps the page, and if so claim it.
+
+    wp_can_reuse_anon_folio(), mm/memory.c, v6.x; reuse_swap_page(), mm/swapfile.c, before v5.18.
+    """
+    f = st.folio[folio]
+    if st.scheme.anon_exclusive and f.exclusive:
+        return True
+    if f.refcount > (2 if f.swap else 1):
+        return False
+    acquire(st, FOLIO_LOCK, folio)
+    if f.swap:
+        folio_free_swap(st, folio)
+    reuse = f.refcount == 1
+    if reuse:
+        st.scheme.folio_move_anon_rmap(st, folio, vma)
+        if st.scheme.anon_exclusive:
+            f.exclusive = 1
+        st.reached.append("write fault reuses")
+    release(st, FOLIO_LOCK, folio)
+    return reuse
+
+
+def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
+    """Bring a page back from swap, or from the swap cache; do_swap_page(), mm/memory.c."""
+    p = st.pte[ptep]
+    entry = p.swap
+    if st.scheme.pte_chain_alloc(st):
+        return -ENOMEM
+    folio = st.swap[entry].folio
+    if folio == 0:
+        folio = alloc_folio(st)
+        if folio == 0:
+            st.scheme.pte_chain_free(st)
+            return -ENOMEM
+        st.folio[folio].swap = entry
+        st.swap[entry].folio = folio
+    acquire(st, FOLIO_LOCK, folio)
+    acquire(st, PTL, st.vma[vma].vm_mm)
+    st.folio[folio].refcount += 1
+    swap_free(st, entry)
+    exclusive = bool(p.flags & PTE_EXCLUSIVE)
+    if write and st.folio[folio].refcount == 2:  # noqa: PLR2004 - ours and the swap cache's
+        exclusive = folio_free_swap(st, folio) or exclusive
+    p.folio = folio
+    p.swap = 0
+    p.flags = young(st) | (PTE_WRITE if exclusive and write else 0)
+    st.scheme.folio_add_anon_rmap(st, folio, vma, address, ptep, exclusive=exclusive)
+    if exclusive and st.scheme.anon_exclusive:
+        st.folio[folio].exclusive = 1
+    st.reached.append("swap-in")
+    release(st, PTL, st.vma[vma].vm_mm)
+    release(st, FOLIO_LOCK, folio)
+    st.scheme.pte_chain_free(st)
+    if write and not exclusive:
+        return do_wp_page(st, vma, address, ptep)
+    return 0

@@ -1,0 +1,112 @@
+"""fork: dup_mmap() and copy_page_range().
+
+After kernel/fork.c and mm/memory.c. Per VMA, in address order: duplicate the struct, enter the
+rmap, join the child's list, copy the entries. Left out: pinned pages, VM_LOCKED; a fork that runs
+out of memory leaves the parent's pages write-protected, as the kernel does.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.errors import ENOMEM
+from model.heap import kmem_cache_alloc, kmem_cache_free
+from model.locks import MMAP_LOCK, PTL, acquire, release
+from model.mm.swap import swap_duplicate
+from model.mm.unmap import exit_mmap
+from model.mm.vma import vm_area_dup, vma_link
+from model.state import (
+    PTE_EXCLUSIVE,
+    PTE_WRITE,
+    PTE_YOUNG,
+    VM_DONTCOPY,
+    VM_WIPEONFORK,
+    pte_offset,
+)
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def sys_fork(st: "State", oldmm: int, mm: int) -> int:
+    """Make process `mm`, which must not exist, a copy of `oldmm`. Return 0 or -ENOMEM."""
+    st.mm[mm] = st.mm.objects[mm]
+    st.mm[mm].__init__()  # type: ignore[misc]
+    st.mm.live += 1
+    acquire(st, MMAP_LOCK, oldmm)
+    acquire(st, MMAP_LOCK, mm)
+    error = dup_mmap(st, mm, oldmm)
+    release(st, MMAP_LOCK, mm)
+    release(st, MMAP_LOCK, oldmm)
+    if error:
+        exit_mmap(st, mm)
+        kmem_cache_free(st, st.mm, mm)
+    return error
+
+
+def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
+    """Copy the VMAs one by one; dup_mmap(), kernel/fork.c (mm/mmap.c since v6.13)."""
+    mpnt = st.mm[oldmm].mmap
+    while mpnt:
+        if st.vma[mpnt].vm_flags & VM_DONTCOPY == 0:
+            tmp = dup_vma(st, mpnt)
+            if tmp == 0:
+                return -ENOMEM
+            vma_link(st, mm, tmp)
+            if (
+                st.vma[tmp].vm_flags & VM_WIPEONFORK == 0
+                and st.scheme.fork_copies(st, mpnt)
+                and copy_page_range(st, tmp, mpnt)
+            ):
+                return -ENOMEM
+        mpnt = st.vma[mpnt].vm_next
+    return 0
+
+
+def dup_vma(st: "State", mpnt: int) -> int:
+    """Return the child's copy of one VMA, in the rmap but in no list yet, or 0."""
+    tmp = vm_area_dup(st, mpnt)
+    if tmp == 0:
+        return 0
+    if st.vma[tmp].vm_flags & VM_WIPEONFORK:
+        st.vma[tmp].anon_vma = 0
+    elif st.scheme.anon_vma_fork(st, tmp, mpnt):
+        kmem_cache_free(st, st.vma, tmp)
+        return 0
+    return tmp
+
+
+def copy_page_range(st: "State", dst_vma: int, src_vma: int) -> int:
+    """Copy the entries of one VMA; copy_page_range(), mm/memory.c. Return 0 or -ENOMEM."""
+    address = st.vma[src_vma].vm_start
+    while address < st.vma[src_vma].vm_end:
+        if st.scheme.pte_chain_alloc(st):
+            return -ENOMEM
+        acquire(st, PTL, st.vma[src_vma].vm_mm)
+        acquire(st, PTL, st.vma[dst_vma].vm_mm)
+        copy_one_pte(st, dst_vma, src_vma, address)
+        release(st, PTL, st.vma[dst_vma].vm_mm)
+        release(st, PTL, st.vma[src_vma].vm_mm)
+        st.scheme.pte_chain_free(st)
+        address += 1
+    return 0
+
+
+def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:
+    """Share a page, a swap slot or the zero page with the child, both read-only.
+
+    copy_present_pte(), copy_nonpresent_pte(), mm/memory.c.
+    """
+    src = st.pte[pte_offset(st, st.vma[src_vma].vm_mm, address)]
+    ptep = pte_offset(st, st.vma[dst_vma].vm_mm, address)
+    dst = st.pte[ptep]
+    if src.folio:
+        src.flags &= ~PTE_WRITE
+        st.folio[src.folio].refcount += 1
+        if st.scheme.anon_exclusive:
+            st.folio[src.folio].exclusive = 0
+        st.scheme.folio_dup_anon_rmap(st, src.folio, dst_vma, src_vma, address, ptep)
+    elif src.swap:
+        swap_duplicate(st, src.swap)
+        src.flags &= ~PTE_EXCLUSIVE
+    dst.folio = src.folio
+    dst.swap = src.swap
+    dst.flags = src.flags & ~PTE_YOUNG

@@ -1,0 +1,156 @@
+"""System calls on VMAs: mmap, munmap, brk, mprotect, madvise.
+
+After mm/vma.c, mm/mmap.c, mm/mprotect.c and mm/madvise.c. Left out: files, MAP_SHARED, limits,
+MAP_GROWSDOWN; before v6.12 a MAP_FIXED mmap that ran out of memory had already unmapped the range.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.errors import ENOMEM
+from model.heap import kmem_cache_alloc
+from model.locks import MMAP_LOCK, PTL, acquire, release
+from model.mm.unmap import do_munmap, zap_page_range
+from model.mm.vma import find_vma, vma_link, vma_merge_new_range, vma_modify
+from model.state import PTE_WRITE, VM_ACCESS_FLAGS, VM_ACCOUNT, VM_WRITE, pte_offset
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def sys_mmap(st: "State", mm: int, start: int, length: int, prot: int) -> int:
+    """Map anonymous private memory over whatever is there (MAP_FIXED). Return 0 or -ENOMEM."""
+    acquire(st, MMAP_LOCK, mm)
+    error = do_munmap(st, mm, start, start + length)
+    if error == 0:
+        error = mmap_region(st, mm, start, start + length, prot, just_expand=False)
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def sys_brk(st: "State", mm: int, start: int, length: int) -> int:
+    """Grow the heap by free pages from `start` on; do_brk_flags(), mm/vma.c."""
+    acquire(st, MMAP_LOCK, mm)
+    error = mmap_region(st, mm, start, start + length, 3, just_expand=True)
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def mmap_region(
+    st: "State", mm: int, start: int, end: int, prot: int, *, just_expand: bool
+) -> int:
+    """Cover a free range by growing a neighbour or by a new VMA; mmap_region(), mm/vma.c."""
+    flags = prot | (VM_ACCOUNT if prot & VM_WRITE else 0)
+    if vma_merge_new_range(st, mm, start, end, start, flags, 0, 0, just_expand):
+        return 0
+    vma = kmem_cache_alloc(st, st.vma)
+    if vma == 0:
+        return -ENOMEM
+    v = st.vma[vma]
+    v.vm_start = start
+    v.vm_end = end
+    v.vm_pgoff = start
+    v.vm_flags = flags
+    vma_link(st, mm, vma)
+    return 0
+
+
+def sys_munmap(st: "State", mm: int, start: int, length: int) -> int:
+    """Unmap a range. Return 0 or -ENOMEM."""
+    acquire(st, MMAP_LOCK, mm)
+    error = do_munmap(st, mm, start, start + length)
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def sys_mprotect(st: "State", mm: int, start: int, length: int, prot: int) -> int:
+    """Change the protection up to the first hole. Return 0, or -ENOMEM at a hole.
+
+    do_mprotect_pkey(), mm/mprotect.c.
+    """
+    acquire(st, MMAP_LOCK, mm)
+    error = 0
+    end = start + length
+    while start < end and error == 0:
+        vma = find_vma(st, mm, start)
+        if vma == 0 or st.vma[vma].vm_start > start:
+            error = -ENOMEM
+        else:
+            stop = min(end, st.vma[vma].vm_end)
+            error = mprotect_fixup(st, mm, vma, start, stop, prot)
+            start = stop
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def mprotect_fixup(st: "State", mm: int, vma: int, start: int, end: int, prot: int) -> int:
+    """Change part of one VMA; mprotect_fixup(), mm/mprotect.c."""
+    v = st.vma[vma]
+    flags = (v.vm_flags & ~VM_ACCESS_FLAGS) | prot
+    if flags == v.vm_flags:
+        return 0
+    if prot & VM_WRITE:
+        if v.vm_flags & (VM_WRITE | VM_ACCOUNT) == 0:
+            flags |= VM_ACCOUNT
+    elif st.scheme.mprotect_unaccounts and v.anon_vma == 0:
+        flags &= ~VM_ACCOUNT
+    vma = vma_modify(st, mm, vma, start, end, flags)
+    if vma < 0:
+        return vma
+    st.vma[vma].vm_flags = flags
+    change_protection(st, mm, start, end, prot)
+    return 0
+
+
+def change_protection(st: "State", mm: int, start: int, end: int, prot: int) -> None:
+    """Take write permission from the entries; a write fault gives it back; mm/mprotect.c."""
+    if prot & VM_WRITE:
+        return
+    acquire(st, PTL, mm)
+    for address in range(start, end):
+        st.pte[pte_offset(st, mm, address)].flags &= ~PTE_WRITE
+    release(st, PTL, mm)
+
+
+def madvise_dontneed(st: "State", mm: int, start: int, length: int) -> int:
+    """Drop the pages of a range. Return 0, or -ENOMEM if part of it is not mapped; mm/madvise.c."""
+    acquire(st, MMAP_LOCK, mm, write=False)
+    error = 0
+    end = start + length
+    while start < end:
+        vma = find_vma(st, mm, start)
+        if vma == 0 or st.vma[vma].vm_start > start:
+            error = -ENOMEM
+        if vma == 0:
+            break
+        start = max(start, st.vma[vma].vm_start)
+        stop = min(end, st.vma[vma].vm_end)
+        if start < stop:
+            zap_page_range(st, vma, start, stop)
+        start = st.vma[vma].vm_end
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def madvise_flags(
+    st: "State", mm: int, start: int, length: int, set_flags: int, clear_flags: int
+) -> int:
+    """Set and clear vm_flags of a range; madvise_update_vma(), mm/madvise.c."""
+    acquire(st, MMAP_LOCK, mm)
+    error = 0
+    end = start + length
+    while start < end and error == 0:
+        vma = find_vma(st, mm, start)
+        if vma == 0 or st.vma[vma].vm_start > start:
+            error = -ENOMEM
+            break
+        stop = min(end, st.vma[vma].vm_end)
+        flags = (st.vma[vma].vm_flags | set_flags) & ~clear_flags
+        if flags != st.vma[vma].vm_flags:
+            vma = vma_modify(st, mm, vma, start, stop, flags)
+            if vma < 0:
+                error = vma
+            else:
+                st.vma[vma].vm_flags = flags
+        start = stop
+    release(st, MMAP_LOCK, mm)
+    return error

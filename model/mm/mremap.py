@@ -1,0 +1,182 @@
+"""mremap: shrink, grow in place, move, MREMAP_FIXED, MREMAP_DONTUNMAP.
+
+After mm/mremap.c and copy_vma() in mm/vma.c. A VMA that was never faulted gets the pgoff of its
+new place; a faulted one keeps its pgoff, so that the index of its pages stays true::
+
+    before     start AA vm_pgoff 1        pages have index 1, 2
+    after      ...........AA vm_pgoff 1   still 1, 2, although now at 9, 10
+
+Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes, mlock.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.errors import EFAULT, EINVAL, ENOMEM
+from model.heap import kmem_cache_free
+from model.locks import MMAP_LOCK, PTL, acquire, release
+from model.mm.unmap import do_munmap
+from model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup, vma_merge_new_range
+from model.scheme import VMA_OP_REMAP
+from model.state import linear_page_index, pte_offset
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def sys_mremap(
+    st: "State", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
+) -> int:
+    """Resize at `start` (`to` < 0) or move to `to`. Return 0, -EFAULT, -EINVAL or -ENOMEM."""
+    acquire(st, MMAP_LOCK, mm)
+    if to < 0:
+        error = resize(st, mm, start, length, new_length)
+    else:
+        error = remap_move(st, mm, start, length, new_length, to, dontunmap=dontunmap)
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> int:
+    """Shrink or grow in place; shrink_vma(), expand_vma_in_place(), mm/mremap.c."""
+    vma = vma_lookup(st, mm, start)
+    if vma == 0:
+        return -EFAULT
+    if new_length <= length:
+        return do_munmap(st, mm, start + new_length, start + length)
+    v = st.vma[vma]
+    end = start + new_length
+    if v.vm_end != start + length or end > st.pages:
+        return -ENOMEM
+    if v.vm_next and st.vma[v.vm_next].vm_start < end:
+        return -ENOMEM
+    pgoff = linear_page_index(st, vma, v.vm_end)
+    merged = vma_merge_new_range(
+        st, mm, v.vm_end, end, pgoff, v.vm_flags, v.anon_vma, 0, False
+    )
+    return 0 if merged == vma else -ENOMEM
+
+
+def remap_move(
+    st: "State", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
+) -> int:
+    """Move to `to`, over whatever is there; mremap_to(), remap_move(), mm/mremap.c."""
+    if start < to + new_length and to < start + length:
+        return -EINVAL
+    error = check_range(st, mm, start, length, new_length)
+    if error:
+        return error
+    error = do_munmap(st, mm, to, to + new_length)
+    if error == 0 and new_length < length:
+        error = do_munmap(st, mm, start + new_length, start + length)
+        length = new_length
+    address = start
+    while error == 0 and address < start + length:
+        vma = find_vma(st, mm, address)
+        if vma == 0 or st.vma[vma].vm_start >= start + length:
+            break
+        address = max(address, st.vma[vma].vm_start)
+        end = min(start + length, st.vma[vma].vm_end)
+        grown = end - address + max(new_length - length, 0)
+        error = move_vma(
+            st, mm, vma, address, end - address, grown, to + address - start, dontunmap=dontunmap
+        )
+        address = end
+    return error
+
+
+def check_range(st: "State", mm: int, start: int, length: int, new_length: int) -> int:
+    """Return 0 if the range may be moved: one VMA, or since v6.17 any (without resize)."""
+    vma = vma_lookup(st, mm, start)
+    if vma == 0:
+        return -EFAULT
+    if st.vma[vma].vm_end >= start + min(length, new_length):
+        return 0
+    if st.scheme.mremap_many and length == new_length:
+        return 0
+    return -EFAULT
+
+
+def move_vma(
+    st: "State",
+    mm: int,
+    vma: int,
+    start: int,
+    length: int,
+    new_length: int,
+    to: int,
+    *,
+    dontunmap: bool,
+) -> int:
+    """Copy the VMA, move its entries, drop the old range; move_vma(), mm/mremap.c."""
+    new_vma = copy_vma(st, mm, vma, start, to, new_length)
+    if new_vma == 0:
+        return -ENOMEM
+    source = vma_lookup(st, mm, start)
+    moved = move_page_tables(st, source, start, new_vma, to, length)
+    if moved < length:
+        move_page_tables(st, new_vma, to, source, start, moved)
+        do_munmap(st, mm, to, to + new_length)
+        return -ENOMEM
+    if not dontunmap:
+        return do_munmap(st, mm, start, start + length)
+    s = st.vma[source]
+    if s.vm_start == start and s.vm_end == start + length and source != new_vma:
+        st.scheme.unlink_anon_vmas(st, source)
+    st.reached.append("mremap keeps the old mapping")
+    return 0
+
+
+def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -> int:
+    """Return a VMA for `to` … `to + length` like `vma`, perhaps a neighbour grown, or 0.
+
+    copy_vma(), mm/vma.c.
+    """
+    v = st.vma[vma]
+    pgoff = to if v.anon_vma == 0 else linear_page_index(st, vma, start)
+    new = vma_merge_new_range(
+        st, mm, to, to + length, pgoff, v.vm_flags, v.anon_vma, vma, False
+    )
+    if new:
+        st.reached.append("mremap merges")
+        return new
+    new = vm_area_dup(st, vma)
+    if new == 0:
+        return 0
+    n = st.vma[new]
+    n.vm_start = to
+    n.vm_end = to + length
+    n.vm_pgoff = pgoff
+    if st.scheme.anon_vma_clone(st, new, vma, VMA_OP_REMAP):
+        kmem_cache_free(st, st.vma, new)
+        return 0
+    vma_link(st, mm, new)
+    return new
+
+
+def move_page_tables(
+    st: "State", vma: int, start: int, new_vma: int, to: int, length: int
+) -> int:
+    """Move the entries one by one; return how many pages were done; mm/mremap.c."""
+    mm = st.vma[vma].vm_mm
+    for i in range(length):
+        if st.scheme.pte_chain_alloc(st):
+            return i
+        acquire(st, PTL, mm)
+        move_pte(st, vma, new_vma, pte_offset(st, mm, start + i), pte_offset(st, mm, to + i))
+        release(st, PTL, mm)
+        st.scheme.pte_chain_free(st)
+    return length
+
+
+def move_pte(st: "State", vma: int, new_vma: int, old_ptep: int, new_ptep: int) -> None:
+    """Move one entry; move_ptes(), mm/mremap.c."""
+    old = st.pte[old_ptep]
+    new = st.pte[new_ptep]
+    new.folio = old.folio
+    new.swap = old.swap
+    new.flags = old.flags
+    old.folio = 0
+    old.swap = 0
+    old.flags = 0
+    if new.folio:
+        st.scheme.move_rmap(st, new.folio, vma, new_vma, old_ptep, new_ptep)

@@ -1,0 +1,92 @@
+"""Taking mappings away: munmap, the zap of page tables, exit.
+
+After mm/vma.c (do_vmi_align_munmap()), mm/memory.c (zap_pte_range()) and mm/mmap.c (exit_mmap()).
+Order, since v2.6.15: entries are zapped, then VMAs leave the rmap, then page tables are freed.
+Left out: the downgrade to a read lock (v4.20), TLB gathering, page-table pages themselves.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.errors import ENOMEM
+from model.heap import kmem_cache_free
+from model.locks import MMAP_LOCK, PTL, acquire, release
+from model.mm.swap import folio_put, free_swap_and_cache, free_swap_cache
+from model.mm.vma import find_vma, remove_vma, split_vma
+from model.state import pte_offset
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def zap_page_range(st: "State", vma: int, start: int, end: int) -> None:
+    """Clear all entries of `vma` in `start` … `end`; unmap_page_range(), mm/memory.c."""
+    mm = st.vma[vma].vm_mm
+    address = max(start, st.vma[vma].vm_start)
+    end = min(end, st.vma[vma].vm_end)
+    while address < end:
+        acquire(st, PTL, mm)
+        zap_pte(st, vma, address, pte_offset(st, mm, address))
+        release(st, PTL, mm)
+        address += 1
+
+
+def zap_pte(st: "State", vma: int, address: int, ptep: int) -> None:
+    """Clear one entry and drop what it held; zap_pte_range(), mm/memory.c."""
+    p = st.pte[ptep]
+    folio = p.folio
+    entry = p.swap
+    p.folio = 0
+    p.swap = 0
+    p.flags = 0
+    if folio:
+        st.scheme.folio_remove_rmap(st, folio, vma, address, ptep)
+        free_swap_cache(st, folio)
+        folio_put(st, folio)
+    elif entry:
+        free_swap_and_cache(st, entry)
+
+
+def do_munmap(st: "State", mm: int, start: int, end: int) -> int:
+    """Unmap `start` … `end`, whatever is there. Return 0 or -ENOMEM.
+
+    do_vmi_munmap(), mm/vma.c. A failure at the second end leaves the first split done.
+    """
+    vma = find_vma(st, mm, start)
+    if vma and st.vma[vma].vm_start < start < st.vma[vma].vm_end:
+        if split_vma(st, mm, vma, start, new_below=False):
+            return -ENOMEM
+        vma = st.vma[vma].vm_next
+    last = find_vma(st, mm, end - 1)
+    if last and st.vma[last].vm_start < end < st.vma[last].vm_end:
+        if split_vma(st, mm, last, end, new_below=True):
+            return -ENOMEM
+        vma = find_vma(st, mm, start)
+    unmap_region(st, mm, vma, start, end)
+    return 0
+
+
+def unmap_region(st: "State", mm: int, vma: int, start: int, end: int) -> None:
+    """Zap and remove the VMAs from `vma` on that lie below `end`; all are whole."""
+    first = vma
+    while vma and st.vma[vma].vm_start < end:
+        zap_page_range(st, vma, start, end)
+        vma = st.vma[vma].vm_next
+    vma = first
+    while vma and st.vma[vma].vm_start < end:
+        following = st.vma[vma].vm_next
+        remove_vma(st, mm, vma)
+        vma = following
+
+
+def exit_mmap(st: "State", mm: int) -> None:
+    """Empty the address space; exit_mmap(), mm/mmap.c."""
+    acquire(st, MMAP_LOCK, mm)
+    unmap_region(st, mm, st.mm[mm].mmap, 0, st.pages)
+    st.scheme.exit_mmap(st, mm)
+    release(st, MMAP_LOCK, mm)
+
+
+def mmput(st: "State", mm: int) -> None:
+    """The process is gone; mmput(), kernel/fork.c."""
+    exit_mmap(st, mm)
+    kmem_cache_free(st, st.mm, mm)

@@ -1,0 +1,212 @@
+"""Scheme: the hooks through which the MM core tells an rmap scheme what happens.
+
+A scheme is the bookkeeping of one kernel generation. The MM core (`model.mm`) calls its hooks at
+the moments at which that kernel called the functions of mm/rmap.c, and under the names that these
+functions have today; each hook does nothing unless the scheme overrides it. A scheme must not
+read page tables: they are what its answers are checked against.
+
+Hooks that can fail return 0 or -ENOMEM; the core unwinds as the kernel did. Each historical
+*decision* of a scheme is a small method of its own, so that a historical bug is a subclass which
+overrides one of them.
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+if TYPE_CHECKING:
+    from model.state import RmapWalkControl, State
+
+# enum vma_operation, mm/internal.h, v7.0: why anon_vma_clone() is called
+VMA_OP_SPLIT = 1
+VMA_OP_MERGE_UNFAULTED = 2
+VMA_OP_REMAP = 3
+VMA_OP_FORK = 4
+
+
+@attrs.frozen(kw_only=True)
+class Bug:
+    """A historical bug, seeded by overriding one decision of the scheme that had it."""
+
+    id: str
+    """Number in the corpus: B01 …"""
+    title: str
+    """Subject of the commit that mended it."""
+    introduced: str
+    """Commit or version that brought it."""
+    fixed: str
+    """Commit that mended it; "recalled" in `evidence` where the hash was not seen in a source."""
+    violates: str
+    """Name of the invariant by which it must be caught."""
+    cve: str = ""
+    evidence: str = "verified"
+    scope: dict[str, Any] = attrs.Factory(dict)
+    """The scope in which a search finds it soonest."""
+    steps: int = 0
+    """Length of the shortest trace known, in operations, set-up included."""
+    setup: int = 0
+    """How many of these are set-up that the literature does not count."""
+
+
+class Scheme:
+    """Base of every rmap scheme; tells the core nothing and finds nothing."""
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    kernels: ClassVar[str] = ""
+    """First and last kernel that had it, as in "v2.6.34 … v2.6.35"."""
+    structs: ClassVar[tuple[type, ...]] = ()
+    """The scheme's own structs; ``class AnonVma`` lives in the pool ``st.anon_vma``."""
+    fields: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """By pool: which of the fields marked *scheme* in model/state.py (or which fields of the
+    scheme's own structs) this scheme has."""
+    extra_fields: ClassVar[dict[str, dict[str, Any]]] = {}
+    """By pool: further fields, declared with num(), ref() or refs()."""
+    invariants: ClassVar[tuple[str, ...]] = ()
+    """Names of invariants beyond the universal ones."""
+    goals: ClassVar[tuple[str, ...]] = ()
+    """Names of `@sometimes` goals beyond the universal ones."""
+    bug: ClassVar[Bug | None] = None
+    sizes: ClassVar[dict[str, tuple[int, int]]] = {}
+    """Bytes of each struct on (i386, 64-bit)."""
+
+    # What the MM core of the era did.
+
+    walk_checks_pte: ClassVar[bool] = True
+    """The walker tests that an entry maps the folio before it touches it (pfn check)."""
+    mremap_many: ClassVar[bool] = False
+    """mremap() moves ranges over several VMAs (d23cb648e365, v6.17)."""
+    mprotect_unaccounts: ClassVar[bool] = False
+    """mprotect() takes VM_ACCOUNT from a never-faulted VMA made read-only (v6.3)."""
+    inherits_copied_from: ClassVar[bool] = False
+    """A merge of mremap's copy gives the source's anon_vma to a never-faulted neighbour
+    (61f67c230a5e, v6.19)."""
+    anon_exclusive: ClassVar[bool] = False
+    """Pages carry PageAnonExclusive (6c287605fd56, v5.19)."""
+
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """Features that these kernels did not have: exec_shift, dontfork, wipeonfork, dontunmap."""
+
+    def fork_copies(self, st: "State", pvma: int) -> bool:
+        """Tell whether fork copies the entries of `pvma` or leaves them to faults.
+
+        vma_needs_copy(), mm/memory.c: since d992895ba2b2 (v2.6.14) only where a fault could not
+        fill them in again.
+        """
+        return True
+
+    # VMAs.
+
+    def anon_vma_prepare(self, st: "State", vma: int) -> int:
+        """Make `vma` ready for its first anonymous page. Return 0 or -ENOMEM."""
+        return 0
+
+    def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
+        """Give `dst`, a copy of the struct `src`, its own place in the rmap.
+
+        Called for VMA_OP_SPLIT and VMA_OP_REMAP (copy_vma); `dst` is in no list yet.
+        Return 0 or -ENOMEM; then `dst` is thrown away.
+        """
+        return 0
+
+    def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
+        """Give the child's `vma`, a copy of the struct `pvma`, its place. Return 0 or -ENOMEM."""
+        return 0
+
+    def dup_anon_vma(self, st: "State", dst: int, src: int, adjusted: int) -> int:
+        """Let `dst` take over pages of `src` in a merge. Return 0 or -ENOMEM.
+
+        `adjusted` is the VMA that vma_adjust() of v2.6.7 … v6.1 was called for.
+        """
+        return 0
+
+    def unlink_anon_vmas(self, st: "State", vma: int) -> None:
+        """Forget `vma`, whose pages are all unmapped or now belong to another VMA."""
+
+    def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
+        """Range or pgoff of `vma` (and of `adjust`, if not 0) is about to change."""
+
+    def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
+        """Range or pgoff of `vma` (and of `adjust`, if not 0) has changed."""
+
+    def is_mergeable_anon_vma(
+        self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
+    ) -> bool:
+        """Tell whether `tgt` may take over pages whose VMA has `anon_vma` (0: never faulted).
+
+        `middle` is the VMA that the pages are in now (0 for a new range), `copied_from` the VMA
+        that mremap copies (else 0).
+        """
+        return True
+
+    def are_anon_vmas_compatible(self, st: "State", prev: int, next_: int) -> bool:
+        """Tell whether `prev` and `next_`, both mergeable with what is between, may join."""
+        return True
+
+    def exit_mmap(self, st: "State", mm: int) -> None:
+        """All VMAs of `mm` are gone."""
+
+    # Pages.
+
+    def pte_chain_alloc(self, st: "State") -> int:
+        """Set aside what the next mapping of a page may need, before any spinlock is taken.
+
+        Return 0 or -ENOMEM. pte_chain_alloc(), v2.5.55 … v2.6.6.
+        """
+        return 0
+
+    def pte_chain_free(self, st: "State") -> None:
+        """Give back what was set aside and not used; pte_chain_free(), v2.5.55 … v2.6.6."""
+
+    def folio_add_new_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        """A fresh page is mapped for the first time, by one entry."""
+
+    def folio_add_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
+    ) -> None:
+        """A page from the swap cache is mapped.
+
+        `exclusive`: nobody else maps it or holds a swap entry of it.
+        """
+
+    def folio_dup_anon_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        """Fork maps the page a second time, in the child's `vma`, by entry `ptep`."""
+
+    def folio_remove_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        """An entry that mapped the page has been cleared."""
+
+    def folio_move_anon_rmap(self, st: "State", folio: int, vma: int) -> None:
+        """A write fault in `vma` reuses the page, which only this entry maps."""
+
+    def move_rmap(
+        self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
+    ) -> None:
+        """Mremap has moved an entry of the page from `old_ptep` to `new_ptep`."""
+
+    def folio_free(self, st: "State", folio: int) -> None:
+        """The page goes back to the page allocator."""
+
+    def folio_mapped(self, st: "State", folio: int) -> bool:
+        """Tell whether any entry maps the page, by the scheme's own books; folio_mapped()."""
+        return st.folio[folio].mapcount > 0
+
+    def rmap_lock(self, st: "State", folio: int) -> int:
+        """Take the lock under which the page's rmap may be walked; return what to unlock."""
+        return 0
+
+    def rmap_unlock(self, st: "State", lock: int) -> None:
+        """Drop what `rmap_lock` took."""
+
+    def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
+        """Call `visit` for each page-table entry at which the page may be mapped, in order."""
+
+    @staticmethod
+    def visit(st: "State", rwc: "RmapWalkControl", mm: int, address: int) -> None:
+        """Visit page `address` of `mm`."""
+        rwc.visited.append((mm - 1) * st.pages + address + 1)

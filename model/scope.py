@@ -1,0 +1,100 @@
+"""Scope: the one place for every limit; printed with each verdict."""
+
+import attrs
+
+from model.errors import ScopeError
+
+GROUPS = (
+    "mmap",
+    "munmap",
+    "mprotect",
+    "fault",
+    "fork",
+    "exec",
+    "exit",
+    "mremap",
+    "madvise",
+    "brk",
+    "swap",
+    "referenced",
+)
+"""Names of the operation groups; `Scope.ops` picks among them."""
+
+LARGEST_FIELD = 250
+"""States are stored one byte a field, and two values are kept back for dangling references."""
+
+
+def _limit(low: int, high: int, default: int) -> int:
+    def check(_instance: object, attribute: "attrs.Attribute[int]", value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            msg = f"scope: {attribute.name} must be a whole number, not {value!r}"
+            raise ScopeError(msg)
+        if not low <= value <= high:
+            msg = f"scope: {attribute.name} must be from {low} to {high}, not {value}"
+            raise ScopeError(msg)
+
+    result: int = attrs.field(default=default, validator=check, metadata={"range": (low, high)})
+    return result
+
+
+def _known_groups(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
+        msg = f"scope: ops must be a list of group names, not {value!r}"
+        raise ScopeError(msg)
+    for name in value:
+        if name not in GROUPS:
+            msg = f"scope: no operation group is called {name!r}; choose among {', '.join(GROUPS)}"
+            raise ScopeError(msg)
+    if len(set(value)) != len(value):
+        msg = "scope: ops names a group twice"
+        raise ScopeError(msg)
+
+
+@attrs.frozen(kw_only=True)
+class Scope:
+    """How large the machine is, and which operations it has.
+
+    All sizes are counts; addresses and lengths are in pages. An operation that would need more
+    objects than the scope has is not taken, and the run reports how often that happened.
+    """
+
+    mms: int = _limit(1, 8, 2)
+    pages: int = _limit(1, 32, 2)
+    vmas: int = _limit(1, 200, 6)
+    folios: int = _limit(1, 200, 4)
+    swaps: int = _limit(0, 200, 1)
+    objects: int = _limit(1, LARGEST_FIELD - 1, 12)
+    """Size of each pool of rmap objects (anon_vma, anon_vma_chain, pte_chain, …)."""
+    alloc_fail: bool = attrs.field(default=False)
+    """Try every operation once more for each of its allocations, with that one failing."""
+    young: bool = attrs.field(default=False)
+    """Model the accessed bit of page-table entries."""
+    protections: int = _limit(1, 4, 2)
+    """How many protections mmap and mprotect choose from: RW, R, NONE, RWX, in this order."""
+    recycle: bool = attrs.field(default=False)
+    """Freed rmap objects may come back under their old identity while pointers to them remain,
+    as from a SLAB_TYPESAFE_BY_RCU cache; else such pointers stay dangling for good."""
+    ops: tuple[str, ...] = attrs.field(default=GROUPS, validator=_known_groups)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("alloc_fail", "young", "recycle"):
+            if not isinstance(getattr(self, name), bool):
+                msg = f"scope: {name} must be true or false, not {getattr(self, name)!r}"
+                raise ScopeError(msg)
+        if self.mms * self.pages > LARGEST_FIELD:
+            msg = (
+                f"scope: {self.mms} processes of {self.pages} pages have more than "
+                f"{LARGEST_FIELD} page-table entries; lower mms or pages"
+            )
+            raise ScopeError(msg)
+
+    def __str__(self) -> str:
+        extra = "".join(
+            f", {name}" for name in ("alloc_fail", "young", "recycle") if getattr(self, name)
+        )
+        ops = "all" if self.ops == GROUPS else "+".join(self.ops)
+        return (
+            f"mms={self.mms} pages={self.pages} vmas={self.vmas} folios={self.folios} "
+            f"swaps={self.swaps} objects={self.objects} protections={self.protections}"
+            f"{extra} ops={ops}"
+        )

@@ -1,0 +1,196 @@
+"""The kernel structs of the model, and State, which owns a pool of each.
+
+Fields keep their kernel names. Those marked *scheme* exist only where the scheme lists them in
+`Scheme.fields`; elsewhere they stay 0 and are no part of the state.
+
+Sizes and addresses are in pages. A page-table entry has a number of its own, so that a scheme may
+point at one as the pte_chain kernels did: entry (mm, address) is number
+``(mm - 1) * scope.pages + address + 1`` (see `pte_offset`).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from model.heap import Pool, num, ref
+from model.layout import Layout, layout_of
+from model.scope import LARGEST_FIELD
+
+if TYPE_CHECKING:
+    from model.locks import HeldLock
+    from model.scheme import Scheme
+    from model.scope import Scope
+
+# vm_flags, include/linux/mm.h (values are the model's own, one byte in all)
+VM_READ = 1
+VM_WRITE = 2
+VM_EXEC = 4
+VM_ACCOUNT = 8
+VM_DONTCOPY = 16
+VM_WIPEONFORK = 32
+VM_ACCESS_FLAGS = VM_READ | VM_WRITE | VM_EXEC
+
+# pte flags
+PTE_WRITE = 1
+PTE_ZERO = 2
+"""The entry maps the shared zero page, which no rmap knows."""
+PTE_EXCLUSIVE = 4
+"""A swap entry that remembers PageAnonExclusive (pte_swp_exclusive(), since v5.19)."""
+PTE_YOUNG = 8
+
+
+@attrs.define(slots=True, eq=False)
+class Mm:
+    """struct mm_struct: an address space; its number is also the process's name in traces."""
+
+    mmap: int = ref("vma")
+    """First VMA in address order."""
+
+
+@attrs.define(slots=True, eq=False)
+class Vma:
+    """struct vm_area_struct: pages vm_start … vm_end - 1 of vm_mm."""
+
+    vm_mm: int = ref("mm")
+    vm_start: int = num("pages")
+    vm_end: int = num("pages")
+    vm_pgoff: int = num("pages")
+    vm_flags: int = num(63)
+    vm_next: int = ref("vma")
+    anon_vma: int = ref("anon_vma", scheme=True)
+    """scheme: the anon_vma for pages that only this VMA maps; mmap_lock, page_table_lock"""
+    anon_vma_chain: int = ref("anon_vma_chain", scheme=True)
+    """scheme: first entry of the same_vma list"""
+    anon_vma_node: int = ref("vma", scheme=True)
+    """scheme: next VMA of the same anon_vma (v2.6.7 … v2.6.33); anon_vma->lock"""
+
+
+@attrs.define(slots=True, eq=False)
+class Pte:
+    """One page-table entry: none, zero page, present (`folio`) or swapped out (`swap`); ptl."""
+
+    folio: int = ref("folio")
+    swap: int = ref("swap")
+    flags: int = num(15)
+
+
+@attrs.define(slots=True, eq=False)
+class Folio:
+    """struct folio (struct page before v5.16) of one page, anonymous."""
+
+    refcount: int = num(LARGEST_FIELD)
+    """References: one for each PTE, one for the swap cache."""
+    swap: int = ref("swap")
+    """The slot whose swap-cache folio this is; folio lock"""
+    mapcount: int = num(LARGEST_FIELD, scheme=True)
+    """scheme: how many PTEs map the folio, as rmap counts them"""
+    mapping: int = ref("anon_vma", weak=True, scheme=True)
+    """scheme: the rmap object; not cleared when the last PTE goes (since v2.6.9)"""
+    index: int = num("pages", scheme=True)
+    """scheme: linear page offset, set with `mapping`"""
+    exclusive: int = num(1, scheme=True)
+    """scheme: PageAnonExclusive (since v5.19)"""
+    direct: int = ref("pte", scheme=True)
+    """scheme: the one PTE, while PG_direct is set (v2.5.27 … v2.6.6); PG_chainlock"""
+    pte_chain: int = ref("pte_chain", scheme=True)
+    """scheme: first element of the chain (v2.5.27 … v2.6.6); PG_chainlock"""
+
+
+@attrs.define(slots=True, eq=False)
+class Swap:
+    """One swap slot in use."""
+
+    count: int = num(LARGEST_FIELD)
+    """swap_map[]: swap PTEs that name the slot."""
+    folio: int = ref("folio")
+    """The swap-cache folio; SWAP_HAS_CACHE of swap_map[] is `folio != 0`."""
+
+
+@attrs.define(slots=True, eq=False)
+class RmapWalkControl:
+    """struct rmap_walk_control: what a walk visits, in its order, and what that costs."""
+
+    visited: list[int] = attrs.field(factory=list)
+    """Numbers of the page-table entries visited."""
+    nodes: int = 0
+    """List or tree nodes looked at."""
+    limit: int = 10_000
+    """A walk longer than this never ends."""
+
+
+class State:
+    """One state of the machine: a pool of each struct, and the bookkeeping of a running operation.
+
+    `checked` makes every write to a field test its declared range (slower; for interpreted runs
+    of somebody's new code).
+    """
+
+    mm: Pool[Mm]
+    vma: Pool[Vma]
+    pte: Pool[Pte]
+    folio: Pool[Folio]
+    swap: Pool[Swap]
+
+    def __init__(self, scope: "Scope", scheme: "Scheme", *, checked: bool = False) -> None:
+        self.scope = scope
+        self.scheme = scheme
+        self.pages = scope.pages
+        self.layout: Layout = layout_of(scope, type(scheme))
+        for name, pool in self.layout.make_pools(checked=checked).items():
+            setattr(self, name, pool)
+        for m in range(1, scope.mms * scope.pages + 1):
+            self.pte[m] = self.pte.objects[m]
+        self.held: list[HeldLock] = []
+        self.spare = 0
+        """What pte_chain_alloc() set aside; between operations always 0."""
+        self.splats: list[str] = []
+        self.every_name = False
+        """Fork offers each free process as the child, not only one (search without symmetry)."""
+        self.begin()
+
+    def begin(self, fail_at: int = 0) -> None:
+        """Start an operation, whose allocation number `fail_at` (from 1) is to fail."""
+        self.fail_at = fail_at
+        self.nr_allocs = 0
+        self.spare = 0
+        self.exhausted = ""
+        self.freed: list[tuple[str, int]] = []
+        self.reached: list[str] = []
+        if self.held:
+            self.held.clear()
+        if self.splats:
+            self.splats.clear()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a pool the scheme declared
+        msg = f"the state has no {name!r}: does the scheme list that struct in `structs`?"
+        raise AttributeError(msg)
+
+
+def pte_offset(st: State, mm: int, address: int) -> int:
+    """Return the number of the page-table entry of page `address` in `mm`; pte_offset_map()."""
+    return (mm - 1) * st.pages + address + 1
+
+
+def ptep_to_mm(st: State, ptep: int) -> int:
+    """Return the mm of a page-table entry; ptep_to_mm(), include/asm-generic/rmap.h, v2.5.27."""
+    return (ptep - 1) // st.pages + 1
+
+
+def ptep_to_address(st: State, ptep: int) -> int:
+    """Return the page address of an entry; ptep_to_address(), asm-generic/rmap.h, v2.5.27."""
+    return (ptep - 1) % st.pages
+
+
+def linear_page_index(st: State, vma: int, address: int) -> int:
+    """Return the page offset of `address` in `vma`; linear_page_index(), linux/pagemap.h."""
+    v = st.vma[vma]
+    return v.vm_pgoff + address - v.vm_start
+
+
+def vma_address(st: State, vma: int, index: int) -> int:
+    """Return where page offset `index` lies in `vma`, or -EFAULT; vma_address(), mm/rmap.c."""
+    v = st.vma[vma]
+    address = v.vm_start + index - v.vm_pgoff
+    if address < v.vm_start or address >= v.vm_end:
+        return -14
+    return address
