@@ -78,12 +78,12 @@ class Pool(list[T]):
         self.referrers: list[tuple[Pool[Any], str]] = []
         null = Poison("null_dereference", name, 0)
         self.poison = [null, *(Poison("use_after_free", name, i) for i in range(1, size + 2))]
-        self.objects = [null, *(struct() for _ in range(size)), self.poison[-1]]
+        self.objects = [None, *(struct() for _ in range(size)), None]
         super().__init__(self.poison)  # type: ignore[arg-type]
 
     def is_live(self, index: int) -> bool:
         """Tell whether `index` names an allocated object (not NULL, not freed)."""
-        return 0 < index <= self.size and self[index] is self.objects[index]
+        return self[index] is self.objects[index]
 
     def indices(self) -> list[int]:
         """Return the references to all allocated objects, ascending."""

@@ -136,6 +136,8 @@ class Layout:
         self.load: Callable[[State, bytes], None] = namespace["load"]
         self.encode_raw: Callable[[State], bytes] = namespace["encode_raw"]
         self.load_raw: Callable[[State, bytes], None] = namespace["load_raw"]
+        self.dangling: Callable[[State], tuple[str, int, str, int] | None] = namespace["dangling"]
+        self.leaked: Callable[[State], tuple[str, int] | None] = namespace["leaked"]
         self.signature: Callable[[State, int], tuple[Any, ...]] = namespace["signature"]
 
     def orders(self, st: "State") -> list[tuple[int, ...]]:
@@ -237,6 +239,8 @@ def _source(layout: Layout) -> str:
         + _load_source(layout)
         + _raw_source(layout)
         + _signature_source(layout)
+        + _dangling_source(layout)
+        + _leaked_source(layout)
     )
 
 
@@ -390,6 +394,69 @@ def _signature_source(layout: Layout) -> list[str]:
         "        else: out.append((o.swap != 0) * -1 - 1)",
         "    return tuple(out)",
     ]
+
+
+def _dangling_source(layout: Layout) -> list[str]:
+    """Find a strong reference, in a live object, to an object that is not live."""
+    out = ["def dangling(st):"]
+    for struct in layout.structs.values():
+        strong = [f for f in struct.fields if f.target and not f.weak and f.target != "pte"]
+        if not strong:
+            continue
+        out += [
+            f"    p = st.{struct.name}; O = p.objects; i = 0",
+            "    for o in p:",
+            "        if o is O[i]:",
+        ]
+        for field in strong:
+            t = field.target
+            out += [
+                f"            x = o.{field.name}",
+                f"            if x and st.{t}[x] is not st.{t}.objects[x]:",
+                f"                return ({struct.name!r}, i, {field.name!r}, x)",
+            ]
+        out.append("        i += 1")
+    return [*out, "    return None"]
+
+
+def _leaked_source(layout: Layout) -> list[str]:
+    """Find a live object that no process leads to."""
+    scope, structs = layout.scope, layout.structs
+    out = ["def leaked(st):"]
+    for name in layout.heap:
+        out.append(f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; S_{name} = set()")
+    visits = {
+        name: [f for f in struct.fields if f.target not in ("", "mm", "pte")]
+        for name, struct in structs.items()
+    }
+
+    def follow(name: str, indent: str) -> list[str]:
+        lines = []
+        for field in visits[name]:
+            t = field.target
+            lines += [
+                f"{indent}x = o.{field.name}",
+                f"{indent}if x and x not in S_{t} and {t}[x] is O_{t}[x]: S_{t}.add(x); Q_{t}.append(x)",
+            ]
+        return lines
+
+    out += [
+        "    for m in st.mm.indices():",
+        "        o = st.mm[m]",
+        *follow("mm", " " * 8),
+        f"        for o in st.pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
+        *follow("pte", " " * 12),
+        f"    while {' or '.join('Q_' + n for n in layout.heap)}:",
+    ]
+    for name in layout.heap:
+        body = follow(name, " " * 12) or [" " * 12 + "pass"]
+        out += [f"        while Q_{name}:", f"            o = {name}[Q_{name}.pop()]", *body]
+    for name in layout.heap:
+        out += [
+            f"    if len(S_{name}) < {name}.live:",
+            f"        return ({name!r}, min(set({name}.indices()) - S_{name}))",
+        ]
+    return [*out, "    return None"]
 
 
 @cache

@@ -1,0 +1,28 @@
+"""What must hold: functions that yield violations and never change the state."""
+
+from invariants import completeness, counts, goals, growth, isolation, lifetime, locking, structure
+from invariants.registry import (
+    INVARIANTS,
+    Invariant,
+    Violation,
+    applicable,
+    check_state,
+    check_step,
+)
+
+__all__ = [
+    "INVARIANTS",
+    "Invariant",
+    "Violation",
+    "applicable",
+    "check_state",
+    "check_step",
+    "completeness",
+    "counts",
+    "goals",
+    "growth",
+    "isolation",
+    "lifetime",
+    "locking",
+    "structure",
+]

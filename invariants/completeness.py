@@ -1,0 +1,118 @@
+"""Does the walk find every mapping, and nothing that is not there?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.registry import Violation, invariant
+from model.state import RmapWalkControl, linear_page_index, ptep_to_address, ptep_to_mm
+from model.mm.vma import vma_lookup
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def mappers(st: "State") -> dict[int, list[int]]:
+    """Return the page-table entries that map each page."""
+    found: dict[int, list[int]] = {}
+    for i in range(1, st.pte.size + 1):
+        folio = st.pte[i].folio
+        if folio:
+            found.setdefault(folio, []).append(i)
+    return found
+
+
+def place(st: "State", ptep: int) -> str:
+    """Return "page 2 of process 1" for an entry."""
+    return f"page {ptep_to_address(st, ptep)} of process {ptep_to_mm(st, ptep)}"
+
+
+@invariant("G2, P2", universal=True)
+def walk_complete(st: "State") -> Iterator[Violation]:
+    """The rmap walk of a page visits every page-table entry that maps it."""
+    for folio, pteps in mappers(st).items():
+        rwc = RmapWalkControl()
+        st.scheme.rmap_walk(st, folio, rwc)
+        for ptep in pteps:
+            if ptep not in rwc.visited:
+                seen = ", ".join(place(st, p) for p in rwc.visited) or "nothing"
+                yield Violation(
+                    "walk_complete",
+                    f"f be folio {folio}, mapped at {place(st, ptep)}",
+                    "rmap_walk(f) must visit that entry",
+                    f"it visits {seen}",
+                    (("folio", folio), ("pte", ptep)),
+                )
+
+
+@invariant("G3", universal=True)
+def walk_sound(st: "State") -> Iterator[Violation]:
+    """The walk visits no entry of a dead process, and none twice.
+
+    Where the walker does not look whether the entry maps the page (chain schemes), it visits no
+    other entry at all.
+    """
+    for folio, pteps in mappers(st).items():
+        rwc = RmapWalkControl()
+        st.scheme.rmap_walk(st, folio, rwc)
+        for i, ptep in enumerate(rwc.visited):
+            let = f"f be folio {folio}, whose rmap_walk visits {place(st, ptep)}"
+            witness = (("folio", folio), ("pte", ptep))
+            if not st.mm.is_live(ptep_to_mm(st, ptep)):
+                then = "that process must be alive"
+                yield Violation("walk_sound", let, then, "it has exited", witness)
+            elif not st.scheme.walk_checks_pte and ptep not in pteps:
+                then = "the entry must map f, since this walker does not check"
+                yield Violation("walk_sound", let, then, "it does not", witness)
+            elif ptep in rwc.visited[:i]:
+                then = "it must do so once"
+                yield Violation("walk_sound", let, then, "it does so twice", witness)
+
+
+@invariant("P1, B1")
+def coverage(st: "State") -> Iterator[Violation]:
+    """A mapped page's anon_vma is in the chain of the VMA that maps it, under the right index."""
+    for folio, pteps in mappers(st).items():
+        f = st.folio[folio]
+        for ptep in pteps:
+            address = ptep_to_address(st, ptep)
+            vma = vma_lookup(st, ptep_to_mm(st, ptep), address)
+            if vma == 0:
+                continue
+            let = f"f be folio {folio}, mapped at {place(st, ptep)} in VMA {vma}"
+            witness = (("folio", folio), ("vma", vma), ("anon_vma", f.mapping))
+            if f.mapping not in anon_vmas_of(st, vma):
+                yield Violation(
+                    "coverage",
+                    let,
+                    f"f's anon_vma {name_of(st, f.mapping)} must be one of the VMA's",
+                    f"the VMA has {', '.join(map(str, anon_vmas_of(st, vma))) or 'none'}",
+                    witness,
+                )
+            elif f.index != linear_page_index(st, vma, address):
+                yield Violation(
+                    "coverage",
+                    let,
+                    f"f's index must be {linear_page_index(st, vma, address)}",
+                    f"it is {f.index}",
+                    witness,
+                )
+
+
+def name_of(st: "State", anon_vma: int) -> str:
+    """Return the number of an anon_vma, or what is wrong with it."""
+    if anon_vma == 0:
+        return "(none)"
+    return str(anon_vma) if st.anon_vma.is_live(anon_vma) else "(freed)"
+
+
+def anon_vmas_of(st: "State", vma: int) -> list[int]:
+    """Return the anon_vmas in which `vma` can be found, in the order of its chain."""
+    if "anon_vma_chain" not in st.scheme.fields.get("vma", ()):
+        own = st.vma[vma].anon_vma
+        return [own] if own else []
+    found = []
+    avc = st.vma[vma].anon_vma_chain
+    while avc:
+        found.append(st.anon_vma_chain[avc].anon_vma)
+        avc = st.anon_vma_chain[avc].same_vma
+    return found

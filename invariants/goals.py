@@ -1,0 +1,105 @@
+"""What a run must have met, lest its "holds" be empty talk.
+
+A goal is reached by a state (a predicate) or by an operation (a word that model code leaves in
+`st.reached`). A run that could have reached a goal in its scope and did not is *vacuous* there.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from invariants.completeness import mappers
+from model.state import ptep_to_mm
+
+if TYPE_CHECKING:
+    from model.scheme import Scheme
+    from model.scope import Scope
+    from model.state import State
+
+
+@attrs.frozen(kw_only=True)
+class Goal:
+    """A goal, and the smallest scope in which it can be reached."""
+
+    name: str
+    ops: tuple[str, ...]
+    """Operation groups it needs."""
+    mms: int = 1
+    pages: int = 1
+    predicate: Callable[["State"], bool] | None = None
+    """Tells whether a state reaches it; None: an operation does, by name."""
+    universal: bool = True
+
+
+GOALS: dict[str, Goal] = {}
+
+
+def _goal(  # noqa: PLR0913
+    name: str,
+    *ops: str,
+    mms: int = 1,
+    pages: int = 1,
+    universal: bool = True,
+    predicate: Callable[["State"], bool] | None = None,
+) -> None:
+    GOALS[name] = Goal(
+        name=name, ops=ops, mms=mms, pages=pages, predicate=predicate, universal=universal
+    )
+
+
+def sometimes(
+    name: str, *ops: str, mms: int = 1, pages: int = 1, universal: bool = True
+) -> Callable[[Callable[["State"], bool]], Callable[["State"], bool]]:
+    """Register a predicate on states as a goal."""
+
+    def register(predicate: Callable[["State"], bool]) -> Callable[["State"], bool]:
+        _goal(name, *ops, mms=mms, pages=pages, universal=universal, predicate=predicate)
+        return predicate
+
+    return register
+
+
+@sometimes("a page is shared by two processes", "mmap", "fault", "fork", mms=2)
+def _shared_by_two(st: "State") -> bool:
+    return any(len({ptep_to_mm(st, p) for p in pteps}) > 1 for pteps in mappers(st).values())
+
+
+@sometimes("a page is shared by three processes", "mmap", "fault", "fork", mms=3)
+def _shared_by_three(st: "State") -> bool:
+    return any(len({ptep_to_mm(st, p) for p in pteps}) > 2 for pteps in mappers(st).values())  # noqa: PLR2004
+
+
+@sometimes("a page is only in swap", "mmap", "fault", "swap")
+def _only_in_swap(st: "State") -> bool:
+    return any(st.swap[e].folio == 0 for e in st.swap.indices())
+
+
+_goal("copy on write", "mmap", "fault", "fork", mms=2)
+_goal("write fault reuses", "mmap", "fault", "fork", mms=2)
+_goal("swap-in", "mmap", "fault", "swap")
+_goal("split", "mmap", "munmap", pages=3)
+_goal("merge case 1", "mmap", pages=3)
+_goal("merge case 4", "mmap", "mprotect", pages=3)
+_goal("merge case 5", "mmap", "mprotect", pages=3)
+_goal("merge case 6", "mmap", "mprotect", pages=3)
+_goal("merge case 7", "mmap", "mprotect", pages=2)
+_goal("merge case 8", "mmap", "mprotect", pages=2)
+_goal("mremap merges", "mmap", "mremap", pages=2)
+_goal("chain of two cloned", "mmap", "fault", "fork", "mprotect", mms=2, pages=2, universal=False)
+_goal("chain of three", "mmap", "fault", "fork", mms=3, universal=False)
+_goal("anon_vma reused at fork", "mmap", "fault", "fork", "exit", mms=3, universal=False)
+_goal("neighbour's anon_vma adopted", "mmap", "mprotect", "fault", pages=2, universal=False)
+
+
+def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
+    """Return the goals that a run of `scheme` in `scope` can reach."""
+    return [
+        g
+        for g in GOALS.values()
+        if (g.universal or g.name in scheme.goals)
+        and scope.mms >= g.mms
+        and scope.pages >= g.pages
+        and all(op in scope.ops for op in g.ops)
+        and ("swap" not in g.ops or scope.swaps)
+    ]

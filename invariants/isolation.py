@@ -1,0 +1,84 @@
+"""Does every process see its own memory, and does a failed call leave it alone?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from invariants.completeness import mappers, place
+from invariants.registry import Step, Violation, invariant, step_invariant
+from model.errors import ENOMEM
+from model.state import PTE_WRITE, PTE_ZERO
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+@invariant("P5", universal=True)
+def cow_isolation(st: "State") -> Iterator[Violation]:
+    """A page that somebody can write through an entry is in no other entry, present or swapped."""
+    mapped = mappers(st)
+    for ptep in range(1, st.pte.size + 1):
+        p = st.pte[ptep]
+        if not p.flags & PTE_WRITE:
+            continue
+        swap = st.folio[p.folio].swap if p.folio else 0
+        others = [e for e in mapped.get(p.folio, ()) if e != ptep]
+        if swap:
+            others += [e for e in range(1, st.pte.size + 1) if st.pte[e].swap == swap]
+        if others or not p.folio:
+            at = place(st, others[0]) if others else "the zero page"
+            yield Violation(
+                "cow_isolation",
+                f"e be the writable entry of {place(st, ptep)}",
+                "nobody else may have that page",
+                f"{at} has it",
+                (("pte", ptep),),
+            )
+
+
+@invariant("P4")
+def exclusive_once(st: "State") -> Iterator[Violation]:
+    """A page marked PageAnonExclusive is mapped by one entry, and a writable one is so marked."""
+    mapped = mappers(st)
+    for folio in st.folio.indices():
+        pteps = mapped.get(folio, [])
+        exclusive = st.folio[folio].exclusive
+        writable = any(st.pte[p].flags & PTE_WRITE for p in pteps)
+        if (exclusive and len(pteps) != 1) or (writable and not exclusive):
+            yield Violation(
+                "exclusive_once",
+                f"f be folio {folio}, PageAnonExclusive {exclusive}, mapped {len(pteps)} times",
+                "exclusive means one mapping, and a writable mapping means exclusive",
+                "it is writable and not exclusive" if writable else "it has not just one mapping",
+                (("folio", folio),),
+            )
+
+
+def projection(st: "State") -> list[Any]:
+    """Return what processes could see: per page, the VMA's flags and the identity of its content."""
+    seen: list[Any] = []
+    for mm in st.mm.indices():
+        flags = [-1] * st.pages
+        vma = st.mm[mm].mmap
+        while vma:
+            v = st.vma[vma]
+            for address in range(v.vm_start, v.vm_end):
+                flags[address] = v.vm_flags
+            vma = v.vm_next
+        for address in range(st.pages):
+            p = st.pte[(mm - 1) * st.pages + address + 1]
+            seen.append((mm, flags[address], p.folio, p.swap, p.flags & PTE_ZERO))
+    return seen
+
+
+@step_invariant("S9")
+def failure_atomicity(st: "State", step: Step) -> Iterator[Violation]:
+    """fork and brk that run out of memory leave every process's memory as it was."""
+    if step.before is not None and step.outcome.error == -ENOMEM:
+        after = projection(st)
+        if after != step.before:
+            yield Violation(
+                "failure_atomicity",
+                f"o be {step.op}, which returned -ENOMEM",
+                "every page and VMA must be as before o",
+                "they differ",
+            )

@@ -1,0 +1,82 @@
+"""Is nothing used after it was freed, and nothing kept that nobody can reach?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.completeness import mappers
+from invariants.registry import Step, Violation, from_oops, invariant, step_invariant
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+@step_invariant("P3")
+def use_after_free(st: "State", step: Step) -> Iterator[Violation]:
+    """No operation touches freed memory or follows a NULL pointer, or frees twice."""
+    if step.outcome.oops is not None:
+        yield from_oops(step.outcome.oops, f"{step.op}")
+
+
+@invariant("S5", universal=True)
+def no_dangling(st: "State") -> Iterator[Violation]:
+    """No live object refers to a freed one."""
+    found = st.layout.dangling(st)
+    if found:
+        struct, index, field, target = found
+        yield Violation(
+            "no_dangling",
+            f"o be {struct} {index}",
+            f"its {field!r} must be NULL or a live object",
+            f"it names object {target}, which has been freed",
+            ((struct, index),),
+        )
+
+
+@invariant("S5", universal=True)
+def no_leak(st: "State") -> Iterator[Violation]:
+    """Every live object can be reached from a process."""
+    found = st.layout.leaked(st)
+    if found:
+        struct, index = found
+        yield Violation(
+            "no_leak",
+            f"o be {struct} {index}",
+            "something that a process leads to must refer to o",
+            "nothing does: o is leaked",
+            ((struct, index),),
+        )
+
+
+@invariant("P3")
+def mapping_alive(st: "State") -> Iterator[Violation]:
+    """The anon_vma of a mapped page has not been freed."""
+    for folio in mappers(st):
+        mapping = st.folio[folio].mapping
+        if not st.anon_vma.is_live(mapping):
+            state = "is not set" if mapping == 0 else "names one that has been freed"
+            yield Violation(
+                "mapping_alive",
+                f"f be folio {folio}, which is mapped",
+                "f's mapping must name a live anon_vma",
+                f"it {state}",
+                (("folio", folio),),
+            )
+
+
+@invariant("S5, B4")
+def anon_vma_lifetime(st: "State") -> Iterator[Violation]:
+    """An anon_vma lives exactly as long as it holds a VMA (or is the root of one that does)."""
+    kept = set()
+    if "root" in st.scheme.fields.get("anon_vma", ()):
+        for anon_vma in st.anon_vma.indices():
+            if st.anon_vma[anon_vma].root != anon_vma:
+                kept.add(st.anon_vma[anon_vma].root)
+    for anon_vma in st.anon_vma.indices():
+        if st.anon_vma[anon_vma].head == 0 and anon_vma not in kept:
+            yield Violation(
+                "anon_vma_lifetime",
+                f"A be anon_vma {anon_vma}, in whose list there is no VMA",
+                "A must have been freed",
+                "it has not",
+                (("anon_vma", anon_vma),),
+            )

@@ -1,0 +1,21 @@
+"""Are locks taken in order, held where they must be, and released?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.registry import Step, Violation, step_invariant
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+@step_invariant("L1, A15")
+def lock_discipline(st: "State", step: Step) -> Iterator[Violation]:
+    """Locks are taken in the order of mm/rmap.c, held for every change, and dropped at the end."""
+    for splat in step.outcome.splats:
+        yield Violation(
+            "lock_discipline",
+            f"o be {step.op}",
+            "o must follow the lock order and hold the locks for what it changes",
+            splat,
+        )

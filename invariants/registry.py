@@ -1,0 +1,146 @@
+"""The registry: every invariant, and what it says when it fails.
+
+An invariant is a generator over a state (or over a step) that yields a `Violation` for each way in
+which it fails. The text has the form *Let … Then … But …*: what was looked at, what follows from
+the invariant, and what the state shows instead.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from model.errors import KernelOops, SchemeError
+
+if TYPE_CHECKING:
+    from model.operations import Operation, Outcome
+    from model.scheme import Scheme
+    from model.state import State
+
+
+@attrs.frozen
+class Violation:
+    """One failure of one invariant."""
+
+    invariant: str
+    let: str
+    then: str
+    but: str
+    witness: tuple[tuple[str, int], ...] = ()
+    """Objects to look at, as (pool, number)."""
+
+    def __str__(self) -> str:
+        return f"Let {self.let}. Then {self.then}. But {self.but}."
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """An operation as carried out, for invariants that look at steps."""
+
+    op: "Operation"
+    outcome: "Outcome"
+    before: Any
+    """What `failure_atomicity` compares: see `isolation.projection`; None unless it is needed."""
+
+
+StateCheck = Callable[["State"], Iterator[Violation]]
+StepCheck = Callable[["State", Step], Iterator[Violation]]
+
+
+@attrs.frozen(kw_only=True)
+class Invariant:
+    """A named invariant; exactly one of `state` and `step` is set."""
+
+    name: str
+    source: str
+    """Number in the spec, or commit: where the invariant comes from."""
+    universal: bool
+    state: StateCheck | None = None
+    step: StepCheck | None = None
+
+    @property
+    def doc(self) -> str:
+        """First paragraph of the docstring."""
+        text = (self.state or self.step).__doc__ or ""
+        return " ".join(text.partition("\n\n")[0].split())
+
+
+INVARIANTS: dict[str, Invariant] = {}
+
+
+def invariant(source: str, *, universal: bool = False) -> Callable[[StateCheck], StateCheck]:
+    """Register a check of states under its function's name."""
+
+    def register(check: StateCheck) -> StateCheck:
+        name = check.__name__
+        INVARIANTS[name] = Invariant(name=name, source=source, universal=universal, state=check)
+        return check
+
+    return register
+
+
+def step_invariant(source: str) -> Callable[[StepCheck], StepCheck]:
+    """Register a check of steps, for every scheme."""
+
+    def register(check: StepCheck) -> StepCheck:
+        name = check.__name__
+        INVARIANTS[name] = Invariant(name=name, source=source, universal=True, step=check)
+        return check
+
+    return register
+
+
+def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
+    """Return the invariants that `scheme` is to keep: the universal ones and its own."""
+    for name in scheme.invariants:
+        if name not in INVARIANTS:
+            raise SchemeError(
+                f"scheme {scheme.name!r} names the invariant {name!r}, which does not exist; "
+                "`rmapcheck invariants` lists them"
+            )
+    return tuple(
+        i for i in INVARIANTS.values() if i.universal or i.name in scheme.invariants
+    )
+
+
+def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]:
+    """Return the first violation of each invariant that fails in `st`."""
+    found = []
+    for inv in invariants:
+        if inv.state is None:
+            continue
+        try:
+            first = next(inv.state(st), None)
+        except KernelOops as oops:
+            first = from_oops(oops, f"the state as the check of {inv.name} reads it")
+        if first is not None:
+            found.append(first)
+    return found
+
+
+def check_step(st: "State", step: Step, invariants: Iterable[Invariant]) -> list[Violation]:
+    """Return the first violation of each invariant on steps that `step` breaks."""
+    found = []
+    for inv in invariants:
+        if inv.step is not None:
+            first = next(inv.step(st, step), None)
+            if first is not None:
+                found.append(first)
+    return found
+
+
+def from_oops(oops: KernelOops, what: str) -> Violation:
+    """Return the violation that an access to NULL or freed memory is."""
+    why = {
+        "use_after_free": "it has been freed",
+        "null_dereference": "the pointer is NULL",
+        "double_free": "it has been freed before",
+    }.get(oops.kind, "the number is out of range")
+    act = "freed" if oops.kind == "double_free" else f"asked for its {oops.field!r}"
+    return Violation(
+        oops.kind,
+        f"o be {oops.struct} {oops.index} in {what}",
+        "o must be allocated when it is used",
+        f"o is {act} while {why}",
+        ((oops.struct, oops.index),),
+    )

@@ -1,0 +1,208 @@
+"""Do the structures keep their own promises?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.completeness import anon_vmas_of, place
+from invariants.registry import Violation, invariant
+from model.mm.vma import vma_lookup
+from model.state import ptep_to_address, ptep_to_mm
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+@invariant("validate_mm()", universal=True)
+def vma_sane(st: "State") -> Iterator[Violation]:
+    """VMAs are ordered, do not overlap, and cover every entry that holds something."""
+    for mm in st.mm.indices():
+        end = 0
+        vma = st.mm[mm].mmap
+        count = 0
+        while vma and count <= st.pages:
+            v = st.vma[vma]
+            if v.vm_mm != mm or v.vm_start < end or v.vm_end <= v.vm_start:
+                yield Violation(
+                    "vma_sane",
+                    f"v be VMA {vma} of process {mm}, pages {v.vm_start} … {v.vm_end - 1}",
+                    f"v must start at or above {end}, not be empty, and belong to process {mm}",
+                    f"it belongs to process {v.vm_mm}",
+                    (("vma", vma),),
+                )
+            end = v.vm_end
+            vma = v.vm_next
+            count += 1
+    for ptep in range(1, st.pte.size + 1):
+        p = st.pte[ptep]
+        if p.folio or p.swap or p.flags:
+            mm = ptep_to_mm(st, ptep)
+            if not st.mm.is_live(mm) or vma_lookup(st, mm, ptep_to_address(st, ptep)) == 0:
+                yield Violation(
+                    "vma_sane",
+                    f"e be the entry of {place(st, ptep)}, which is not none",
+                    "some VMA must cover e",
+                    "none does",
+                    (("pte", ptep),),
+                )
+
+
+@invariant("S1")
+def chain_symmetry(st: "State") -> Iterator[Violation]:
+    """An AVC is in its VMA's list if and only if it is in its anon_vma's, at most one a pair."""
+    in_trees: dict[int, int] = {}
+    for anon_vma in st.anon_vma.indices():
+        avc = st.anon_vma[anon_vma].head
+        while avc:
+            if avc in in_trees:
+                yield _asymmetric(avc, "be in one anon_vma's list, once", "it is found twice")
+                return
+            in_trees[avc] = anon_vma
+            avc = st.anon_vma_chain[avc].same_anon_vma
+    for vma in st.vma.indices():
+        pairs = set()
+        avc = st.vma[vma].anon_vma_chain
+        while avc:
+            c = st.anon_vma_chain[avc]
+            if c.vma != vma or in_trees.pop(avc, 0) != c.anon_vma:
+                yield _asymmetric(
+                    avc, f"be in the list of anon_vma {c.anon_vma} and name VMA {vma}", "it does not"
+                )
+            if c.anon_vma in pairs:
+                then = f"be the only one of VMA {vma} and anon_vma {c.anon_vma}"
+                yield _asymmetric(avc, then, "there is another")
+            pairs.add(c.anon_vma)
+            avc = c.same_vma
+    for avc, anon_vma in in_trees.items():
+        yield _asymmetric(avc, f"be in a VMA's list too, not only anon_vma {anon_vma}'s", "it is not")
+
+
+def _asymmetric(avc: int, then: str, but: str) -> Violation:
+    let = f"c be anon_vma_chain {avc}"
+    return Violation("chain_symmetry", let, f"c must {then}", but, (("anon_vma_chain", avc),))
+
+
+@invariant("S2")
+def active_in_chain(st: "State") -> Iterator[Violation]:
+    """A VMA's own anon_vma is one of its chain."""
+    for vma in st.vma.indices():
+        own = st.vma[vma].anon_vma
+        if own and own not in anon_vmas_of(st, vma):
+            yield Violation(
+                "active_in_chain",
+                f"v be VMA {vma}, whose anon_vma is {own}",
+                f"v's chain must hold {own}",
+                f"it holds {', '.join(map(str, anon_vmas_of(st, vma))) or 'nothing'}",
+                (("vma", vma), ("anon_vma", own)),
+            )
+
+
+@invariant("S3")
+def chain_order(st: "State") -> Iterator[Violation]:
+    """All VMAs that share an anon_vma have the same oldest one, at the tail of their chains."""
+    oldest: dict[int, tuple[int, int]] = {}
+    for vma in st.vma.indices():
+        chain = anon_vmas_of(st, vma)
+        for anon_vma in chain:
+            other, tail = oldest.setdefault(anon_vma, (vma, chain[-1]))
+            if tail != chain[-1]:
+                yield Violation(
+                    "chain_order",
+                    f"v and w be VMAs {other} and {vma}, both in anon_vma {anon_vma}",
+                    "both chains must end with the same, oldest, anon_vma",
+                    f"v's ends with {tail}, w's with {chain[-1]}",
+                    (("vma", other), ("vma", vma)),
+                )
+
+
+@invariant("S3")
+def one_root(st: "State") -> Iterator[Violation]:
+    """All anon_vmas of a VMA have one root, which is among them."""
+    for vma in st.vma.indices():
+        chain = anon_vmas_of(st, vma)
+        roots = {st.anon_vma[a].root for a in chain}
+        if len(roots) > 1 or (roots and not roots <= set(chain)):
+            yield Violation(
+                "one_root",
+                f"v be VMA {vma} with anon_vmas {', '.join(map(str, chain))}",
+                "all must have one root, which is one of them",
+                f"their roots are {', '.join(map(str, sorted(roots)))}",
+                (("vma", vma),),
+            )
+
+
+@invariant("A4 of the proofs")
+def chain_ancestors(st: "State") -> Iterator[Violation]:
+    """A VMA that is in an anon_vma is in that one's parent too."""
+    for vma in st.vma.indices():
+        chain = anon_vmas_of(st, vma)
+        for anon_vma in chain:
+            parent = st.anon_vma[anon_vma].parent
+            if parent not in chain:
+                yield Violation(
+                    "chain_ancestors",
+                    f"v be VMA {vma}, in anon_vma {anon_vma}",
+                    f"v must be in its parent, {parent}, too",
+                    f"v is in {', '.join(map(str, chain))}",
+                    (("vma", vma), ("anon_vma", anon_vma)),
+                )
+
+
+@invariant("S4, d0e9fe1758f2")
+def same_anon_vma_same_chain(st: "State") -> Iterator[Violation]:
+    """VMAs of one process with the same anon_vma have the same chain, so they may merge."""
+    first: dict[tuple[int, int], int] = {}
+    for vma in st.vma.indices():
+        own = st.vma[vma].anon_vma
+        if own == 0:
+            continue
+        other = first.setdefault((st.vma[vma].vm_mm, own), vma)
+        a, b = anon_vmas_of(st, other), anon_vmas_of(st, vma)
+        if sorted(a) != sorted(b):
+            yield Violation(
+                "same_anon_vma_same_chain",
+                f"v and w be VMAs {other} and {vma} of one process, both with anon_vma {own}",
+                "their chains must hold the same anon_vmas, since a merge drops one of them",
+                f"v's holds {', '.join(map(str, a))}, w's {', '.join(map(str, b))}",
+                (("vma", other), ("vma", vma), ("anon_vma", own)),
+            )
+
+
+@invariant("S7")
+def interval_tree_keys(st: "State") -> Iterator[Violation]:
+    """Each anon_vma's tree is ordered by the vm_pgoff that its VMAs have now."""
+    for anon_vma in st.anon_vma.indices():
+        avc = st.anon_vma[anon_vma].head
+        before = 0
+        while avc:
+            c = st.anon_vma_chain[avc]
+            if st.vma[c.vma].vm_pgoff < before:
+                yield Violation(
+                    "interval_tree_keys",
+                    f"v be VMA {c.vma} in the tree of anon_vma {anon_vma}",
+                    f"its vm_pgoff must be at least {before}, that of the VMA before",
+                    f"it is {st.vma[c.vma].vm_pgoff}",
+                    (("vma", c.vma), ("anon_vma", anon_vma)),
+                )
+            before = st.vma[c.vma].vm_pgoff
+            avc = c.same_anon_vma
+
+
+@invariant("B28, 879bca0a2c4f")
+def merge_symmetric(st: "State") -> Iterator[Violation]:
+    """Two neighbours may merge either way round, or not at all."""
+    for vma in st.vma.indices():
+        other = st.vma[vma].vm_next
+        if other == 0:
+            continue
+        a, b = st.vma[vma].anon_vma, st.vma[other].anon_vma
+        up = st.scheme.is_mergeable_anon_vma(st, vma, b, other, 0)
+        down = st.scheme.is_mergeable_anon_vma(st, other, a, vma, 0)
+        if up != down:
+            can, cannot = (vma, other) if up else (other, vma)
+            yield Violation(
+                "merge_symmetric",
+                f"v and w be the neighbouring VMAs {can} and {cannot}",
+                "if v may take over w's pages, w may take over v's",
+                "v may and w may not",
+                (("vma", can), ("vma", cannot)),
+            )

@@ -1,0 +1,1 @@
+"""The schemes, one kernel generation a file, its eras as subclasses."""

@@ -1,0 +1,1 @@
+"""Engines and front ends of the rmap model checker."""
