@@ -1,0 +1,1 @@
+"""pytest plug-in: replays saved counterexamples and offers the conformance kit."""
