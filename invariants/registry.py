@@ -104,18 +104,24 @@ def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
 
 
 def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]:
-    """Return the first violation of each invariant that fails in `st`."""
+    """Return the first violation of each invariant that fails in `st`.
+
+    A check that itself runs into freed memory (a walk through a dangling pointer) comes last, and
+    once: it is a consequence of something that another invariant names.
+    """
     found = []
+    crash = None
     for inv in invariants:
         if inv.state is None:
             continue
         try:
             first = next(inv.state(st), None)
         except KernelOops as oops:
-            first = from_oops(oops, f"the state as the check of {inv.name} reads it")
-        if first is not None:
-            found.append(first)
-    return found
+            crash = crash or from_oops(oops, f"the state as {inv.name} reads it")
+        else:
+            if first is not None:
+                found.append(first)
+    return [*found, crash] if crash else found
 
 
 def check_step(st: "State", step: Step, invariants: Iterable[Invariant]) -> list[Violation]:

@@ -92,9 +92,12 @@ class Operation:
         return ""
 
     def __str__(self) -> str:
-        fields = attrs.asdict(self, filter=lambda a, v: a.name != "fail" or v != 0)
-        body = ", ".join(f"{k}={v!r}" for k, v in fields.items() if v != attrs.NOTHING)
-        return f"{type(self).__name__}({body})"
+        shown = [
+            f"{a.name}={getattr(self, a.name)!r}"
+            for a in sorted(attrs.fields(type(self)), key=lambda a: a.name == "fail")
+            if a.default is attrs.NOTHING or getattr(self, a.name) != a.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _beyond(op: Operation, scope: "Scope") -> str:
@@ -604,6 +607,8 @@ def run(st: "State", op: Operation) -> Outcome:
 
 
 def boot(st: "State") -> None:
-    """Make the first state: process 1, with an empty address space."""
+    """Make the first state: process 1, with `premapped` pages mapped and nothing else."""
     st.mm[1] = st.mm.objects[1]
     st.mm.live = 1
+    if st.scope.premapped:
+        run(st, Mmap(mm=1, start=0, length=st.scope.premapped))

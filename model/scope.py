@@ -74,6 +74,8 @@ class Scope:
     recycle: bool = attrs.field(default=False)
     """Freed rmap objects may come back under their old identity while pointers to them remain,
     as from a SLAB_TYPESAFE_BY_RCU cache; else such pointers stay dangling for good."""
+    premapped: int = _limit(0, 32, 0)
+    """Process 1 starts with a readable and writable VMA over so many pages from page 0."""
     ops: tuple[str, ...] = attrs.field(default=GROUPS, validator=_known_groups)
 
     def __attrs_post_init__(self) -> None:
@@ -81,6 +83,9 @@ class Scope:
             if not isinstance(getattr(self, name), bool):
                 msg = f"scope: {name} must be true or false, not {getattr(self, name)!r}"
                 raise ScopeError(msg)
+        if self.premapped > self.pages:
+            msg = f"scope: premapped must be at most pages, {self.pages}, not {self.premapped}"
+            raise ScopeError(msg)
         if self.mms * self.pages > LARGEST_FIELD:
             msg = (
                 f"scope: {self.mms} processes of {self.pages} pages have more than "
@@ -92,6 +97,8 @@ class Scope:
         extra = "".join(
             f", {name}" for name in ("alloc_fail", "young", "recycle") if getattr(self, name)
         )
+        if self.premapped:
+            extra += f", premapped={self.premapped}"
         ops = "all" if self.ops == GROUPS else "+".join(self.ops)
         return (
             f"mms={self.mms} pages={self.pages} vmas={self.vmas} folios={self.folios} "

@@ -92,10 +92,12 @@ class Replayed:
     outcomes: tuple[Outcome, ...]
 
 
-def replay(scheme: type[Scheme], scope: Scope, steps: "Sequence[Operation]") -> Replayed:
-    """Apply `steps` until one violates something. Raise NotPossible if one cannot be applied.
+def replay(
+    scheme: type[Scheme], scope: Scope, steps: "Sequence[Operation]", *, target: str = ""
+) -> Replayed:
+    """Apply `steps` until one violates something (or `target`, if given).
 
-    A step for which the scope has too few objects raises NotPossible too.
+    Raise NotPossible if one cannot be applied, or the scope has too few objects for it.
     """
     machine = Run(scheme, scope)
     outcomes = []
@@ -106,6 +108,6 @@ def replay(scheme: type[Scheme], scope: Scope, steps: "Sequence[Operation]") -> 
                 f"step {number}, {op}: the scope has too few {machine.outcome.exhausted} objects"
             )
         outcomes.append(machine.outcome)
-        if found:
+        if target in [v.invariant for v in found] or (found and not target):
             return Replayed(tuple(found), number, tuple(outcomes))
     return Replayed((), len(outcomes), tuple(outcomes))

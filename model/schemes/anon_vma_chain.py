@@ -495,12 +495,11 @@ class AvcRoot(AvcList):
 
     def unlink_anon_vmas(self, st: "State", vma: int) -> None:
         """First take all AVCs out of the lists, then drop the anon_vmas left empty (v3.0)."""
-        avc = st.vma[vma].anon_vma_chain
-        if avc == 0:
-            st.vma[vma].anon_vma = 0
+        root = self.family_of(st, vma)
+        if root == 0:
             return
-        root = self.lock_of(st, st.anon_vma_chain[avc].anon_vma)
         acquire(st, ANON_VMA_LOCK, root)
+        avc = st.vma[vma].anon_vma_chain
         while avc:
             anon_vma = st.anon_vma_chain[avc].anon_vma
             assert_held_write(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma), "an AVC is unlinked")
@@ -521,6 +520,12 @@ class AvcRoot(AvcList):
             avc = following
         st.vma[vma].anon_vma_chain = 0
         st.vma[vma].anon_vma = 0
+
+    def family_of(self, st: "State", vma: int) -> int:
+        """Return the root of the VMA's anon_vmas, or 0 if it has none."""
+        avc = st.vma[vma].anon_vma_chain
+        anon_vma = st.anon_vma_chain[avc].anon_vma if avc else st.vma[vma].anon_vma
+        return self.lock_of(st, anon_vma) if anon_vma else 0
 
     def uncount_child(self, st: "State", anon_vma: int) -> None:
         """The list of `anon_vma` has become empty."""
