@@ -37,7 +37,10 @@ def sys_mremap(
 
 
 def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> int:
-    """Shrink or grow in place; shrink_vma(), expand_vma_in_place(), mm/mremap.c."""
+    """Shrink or grow in place; shrink_vma(), expand_vma_in_place(), mm/mremap.c.
+
+    The scope's page offsets end where its addresses end; the kernel's, at 2^52 (vma_to_resize()).
+    """
     vma = vma_lookup(st, mm, start)
     if vma == 0:
         return -EFAULT
@@ -50,6 +53,10 @@ def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> in
     if v.vm_next and st.vma[v.vm_next].vm_start < end:
         return -ENOMEM
     pgoff = linear_page_index(st, vma, v.vm_end)
+    if pgoff + new_length - length > st.pages:
+        # A moved VMA keeps its pgoff; grown at each new place, it would need ever larger ones.
+        st.exhausted = "vm_pgoff"
+        return -EINVAL
     merged = vma_merge_new_range(
         st, mm, v.vm_end, end, pgoff, v.vm_flags, v.anon_vma, 0, False
     )
