@@ -66,14 +66,15 @@ class Poison:
 
 
 class Pool(list[T]):
-    """All objects of one struct. `live` counts the allocated ones."""
+    """All objects of one struct. `live` counts the allocated ones, none of them above `high`."""
 
-    __slots__ = ("live", "name", "objects", "poison", "recycle", "referrers", "size")
+    __slots__ = ("high", "live", "name", "objects", "poison", "recycle", "referrers", "size")
 
     def __init__(self, name: str, struct: type, size: int) -> None:
         self.name = name
         self.size = size
         self.live = 0
+        self.high = size
         self.recycle = False
         self.referrers: list[tuple[Pool[Any], str]] = []
         null = Poison("null_dereference", name, 0)
@@ -88,7 +89,7 @@ class Pool(list[T]):
     def indices(self) -> list[int]:
         """Return the references to all allocated objects, ascending."""
         objects = self.objects
-        return [i for i in range(1, self.size + 1) if self[i] is objects[i]]
+        return [i for i in range(1, self.high + 1) if self[i] is objects[i]]
 
 
 def kmem_cache_alloc(st: "State", pool: Pool[Any]) -> int:
@@ -107,6 +108,7 @@ def kmem_cache_alloc(st: "State", pool: Pool[Any]) -> int:
     pool[index] = pool.objects[index]
     pool[index].__init__()
     pool.live += 1
+    pool.high = max(pool.high, index)
     return index
 
 

@@ -342,7 +342,7 @@ def _load_source(layout: Layout) -> list[str]:
             "        p[t] = o = O[t]",
             f"        {_targets(struct)} = b[i:i + {w}]; i += {w}",
             f"    p[n + 1:{struct.size + 1}] = p.poison[n + 1:{struct.size + 1}]",
-            "    p.live = n",
+            "    p.live = p.high = n",
         ]
     return out
 
@@ -370,7 +370,7 @@ def _raw_source(layout: Layout) -> list[str]:
             f"            {_targets(struct)} = b[i + 1:i + {w + 1}]",
             "        else: p[t] = p.poison[t]",
             f"        i += {w + 1}",
-            "    p.live = live",
+            "    p.live = live; p.high = p.size",
         ]
     return out
 
@@ -404,8 +404,9 @@ def _dangling_source(layout: Layout) -> list[str]:
         if not strong:
             continue
         out += [
-            f"    p = st.{struct.name}; O = p.objects; i = 0",
-            "    for o in p:",
+            f"    p = st.{struct.name}; O = p.objects",
+            "    for i in range(1, p.high + 1):",
+            "        o = p[i]",
             "        if o is O[i]:",
         ]
         for field in strong:
@@ -415,7 +416,6 @@ def _dangling_source(layout: Layout) -> list[str]:
                 f"            if x and st.{t}[x] is not st.{t}.objects[x]:",
                 f"                return ({struct.name!r}, i, {field.name!r}, x)",
             ]
-        out.append("        i += 1")
     return [*out, "    return None"]
 
 
