@@ -1,0 +1,309 @@
+"""The ladder: everything that rmapcheck can do to a scheme, from cheap to dear.
+
+1. interface   short random lives under the guard: no peeking, no nonsense, no endless loop
+2. goals       a seeded walk that looks whether the interesting states are reached at all
+3. exhaustive  scope after scope, each searched to its end, while the budget lasts
+4. walk, fuzz  random runs in a scope far too large to search
+
+It stops at the first violation. What it says at the end is no more than was shown: HOLDS names the
+scopes that were exhausted, and is not said at all where the smallest of them were not, or where
+a goal was never reached.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+
+from invariants.goals import goals_of
+from model.scheme import Bug, Scheme
+from model.scope import Scope
+from rmapcheck.explore import Reporter, explore
+from rmapcheck.guard import interface_check, is_plugin, told, watchdog
+from rmapcheck.minimize import fit_scope, minimize
+from rmapcheck.run import replay
+from rmapcheck.verdict import Exit, Status, Verdict
+from rmapcheck.walk import sample
+
+BUDGET = 60.0
+"""Seconds."""
+QUICK = 12.0
+MEMORY_MB = 6000
+REQUIRED = 5
+"""How many of `LADDER`, from the first, must be exhausted before HOLDS is said."""
+
+
+def _scope(mms: int, pages: int, folios: int, ops: str, **more: Any) -> Scope:  # noqa: ANN401
+    chosen = {"swaps": int("swap" in ops.split()), "protections": 1, **more}
+    return Scope(mms=mms, pages=pages, folios=folios, ops=tuple(ops.split()), **chosen)
+
+
+LADDER: tuple[Scope, ...] = (
+    Scope(mms=1, pages=1),
+    _scope(3, 1, 2, "fault fork swap", premapped=1),
+    _scope(1, 2, 2, "mmap munmap mprotect fault mremap", protections=2),
+    _scope(1, 2, 2, "mmap munmap mprotect fault mremap brk", protections=2, alloc_fail=True),
+    _scope(3, 1, 2, "fault fork exit", premapped=1),
+    _scope(1, 3, 1, "mmap munmap mprotect fault", protections=2),
+    _scope(2, 2, 2, "mprotect fault fork", protections=2, premapped=2),
+    _scope(1, 3, 3, "mmap fault mremap"),
+    _scope(2, 1, 2, "mmap munmap fault fork exec exit madvise swap"),
+    _scope(2, 2, 2, "munmap fault fork mremap", premapped=2),
+    Scope(mms=1, pages=2, folios=2),
+    _scope(2, 2, 1, "munmap mprotect fault fork mremap swap", protections=2, premapped=2),
+    _scope(2, 3, 2, "munmap mprotect fault fork exit mremap swap", protections=2, premapped=3),
+)
+"""Scopes to exhaust, the cheapest first. Searching the first six takes some ten seconds together,
+the first nine a minute; the last two are for long budgets."""
+
+WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=True, young=True)
+"""Where random runs go."""
+
+
+@attrs.frozen(kw_only=True)
+class Rung:
+    """One step of the ladder and what it showed."""
+
+    name: str
+    verdict: Verdict
+    states: int = 0
+    """States stored by a search; operations carried out by a random run."""
+    seconds: float
+    reached: frozenset[str] = frozenset()
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """All rungs climbed and the verdict over all of them."""
+
+    scheme: type[Scheme]
+    rungs: tuple[Rung, ...]
+    verdict: Verdict
+    exhausted: tuple[Scope, ...]
+    missed: tuple[str, ...]
+    """Goals that no rung reached."""
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code; a seeded bug expects its violation."""
+        return exit_code(self.scheme, self.verdict)
+
+
+def expected_bug(scheme: type[Scheme]) -> Bug | None:
+    """Return the bug that the class itself declares; a plug-in that mends one inherits none."""
+    return vars(scheme).get("bug")
+
+
+def exit_code(scheme: type[Scheme], verdict: Verdict) -> Exit:
+    """Return what a command whose result is `verdict` exits with."""
+    bug = expected_bug(scheme)
+    if verdict.status is Status.VIOLATED:
+        caught = bug is not None and bug.violates in [v.invariant for v in verdict.violations]
+        return Exit.EXPECTED if caught else Exit.UNEXPECTED
+    if verdict.status is not Status.HOLDS:
+        return Exit.INCONCLUSIVE
+    return Exit.UNEXPECTED if bug else Exit.EXPECTED
+
+
+def bug_scope(scheme: type[Scheme]) -> Scope | None:
+    """Return the scope in which a seeded bug is found soonest, or None."""
+    bug = scheme.bug
+    if bug is None:
+        return None
+    given: dict[str, Any] = dict(bug.scope)
+    if "ops" in given:
+        given["ops"] = tuple(given["ops"])
+    return Scope(**given)
+
+
+class Climber:
+    """One climb. `verify` runs it; after an interruption, `rungs` tells what was done."""
+
+    def __init__(
+        self,
+        scheme: type[Scheme],
+        *,
+        budget: float = BUDGET,
+        seed: int = 0,
+        reporter: Reporter | None = None,
+        told_of: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.scheme = scheme
+        self.budget = budget
+        self.seed = seed
+        self.reporter = reporter
+        self.told_of = told_of
+        self.rungs: list[Rung] = []
+        self.started = time.monotonic()
+        bug = expected_bug(scheme)
+        self.target = bug.violates if bug else ""
+
+    @property
+    def used(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    def climb(self) -> Report:
+        """Climb until something is violated or the budget is used up."""
+        with told(self.scheme), watchdog(self.scheme):
+            for rung in self._rungs():
+                self.rungs.append(rung)
+                if rung.verdict.status is Status.VIOLATED:
+                    break
+        return self.report()
+
+    def _rungs(self) -> Iterator[Rung]:
+        self.told_of("interface")
+        if is_plugin(self.scheme):
+            yield self._interface()
+        self.told_of("goals")
+        yield self._goals()
+        yield from self._exhaustive()
+        self.told_of("walk")
+        yield self._walk()
+        self.told_of("fuzz")
+        yield self._fuzz()
+
+    def _interface(self) -> Rung:
+        start = time.monotonic()
+        steps = interface_check(self.scheme, WIDE, seed=self.seed, seconds=self.budget * 0.05)
+        verdict = self._sampled("interface", f"{steps} steps under the guard")
+        return Rung(
+            name="interface", verdict=verdict, states=steps, seconds=time.monotonic() - start
+        )
+
+    def _sampled(self, engine: str, how: str) -> Verdict:
+        return Verdict(
+            status=Status.SAMPLED,
+            scheme=self.scheme.name,
+            scope=WIDE,
+            engine=engine,
+            how=how,
+            seed=self.seed,
+        )
+
+    def _goals(self) -> Rung:
+        """Walk on past violations, which a search will report with a shorter trace."""
+        seconds = max(self.budget * 0.05, 0.5)
+        walked = sample(
+            self.scheme, WIDE, steps=10**6, seed=self.seed, max_seconds=seconds, target="-"
+        )
+        reached = frozenset(name for name, runs in walked.goals.items() if runs)
+        how = f"{len(reached)} of {len(walked.goals)} goals reached"
+        verdict = self._sampled("goals", how)
+        return Rung(
+            name="goals",
+            verdict=verdict,
+            states=walked.steps,
+            seconds=walked.seconds,
+            reached=reached,
+        )
+
+    def _exhaustive(self) -> Iterator[Rung]:
+        """Search scope after scope; three quarters of the budget are for this."""
+        own = bug_scope(self.scheme)
+        for scope in (own, *LADDER) if own else LADDER:
+            left = self.budget * 0.75 - self.used
+            if left <= 0:
+                return
+            self.told_of(f"exhaustive {scope}")
+            yield self._search(scope, left)
+
+    def _search(self, scope: Scope, seconds: float) -> Rung:
+        done = explore(
+            self.scheme,
+            scope,
+            max_seconds=seconds,
+            max_memory_mb=MEMORY_MB,
+            target=self.target,
+            reporter=self.reporter,
+        )
+        return Rung(
+            name="exhaustive",
+            verdict=done.verdict,
+            states=done.distinct,
+            seconds=done.seconds,
+            reached=frozenset(done.reached),
+        )
+
+    def _walk(self) -> Rung:
+        left = max((self.budget - self.used) / 2, 0.5)
+        walked = sample(
+            self.scheme, WIDE, steps=10**7, seed=self.seed, max_seconds=left, target=self.target
+        )
+        return Rung(
+            name="walk",
+            verdict=walked.verdict,
+            states=walked.steps,
+            seconds=walked.seconds,
+            reached=frozenset(name for name, runs in walked.goals.items() if runs),
+        )
+
+    def _fuzz(self) -> Rung:
+        from rmapcheck.machine import fuzz
+
+        start = time.monotonic()
+        left = max(self.budget - self.used, 0.5)
+        verdict = fuzz(
+            self.scheme,
+            WIDE,
+            examples=10**5,
+            seed=self.seed,
+            max_seconds=left,
+            target=self.target,
+        )
+        steps = int(verdict.how.split()[0]) if verdict.status is Status.SAMPLED else 0
+        return Rung(name="fuzz", verdict=verdict, states=steps, seconds=time.monotonic() - start)
+
+    # The sum.
+
+    def report(self) -> Report:
+        """Sum up what was shown so far."""
+        exhausted = tuple(
+            r.verdict.scope for r in self.rungs if r.name == "exhaustive" and exhaustive(r.verdict)
+        )
+        reached = {name for r in self.rungs for name in r.reached}
+        wanted = {g.name: None for r in self.rungs for g in goals_of(self.scheme, r.verdict.scope)}
+        missed = tuple(name for name in wanted if name not in reached)
+        return Report(
+            scheme=self.scheme,
+            rungs=tuple(self.rungs),
+            verdict=self._verdict(exhausted, missed),
+            exhausted=exhausted,
+            missed=missed,
+        )
+
+    def _verdict(self, exhausted: tuple[Scope, ...], missed: tuple[str, ...]) -> Verdict:
+        for rung in self.rungs:
+            if rung.verdict.status is Status.VIOLATED:
+                return shortened(self.scheme, rung.verdict)
+        base: dict[str, Any] = {"scheme": self.scheme.name, "engine": "verify", "seed": self.seed}
+        needed = [scope for scope in LADDER[:REQUIRED] if scope not in exhausted]
+        if needed:
+            why = f"the budget of {self.budget:g} s ended before {needed[0]} was exhausted"
+            return Verdict(status=Status.UNKNOWN, scope=needed[0], why=why, **base)
+        if missed:
+            why = f"vacuous: no run reached {', '.join(missed)}"
+            return Verdict(status=Status.UNKNOWN, scope=WIDE, why=why, **base)
+        how = f"exhaustive in {len(exhausted)} scopes"
+        return Verdict(status=Status.HOLDS, scope=exhausted[-1], how=how, **base)
+
+
+def exhaustive(verdict: Verdict) -> bool:
+    """Tell whether every state of the verdict's scope was seen."""
+    return verdict.status is Status.HOLDS and verdict.how == "exhaustive"
+
+
+def shortened(scheme: type[Scheme], verdict: Verdict) -> Verdict:
+    """Return a VIOLATED verdict with its trace minimised, in the smallest scope, and replayed.
+
+    A search's trace is a shortest one already, and is left as it is.
+    """
+    if verdict.engine == "explore":
+        return verdict
+    invariant = verdict.violations[0].invariant
+    trace = minimize(scheme, verdict.scope, verdict.trace, invariant)
+    scope = fit_scope(scheme, verdict.scope, trace, invariant)
+    again = replay(scheme, scope, trace, target=invariant)
+    return attrs.evolve(verdict, scope=scope, trace=trace, violations=again.violations)
