@@ -36,6 +36,7 @@ __all__ = [
     "load_case",
     "parse_case",
     "save_case",
+    "version",
 ]
 
 MAX_BYTES = 1_000_000

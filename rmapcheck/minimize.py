@@ -117,6 +117,14 @@ def _renamings(steps: Trace) -> Iterator[Trace]:
                 yield (*steps[:i], fork, *(rename(o, names) for o in steps[i + 1 :]))
 
 
+def _without_forks(steps: Trace) -> Iterator[Trace]:
+    """Yield `steps` with a fork left out, so that the parent does what its child did."""
+    for i, op in enumerate(steps):
+        if isinstance(op, Fork):
+            names = {n: n for n in range(256)} | {op.child: op.mm}
+            yield (*steps[:i], *(rename(o, names) for o in steps[i + 1 :]))
+
+
 def _without_page(op: Operation, page: int) -> Operation:
     """Return `op` as it would be if the address space had no page `page`."""
     changes: dict[str, Any] = {}
@@ -144,6 +152,7 @@ def _candidates(steps: Trace, scope: Scope) -> Iterator[Trace]:
     """Yield everything that would be an improvement, the largest first."""
     yield from _deletions(steps, 1)
     yield from _deletions(steps, 2)
+    yield from _without_forks(steps)
     yield from _fewer_pages(steps, scope.pages)
     yield from _renamings(steps)
     yield from _simplifications(steps)
