@@ -1,0 +1,7 @@
+"""What people read: pictures of states, explained runs, and exports to other tools."""
+
+from rmapcheck.report.explain import explain, render
+from rmapcheck.report.export import EXPORTS, export
+from rmapcheck.report.state_text import state_text
+
+__all__ = ["EXPORTS", "explain", "export", "render", "state_text"]
