@@ -158,7 +158,7 @@ def load_case(path: str | Path) -> Case:
     try:
         return parse_case(_read(path))
     except CaseError as error:
-        raise CaseError(f"{_shown(path)}: {error}.") from None
+        raise CaseError(f"{_shown(path)}: {error}") from None
 
 
 def _shown(path: str | Path) -> str:
@@ -211,7 +211,7 @@ def save_case(case: Case, folder: str | Path, *, name: str = "", overwrite: bool
     parse_case(data)
     base = name or file_name(case)
     if Path(base).name != base:
-        raise CaseError(f"{base!r} is no name of a case; write it without a folder.")
+        raise CaseError(f"{base!r} is no name of a case; write it without a folder")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         temporary = _temporary(Path(folder), data)
@@ -222,7 +222,7 @@ def save_case(case: Case, folder: str | Path, *, name: str = "", overwrite: bool
     except OSError as error:
         raise CaseError(
             f"{_shown(folder)}: the case cannot be written there ({error.strerror}); "
-            "choose another folder."
+            "choose another folder"
         ) from None
 
 
@@ -282,11 +282,11 @@ def case_from(
     `invariant`: which of those violated the case is about, if not the first.
     """
     if verdict.status is not Status.VIOLATED:
-        raise CaseError(f"{verdict} is no violation; only a violation can be saved as a case.")
+        raise CaseError(f"{verdict} is no violation; only a violation can be saved as a case")
     names = [v.invariant for v in verdict.violations]
     first = invariant or names[0]
     if first not in names:
-        raise CaseError(f"{first} is not violated; choose among {', '.join(names)}.")
+        raise CaseError(f"{first} is not violated; choose among {', '.join(names)}")
     expect = Expect(verdict="VIOLATED", invariant=first, step=len(verdict.trace))
     found = Found(engine=verdict.engine, seed=verdict.seed, version=version(), minimized=minimized)
     return Case(
