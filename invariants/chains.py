@@ -1,0 +1,121 @@
+"""The chain of page-table entries (pte_chain): is it exactly right, and in its proper form."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.completeness import mappers, place
+from invariants.registry import Violation, invariant
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def chain_of(st: "State", folio: int) -> list[int]:
+    """Return the elements of a page's chain, first to last; a chain in a circle is cut."""
+    found: list[int] = []
+    at = st.folio[folio].pte_chain
+    while at and at not in found:
+        found.append(at)
+        at = st.pte_chain[at].next
+    return found
+
+
+def slots(st: "State", element: int) -> list[int]:
+    """Return the slots of one element: of a node one, of a chunk NRPTE."""
+    if "ptep" in st.scheme.fields["pte_chain"]:
+        return [st.pte_chain[element].ptep]
+    return list(st.pte_chain[element].ptes)
+
+
+def recorded(st: "State", folio: int) -> list[int]:
+    """Return the entries that the page's books name, as often as they do."""
+    direct = st.folio[folio].direct
+    found = [direct] if direct else []
+    for element in chain_of(st, folio):
+        found += [ptep for ptep in slots(st, element) if ptep]
+    return found
+
+
+@invariant("G7, P1, P2, P3")
+def chain_equals_ptes(st: "State") -> Iterator[Violation]:
+    """A page's chain names the entries that map it, each once, and nothing else."""
+    mapped = mappers(st)
+    for folio in st.folio.indices():
+        expected = mapped.get(folio, [])
+        found = recorded(st, folio)
+        if sorted(found) != expected:
+            have = ", ".join(place(st, p) for p in expected) or "nothing"
+            names = ", ".join(place(st, p) for p in found) or "nothing"
+            yield Violation(
+                "chain_equals_ptes",
+                f"f be folio {folio}, mapped by {have}",
+                "f's chain must name just that",
+                f"it names {names}",
+                (("folio", folio),),
+            )
+
+
+@invariant("Q3")
+def direct_alone(st: "State") -> Iterator[Violation]:
+    """A page has PG_direct or a chain, never both: one word of struct page holds either."""
+    for folio in st.folio.indices():
+        if st.folio[folio].direct and st.folio[folio].pte_chain:
+            yield Violation(
+                "direct_alone",
+                f"f be folio {folio} with PG_direct, for {place(st, st.folio[folio].direct)}",
+                "f must have no chain, which would be in the same word",
+                f"it has chain {st.folio[folio].pte_chain}",
+                (("folio", folio), ("pte_chain", st.folio[folio].pte_chain)),
+            )
+
+
+@invariant("PG_direct, 4250169826")
+def chain_not_single(st: "State") -> Iterator[Violation]:
+    """A chain of nodes has two at least: a page with one mapping has PG_direct."""
+    for folio in st.folio.indices():
+        chain = chain_of(st, folio)
+        if len(chain) == 1:
+            yield Violation(
+                "chain_not_single",
+                f"f be folio {folio} with a chain",
+                "the chain must have two nodes or more, else f has PG_direct",
+                f"node {chain[0]} is alone",
+                (("folio", folio), ("pte_chain", chain[0])),
+            )
+
+
+@invariant("Q1")
+def chain_packed(st: "State") -> Iterator[Violation]:
+    """Free slots are only in the first chunk, at its low end, and idx is their number."""
+    for folio in st.folio.indices():
+        for n, chunk in enumerate(chain_of(st, folio)):
+            ptes = slots(st, chunk)
+            used = len(ptes) - ptes.count(0)
+            idx = st.pte_chain[chunk].idx
+            free = len(ptes) - used
+            if idx != free or 0 in ptes[idx:] or (n and idx):
+                row = " ".join("used" if p else "free" for p in ptes)
+                yield Violation(
+                    "chain_packed",
+                    f"c be chunk {chunk}, number {n} of folio {folio}, with idx {idx}",
+                    f"c's first {idx} slots must be free and no other"
+                    if n == 0
+                    else "c, which is not the first, must be full",
+                    f"they are {row}",
+                    (("folio", folio), ("pte_chain", chunk)),
+                )
+
+
+@invariant("Q2")
+def chain_head_used(st: "State") -> Iterator[Violation]:
+    """No chunk is empty: the last entry to leave takes its chunk with it."""
+    for folio in st.folio.indices():
+        for chunk in chain_of(st, folio):
+            if not any(slots(st, chunk)):
+                yield Violation(
+                    "chain_head_used",
+                    f"c be chunk {chunk} of folio {folio}",
+                    "c must hold an entry, or have been freed",
+                    "it holds none",
+                    (("folio", folio), ("pte_chain", chunk)),
+                )
