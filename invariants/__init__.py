@@ -1,6 +1,17 @@
 """What must hold: functions that yield violations and never change the state."""
 
-from invariants import completeness, counts, goals, growth, isolation, lifetime, locking, structure
+from invariants import (
+    chains,
+    completeness,
+    counts,
+    goals,
+    growth,
+    isolation,
+    lifetime,
+    lists,
+    locking,
+    structure,
+)
 from invariants.registry import (
     INVARIANTS,
     Invariant,
@@ -15,6 +26,7 @@ __all__ = [
     "Invariant",
     "Violation",
     "applicable",
+    "chains",
     "check_state",
     "check_step",
     "completeness",
@@ -23,6 +35,7 @@ __all__ = [
     "growth",
     "isolation",
     "lifetime",
+    "lists",
     "locking",
     "structure",
 ]

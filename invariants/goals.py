@@ -90,6 +90,11 @@ _goal("chain of two cloned", "mmap", "fault", "fork", "mprotect", mms=2, pages=2
 _goal("chain of three", "mmap", "fault", "fork", mms=3, universal=False)
 _goal("anon_vma reused at fork", "mmap", "fault", "fork", "exit", mms=3, universal=False)
 _goal("neighbour's anon_vma adopted", "mmap", "mprotect", "fault", pages=2, universal=False)
+_goal("a merge hands its anon_vma on", "mmap", "mprotect", "fault", pages=2, universal=False)
+_goal("a direct page gets a chain", "mmap", "fault", "fork", mms=2, universal=False)
+_goal("a chain becomes direct", "mmap", "fault", "fork", mms=2, universal=False)
+_goal("a chunk is full", "mmap", "fault", "fork", mms=3, universal=False)
+_goal("a page has two chunks", "mmap", "fault", "fork", mms=4, universal=False)
 
 
 def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:

@@ -1,0 +1,127 @@
+"""The one list in which all pages of a VMA are looked for (anon_vma, v2.6.7 … v2.6.33)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.completeness import name_of, place
+from invariants.registry import Violation, invariant
+from model.mm.vma import vma_lookup
+from model.state import linear_page_index, ptep_to_address, ptep_to_mm
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def vmas_in(st: "State", anon_vma: int) -> list[int]:
+    """Return the VMAs in the list of `anon_vma`; stops after one that comes twice or is freed."""
+    found: list[int] = []
+    vma = st.anon_vma[anon_vma].head
+    while vma:
+        again = vma in found
+        found.append(vma)
+        if again or not st.vma.is_live(vma):
+            break
+        vma = st.vma[vma].anon_vma_node
+    return found
+
+
+def vma_of(st: "State", ptep: int) -> int:
+    """Return the VMA that covers an entry, or 0."""
+    mm = ptep_to_mm(st, ptep)
+    return vma_lookup(st, mm, ptep_to_address(st, ptep)) if st.mm.is_live(mm) else 0
+
+
+@invariant("B3")
+def anon_vma_list(st: "State") -> Iterator[Violation]:
+    """A VMA is in the list of its anon_vma, once, and in no other."""
+    missing = {v for v in st.vma.indices() if st.vma[v].anon_vma}
+    for anon_vma in st.anon_vma.indices():
+        for vma in vmas_in(st, anon_vma):
+            own = st.vma[vma].anon_vma if st.vma.is_live(vma) else 0
+            if own != anon_vma or vma not in missing:
+                wrong = "it comes twice" if own == anon_vma else f"that is {name_of(st, own)}"
+                yield Violation(
+                    "anon_vma_list",
+                    f"v be VMA {vma} in the list of anon_vma {anon_vma}",
+                    "v must have that anon_vma, and come there once",
+                    wrong,
+                    (("vma", vma), ("anon_vma", anon_vma)),
+                )
+            missing.discard(vma)
+    for vma in sorted(missing):
+        yield Violation(
+            "anon_vma_list",
+            f"v be VMA {vma}, whose anon_vma is {name_of(st, st.vma[vma].anon_vma)}",
+            "v must be in its list",
+            "it is not",
+            (("vma", vma),),
+        )
+
+
+@invariant("B2")
+def faulted_has_anon_vma(st: "State") -> Iterator[Violation]:
+    """A VMA that holds an anonymous page, present or in swap, has an anon_vma.
+
+    Fork (d992895ba2b2) and swap-in (BUG_ON) rely on it.
+    """
+    for ptep in range(1, st.pte.size + 1):
+        if st.pte[ptep].folio == 0 and st.pte[ptep].swap == 0:
+            continue
+        vma = vma_of(st, ptep)
+        if vma and st.vma[vma].anon_vma == 0:
+            what = "a page" if st.pte[ptep].folio else "a page in swap"
+            yield Violation(
+                "faulted_has_anon_vma",
+                f"v be VMA {vma}, which has {what} at {place(st, ptep)}",
+                "v must have an anon_vma",
+                "it has none",
+                (("vma", vma), ("pte", ptep)),
+            )
+
+
+@invariant("B5")
+def swap_relatives_agree(st: "State") -> Iterator[Violation]:
+    """All who hold one swap entry would map its page under the same anon_vma and index.
+
+    Whoever swaps the page in first sets both; the others go by them.
+    """
+    first: dict[int, tuple[int, int, int]] = {}
+    for ptep in range(1, st.pte.size + 1):
+        entry = st.pte[ptep].swap
+        vma = vma_of(st, ptep) if entry else 0
+        if vma == 0:
+            continue
+        index = linear_page_index(st, vma, ptep_to_address(st, ptep))
+        mine = (st.vma[vma].anon_vma, index)
+        other, *theirs = first.setdefault(entry, (ptep, *mine))
+        if tuple(theirs) != mine:
+            yield Violation(
+                "swap_relatives_agree",
+                f"e be swap slot {entry}, named by {place(st, other)} and {place(st, ptep)}",
+                "both must give its page the same anon_vma and index",
+                f"they give {name_of(st, theirs[0])}, {theirs[1]} and "
+                f"{name_of(st, mine[0])}, {mine[1]}",
+                (("swap", entry), ("vma", vma)),
+            )
+
+
+@invariant("B7")
+def merge_same_anon_vma(st: "State") -> Iterator[Violation]:
+    """Neighbours with different anon_vmas may not merge: pages of one would be lost."""
+    for vma in st.vma.indices():
+        other = st.vma[vma].vm_next
+        a, b = st.vma[vma].anon_vma, st.vma[other].anon_vma if other else 0
+        if a == 0 or b == 0 or a == b:
+            continue
+        if (
+            st.scheme.is_mergeable_anon_vma(st, vma, b, other, 0)
+            or st.scheme.is_mergeable_anon_vma(st, other, a, vma, 0)
+            or st.scheme.are_anon_vmas_compatible(st, vma, other)
+        ):
+            yield Violation(
+                "merge_same_anon_vma",
+                f"v and w be the neighbours {vma} and {other}, with anon_vmas {a} and {b}",
+                "they may not merge, since a VMA can be in one list only",
+                "the scheme lets them",
+                (("vma", vma), ("vma", other)),
+            )

@@ -1,0 +1,392 @@
+"""anon_vma: all VMAs that may hold a page, in one list (v2.6.7 … v2.6.33).
+
+A pte_chain costs memory and a lock for each mapping of each page; with files mapped into hundreds
+of processes the chains alone filled low memory. For files there was a way out: the page knows its
+inode and offset, the inode its VMAs. Andrea Arcangeli gave anonymous memory the same shape. The
+first write fault of a VMA makes an anon_vma, each fork puts the child's VMA into its list, and a
+page names the anon_vma and its linear offset::
+
+    page: mapping ──> anon_vma A          index 5
+                        │ head
+                        └──> VMA of the parent ──> VMA of its child ──> a part split off …
+                             pgoff 4, 4 pages      pgoff 4, 4 pages     pgoff 6, 2 pages
+                             page at start + 1     page at start + 1    index 5: not here
+
+    vma->anon_vma           A, or NULL as long as nobody wrote
+    vma->anon_vma_node      place in A's list
+
+A mapping costs one count; fork, one list entry for each VMA; and since a moved VMA keeps its
+pgoff, mremap has nothing to tell. What must hold: a VMA that maps an anonymous page, or holds a
+swap entry of one, has an anon_vma; it is the page's; and VMAs with different ones never merge. The
+walker looks at each entry before it touches it, so that a VMA too many does no harm. The price: a
+page that one child owns is looked for in all its relatives, which anon_vma_chain mended in 2010.
+
+All these kernels, and those to v2.6.39, have a hole. When mremap puts a faulted VMA beside a VMA
+that was never faulted, vma_merge() lets the latter grow over the new place. vma_adjust() sees to
+the anon_vma only where one VMA gives pages to another; here one grows into free room, and stays
+without. Its new pages are found by nobody, and their anon_vma may be freed. It takes three
+pages: one to come from, one for the neighbour, one between. (E04)
+
+Left out: files; the checks of page_add_anon_rmap() that stop the kernel with BUG; page_map_lock
+and trylocks (until v2.6.8); that v2.6.8 nested the lock of an adopted anon_vma inside
+page_table_lock (here outside, as since v2.6.9); RCU; v2.6.24 … v2.6.31 without zero page;
+that a fresh anon_vma is locked too (v2.6.28) and a VMA that only grows is not (v2.6.32).
+
+Sources: mm/rmap.c, mm/mmap.c, mm/mremap.c, mm/memory.c of v2.6.7, v2.6.8, v2.6.9, v2.6.13,
+v2.6.16, v2.6.20, v2.6.28, v2.6.32, read for each era. Hashes before v2.6.12 are those of the
+mirror dmgerman/history-token.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from model.errors import ENOMEM
+from model.heap import kmem_cache_alloc, kmem_cache_free, ref
+from model.locks import ANON_VMA_LOCK, PTL, acquire, assert_held_write, release
+from model.scheme import Bug, Scheme
+from model.schemes.anon_vma_chain import anon_vma_compatible
+from model.state import linear_page_index, vma_address
+
+if TYPE_CHECKING:
+    from model.state import RmapWalkControl, State
+
+
+@attrs.define(slots=True, eq=False)
+class AnonVma:
+    """struct anon_vma, include/linux/rmap.h, v2.6.7."""
+
+    head: int = ref("vma")
+    """First VMA of the list through vma->anon_vma_node; anon_vma->lock"""
+
+
+class AnonVma267(Scheme):
+    """v2.6.7 as it was: mprotect and anon_vma_prepare() each forget something (E02, E05)."""
+
+    name = "anon_vma-2.6.7"
+    title = "anon_vma as first released"
+    kernels = "v2.6.7"
+    structs = (AnonVma,)
+    fields: ClassVar[dict[str, tuple[str, ...]]] = {
+        "vma": ("anon_vma", "anon_vma_node"),
+        "folio": ("mapcount", "mapping", "index"),
+    }
+    invariants: ClassVar[tuple[str, ...]] = (
+        "mapcount",
+        "anon_vma_list",
+        "anon_vma_lifetime",
+        "faulted_has_anon_vma",
+        "swap_relatives_agree",
+        "merge_same_anon_vma",
+        "coverage",
+        "mapping_alive",
+    )
+    goals = ("neighbour's anon_vma adopted", "a merge hands its anon_vma on")
+    bug: ClassVar[Bug | None] = Bug(
+        id="2.6.7",
+        title="mprotect propagate anon_vma",
+        introduced="8aa3448cabdf",
+        fixed="d84672c45e",
+        violates="coverage",
+        scope={"mms": 1, "pages": 3, "ops": ["mmap", "mprotect", "fault"]},
+        steps=4,
+        setup=1,
+    )
+    sizes: ClassVar[dict[str, tuple[int, int]]] = {"anon_vma": (12, 24)}
+    lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
+
+    # Decisions of this era.
+
+    def locks_adopted(self) -> bool:
+        """Tell whether anon_vma_prepare() locks an anon_vma that it takes from a neighbour."""
+        return False
+
+    def importer(self, dst: int) -> int:
+        """Return the VMA to be given an anon_vma when it takes over a part of another, or 0."""
+        return 0
+
+    def clears_mapping(self) -> bool:
+        """Tell whether the last unmapping clears page->mapping; clear_page_anon(), v2.6.7."""
+        return True
+
+    def list_add(self, st: "State", anon_vma: int, vma: int) -> None:
+        """Put `vma` at the head of the list."""
+        st.vma[vma].anon_vma_node = st.anon_vma[anon_vma].head
+        st.anon_vma[anon_vma].head = vma
+
+    # mm/rmap.c
+
+    def list_del(self, st: "State", anon_vma: int, vma: int) -> None:
+        """Take `vma` out of the list."""
+        following = st.vma[vma].anon_vma_node
+        at = st.anon_vma[anon_vma].head
+        if at == vma:
+            st.anon_vma[anon_vma].head = following
+        else:
+            while st.vma[at].anon_vma_node != vma:
+                at = st.vma[at].anon_vma_node
+            st.vma[at].anon_vma_node = following
+        st.vma[vma].anon_vma_node = 0
+
+    def anon_vma_link(self, st: "State", vma: int) -> None:
+        """Put a copied VMA into the list of the anon_vma that it was copied with."""
+        anon_vma = st.vma[vma].anon_vma
+        if anon_vma:
+            acquire(st, ANON_VMA_LOCK, anon_vma)
+            self.list_add(st, anon_vma, vma)
+            release(st, ANON_VMA_LOCK, anon_vma)
+
+    def find_mergeable_anon_vma(self, st: "State", vma: int) -> int:
+        """Return a neighbour's anon_vma that `vma` may adopt, or 0; mm/mmap.c.
+
+        What mprotect could make alike; the next VMA is asked first.
+        """
+        near = st.vma[vma].vm_next
+        if near and st.vma[near].anon_vma and anon_vma_compatible(st, vma, near):
+            return st.vma[near].anon_vma
+        near = st.mm[st.vma[vma].vm_mm].mmap
+        while near and st.vma[near].vm_next != vma:
+            near = st.vma[near].vm_next
+        if near and st.vma[near].anon_vma and anon_vma_compatible(st, near, vma):
+            return st.vma[near].anon_vma
+        return 0
+
+    def anon_vma_prepare(self, st: "State", vma: int) -> int:
+        """Give `vma` its anon_vma, a neighbour's if possible; anon_vma_prepare()."""
+        if st.vma[vma].anon_vma:
+            return 0
+        anon_vma = self.find_mergeable_anon_vma(st, vma)
+        if anon_vma:
+            st.reached.append("neighbour's anon_vma adopted")
+            self.adopt(st, vma, anon_vma)
+            return 0
+        anon_vma = kmem_cache_alloc(st, st.anon_vma)
+        if anon_vma == 0:
+            return -ENOMEM
+        self.assign(st, vma, anon_vma)
+        return 0
+
+    def adopt(self, st: "State", vma: int, anon_vma: int) -> None:
+        """Enter a list that other processes may be in."""
+        locked = self.locks_adopted()
+        if locked:
+            acquire(st, ANON_VMA_LOCK, anon_vma)
+        assert_held_write(st, ANON_VMA_LOCK, anon_vma, "a VMA joins the list")
+        self.assign(st, vma, anon_vma)
+        if locked:
+            release(st, ANON_VMA_LOCK, anon_vma)
+
+    def assign(self, st: "State", vma: int, anon_vma: int) -> None:
+        """Set vma->anon_vma and join the list, with other threads' faults shut out."""
+        acquire(st, PTL, st.vma[vma].vm_mm)
+        st.vma[vma].anon_vma = anon_vma
+        self.list_add(st, anon_vma, vma)
+        release(st, PTL, st.vma[vma].vm_mm)
+
+    def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
+        """A part split off, or mremap's copy, joins the list; nothing can fail."""
+        self.anon_vma_link(st, dst)
+        return 0
+
+    def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
+        """The child's VMA joins the same list; dup_mmap(), kernel/fork.c."""
+        self.anon_vma_link(st, vma)
+        return 0
+
+    def unlink_anon_vmas(self, st: "State", vma: int) -> None:
+        """Leave the list, and free the anon_vma that is left empty; anon_vma_unlink()."""
+        anon_vma = st.vma[vma].anon_vma
+        if anon_vma == 0:
+            return
+        acquire(st, ANON_VMA_LOCK, anon_vma)
+        self.list_del(st, anon_vma, vma)
+        empty = st.anon_vma[anon_vma].head == 0
+        release(st, ANON_VMA_LOCK, anon_vma)
+        st.vma[vma].anon_vma = 0
+        if empty:
+            kmem_cache_free(st, st.anon_vma, anon_vma)
+
+    # VMAs that merge: vma_adjust(), mm/mmap.c.
+
+    def dup_anon_vma(self, st: "State", dst: int, src: int, adjusted: int) -> int:
+        """mprotect moves the boundary of `src` and `dst` (cases 4 and 5); nothing can fail."""
+        importer = self.importer(dst)
+        anon_vma = st.vma[src].anon_vma
+        if importer and anon_vma and st.vma[importer].anon_vma == 0:
+            acquire(st, ANON_VMA_LOCK, anon_vma)
+            st.vma[importer].anon_vma = anon_vma
+            self.list_add(st, anon_vma, importer)
+            release(st, ANON_VMA_LOCK, anon_vma)
+            st.reached.append("a merge hands its anon_vma on")
+        return 0
+
+    def adjust_lock(self, st: "State", vma: int, adjust: int) -> int:
+        """Return the anon_vma to lock while the ranges of `vma` and `adjust` change, or 0."""
+        if st.vma[vma].anon_vma:
+            return st.vma[vma].anon_vma
+        return st.vma[adjust].anon_vma if adjust else 0
+
+    def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
+        anon_vma = self.adjust_lock(st, vma, adjust)
+        if anon_vma:
+            acquire(st, ANON_VMA_LOCK, anon_vma)
+
+    def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
+        anon_vma = self.adjust_lock(st, vma, adjust)
+        if anon_vma:
+            assert_held_write(st, ANON_VMA_LOCK, anon_vma, "the range of a VMA changes")
+            if adjust and self.swallowed(st, vma, adjust):
+                self.anon_vma_merge(st, vma, adjust)
+            release(st, ANON_VMA_LOCK, anon_vma)
+
+    def swallowed(self, st: "State", vma: int, adjust: int) -> bool:
+        """Tell whether `vma` has grown over all of `adjust`, which goes (remove_next)."""
+        v = st.vma[vma]
+        return v.vm_start <= st.vma[adjust].vm_start and st.vma[adjust].vm_end <= v.vm_end
+
+    def anon_vma_merge(self, st: "State", vma: int, next_: int) -> None:
+        """`vma` inherits the anon_vma of the VMA that goes; __anon_vma_merge(), mm/rmap.c."""
+        anon_vma = st.vma[next_].anon_vma
+        if anon_vma and st.vma[vma].anon_vma == 0:
+            st.vma[vma].anon_vma = anon_vma
+            st.vma[vma].anon_vma_node = st.vma[next_].anon_vma_node
+            st.vma[next_].anon_vma_node = vma
+            st.reached.append("a merge hands its anon_vma on")
+
+    def is_mergeable_anon_vma(
+        self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
+    ) -> bool:
+        """Equal, or one of them none; is_mergeable_anon_vma(), mm/mmap.c."""
+        other = st.vma[tgt].anon_vma
+        return other == 0 or anon_vma == 0 or other == anon_vma
+
+    def are_anon_vmas_compatible(self, st: "State", prev: int, next_: int) -> bool:
+        a = st.vma[prev].anon_vma
+        b = st.vma[next_].anon_vma
+        return a == 0 or b == 0 or a == b
+
+    # Pages.
+
+    def set_anon(self, st: "State", folio: int, vma: int, address: int) -> None:
+        """The first mapping names anon_vma and index; page_add_anon_rmap()."""
+        st.folio[folio].mapping = st.vma[vma].anon_vma
+        st.folio[folio].index = linear_page_index(st, vma, address)
+
+    def folio_add_new_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        st.folio[folio].mapcount = 1
+        self.set_anon(st, folio, vma, address)
+
+    def folio_add_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
+    ) -> None:
+        """Whichever relative maps it first, anon_vma and index come out the same."""
+        st.folio[folio].mapcount += 1
+        if st.folio[folio].mapcount == 1:
+            self.set_anon(st, folio, vma, address)
+
+    def folio_dup_anon_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        st.folio[folio].mapcount += 1
+
+    def folio_remove_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        st.folio[folio].mapcount -= 1
+        if st.folio[folio].mapcount == 0 and self.clears_mapping():
+            st.folio[folio].mapping = 0
+
+    # The walk.
+
+    def rmap_lock(self, st: "State", folio: int) -> int:
+        """Lock the page's anon_vma if anybody maps the page; page_lock_anon_vma(), v2.6.9."""
+        if not self.folio_mapped(st, folio):
+            return 0
+        anon_vma = st.folio[folio].mapping
+        acquire(st, ANON_VMA_LOCK, anon_vma)
+        return anon_vma
+
+    def rmap_unlock(self, st: "State", lock: int) -> None:
+        if lock:
+            release(st, ANON_VMA_LOCK, lock)
+
+    def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
+        """Visit the page's place in each VMA; page_referenced_anon(), try_to_unmap_anon()."""
+        if not self.folio_mapped(st, folio):
+            return
+        vma = st.anon_vma[st.folio[folio].mapping].head
+        while vma and rwc.nodes < rwc.limit:
+            rwc.nodes += 1
+            address = vma_address(st, vma, st.folio[folio].index)
+            if address >= 0:
+                self.visit(st, rwc, st.vma[vma].vm_mm, address)
+            vma = st.vma[vma].anon_vma_node
+
+
+class AnonVma268(AnonVma267):
+    """v2.6.8: both are mended. With three pages or more, mremap still merges wrongly (E04)."""
+
+    name = "anon_vma-2.6.8"
+    title = "anon_vma, corrected"
+    kernels = "v2.6.8"
+    bug: ClassVar[Bug | None] = None
+
+    def locks_adopted(self) -> bool:
+        """Others fork the neighbour and join the same list (b6815589d6aa)."""
+        return True
+
+    def importer(self, dst: int) -> int:
+        """The VMA that grows (d84672c45e)."""
+        return dst
+
+
+class AnonVma269(AnonVma268):
+    """v2.6.9 … v2.6.13: an unmapped page keeps its mapping; a stale one is never followed.
+
+    Without page_map_lock one process might clear the mapping that another had just set, so that
+    it is left until the page is freed; the walker asks page_mapped() first. With three pages or
+    more, mremap still merges wrongly (E04).
+    """
+
+    name = "anon_vma-2.6.9"
+    title = "anon_vma without page_map_lock"
+    kernels = "v2.6.9 … v2.6.13"
+
+    def clears_mapping(self) -> bool:
+        """Not before the page is freed (f7f5e03df0, 2004-08-23)."""
+        return False
+
+
+class AnonVma2614(AnonVma269):
+    """v2.6.14 … v2.6.17: fork leaves a VMA without anon_vma to later faults (E04 loses data)."""
+
+    name = "anon_vma-2.6.14"
+    title = "anon_vma with lazy fork"
+    kernels = "v2.6.14 … v2.6.17"
+    lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "wipeonfork", "dontunmap")
+
+    def fork_copies(self, st: "State", pvma: int) -> bool:
+        """Only a VMA with an anon_vma holds what a fault could not bring (d992895ba2b2)."""
+        return st.vma[pvma].anon_vma != 0
+
+
+class AnonVma2618(AnonVma2614):
+    """v2.6.18 … v2.6.33: the list is in the order of forks, which page migration needs (E04)."""
+
+    name = "anon_vma-2.6.18"
+    title = "anon_vma with the list in order"
+    kernels = "v2.6.18 … v2.6.33"
+    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap")
+
+    def list_add(self, st: "State", anon_vma: int, vma: int) -> None:
+        """Put `vma` at the tail, behind its parent (0697212a411c)."""
+        st.vma[vma].anon_vma_node = 0
+        last = st.anon_vma[anon_vma].head
+        if last == 0:
+            st.anon_vma[anon_vma].head = vma
+            return
+        while st.vma[last].anon_vma_node:
+            last = st.vma[last].anon_vma_node
+        st.vma[last].anon_vma_node = vma
