@@ -1,0 +1,101 @@
+"""Bugs of pte_chain and anon_vma, 2002 … 2011. The override is the whole of each bug.
+
+E03 is not here: try_to_unmap() of v2.5.27 … v2.5.31 went on after a mapping that it could not
+undo, and lost it (905ad7445b14, v2.5.32). It takes a locked VMA, and the model has no mlock.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.scheme import Bug
+from model.schemes.anon_vma import AnonVma268, AnonVma2618
+from model.schemes.pte_chain import PteChainList
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+class ZapBeforeRemove(PteChainList):
+    """page_remove_rmap() read the page's number from an entry that zap_pte_range() had cleared.
+
+    Such an entry says page 0. Where there is no page 0, that is on anything but x86, the function
+    returned at once and left its pointer in the chain.
+    """
+
+    name = "E01"
+    bug = Bug(
+        id="E01",
+        title="urgent rmap bugfix",
+        introduced="c48c43e6ed41",
+        fixed="fc563f53a880",
+        violates="chain_equals_ptes",
+        evidence="verified; the fix's hash is that of the mirror dmgerman/history-token",
+        scope={"mms": 2, "pages": 1, "ops": ["mmap", "munmap", "fault", "fork"]},
+        steps=4,
+        setup=1,
+    )
+
+    def pfn_valid(self, st: "State", ptep: int) -> bool:
+        # The one place where a scheme reads page tables: that is what was wrong. try_to_unmap(),
+        # which has put a swap entry there by now, did not come this way.
+        return st.pte[ptep].folio != 0 or st.pte[ptep].swap != 0
+
+
+class MprotectForgets(AnonVma268):
+    """mprotect moved pages into a never-faulted VMA, which stayed without anon_vma."""
+
+    name = "E02"
+    bug = Bug(
+        id="E02",
+        title="mprotect propagate anon_vma",
+        introduced="8aa3448cabdf",
+        fixed="d84672c45e",
+        violates="coverage",
+        evidence="verified; the fix's hash is that of the mirror dmgerman/history-token",
+        scope={"mms": 1, "pages": 3, "ops": ["mmap", "mprotect", "fault"]},
+        steps=4,
+        setup=1,
+    )
+
+    def importer(self, dst: int) -> int:
+        return 0
+
+
+class MergeWithUnfaulted(AnonVma2618):
+    """mremap merged faulted pages into a never-faulted VMA, which stayed without anon_vma.
+
+    Nothing is overridden: v2.6.7 … v2.6.39 were like that, and no report of it is known. It was
+    closed by the way, when VMAs with empty chains stopped merging; a later rule let them merge
+    again, and the hole came back as B29, CVE-2026-23077.
+    """
+
+    name = "E04"
+    bug = Bug(
+        id="E04",
+        title="never mended as such; closed by: mmap: avoid merging cloned VMAs",
+        introduced="8aa3448cabdf",
+        fixed="965f55dea0e3",
+        violates="coverage",
+        evidence="found by reading v2.6.7, v2.6.13, v2.6.34 and v2.6.39",
+        scope={"mms": 1, "pages": 3, "ops": ["mmap", "fault", "mremap"]},
+        steps=5,
+    )
+
+
+class AdoptUnlocked(AnonVma268):
+    """A VMA entered its neighbour's list without the lock, while relatives elsewhere did too."""
+
+    name = "E05"
+    bug = Bug(
+        id="E05",
+        title="anon_vma list locking bug",
+        introduced="8aa3448cabdf",
+        fixed="b6815589d6aa",
+        violates="lock_discipline",
+        evidence="verified; the fix's hash is that of the mirror dmgerman/history-token",
+        scope={"mms": 1, "pages": 2, "ops": ["mmap", "mprotect", "fault"]},
+        steps=5,
+        setup=1,
+    )
+
+    def locks_adopted(self) -> bool:
+        return False

@@ -1,0 +1,256 @@
+"""The schemes of 2002 … 2010: they hold where they held, and each of their invariants bites."""
+
+from random import Random
+
+import pytest
+
+from model.bugs.early import AdoptUnlocked, MergeWithUnfaulted, MprotectForgets, ZapBeforeRemove
+from model.heap import kmem_cache_alloc
+from model.operations import Exit, Fork, Mmap, Write
+from model.schemes.anon_vma import (
+    AnonVma267,
+    AnonVma268,
+    AnonVma269,
+    AnonVma2614,
+    AnonVma2618,
+)
+from model.schemes.pte_chain import NRPTE, PteChainArray, PteChainList
+from model.scope import Scope
+from rmapcheck.explore import explore
+from rmapcheck.run import Run
+from rmapcheck.verdict import Status
+
+ONE_PAGE = {"mms": 2, "pages": 1, "alloc_fail": True}
+FOUR = {"mms": 4, "pages": 1, "ops": ("mmap", "munmap", "fault", "fork", "swap", "exit")}
+AGED = {"mms": 3, "pages": 1, "young": True, "ops": ("mmap", "fault", "fork", "referenced")}
+SPLIT = {"mms": 1, "pages": 3, "premapped": 3, "ops": ("mprotect", "fault")}
+MOVES = {
+    "mms": 2,
+    "pages": 2,
+    "premapped": 2,
+    "ops": ("fault", "fork", "swap", "mremap"),
+}
+
+HOLDS = [
+    (PteChainList, ONE_PAGE, 149),
+    (PteChainArray, ONE_PAGE, 216),
+    (AnonVma267, ONE_PAGE, 366),
+    (AnonVma268, ONE_PAGE, 366),
+    (AnonVma269, ONE_PAGE, 366),
+    (AnonVma2614, ONE_PAGE, 1369),
+    (AnonVma2618, ONE_PAGE, 1369),
+    (PteChainList, FOUR | {"protections": 1}, 465),
+    (PteChainArray, FOUR | {"protections": 1}, 792),
+    (AnonVma2618, FOUR | {"protections": 1}, 1993),
+    (PteChainList, AGED, 337),
+    (PteChainArray, AGED, 473),
+    (PteChainArray, MOVES, 2574),
+    (AnonVma268, SPLIT, 907),
+    (AnonVma2618, SPLIT, 907),
+]
+
+
+@pytest.mark.parametrize(("scheme", "scope", "states"), HOLDS)
+def test_holds_in_every_state(scheme, scope, states):
+    found = explore(scheme, Scope(**scope))
+    assert found.verdict.status is Status.HOLDS, found.verdict
+    assert found.verdict.how == "exhaustive"
+    assert not found.vacuous
+    assert found.distinct == states
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("scheme", [PteChainList, PteChainArray, AnonVma268, AnonVma2618])
+@pytest.mark.parametrize(
+    "ops",
+    [("mmap", "munmap", "mprotect", "fault", "fork"), ("mmap", "fault", "fork", "mremap", "swap")],
+)
+def test_holds_on_two_pages(scheme, ops):
+    found = explore(scheme, Scope(mms=2, pages=2, ops=ops))
+    assert found.verdict.status is Status.HOLDS, found.verdict
+    assert not found.vacuous
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [ZapBeforeRemove, MprotectForgets, MergeWithUnfaulted, AdoptUnlocked, AnonVma267],
+)
+def test_bug_is_caught_by_the_invariant_it_names(scheme):
+    bug = scheme.bug
+    found = explore(scheme, Scope(**bug.scope | {"ops": tuple(bug.scope["ops"])}))
+    assert found.verdict.status is Status.VIOLATED
+    assert bug.violates in [v.invariant for v in found.verdict.violations]
+    assert len(found.verdict.trace) == bug.steps
+
+
+@pytest.mark.parametrize("scheme", [AnonVma268, AnonVma269, AnonVma2614, AnonVma2618])
+def test_every_era_has_the_hole_of_mremap(scheme):
+    scope = Scope(mms=1, pages=3, ops=("mmap", "fault", "mremap"))
+    found = explore(scheme, scope, target="faulted_has_anon_vma")
+    assert found.verdict.status is Status.VIOLATED
+    assert len(found.verdict.trace) == MergeWithUnfaulted.bug.steps
+
+
+# Mutants: each invariant that came with these schemes finds the fault made for it.
+
+
+class KeepsDirect(PteChainList):
+    name = "keeps-direct"
+    breaks = "direct_alone"
+
+    def chain_add(self, st, folio, ptep):
+        direct = st.folio[folio].direct
+        super().chain_add(st, folio, ptep)
+        st.folio[folio].direct = direct or st.folio[folio].direct
+
+
+class NeverDirectAgain(PteChainList):
+    name = "never-direct-again"
+    breaks = "chain_not_single"
+
+    def make_direct(self, st, folio):
+        """Leave the last node alone."""
+
+
+class LeavesHole(PteChainArray):
+    name = "leaves-hole"
+    breaks = "chain_packed"
+
+    def fill_hole(self, st, folio, chunk, i):
+        st.pte_chain[chunk].ptes[i] = 0
+        st.pte_chain[chunk].idx += 1
+
+
+class KeepsEmptyChunk(PteChainArray):
+    name = "keeps-empty-chunk"
+    breaks = "chain_head_used"
+    scope = Scope(mms=3, pages=1, protections=1)
+
+    def fill_hole(self, st, folio, chunk, i):
+        if st.pte_chain[st.folio[folio].pte_chain].idx < NRPTE - 1:
+            super().fill_hole(st, folio, chunk, i)
+        else:
+            st.pte_chain[chunk].ptes[i] = 0
+            st.pte_chain[chunk].idx = NRPTE
+
+
+class ForgetsMove(PteChainArray):
+    name = "forgets-move"
+    breaks = "chain_equals_ptes"
+
+    def move_rmap(self, st, folio, vma, new_vma, old_ptep, new_ptep):
+        """Leave the chain as it was."""
+
+
+class ForkUnlinked(AnonVma268):
+    name = "fork-unlinked"
+    breaks = "anon_vma_list"
+
+    def anon_vma_fork(self, st, vma, pvma):
+        return 0
+
+
+class ForkOwn(AnonVma268):
+    """The child has an anon_vma of its own: too early by six years."""
+
+    name = "fork-own"
+    breaks = "swap_relatives_agree"
+
+    def anon_vma_fork(self, st, vma, pvma):
+        if st.vma[vma].anon_vma:
+            self.assign(st, vma, kmem_cache_alloc(st, st.anon_vma))
+        return 0
+
+
+class MergesAll(AnonVma268):
+    name = "merges-all"
+    breaks = "merge_same_anon_vma"
+
+    def is_mergeable_anon_vma(self, st, tgt, anon_vma, middle, copied_from):
+        return True
+
+
+class AdjustsUnlocked(AnonVma268):
+    name = "adjusts-unlocked"
+    breaks = "lock_discipline"
+
+    def vma_prepare(self, st, vma, adjust):
+        """Take no lock."""
+
+
+class LeavesEmpty(AnonVma268):
+    name = "leaves-empty"
+    breaks = "anon_vma_lifetime"
+
+    def unlink_anon_vmas(self, st, vma):
+        if st.vma[vma].anon_vma:
+            self.list_del(st, st.vma[vma].anon_vma, vma)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        KeepsDirect,
+        NeverDirectAgain,
+        LeavesHole,
+        KeepsEmptyChunk,
+        ForgetsMove,
+        ForkUnlinked,
+        ForkOwn,
+        MergesAll,
+        AdjustsUnlocked,
+        LeavesEmpty,
+        MprotectForgets,
+    ],
+)
+def test_mutant_is_found(mutant):
+    target = getattr(mutant, "breaks", "faulted_has_anon_vma")
+    scope = getattr(mutant, "scope", Scope(mms=2, pages=3, protections=2, folios=3))
+    found = explore(mutant, scope, target=target, max_states=20_000)
+    assert found.verdict.status is Status.VIOLATED, target
+
+
+# The shape of a chain.
+
+
+def shared_by(scheme, mms):
+    machine = Run(scheme, Scope(mms=mms, pages=1))
+    for op in (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0)):
+        assert not machine.apply(op)
+    for child in range(2, mms + 1):
+        assert not machine.apply(Fork(mm=1, child=child))
+    return machine
+
+
+def test_chain_of_nodes_has_the_newest_in_front():
+    st = shared_by(PteChainList, 3).st
+    first = st.folio[1].pte_chain
+    second = st.pte_chain[first].next
+    third = st.pte_chain[second].next
+    assert [st.pte_chain[n].ptep for n in (first, second, third)] == [3, 2, 1]
+    assert st.folio[1].direct == st.pte_chain[third].next == 0
+
+
+def test_chunks_fill_from_the_high_end():
+    st = shared_by(PteChainArray, 4).st
+    first = st.folio[1].pte_chain
+    second = st.pte_chain[first].next
+    assert st.pte_chain[first].ptes == [0, 0, 4]
+    assert st.pte_chain[second].ptes == [3, 2, 1]
+    assert (st.pte_chain[first].idx, st.pte_chain[second].idx) == (2, 0)
+
+
+def test_only_the_list_returns_to_direct_at_once():
+    for scheme, direct in ((PteChainList, True), (PteChainArray, False)):
+        machine = shared_by(scheme, 2)
+        assert not machine.apply(Exit(mm=2))
+        assert (machine.st.folio[1].direct != 0) is direct
+
+
+@pytest.mark.parametrize("scheme", [PteChainList, PteChainArray, AnonVma268, AnonVma2618])
+def test_random_runs_keep_every_field_in_range(scheme):
+    chance = Random(2002)
+    for _ in range(20):
+        machine = Run(scheme, Scope(mms=3, pages=2, folios=8, objects=40, young=True))
+        for _ in range(40):
+            assert machine.apply(chance.choice(machine.possible())) == []
