@@ -143,9 +143,11 @@ def from_oops(oops: KernelOops, what: str) -> Violation:
         "double_free": "it has been freed before",
     }.get(oops.kind, "the number is out of range")
     act = "freed" if oops.kind == "double_free" else f"asked for its {oops.field!r}"
+    number = f" {oops.index}" if oops.index else ""
+    article = "" if oops.index else "the "
     return Violation(
         oops.kind,
-        f"o be {oops.struct} {oops.index} in {what}",
+        f"o be {article}{oops.struct}{number} in {what}",
         "o must be allocated when it is used",
         f"o is {act} while {why}",
         ((oops.struct, oops.index),),

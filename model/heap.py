@@ -78,7 +78,8 @@ class Pool(list[T]):
         self.recycle = False
         self.referrers: list[tuple[Pool[Any], str]] = []
         null = Poison("null_dereference", name, 0)
-        self.poison = [null, *(Poison("use_after_free", name, i) for i in range(1, size + 2))]
+        gone = (Poison("use_after_free", name, i) for i in range(1, size + 1))
+        self.poison = [null, *gone, Poison("use_after_free", name, 0)]
         self.objects = [None, *(struct() for _ in range(size)), None]
         super().__init__(self.poison)  # type: ignore[arg-type]
 

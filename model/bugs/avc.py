@@ -27,8 +27,8 @@ class CopyFromImporter(AvcList):
         fixed="287d97ac0321",
         violates="active_in_chain",
         scope={"mms": 1, "pages": 2, "ops": ["mmap", "mprotect", "fault"]},
-        steps=5,
-        setup=2,
+        steps=4,
+        setup=1,
     )
 
     def adjust_source(self, exporter: int, adjusted: int) -> int:
@@ -63,7 +63,7 @@ class CloneForward(AvcList):
         title="anon_vma: clone the anon_vma chain in the right order",
         introduced="5beb49305251",
         fixed="646d87b481da",
-        violates="chain_order",
+        violates="walk_complete",
         scope={"mms": 3, "pages": 1, "ops": ["mmap", "fault", "fork", "swap"]},
         steps=7,
         setup=1,
@@ -82,10 +82,15 @@ class AdoptAnyNeighbour(AvcList):
         title="Simplify and comment on anon_vma re-use for anon_vma_prepare()",
         introduced="5beb49305251",
         fixed="d0e9fe1758f2",
-        violates="same_anon_vma_same_chain",
-        scope={"mms": 2, "pages": 2, "ops": ["mmap", "mprotect", "fault", "fork"]},
-        steps=6,
-        setup=1,
+        violates="walk_complete",
+        scope={
+            "mms": 2,
+            "pages": 2,
+            "premapped": 2,
+            "protections": 4,
+            "ops": ["mprotect", "fault", "fork"],
+        },
+        steps=5,
     )
 
     def reusable_anon_vma(self, st: "State", old: int, a: int, b: int) -> int:
@@ -149,12 +154,15 @@ class DegreeAmbiguity(AvcCounters):
         scope={
             "mms": 3,
             "pages": 2,
-            "folios": 2,
+            "premapped": 2,
+            "vmas": 8,
+            "folios": 1,
+            "swaps": 0,
             "objects": 40,
-            "ops": ["mmap", "mprotect", "fault", "fork", "exit"],
+            "ops": ["mprotect", "fault", "fork", "exit"],
         },
-        steps=12,
-        setup=2,
+        steps=11,
+        setup=1,
     )
 
     def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
