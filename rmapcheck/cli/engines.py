@@ -1,0 +1,366 @@
+"""verify, explore, fuzz: the commands that look for a violation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+from rich.table import Table
+
+from invariants.registry import INVARIANTS
+from model.errors import ModelError
+from model.scheme import Scheme
+from model.scope import GROUPS, Scope
+from rmapcheck import catalogue
+from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.results import (
+    good,
+    plain_table,
+    report_violation,
+    scope_json,
+    verdict_json,
+    verdict_line,
+)
+from rmapcheck.explore import Exploration, explore
+from rmapcheck.guard import told, watchdog
+from rmapcheck.plugins import find_scheme
+from rmapcheck.verdict import Exit, Status, Verdict
+from rmapcheck.verify import (
+    BUDGET,
+    LADDER,
+    QUICK,
+    WIDE,
+    Climber,
+    Report,
+    Rung,
+    bug_scope,
+    exhaustive,
+    exit_code,
+    expected_bug,
+    shortened,
+    target_first,
+)
+
+SCHEME_HELP = "A built-in name (`rmapcheck schemes`), FILE.py, FILE.py:Class, or module:Class."
+Schemes = Annotated[list[str] | None, typer.Argument(metavar="SCHEME...", help=SCHEME_HELP)]
+OneScheme = Annotated[str, typer.Argument(metavar="SCHEME", help=SCHEME_HELP)]
+Save = Annotated[
+    Path | None,
+    typer.Option("--save", metavar="FOLDER", help="Save the case of a violation there."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Target = Annotated[
+    str,
+    typer.Option("--target", metavar="INVARIANT", help="Look for a violation of this one only."),
+]
+
+WORST = (Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
+
+
+@command(name="verify")
+def verify_command(
+    out: Out,
+    schemes: Schemes = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All schemes and bugs that come with rmapcheck.")
+    ] = False,
+    budget: Annotated[
+        float, typer.Option("--budget", metavar="SECONDS", help="Time for each scheme.")
+    ] = BUDGET,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"The same as --budget {QUICK:g}.")
+    ] = False,
+    seed: Seed = 0,
+    save: Save = None,
+) -> int:
+    """Check a scheme in every way there is.
+
+    The ladder: interface, goals, exhaustive search of growing scopes, random runs.
+    """
+    names = [*(schemes or []), *(_all() if every else [])]
+    if not names:
+        raise ModelError("verify needs a scheme: a built-in name, FILE.py, or --all")
+    if budget <= 0:
+        raise ModelError(f"--budget must be more than 0 seconds, not {budget:g}")
+    found = [(name, find_scheme(name)) for name in names]
+    codes, results = [], []
+    for name, scheme in found:
+        code, result = _verify_one(out, name, scheme, QUICK if quick else budget, seed, save)
+        codes.append(code)
+        results.append(result)
+    out.data(results[0] if len(results) == 1 else results)
+    return next(code for code in WORST if code in codes)
+
+
+def _all() -> list[str]:
+    return [*catalogue.schemes(), *catalogue.bugs()]
+
+
+def _verify_one(
+    out: Out, name: str, scheme: type[Scheme], budget: float, seed: int, save: Path | None
+) -> tuple[Exit, dict[str, Any]]:
+    live = out.progress()
+    climber = Climber(scheme, budget=budget, seed=seed, reporter=live, told_of=live.begin)
+    out.covered = lambda: _covered(climber, live.figures)
+    try:
+        report = climber.climb()
+    finally:
+        live.end()
+    out.show(f"{scheme.name}  {scheme.title}".rstrip(), style="bold")
+    out.show(ladder_table(report.rungs))
+    extra = {}
+    if report.verdict.status is Status.VIOLATED:
+        extra = report_violation(out, scheme, report.verdict, name, save)
+    elif report.missed:
+        out.show(f"never reached: {', '.join(report.missed)}")
+    for line in _summary(report):
+        out.show(line)
+    out.verdict(verdict_line(scheme, report.verdict), good=good(report.exit))
+    return report.exit, {**verdict_json(report.verdict), **_report_json(report), **extra}
+
+
+def _covered(climber: Climber, figures: Callable[[], str]) -> str:
+    done = [f"{r.name} {r.verdict}" for r in climber.rungs]
+    now = figures()
+    return "; ".join([*done, *([f"then {now}, nothing violated so far"] if now else [])])
+
+
+def _summary(report: Report) -> list[str]:
+    if report.verdict.status is not Status.HOLDS:
+        return []
+    open_ends = [r for r in report.rungs if r.name == "exhaustive" and not exhaustive(r.verdict)]
+    lines = [
+        "",
+        "Nothing is violated in any state of these scopes; of others nothing is said:",
+    ]
+    lines += [f"  {scope}" for scope in report.exhausted]
+    lines += [f"  (not finished: {r.verdict.scope})" for r in open_ends]
+    return lines
+
+
+def ladder_table(rungs: tuple[Rung, ...]) -> Table:
+    """Return the table of a climb."""
+    table = plain_table("rung", "scope", "verdict", "states", "seconds", right=(3, 4))
+    for rung in rungs:
+        verdict = rung.verdict
+        text = verdict.status.value
+        detail = verdict.how or verdict.why
+        if verdict.status is Status.VIOLATED:
+            detail = f"{verdict.violations[0].invariant}, step {len(verdict.trace)}"
+        row = (rung.name, short(verdict.scope), f"{text} {detail}", str(rung.states))
+        table.add_row(*row, f"{rung.seconds:.1f}")
+    return table
+
+
+def short(scope: Scope) -> str:
+    """Return the scope in a few words, for a column."""
+    ops = "all" if scope.ops == GROUPS else " ".join(scope.ops)
+    fails = " alloc_fail" if scope.alloc_fail else ""
+    return f"{scope.mms}×{scope.pages} {ops}{fails}"
+
+
+def _report_json(report: Report) -> dict[str, Any]:
+    rungs = [
+        {
+            "rung": r.name,
+            **verdict_json(r.verdict),
+            "states": r.states,
+            "seconds": round(r.seconds, 2),
+        }
+        for r in report.rungs
+    ]
+    return {
+        "rungs": rungs,
+        "exhausted": [scope_json(scope) for scope in report.exhausted],
+        "missed": list(report.missed),
+        "exit": int(report.exit),
+    }
+
+
+# explore
+
+
+@command(scope=True, name="explore")
+def explore_command(
+    out: Out,
+    scheme: OneScheme,
+    scope: Choice,
+    symmetry: Annotated[
+        bool, typer.Option(help="Count states that differ in names of objects as one.")
+    ] = True,
+    max_depth: Annotated[int | None, typer.Option(help="Operations.")] = None,
+    max_states: Annotated[int | None, typer.Option(help="States.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds.")] = None,
+    max_memory_mb: Annotated[int | None, typer.Option(help="Megabytes.")] = 6000,
+    target: Target = "",
+    save: Save = None,
+) -> int:
+    """Search every state of a scope. Breadth first, so that the trace is a shortest one.
+
+    Without a scope option: a bug's own scope, or a small one that ends within seconds.
+    """
+    cls = find_scheme(scheme)
+    wanted = check_target(target) or _target_of(cls)
+    chosen = scope.over(default_scope(cls, scope, LADDER[6]))
+    live = out.progress()
+    live.begin(f"{cls.name} {chosen}")
+    out.covered = lambda: f"{live.figures()}, nothing violated so far"
+    try:
+        with told(cls), watchdog(cls):
+            done = explore(
+                cls,
+                chosen,
+                symmetry=symmetry,
+                max_depth=max_depth,
+                max_states=max_states,
+                max_seconds=max_seconds,
+                max_memory_mb=max_memory_mb,
+                target=wanted,
+                reporter=live,
+            )
+    finally:
+        live.end()
+    show_exploration(out, done)
+    return finish(out, cls, done.verdict, wanted, scheme, save, exploration_json(done))
+
+
+def default_scope(cls: type[Scheme], choice: Choice, small: Scope) -> Scope:
+    """Return what scope options are laid over: the bug's scope, else Scope(), else `small`."""
+    return bug_scope(cls) or (Scope() if choice.given else small)
+
+
+def _target_of(cls: type[Scheme]) -> str:
+    bug = expected_bug(cls)
+    return bug.violates if bug else ""
+
+
+OOPSES = ("use_after_free", "null_dereference", "double_free", "out_of_range")
+
+
+def check_target(target: str) -> str:
+    """Return `target`, or raise ModelError if there is no such invariant."""
+    if target and target not in INVARIANTS and target not in OOPSES:
+        raise ModelError(f"no invariant is called {target!r}; `rmapcheck invariants` lists them")
+    return target
+
+
+def finish(
+    out: Out,
+    cls: type[Scheme],
+    verdict: Verdict,
+    target: str,
+    text: str,
+    save: Path | None,
+    extra: dict[str, Any],
+) -> int:
+    """Explain a violation, print the verdict, and return the exit code."""
+    verdict = target_first(verdict, target)
+    code = exit_code(cls, verdict)
+    if verdict.status is Status.VIOLATED:
+        extra |= report_violation(out, cls, verdict, text, save)
+    out.verdict(verdict_line(cls, verdict), good=good(code))
+    out.data({**verdict_json(verdict), **extra, "exit": int(code)})
+    return code
+
+
+def show_exploration(out: Out, done: Exploration) -> None:
+    """Print what a search covered."""
+    out.show(f"scope  {done.verdict.scope}")
+    table = plain_table("operation", "offered", "new states", right=(1, 2))
+    for name, count in done.per_operation.items():
+        table.add_row(name, str(count.enabled), str(count.fired))
+    out.show(table)
+    out.show(
+        f"{done.distinct} states, {done.generated} steps, depth {done.depth}, {done.seconds:.1f} s"
+    )
+    if done.cut:
+        text = ", ".join(f"{pool} {number}" for pool, number in done.cut.items())
+        out.show(f"steps that the scope had no room for: {text}")
+    if done.reached:
+        out.show(f"reached: {', '.join(done.reached)}")
+    if done.vacuous:
+        out.show(f"vacuous (not reached, though possible): {', '.join(done.vacuous)}")
+
+
+def exploration_json(done: Exploration) -> dict[str, Any]:
+    """Return the figures of a search."""
+    return {
+        "generated": done.generated,
+        "distinct": done.distinct,
+        "depth": done.depth,
+        "seconds": round(done.seconds, 2),
+        "per_operation": {n: attrs.asdict(c) for n, c in done.per_operation.items()},
+        "reached": list(done.reached),
+        "vacuous": list(done.vacuous),
+        "cut": done.cut,
+    }
+
+
+# fuzz
+
+
+@command(scope=True, name="fuzz")
+def fuzz_command(
+    out: Out,
+    scheme: OneScheme,
+    scope: Choice,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="walk, hypothesis, or both.")
+    ] = "both",
+    examples: Annotated[int, typer.Option(min=1, help="Runs of Hypothesis.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Operations in each of these.")] = 50,
+    walk_steps: Annotated[int, typer.Option(min=1, help="Operations of the walk.")] = 20_000,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds for each engine.")] = None,
+    seed: Seed = 0,
+    target: Target = "",
+    save: Save = None,
+) -> int:
+    """Try random runs. First the plain seeded walker, then Hypothesis."""
+    if engine not in ("walk", "hypothesis", "both"):
+        raise ModelError(f"--engine must be walk, hypothesis or both, not {engine!r}")
+    cls = find_scheme(scheme)
+    wanted = check_target(target) or _target_of(cls)
+    chosen = scope.over(bug_scope(cls) or WIDE)
+    both = [
+        _walker(cls, chosen, walk_steps, seed, max_seconds, wanted),
+        _hypothesis(cls, chosen, examples, steps, seed, max_seconds, wanted),
+    ]
+    verdicts: list[Verdict] = []
+    out.covered = lambda: "; ".join(map(str, verdicts)) or "the first engine had not ended"
+    for run in {"walk": both[:1], "hypothesis": both[1:]}.get(engine, both):
+        with told(cls), watchdog(cls):
+            verdict = shortened(cls, target_first(run(), wanted))
+        verdicts.append(verdict)
+        out.show(f"{verdict.engine}  {verdict.status.value} {verdict.how}  seed {seed}")
+        if verdict.status is Status.VIOLATED:
+            break
+    return finish(out, cls, verdicts[-1], wanted, scheme, save, {"engines": _engines(verdicts)})
+
+
+def _engines(verdicts: list[Verdict]) -> list[dict[str, Any]]:
+    return [verdict_json(verdict) for verdict in verdicts]
+
+
+def _walker(
+    cls: type[Scheme], scope: Scope, steps: int, seed: int, seconds: float | None, target: str
+) -> Callable[[], Verdict]:
+    from rmapcheck.walk import walk
+
+    return lambda: walk(cls, scope, steps=steps, seed=seed, max_seconds=seconds, target=target)
+
+
+def _hypothesis(
+    cls: type[Scheme],
+    scope: Scope,
+    examples: int,
+    steps: int,
+    seed: int,
+    seconds: float | None,
+    target: str,
+) -> Callable[[], Verdict]:
+    from rmapcheck.machine import fuzz
+
+    return lambda: fuzz(
+        cls, scope, examples=examples, steps=steps, seed=seed, max_seconds=seconds, target=target
+    )

@@ -1,0 +1,38 @@
+"""schemes, bugs, invariants: the tables of what there is."""
+
+from rmapcheck.cli.common import Out, command
+from rmapcheck.cli.results import plain_table
+from rmapcheck.plugins import entry_points
+from rmapcheck.tables import HEADS, ROWS, Rows
+from rmapcheck.verdict import Exit
+
+
+def _table(out: Out, name: str, rows: Rows) -> int:
+    if out.quiet:
+        out.text("".join(f"{row[0]}\n" for row in rows))
+    table = plain_table(*HEADS[name])
+    for row in rows:
+        table.add_row(*row)
+    out.show(table)
+    keys = [head.replace(" ", "_") for head in HEADS[name]]
+    out.data([dict(zip(keys, row, strict=True)) for row in rows])
+    return Exit.EXPECTED
+
+
+@command(name="schemes")
+def schemes_command(out: Out) -> int:
+    """List the schemes. Those of installed packages come last."""
+    offered = [(name, "", point.value) for name, point in entry_points().items()]
+    return _table(out, "schemes", [*ROWS["schemes"](), *offered])
+
+
+@command(name="bugs")
+def bugs_command(out: Out) -> int:
+    """List the seeded historical bugs. Each with the invariant that catches it."""
+    return _table(out, "bugs", ROWS["bugs"]())
+
+
+@command(name="invariants")
+def invariants_command(out: Out) -> int:
+    """List the invariants. Each with the schemes that are held to it."""
+    return _table(out, "invariants", ROWS["invariants"]())
