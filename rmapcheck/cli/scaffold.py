@@ -88,7 +88,7 @@ from rmapcheck.verify import LADDER
 SCHEME = find_scheme(str(Path(__file__).with_name("$file")))
 
 
-@pytest.mark.parametrize("scope", LADDER[:5], ids=str)
+@pytest.mark.parametrize("scope", LADDER[:7], ids=str)
 def test_holds(scope):
     verdict = explore(SCHEME, scope).verdict
     assert verdict.how == "exhaustive", f"{verdict}\\n{verdict.violations}\\n{verdict.trace}"
