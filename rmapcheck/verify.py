@@ -190,7 +190,7 @@ class Climber:
         """Walk on past violations, which a search will report with a shorter trace."""
         seconds = max(self.budget * 0.05, 0.5)
         walked = sample(
-            self.scheme, WIDE, steps=10**6, seed=self.seed, max_seconds=left, target="-"
+            self.scheme, WIDE, steps=10**6, seed=self.seed, max_seconds=seconds, target="-"
         )
         reached = frozenset(name for name, runs in walked.goals.items() if runs)
         how = f"{len(reached)} of {len(walked.goals)} goals reached"
@@ -218,7 +218,7 @@ class Climber:
         done = explore(
             self.scheme,
             scope,
-            max_seconds=left,
+            max_seconds=seconds,
             max_memory_mb=MEMORY_MB,
             target=self.target,
             reporter=self.reporter,

@@ -37,6 +37,7 @@ def _wrong_use(error: Exception, args: list[str]) -> int:
     """Say what typer (with a click of its own, or click's) found wrong with the arguments."""
     sentence = str(error.format_message())  # type: ignore[attr-defined]
     if sentence and args:
-        sentence = f"{sentence.rstrip('.')}; `rmapcheck --help` lists what there is"
+        if not sentence.endswith("?"):
+            sentence = f"{sentence.rstrip('.')}; see `rmapcheck --help`"
         Out(as_json="--json" in args).error(sentence[0].lower() + sentence[1:], Exit.USAGE)
     return Exit.USAGE

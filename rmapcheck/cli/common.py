@@ -80,7 +80,8 @@ class Out:
 
     def error(self, sentence: str, code: Exit) -> Exit:
         """Say what is wrong, in one sentence, and return the exit code."""
-        sentence = " ".join(sentence.split()).rstrip(".") + "."
+        sentence = " ".join(sentence.split()).rstrip(".")
+        sentence += "" if sentence.endswith("?") else "."
         self.stderr.print(f"rmapcheck: {sentence}", soft_wrap=True)
         self.data({"error": sentence, "exit": int(code)})
         return code
