@@ -155,16 +155,40 @@ def interface_check(
 
 def _one_life(strict: type[Scheme], scope: "Scope", rng: random.Random) -> int:
     run = Run(strict, scope)
-    for taken in range(30):
+    for _ in range(30):
         choices = run.possible()
         if not choices:
-            return taken + 1
+            break
         op = rng.choice(choices)
         if rng.random() < 0.2:
             op = attrs.evolve(op, fail=rng.randint(1, 3))
         if run.apply(op):
-            return taken + 1
-    return 30
+            break
+    _same_again(strict, run)
+    return len(run.steps) + 1
+
+
+def _same_again(strict: type[Scheme], run: Run) -> None:
+    """Repeat a life; raise SchemeError if it comes out otherwise."""
+    again = Run(strict, run.st.scope)
+    why = "the same operations lead to another state"
+    try:
+        for op in run.steps:
+            again.apply(op)
+    except NotPossible as error:
+        why = str(error)
+    else:
+        layout = run.st.layout
+        if layout.encode_raw(again.st) == layout.encode_raw(run.st):
+            return
+    raise SchemeError(_twice(strict, why))
+
+
+def _twice(scheme: type[Scheme], why: str) -> str:
+    return (
+        f"scheme {scheme.name!r} does not do the same thing twice ({why}): does it keep "
+        "something outside the structs of the state, or draw by chance?"
+    )
 
 
 # Exceptions.
@@ -184,10 +208,7 @@ def told(scheme: type[Scheme]) -> Iterator[None]:
     except EngineError as error:
         if not is_plugin(scheme):
             raise
-        raise SchemeError(
-            f"scheme {scheme.name!r} does not do the same thing twice ({error}): does it keep "
-            "something outside the structs of the state, or draw by chance?"
-        ) from error
+        raise SchemeError(_twice(scheme, str(error))) from error
     except Exception as error:
         if not is_plugin(scheme) or not _within_the_model(scheme, error.__traceback__):
             raise

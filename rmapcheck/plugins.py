@@ -40,7 +40,7 @@ def _outside(text: str, built_in: list[str]) -> type[Scheme]:
         return _only_scheme(load_file(text), text)
     if colon and file.endswith(".py"):
         return _named_class(load_file(file), class_name, file)
-    if colon:
+    if file and class_name:
         return _named_class(load_module(file), class_name, f"module {file}")
     return _entry_point(text, built_in)
 

@@ -1,0 +1,313 @@
+"""Broken plug-ins: whatever is wrong with one, its author is told in one clear sentence."""
+
+import sys
+import textwrap
+
+import pytest
+
+from model.errors import SchemeError
+from model.scope import Scope
+from rmapcheck import catalogue, guard
+from rmapcheck.cli import run
+from rmapcheck.guard import HOOKS, guarded, interface_check
+from rmapcheck.plugins import find_scheme
+from rmapcheck.verdict import Exit
+
+HEAD = """\
+import attrs
+from model.heap import num, ref
+from model.scheme import Scheme
+from model.schemes.anon_vma_reuse import AvcPublish
+
+"""
+
+
+def plain(body, base="AvcPublish", name='name = "mine"\n'):
+    return f"{HEAD}class Mine({base}):\n" + textwrap.indent(name + textwrap.dedent(body), "    ")
+
+
+BROKEN = {
+    "syntax error": ("class Mine(\n", ["mine.py, line 1", "not Python"]),
+    "not UTF-8": (b"name = '\xff'\n", ["mine.py", "not Python"]),
+    "a null byte": (b"x = 1\x00\n", ["mine.py", "null byte"]),
+    "import raises": (
+        "import attrs\nx = undefined\n",
+        ["mine.py, line 2", "importing it raised NameError", "'undefined'"],
+    ),
+    "import exits": ("import sys\nsys.exit(0)\n", ["mine.py, line 2", "SystemExit"]),
+    "import does not end": ("while True:\n    pass\n", ["mine.py, line", "does not end"]),
+    "no scheme": ("class Mine:\n    name = 'mine'\n", ["no subclass of Scheme", "(Scheme)"]),
+    "several schemes": (
+        plain("") + "\n\nclass Other(Scheme):\n    name = 'other'\n",
+        ["several schemes (Mine, Other)", "mine.py:Other"],
+    ),
+    "no name": (plain("title = 'x'", name=""), ["class Mine has no name", 'name = "…"']),
+    "name of a built-in": (
+        plain("", name='name = "avc-7.0"\n'),
+        ["has the name of the built-in 'avc-7.0'", "choose another"],
+    ),
+    "wrong signature": (
+        plain("def anon_vma_prepare(self, st):\n    return 0\n"),
+        ["mine.py, line 8", "hook anon_vma_prepare must take (self, st, vma), not (self, st)"],
+    ),
+    "static hook": (
+        plain("@staticmethod\ndef anon_vma_prepare(st, vma):\n    return 0\n"),
+        ["hook anon_vma_prepare must be a plain method, without @staticmethod"],
+    ),
+    "hook that is no function": (
+        plain("anon_vma_prepare = 0\n"),
+        ["`anon_vma_prepare` is the name of a hook, so it must be a method, not 0"],
+    ),
+    "misspelt hook": (
+        plain("def anon_vma_prepair(self, st, vma):\n    return 0\n"),
+        ["mine.py, line 8", "anon_vma_prepair is no hook", "did you mean anon_vma_prepare?"],
+    ),
+    "misspelt decision": (
+        plain("def may_reuze(self, st, anon_vma, own):\n    return True\n"),
+        ["may_reuze is no hook and nothing uses it", "did you mean may_reuse?"],
+    ),
+    "misspelt attribute": (
+        plain("invariant = ('coverage',)\n"),
+        ["Mine.invariant is no hook", "did you mean invariants?"],
+    ),
+    "unknown invariant": (
+        plain("invariants = ('covrage',)\n"),
+        ["names the invariant 'covrage', which does not exist", "did you mean coverage?"],
+    ),
+    "unknown goal": (
+        plain("goals = ('chain of threes',)\n"),
+        ["names the goal 'chain of threes'", "did you mean chain of three?"],
+    ),
+    "invariants as one string": (
+        plain("invariants = 'coverage'\n"),
+        ["`invariants` must be a tuple, as in ('coverage',), not 'coverage'"],
+    ),
+    "unknown pool": (
+        plain("fields = {'vmas': ('anon_vma',)}\n"),
+        ["`fields` names the pool 'vmas', which does not exist", "did you mean vma?"],
+    ),
+    "unknown field": (
+        plain("fields = {'vma': ('anon_vmas',)}\n"),
+        ["`fields` names the field 'anon_vmas' of vma", "did you mean anon_vma"],
+    ),
+    "fields as a string": (
+        plain("fields = {'vma': 'anon_vma'}\n"),
+        ["`fields['vma']` must be a tuple of field names, not 'anon_vma'"],
+    ),
+    "struct that is no attrs class": (
+        plain("class Box:\n    vma = 0\nstructs = (Box,)\n", base="Scheme"),
+        ["Box in `structs` is no attrs class", "@attrs.define"],
+    ),
+    "undeclared field": (
+        plain("@attrs.define\nclass Box:\n    vma: int = 0\nstructs = (Box,)\n", base="Scheme"),
+        ["field 'vma' of struct Box must be declared with num(…), ref(…)"],
+    ),
+    "reference to no struct": (
+        plain(
+            "@attrs.define\nclass Box:\n    lid: int = ref('lid')\nstructs = (Box,)\n",
+            base="Scheme",
+        ),
+        ["field 'lid' refers to 'lid', a struct that the scheme does not list"],
+    ),
+    "cannot be made": (
+        plain("def __init__(self, size):\n    self.size = size\n"),
+        ["Mine() cannot be made", "'size'"],
+    ),
+    "reads page tables": (
+        plain("""
+            def folio_mapped(self, st, folio):
+                return any(st.pte[i].folio == folio for i in st.pte.indices())
+            """),
+        ["mine.py, line 10", "folio_mapped of scheme 'mine' reads page tables (st.pte)"],
+    ),
+    "returns None": (
+        plain("def anon_vma_prepare(self, st, vma):\n    pass\n"),
+        ["mine.py, line 8", "anon_vma_prepare of scheme 'mine' returned None instead of a whole"],
+    ),
+    "returns a positive number": (
+        plain("def anon_vma_prepare(self, st, vma):\n    return 1\n"),
+        ["anon_vma_prepare of scheme 'mine' returned 1 instead of 0 or -ENOMEM (-12)"],
+    ),
+    "returns a string": (
+        plain("def folio_mapped(self, st, folio):\n    return 'yes'\n"),
+        ["folio_mapped of scheme 'mine' returned 'yes' instead of True or False"],
+    ),
+    "returns where nothing is wanted": (
+        plain("def folio_free(self, st, folio):\n    return folio\n"),
+        ["folio_free of scheme 'mine' returned 1: nothing is wanted of it"],
+    ),
+    "yields": (
+        plain("def rmap_walk(self, st, folio, rwc):\n    yield folio\n"),
+        ["rmap_walk of scheme 'mine' contains `yield`"],
+    ),
+    "raises": (
+        plain("def anon_vma_prepare(self, st, vma):\n    return st.vma[99].anon_vma\n"),
+        ["mine.py, line 9", "hook anon_vma_prepare of scheme 'mine' raised IndexError"],
+    ),
+    "raises in a helper": (
+        plain("""
+            def anon_vma_prepare(self, st, vma):
+                return self.helper(vma)
+
+            def helper(self, vma):
+                return 1 // 0
+            """),
+        ["mine.py, line 13", "hook anon_vma_prepare of scheme 'mine' raised ZeroDivisionError"],
+    ),
+    "recurses": (
+        plain("def folio_free(self, st, folio):\n    self.folio_free(st, folio)\n"),
+        ["hook folio_free of scheme 'mine' raised RecursionError"],
+    ),
+    "asks for a struct that is not there": (
+        plain("def folio_free(self, st, folio):\n    st.box[1].lid = 0\n"),
+        ["mine.py, line 9", "no 'box'", "`structs`"],
+    ),
+    "does not end": (
+        plain("def anon_vma_prepare(self, st, vma):\n    while True:\n        pass\n"),
+        ["mine.py, line", "hook anon_vma_prepare of scheme 'mine' does not end"],
+    ),
+    "list in a circle": (
+        plain("""
+            def insert(self, st, anon_vma, avc):
+                st.anon_vma[anon_vma].head = avc
+                st.anon_vma_chain[avc].same_anon_vma = avc
+            """),
+        ["does not end on what scheme 'mine' has built", "runs in a circle"],
+    ),
+    "remembers in self": (
+        plain("def folio_free(self, st, folio):\n    self.last = folio\n"),
+        ["mine.py, line 9", "scheme 'mine' keeps something in self.last", "extra_fields"],
+    ),
+    "remembers in a list": (
+        plain("""
+            seen = []
+
+            def folio_add_new_anon_rmap(self, st, folio, vma, address, ptep):
+                super().folio_add_new_anon_rmap(st, folio, vma, address, ptep)
+                self.seen.append(folio)
+                st.folio[folio].index = len(self.seen) % 2
+            """),
+        ["scheme 'mine' does not do the same thing twice"],
+    ),
+    "writes out of range": (
+        plain("def folio_free(self, st, folio):\n    st.folio[folio].index = -1\n"),
+        ["mine.py, line 9", "folio.index = -1 is outside 0 … "],
+    ),
+    "writes a field it has not": (
+        plain("def folio_free(self, st, folio):\n    st.folio[folio].direct = 1\n"),
+        ["mine.py, line 9", "folio.direct is no field of this scheme's state"],
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(guard, "LOOP_SECONDS", 0.5)
+
+
+def write(source):
+    data = source if isinstance(source, bytes) else source.encode()
+    with open("mine.py", "wb") as file:  # noqa: PTH123 - short
+        file.write(data)
+
+
+def told_of(capsys, *args):
+    code = run([*args])
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+    return code, captured.err
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken(what, capsys):
+    source, fragments = BROKEN[what]
+    write(source)
+    code, text = told_of(capsys, "verify", "mine.py", "--budget", "6")
+    assert code == Exit.USAGE, text
+    assert text.startswith("rmapcheck: ")
+    assert text.count("\n") == 1, "one line"
+    assert text.rstrip().endswith((".", "?"))
+    for fragment in fragments:
+        assert fragment in text
+
+
+@pytest.mark.parametrize(
+    ("name", "fragments"),
+    [
+        ("no.py", ["there is no file no.py", "rmapcheck new"]),
+        (".py", ["there is no file .py"]),
+        ("mine.py:Mien", ["mine.py has no class 'Mien'", "did you mean Mine?"]),
+        ("mine.py:attrs", ["attrs in mine.py is no subclass of Scheme"]),
+        ("no_such_module:Mine", ["there is no module no_such_module"]),
+        ("mine:Nine", ["module mine has no class 'Nine'", "did you mean Mine?"]),
+        ("avc-7", ["no scheme is called 'avc-7'", "did you mean avc-7.0?"]),
+        ("b29", ["did you mean B29?"]),
+        ("no scheme at all", ["`rmapcheck schemes` lists"]),
+        ("folder.py", ["folder.py is a folder"]),
+        ("", ["no scheme is called ''"]),
+        (":", ["no scheme is called ':'"]),
+    ],
+)
+def test_not_found(name, fragments, capsys, tmp_path):
+    write(plain(""))
+    (tmp_path / "folder.py").mkdir()
+    code, text = told_of(capsys, "explore", name)
+    assert code == Exit.USAGE
+    for fragment in fragments:
+        assert fragment in text
+
+
+@pytest.mark.parametrize("name", ["mine.py", "mine.py:Mine", "mine:Mine"])
+def test_found(name):
+    write(plain("def helper(self):\n    return self.anon_vma_prepared\nanon_vma_prepared = 1\n"))
+    assert find_scheme(name).name == "mine"
+
+
+def test_a_file_is_read_anew_each_time():
+    write(plain("title = 'one'\n"))
+    assert find_scheme("mine.py").title == "one"
+    write(plain("title = 'two'\n"))
+    assert find_scheme("mine.py").title == "two"
+
+
+@pytest.mark.parametrize("name", catalogue.schemes())
+def test_what_comes_with_rmapcheck_keeps_to_the_interface(name):
+    scheme = find_scheme(name)
+    scope = Scope(mms=3, pages=3, vmas=9, folios=6, objects=60, alloc_fail=True, young=True)
+    assert interface_check(scheme, scope, steps=600, seconds=60) >= 600
+
+
+def test_the_guard_gives_page_tables_back():
+    strict = guarded(catalogue.schemes()["avc-7.0"])
+    from rmapcheck.run import Run
+
+    machine = Run(strict, Scope())
+    pte = machine.st.pte
+    machine.apply(machine.possible()[0])
+    assert machine.st.pte is pte
+
+
+def test_every_hook_is_guarded():
+    strict = guarded(catalogue.schemes()["avc-7.0"])
+    assert set(HOOKS) <= set(vars(strict))
+    assert "rmap_walk" in HOOKS
+    assert "visit" not in HOOKS
+
+
+def test_a_subclass_of_a_bug_is_expected_to_hold(capsys):
+    write(
+        "from model.bugs.avc import UnfaultedMremapMerge\n\n"
+        "class Mine(UnfaultedMremapMerge):\n    name = 'mine'\n    inherits_copied_from = True\n"
+    )
+    code = run(["explore", "mine.py", "--quiet", "--mms", "1", "--ops", "mmap,fault"])
+    assert code == Exit.EXPECTED
+    assert "mine: HOLDS(exhaustive" in capsys.readouterr().out
+
+
+def test_scheme_errors_name_the_scheme():
+    write(plain("def anon_vma_prepare(self, st, vma):\n    return 1\n"))
+    with pytest.raises(SchemeError, match="'mine'"):
+        interface_check(find_scheme("mine.py"), Scope())
