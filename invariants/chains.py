@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mappers, place
+from invariants.completeness import mappers_of, place
 from invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ def recorded(st: "State", folio: int) -> list[int]:
 @invariant("G7, P1, P2, P3")
 def chain_equals_ptes(st: "State") -> Iterator[Violation]:
     """A page's chain names the entries that map it, each once, and nothing else."""
-    mapped = mappers(st)
     for folio in st.folio.indices():
-        expected = mapped.get(folio, [])
+        expected = mappers_of(st, folio)
         found = recorded(st, folio)
         if sorted(found) != expected:
             have = ", ".join(place(st, p) for p in expected) or "nothing"

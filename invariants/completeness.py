@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from invariants.registry import Violation, invariant
-from model.state import RmapWalkControl, linear_page_index, ptep_to_address, ptep_to_mm
 from model.mm.vma import vma_lookup
+from model.state import RmapWalkControl, linear_page_index, ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
     from model.state import State
@@ -21,6 +21,21 @@ def mappers(st: "State") -> dict[int, list[int]]:
     return found
 
 
+def mapped_folios(st: "State") -> list[int]:
+    """Return the pages that are mapped, in the order of the first entries that map them."""
+    found: list[int] = []
+    for ptep in range(1, st.pte.size + 1):
+        folio = st.pte[ptep].folio
+        if folio and folio not in found:
+            found.append(folio)
+    return found
+
+
+def mappers_of(st: "State", folio: int) -> list[int]:
+    """Return the page-table entries that map a page, ascending."""
+    return [ptep for ptep in range(1, st.pte.size + 1) if st.pte[ptep].folio == folio]
+
+
 def place(st: "State", ptep: int) -> str:
     """Return "page 2 of process 1" for an entry."""
     return f"page {ptep_to_address(st, ptep)} of process {ptep_to_mm(st, ptep)}"
@@ -29,10 +44,10 @@ def place(st: "State", ptep: int) -> str:
 @invariant("G2, P2", universal=True)
 def walk_complete(st: "State") -> Iterator[Violation]:
     """The rmap walk of a page visits every page-table entry that maps it."""
-    for folio, pteps in mappers(st).items():
+    for folio in mapped_folios(st):
         rwc = RmapWalkControl()
         st.scheme.rmap_walk(st, folio, rwc)
-        for ptep in pteps:
+        for ptep in mappers_of(st, folio):
             if ptep not in rwc.visited:
                 seen = ", ".join(place(st, p) for p in rwc.visited) or "nothing"
                 yield Violation(
@@ -51,7 +66,8 @@ def walk_sound(st: "State") -> Iterator[Violation]:
     Where the walker does not look whether the entry maps the page (chain schemes), it visits no
     other entry at all.
     """
-    for folio, pteps in mappers(st).items():
+    for folio in mapped_folios(st):
+        pteps = mappers_of(st, folio)
         rwc = RmapWalkControl()
         st.scheme.rmap_walk(st, folio, rwc)
         for i, ptep in enumerate(rwc.visited):
@@ -71,9 +87,9 @@ def walk_sound(st: "State") -> Iterator[Violation]:
 @invariant("P1, B1")
 def coverage(st: "State") -> Iterator[Violation]:
     """A mapped page's anon_vma is in the chain of the VMA that maps it, under the right index."""
-    for folio, pteps in mappers(st).items():
+    for folio in mapped_folios(st):
         f = st.folio[folio]
-        for ptep in pteps:
+        for ptep in mappers_of(st, folio):
             address = ptep_to_address(st, ptep)
             vma = vma_lookup(st, ptep_to_mm(st, ptep), address)
             if vma == 0:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mappers
+from invariants.completeness import mappers_of
 from invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 @invariant("G1", universal=True)
 def refcount(st: "State") -> Iterator[Violation]:
     """A page is referenced once by each entry that maps it and once by the swap cache."""
-    mapped = mappers(st)
     for folio in st.folio.indices():
         f = st.folio[folio]
-        expected = len(mapped.get(folio, ())) + (f.swap != 0)
+        expected = len(mappers_of(st, folio)) + (f.swap != 0)
         if f.refcount != expected:
             yield Violation(
                 "refcount",
@@ -30,9 +29,8 @@ def refcount(st: "State") -> Iterator[Violation]:
 @invariant("G7, P6")
 def mapcount(st: "State") -> Iterator[Violation]:
     """A page's mapcount is the number of entries that map it."""
-    mapped = mappers(st)
     for folio in st.folio.indices():
-        expected = len(mapped.get(folio, ()))
+        expected = len(mappers_of(st, folio))
         if st.folio[folio].mapcount != expected:
             yield Violation(
                 "mapcount",
@@ -46,16 +44,13 @@ def mapcount(st: "State") -> Iterator[Violation]:
 @invariant("G6", universal=True)
 def swap_counts(st: "State") -> Iterator[Violation]:
     """A swap slot counts the swap entries that name it, and knows its swap-cache page."""
-    named: dict[int, int] = {}
-    for i in range(1, st.pte.size + 1):
-        if st.pte[i].swap:
-            named[st.pte[i].swap] = named.get(st.pte[i].swap, 0) + 1
     for entry in st.swap.indices():
         s = st.swap[entry]
-        if s.count != named.get(entry, 0):
+        named = sum(st.pte[ptep].swap == entry for ptep in range(1, st.pte.size + 1))
+        if s.count != named:
             yield Violation(
                 "swap_counts",
-                f"e be swap slot {entry}, named by {named.get(entry, 0)} entries",
+                f"e be swap slot {entry}, named by {named} entries",
                 "swap_map[e] must be that number",
                 f"it is {s.count}",
                 (("swap", entry),),
@@ -73,48 +68,46 @@ def swap_counts(st: "State") -> Iterator[Violation]:
 @invariant("S6")
 def anon_vma_counts(st: "State") -> Iterator[Violation]:
     """num_active_vmas and num_children (or their sum, degree) equal what they count."""
-    active = dict.fromkeys(st.anon_vma.indices(), 0)
-    children = dict.fromkeys(active, 0)
-    for vma in st.vma.indices():
-        if st.vma[vma].anon_vma in active:
-            active[st.vma[vma].anon_vma] += 1
-    for anon_vma in active:
-        parent = st.anon_vma[anon_vma].parent
-        if parent in children:
-            children[parent] += 1
-    fields = st.scheme.fields["anon_vma"]
-    for anon_vma, vmas in active.items():
+    for anon_vma in st.anon_vma.indices():
         a = st.anon_vma[anon_vma]
-        pairs = (
-            [("degree", vmas + children[anon_vma], a.degree)]
-            if "degree" in fields
-            else [
-                ("num_active_vmas", vmas, a.num_active_vmas),
-                ("num_children", children[anon_vma], a.num_children),
-            ]
-        )
-        for field, expected, value in pairs:
-            if value != expected:
-                yield Violation(
-                    "anon_vma_counts",
-                    f"A be anon_vma {anon_vma}, with {vmas} VMAs of its own and "
-                    f"{children[anon_vma]} children (a root counts itself)",
-                    f"A's {field} must be {expected}",
-                    f"it is {value}",
-                    (("anon_vma", anon_vma),),
+        vmas = sum(st.vma[v].anon_vma == anon_vma for v in st.vma.indices())
+        children = sum(st.anon_vma[c].parent == anon_vma for c in st.anon_vma.indices())
+        if "degree" in st.scheme.fields["anon_vma"]:
+            if a.degree != vmas + children:
+                yield _miscounted(anon_vma, vmas, children, "degree", vmas + children, a.degree)
+        else:
+            if a.num_active_vmas != vmas:
+                yield _miscounted(
+                    anon_vma, vmas, children, "num_active_vmas", vmas, a.num_active_vmas
                 )
+            if a.num_children != children:
+                yield _miscounted(
+                    anon_vma, vmas, children, "num_children", children, a.num_children
+                )
+
+
+def _miscounted(
+    anon_vma: int, vmas: int, children: int, field: str, expected: int, value: int
+) -> Violation:
+    return Violation(
+        "anon_vma_counts",
+        f"A be anon_vma {anon_vma}, with {vmas} VMAs of its own and "
+        f"{children} children (a root counts itself)",
+        f"A's {field} must be {expected}",
+        f"it is {value}",
+        (("anon_vma", anon_vma),),
+    )
 
 
 @invariant("S5")
 def anon_vma_refcount(st: "State") -> Iterator[Violation]:
     """An anon_vma is referenced by its tree, and a root by each other member of its family."""
-    family = dict.fromkeys(st.anon_vma.indices(), 0)
-    for anon_vma in family:
-        root = st.anon_vma[anon_vma].root
-        if root != anon_vma and root in family:
-            family[root] += 1
-    for anon_vma, members in family.items():
+    for anon_vma in st.anon_vma.indices():
         a = st.anon_vma[anon_vma]
+        members = sum(
+            member != anon_vma and st.anon_vma[member].root == anon_vma
+            for member in st.anon_vma.indices()
+        )
         expected = members + (a.head != 0)
         if a.refcount != expected:
             yield Violation(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from invariants.completeness import mappers
+from invariants.completeness import mapped_folios, mappers_of
 from model.state import ptep_to_mm
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Goal:
 GOALS: dict[str, Goal] = {}
 
 
-def _goal(  # noqa: PLR0913
+def _goal(
     name: str,
     *ops: str,
     mms: int = 1,
@@ -60,14 +60,19 @@ def sometimes(
     return register
 
 
+def _sharers(st: "State", folio: int) -> int:
+    """Return how many processes map a page."""
+    return len({ptep_to_mm(st, ptep) for ptep in mappers_of(st, folio)})
+
+
 @sometimes("a page is shared by two processes", "mmap", "fault", "fork", mms=2)
 def _shared_by_two(st: "State") -> bool:
-    return any(len({ptep_to_mm(st, p) for p in pteps}) > 1 for pteps in mappers(st).values())
+    return any(_sharers(st, folio) > 1 for folio in mapped_folios(st))
 
 
 @sometimes("a page is shared by three processes", "mmap", "fault", "fork", mms=3)
 def _shared_by_three(st: "State") -> bool:
-    return any(len({ptep_to_mm(st, p) for p in pteps}) > 2 for pteps in mappers(st).values())  # noqa: PLR2004
+    return any(_sharers(st, folio) > 2 for folio in mapped_folios(st))
 
 
 @sometimes("a page is only in swap", "mmap", "fault", "swap")

@@ -1,9 +1,9 @@
 """Does every process see its own memory, and does a failed call leave it alone?"""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from invariants.completeness import mappers, place
+from invariants.completeness import mappers_of, place
 from invariants.registry import Step, Violation, invariant, step_invariant
 from model.errors import ENOMEM
 from model.state import PTE_WRITE, PTE_ZERO
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 @invariant("P5", universal=True)
 def cow_isolation(st: "State") -> Iterator[Violation]:
     """A page that somebody can write through an entry is in no other entry, present or swapped."""
-    mapped = mappers(st)
     for ptep in range(1, st.pte.size + 1):
         p = st.pte[ptep]
         if not p.flags & PTE_WRITE:
             continue
         swap = st.folio[p.folio].swap if p.folio else 0
-        others = [e for e in mapped.get(p.folio, ()) if e != ptep]
+        others = [e for e in mappers_of(st, p.folio) if e != ptep] if p.folio else []
         if swap:
             others += [e for e in range(1, st.pte.size + 1) if st.pte[e].swap == swap]
         if others or not p.folio:
@@ -38,9 +37,8 @@ def cow_isolation(st: "State") -> Iterator[Violation]:
 @invariant("P4")
 def exclusive_once(st: "State") -> Iterator[Violation]:
     """A page marked PageAnonExclusive is mapped by one entry, and a writable one is so marked."""
-    mapped = mappers(st)
     for folio in st.folio.indices():
-        pteps = mapped.get(folio, [])
+        pteps = mappers_of(st, folio)
         exclusive = st.folio[folio].exclusive
         writable = any(st.pte[p].flags & PTE_WRITE for p in pteps)
         if (exclusive and len(pteps) != 1) or (writable and not exclusive):
@@ -53,9 +51,9 @@ def exclusive_once(st: "State") -> Iterator[Violation]:
             )
 
 
-def projection(st: "State") -> list[Any]:
-    """Return what processes could see: per page, the VMA's flags and the identity of its content."""
-    seen: list[Any] = []
+def projection(st: "State") -> list[tuple[int, int, int, int, int]]:
+    """Return what processes could see: per page, the VMA's flags and what its content is."""
+    seen: list[tuple[int, int, int, int, int]] = []
     for mm in st.mm.indices():
         flags = [-1] * st.pages
         vma = st.mm[mm].mmap

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mappers
+from invariants.completeness import mapped_folios
 from invariants.registry import Step, Violation, from_oops, invariant, step_invariant
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def no_leak(st: "State") -> Iterator[Violation]:
 @invariant("P3")
 def mapping_alive(st: "State") -> Iterator[Violation]:
     """The anon_vma of a mapped page has not been freed."""
-    for folio in mappers(st):
+    for folio in mapped_folios(st):
         mapping = st.folio[folio].mapping
         if not st.anon_vma.is_live(mapping):
             state = "is not set" if mapping == 0 else "names one that has been freed"
@@ -66,11 +66,11 @@ def mapping_alive(st: "State") -> Iterator[Violation]:
 @invariant("S5, B4")
 def anon_vma_lifetime(st: "State") -> Iterator[Violation]:
     """An anon_vma lives exactly as long as it holds a VMA (or is the root of one that does)."""
-    kept = set()
+    kept: list[int] = []
     if "root" in st.scheme.fields.get("anon_vma", ()):
         for anon_vma in st.anon_vma.indices():
             if st.anon_vma[anon_vma].root != anon_vma:
-                kept.add(st.anon_vma[anon_vma].root)
+                kept.append(st.anon_vma[anon_vma].root)
     for anon_vma in st.anon_vma.indices():
         if st.anon_vma[anon_vma].head == 0 and anon_vma not in kept:
             yield Violation(

@@ -85,24 +85,37 @@ def swap_relatives_agree(st: "State") -> Iterator[Violation]:
 
     Whoever swaps the page in first sets both; the others go by them.
     """
-    first: dict[int, tuple[int, int, int]] = {}
     for ptep in range(1, st.pte.size + 1):
         entry = st.pte[ptep].swap
         vma = vma_of(st, ptep) if entry else 0
         if vma == 0:
             continue
-        index = linear_page_index(st, vma, ptep_to_address(st, ptep))
-        mine = (st.vma[vma].anon_vma, index)
-        other, *theirs = first.setdefault(entry, (ptep, *mine))
-        if tuple(theirs) != mine:
+        other = first_naming(st, entry)
+        theirs = st.vma[vma_of(st, other)].anon_vma
+        mine = st.vma[vma].anon_vma
+        there = index_of(st, other)
+        here = index_of(st, ptep)
+        if theirs != mine or there != here:
             yield Violation(
                 "swap_relatives_agree",
                 f"e be swap slot {entry}, named by {place(st, other)} and {place(st, ptep)}",
                 "both must give its page the same anon_vma and index",
-                f"they give {name_of(st, theirs[0])}, {theirs[1]} and "
-                f"{name_of(st, mine[0])}, {mine[1]}",
+                f"they give {name_of(st, theirs)}, {there} and {name_of(st, mine)}, {here}",
                 (("swap", entry), ("vma", vma)),
             )
+
+
+def first_naming(st: "State", entry: int) -> int:
+    """Return the first entry in a VMA that names a swap slot, or 0."""
+    for ptep in range(1, st.pte.size + 1):
+        if st.pte[ptep].swap == entry and vma_of(st, ptep):
+            return ptep
+    return 0
+
+
+def index_of(st: "State", ptep: int) -> int:
+    """Return the page offset that an entry has in its VMA."""
+    return linear_page_index(st, vma_of(st, ptep), ptep_to_address(st, ptep))
 
 
 @invariant("B7")

@@ -98,9 +98,7 @@ def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
                 f"scheme {scheme.name!r} names the invariant {name!r}, which does not exist; "
                 "`rmapcheck invariants` lists them"
             )
-    return tuple(
-        i for i in INVARIANTS.values() if i.universal or i.name in scheme.invariants
-    )
+    return tuple(i for i in INVARIANTS.values() if i.universal or i.name in scheme.invariants)
 
 
 def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]:

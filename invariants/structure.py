@@ -49,31 +49,36 @@ def vma_sane(st: "State") -> Iterator[Violation]:
 @invariant("S1")
 def chain_symmetry(st: "State") -> Iterator[Violation]:
     """An AVC is in its VMA's list if and only if it is in its anon_vma's, at most one a pair."""
-    in_trees: dict[int, int] = {}
+    tree_of = [0] * (st.anon_vma_chain.size + 2)
     for anon_vma in st.anon_vma.indices():
         avc = st.anon_vma[anon_vma].head
         while avc:
-            if avc in in_trees:
+            if tree_of[avc]:
                 yield _asymmetric(avc, "be in one anon_vma's list, once", "it is found twice")
                 return
-            in_trees[avc] = anon_vma
+            tree_of[avc] = anon_vma
             avc = st.anon_vma_chain[avc].same_anon_vma
     for vma in st.vma.indices():
-        pairs = set()
+        pairs: list[int] = []
         avc = st.vma[vma].anon_vma_chain
         while avc:
             c = st.anon_vma_chain[avc]
-            if c.vma != vma or in_trees.pop(avc, 0) != c.anon_vma:
+            if c.vma != vma or tree_of[avc] != c.anon_vma:
                 yield _asymmetric(
-                    avc, f"be in the list of anon_vma {c.anon_vma} and name VMA {vma}", "it does not"
+                    avc,
+                    f"be in the list of anon_vma {c.anon_vma} and name VMA {vma}",
+                    "it does not",
                 )
             if c.anon_vma in pairs:
                 then = f"be the only one of VMA {vma} and anon_vma {c.anon_vma}"
                 yield _asymmetric(avc, then, "there is another")
-            pairs.add(c.anon_vma)
+            pairs.append(c.anon_vma)
+            tree_of[avc] = 0
             avc = c.same_vma
-    for avc, anon_vma in in_trees.items():
-        yield _asymmetric(avc, f"be in a VMA's list too, not only anon_vma {anon_vma}'s", "it is not")
+    for avc, tree in enumerate(tree_of):
+        if tree:
+            then = f"be in a VMA's list too, not only anon_vma {tree}'s"
+            yield _asymmetric(avc, then, "it is not")
 
 
 def _asymmetric(avc: int, then: str, but: str) -> Violation:
@@ -99,18 +104,21 @@ def active_in_chain(st: "State") -> Iterator[Violation]:
 @invariant("S3")
 def chain_order(st: "State") -> Iterator[Violation]:
     """All VMAs that share an anon_vma have the same oldest one, at the tail of their chains."""
-    oldest: dict[int, tuple[int, int]] = {}
+    first = [0] * (st.anon_vma.size + 2)
+    oldest = [0] * (st.anon_vma.size + 2)
     for vma in st.vma.indices():
         chain = anon_vmas_of(st, vma)
         for anon_vma in chain:
-            other, tail = oldest.setdefault(anon_vma, (vma, chain[-1]))
-            if tail != chain[-1]:
+            if first[anon_vma] == 0:
+                first[anon_vma] = vma
+                oldest[anon_vma] = chain[-1]
+            elif oldest[anon_vma] != chain[-1]:
                 yield Violation(
                     "chain_order",
-                    f"v and w be VMAs {other} and {vma}, both in anon_vma {anon_vma}",
+                    f"v and w be VMAs {first[anon_vma]} and {vma}, both in anon_vma {anon_vma}",
                     "both chains must end with the same, oldest, anon_vma",
-                    f"v's ends with {tail}, w's with {chain[-1]}",
-                    (("vma", other), ("vma", vma)),
+                    f"v's ends with {oldest[anon_vma]}, w's with {chain[-1]}",
+                    (("vma", first[anon_vma]), ("vma", vma)),
                 )
 
 
@@ -120,7 +128,7 @@ def one_root(st: "State") -> Iterator[Violation]:
     for vma in st.vma.indices():
         chain = anon_vmas_of(st, vma)
         roots = {st.anon_vma[a].root for a in chain}
-        if len(roots) > 1 or (roots and not roots <= set(chain)):
+        if len(roots) > 1 or not all(root in chain for root in roots):
             yield Violation(
                 "one_root",
                 f"v be VMA {vma} with anon_vmas {', '.join(map(str, chain))}",
@@ -150,12 +158,11 @@ def chain_ancestors(st: "State") -> Iterator[Violation]:
 @invariant("S4, d0e9fe1758f2")
 def same_anon_vma_same_chain(st: "State") -> Iterator[Violation]:
     """VMAs of one process with the same anon_vma have the same chain, so they may merge."""
-    first: dict[tuple[int, int], int] = {}
     for vma in st.vma.indices():
         own = st.vma[vma].anon_vma
-        if own == 0:
+        other = first_like(st, vma)
+        if own == 0 or other == vma:
             continue
-        other = first.setdefault((st.vma[vma].vm_mm, own), vma)
         a, b = anon_vmas_of(st, other), anon_vmas_of(st, vma)
         if sorted(a) != sorted(b):
             yield Violation(
@@ -165,6 +172,15 @@ def same_anon_vma_same_chain(st: "State") -> Iterator[Violation]:
                 f"v's holds {', '.join(map(str, a))}, w's {', '.join(map(str, b))}",
                 (("vma", other), ("vma", vma), ("anon_vma", own)),
             )
+
+
+def first_like(st: "State", vma: int) -> int:
+    """Return the first VMA of the same process with the same anon_vma, perhaps `vma` itself."""
+    v = st.vma[vma]
+    for other in st.vma.indices():
+        if st.vma[other].vm_mm == v.vm_mm and st.vma[other].anon_vma == v.anon_vma:
+            return other
+    return vma
 
 
 @invariant("S7")

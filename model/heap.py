@@ -43,15 +43,16 @@ def ref(struct: str, *, weak: bool = False, scheme: bool = False) -> Any:  # noq
 
 def refs(struct: str, length: int) -> Any:  # noqa: ANN401
     """Declare an array of `length` references to `struct`."""
-    return attrs.field(
-        factory=lambda: [NULL] * length, metadata={"ref": struct, "length": length}
-    )
+    return attrs.field(factory=lambda: [NULL] * length, metadata={"ref": struct, "length": length})
 
 
 class Poison:
     """Stands where no object is; any access to a field is an oops of the modelled kernel."""
 
     __slots__ = ("_index", "_kind", "_struct")
+    _index: int
+    _kind: str
+    _struct: str
 
     def __init__(self, kind: str, struct: str, index: int) -> None:
         object.__setattr__(self, "_kind", kind)
@@ -106,11 +107,16 @@ def kmem_cache_alloc(st: "State", pool: Pool[Any]) -> int:
     if index == NULL:
         st.exhausted = pool.name
         return NULL
+    claim(pool, index)
+    return index
+
+
+def claim(pool: Pool[Any], index: int) -> None:
+    """Allocate object `index`, which must be free, zeroed."""
     pool[index] = pool.objects[index]
     pool[index].__init__()
     pool.live += 1
     pool.high = max(pool.high, index)
-    return index
 
 
 def free_slot(st: "State", pool: Pool[Any]) -> int:

@@ -79,7 +79,13 @@ def _infos(name: str, attribute: Any, sizes: dict[str, int], scope: "Scope") -> 
 def _core_structs() -> dict[str, type]:
     from model import state  # noqa: PLC0415 - state needs this module first
 
-    return {"mm": state.Mm, "vma": state.Vma, "pte": state.Pte, "folio": state.Folio, "swap": state.Swap}
+    return {
+        "mm": state.Mm,
+        "vma": state.Vma,
+        "pte": state.Pte,
+        "folio": state.Folio,
+        "swap": state.Swap,
+    }
 
 
 class Layout:
@@ -91,7 +97,7 @@ class Layout:
         classes = _core_structs()
         for cls in scheme.structs:
             classes[pool_name(cls)] = cls
-        sizes = {name: scope.objects for name in classes}
+        sizes = dict.fromkeys(classes, scope.objects)
         sizes |= {"mm": scope.mms, "vma": scope.vmas, "pte": scope.mms * scope.pages}
         sizes |= {"folio": scope.folios, "swap": scope.swaps}
         self.structs = {n: self._struct(n, c, sizes) for n, c in classes.items()}
@@ -116,7 +122,7 @@ class Layout:
 
     def make_pools(self, *, checked: bool) -> dict[str, Pool[Any]]:
         """Return fresh empty pools, by name."""
-        pools = {
+        pools: dict[str, Pool[Any]] = {
             s.name: Pool(s.name, _checked(s) if checked else s.cls, s.size)
             for s in self.structs.values()
         }
@@ -194,7 +200,7 @@ def _checked(struct: StructInfo) -> type:
     def setattr_(self: object, name: str, value: Any) -> None:  # noqa: ANN401
         high = highs.get(name)
         if high is None:
-            if name not in lists and value != 0:
+            if name not in lists and value != 0 and type(value) is not list:
                 msg = (
                     f"{struct.name}.{name} is no field of this scheme's state: "
                     "list it in the scheme's `fields` or `extra_fields`"
@@ -257,8 +263,8 @@ def _encode_source(layout: Layout) -> list[str]:
         "        L_mm[m] = k",
         "    def L_pte(p):",
         f"        if p == 0 or p > {structs['pte'].size}: return p",
-        f"        return (L_mm[(p - 1) // {scope.pages} + 1] - 1) * {scope.pages}"
-        f" + (p - 1) % {scope.pages} + 1",
+        f"        mm, address = divmod(p - 1, {scope.pages})",
+        f"        return (L_mm[mm + 1] - 1) * {scope.pages} + address + 1",
     ]
     for name in layout.heap:
         size = structs[name].size
@@ -300,8 +306,8 @@ def _encode_source(layout: Layout) -> list[str]:
     for name in layout.heap:
         out += [
             f"            if len(Q_{name}) < {name}.live:",
-            f"                push_{name}(min((x for x in {name}.indices() if not L_{name}[x]),"
-            f" key=lambda x: nums_{name}({name}[x])))",
+            f"                rest = [x for x in {name}.indices() if not L_{name}[x]]",
+            f"                push_{name}(min(rest, key=lambda x: nums_{name}({name}[x])))",
             "                continue",
         ]
     joined = " + ".join(f"[len(Q_{n})] + out_{n}" for n in layout.heap)
@@ -424,7 +430,9 @@ def _leaked_source(layout: Layout) -> list[str]:
     scope, structs = layout.scope, layout.structs
     out = ["def leaked(st):"]
     for name in layout.heap:
-        out.append(f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; S_{name} = set()")
+        out.append(
+            f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; S_{name} = set()"
+        )
     visits = {
         name: [f for f in struct.fields if f.target not in ("", "mm", "pte")]
         for name, struct in structs.items()
@@ -436,7 +444,8 @@ def _leaked_source(layout: Layout) -> list[str]:
             t = field.target
             lines += [
                 f"{indent}x = o.{field.name}",
-                f"{indent}if x and x not in S_{t} and {t}[x] is O_{t}[x]: S_{t}.add(x); Q_{t}.append(x)",
+                f"{indent}if x and x not in S_{t} and {t}[x] is O_{t}[x]:",
+                f"{indent}    S_{t}.add(x); Q_{t}.append(x)",
             ]
         return lines
 

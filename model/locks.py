@@ -2,7 +2,7 @@
 
 The order is that of the head of mm/rmap.c (v7.0), cut down to what the model has::
 
-    mmap_lock                   mm->mmap_lock (mmap_sem before v5.8), a process may nest its child's
+    mmap_lock                   mm->mmap_lock (mmap_sem before v5.8), nests in fork
       folio lock                PG_locked
         anon_vma lock           root->rwsem; one per anon_vma before v2.6.36
           PG_chainlock          page->flags bit (v2.5.27 … v2.6.6)
@@ -45,7 +45,8 @@ def acquire(st: "State", kind: int, index: int, *, write: bool = True) -> None:
     for held in st.held:
         if held.kind > kind or (held.kind == kind and kind not in NESTING):
             st.splats.append(
-                f"{NAMES[kind]} of {index} is taken while {NAMES[held.kind]} of {held.index} is held"
+                f"{NAMES[kind]} of {index} is taken while "
+                f"{NAMES[held.kind]} of {held.index} is held"
             )
         elif held.kind == kind and held.index == index:
             st.splats.append(f"{NAMES[kind]} of {index} is taken twice")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import attrs
 
 from model.errors import KernelOops
+from model.heap import claim
 from model.mm.exec import sys_execve
 from model.mm.fault import handle_mm_fault
 from model.mm.fork import sys_fork
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 PROTECTIONS = {"rw": 3, "r": 1, "none": 0, "rwx": 7}
 """Protections by their name in case files; a scope uses the first `protections` of them."""
+PROTECTION_NAMES = tuple(PROTECTIONS)
 
 ADVICES = {
     "dontfork": (VM_DONTCOPY, 0),
@@ -123,25 +125,17 @@ def _beyond(op: Operation, scope: "Scope") -> str:
     return ""
 
 
-def covered_ranges(st: "State", mm: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, length) of each range whose first and last page are in VMAs."""
-    pages = [a for a in range(st.pages) if vma_lookup(st, mm, a)]
-    for start in pages:
-        for last in pages:
-            if last >= start:
-                yield start, last - start + 1
+def covered(st: "State", mm: int, start: int, length: int) -> bool:
+    """Tell whether the first and the last page of a range are in VMAs."""
+    return vma_lookup(st, mm, start) != 0 and vma_lookup(st, mm, start + length - 1) != 0
 
 
-def _prots(st: "State") -> list[str]:
-    return list(PROTECTIONS)[: st.scope.protections]
-
-
-def _prot(_instance: object, _attribute: object, value: object) -> None:
+def _prot(_instance: object, _attribute: object, value: str) -> None:
     if value not in PROTECTIONS:
         raise ValueError(f"prot must be one of {', '.join(PROTECTIONS)}, not {value!r}")
 
 
-def _advice(_instance: object, _attribute: object, value: object) -> None:
+def _advice(_instance: object, _attribute: object, value: str) -> None:
     if value != "dontneed" and value not in ADVICES:
         names = ", ".join(("dontneed", *ADVICES))
         raise ValueError(f"advice must be one of {names}, not {value!r}")
@@ -163,7 +157,7 @@ class Mmap(Operation):
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, st.pages - start + 1):
-                    for prot in _prots(st):
+                    for prot in PROTECTION_NAMES[: st.scope.protections]:
                         yield cls(mm=mm, start=start, length=length, prot=prot)
 
     def apply(self, st: "State") -> int:
@@ -212,8 +206,10 @@ class Munmap(Operation):
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
         for mm in st.mm.indices():
-            for start, length in covered_ranges(st, mm):
-                yield cls(mm=mm, start=start, length=length)
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    if covered(st, mm, start, length):
+                        yield cls(mm=mm, start=start, length=length)
 
     def apply(self, st: "State") -> int:
         return sys_munmap(st, self.mm, self.start, self.length)
@@ -232,16 +228,19 @@ class Mprotect(Operation):
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
         for mm in st.mm.indices():
-            for start, length in covered_ranges(st, mm):
-                for prot in _prots(st):
-                    if _changes(st, mm, start, length, PROTECTIONS[prot]):
-                        yield cls(mm=mm, start=start, length=length, prot=prot)
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    for prot in PROTECTION_NAMES[: st.scope.protections]:
+                        if _changes(st, mm, start, length, PROTECTIONS[prot]):
+                            yield cls(mm=mm, start=start, length=length, prot=prot)
 
     def apply(self, st: "State") -> int:
         return sys_mprotect(st, self.mm, self.start, self.length, PROTECTIONS[self.prot])
 
 
 def _changes(st: "State", mm: int, start: int, length: int, prot: int) -> bool:
+    if not covered(st, mm, start, length):
+        return False
     for address in range(start, start + length):
         vma = vma_lookup(st, mm, address)
         if vma == 0:
@@ -308,10 +307,12 @@ class Fork(Operation):
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
-        dead = [m for m in range(1, st.mm.size + 1) if not st.mm.is_live(m)]
         for mm in st.mm.indices():
-            for child in dead if st.every_name else dead[:1]:
-                yield cls(mm=mm, child=child)
+            for child in range(1, st.mm.size + 1):
+                if not st.mm.is_live(child):
+                    yield cls(mm=mm, child=child)
+                    if not st.every_name:
+                        break
 
     def enabled(self, st: "State") -> bool:
         return st.mm.is_live(self.mm) and not st.mm.is_live(self.child)
@@ -385,14 +386,20 @@ class Mremap(Operation):
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
         for mm in st.mm.indices():
-            for start, length in covered_ranges(st, mm):
-                vma = vma_lookup(st, mm, start)
-                whole = st.vma[vma].vm_end >= start + length
-                if not whole and not st.scheme.mremap_many:
-                    continue
-                if whole:
-                    yield from cls._resizes(st, mm, start, length)
-                yield from cls._moves(st, mm, start, length)
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    if covered(st, mm, start, length):
+                        yield from cls._range(st, mm, start, length)
+
+    @classmethod
+    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        vma = vma_lookup(st, mm, start)
+        whole = st.vma[vma].vm_end >= start + length
+        if not whole and not st.scheme.mremap_many:
+            return
+        if whole:
+            yield from cls._resizes(st, mm, start, length)
+        yield from cls._moves(st, mm, start, length)
 
     @classmethod
     def _resizes(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
@@ -443,11 +450,17 @@ class Madvise(Operation):
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
         for mm in st.mm.indices():
-            for start, length in covered_ranges(st, mm):
-                for advice in ("dontneed", *ADVICES):
-                    op = cls(mm=mm, start=start, length=length, advice=advice)
-                    if not op.lacking(st.scheme) and op.has_effect(st):
-                        yield op
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    if covered(st, mm, start, length):
+                        yield from cls._range(st, mm, start, length)
+
+    @classmethod
+    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        for advice in ("dontneed", *ADVICES):
+            op = cls(mm=mm, start=start, length=length, advice=advice)
+            if not op.lacking(st.scheme) and op.has_effect(st):
+                yield op
 
     def has_effect(self, st: "State") -> bool:
         """Tell whether some page of the range is not yet as advised."""
@@ -480,23 +493,26 @@ class Madvise(Operation):
         return ""
 
 
-def folio_named(st: "State", mm: int, address: int) -> int:
-    """Return the page at (mm, address): the one mapped, or its copy in the swap cache; else 0."""
-    p = st.pte[pte_offset(st, mm, address)]
+def folio_of(st: "State", ptep: int) -> int:
+    """Return the page that an entry maps, or the swap-cache copy of what it names, or 0."""
+    p = st.pte[ptep]
     if p.folio:
         return p.folio
     return st.swap[p.swap].folio if p.swap else 0
 
 
-def _named_folios(st: "State") -> Iterator[tuple[int, int, int]]:
-    """Yield (folio, mm, address) for each page, by the first entry that names it."""
-    seen = set()
-    for ptep in range(1, st.pte.size + 1):
-        p = st.pte[ptep]
-        folio = p.folio or (st.swap[p.swap].folio if p.swap else 0)
-        if folio and folio not in seen:
-            seen.add(folio)
-            yield folio, ptep_to_mm(st, ptep), ptep_to_address(st, ptep)
+def folio_named(st: "State", mm: int, address: int) -> int:
+    """Return the page at (mm, address), or 0."""
+    return folio_of(st, pte_offset(st, mm, address))
+
+
+def newly_named(st: "State", ptep: int) -> int:
+    """Return the page that entry `ptep` is the first to name, or 0."""
+    folio = folio_of(st, ptep)
+    for before in range(1, ptep if folio else 1):
+        if folio_of(st, before) == folio:
+            return 0
+    return folio
 
 
 @attrs.frozen(kw_only=True)
@@ -509,9 +525,10 @@ class SwapOut(Operation):
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
-        for folio, mm, address in _named_folios(st):
-            if st.folio[folio].swap or st.swap.live < st.swap.size:
-                yield cls(mm=mm, address=address)
+        for ptep in range(1, st.pte.size + 1):
+            folio = newly_named(st, ptep)
+            if folio and (st.folio[folio].swap or st.swap.live < st.swap.size):
+                yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
 
     def enabled(self, st: "State") -> bool:
         return st.mm.is_live(self.mm) and folio_named(st, self.mm, self.address) != 0
@@ -531,9 +548,10 @@ class FolioReferenced(Operation):
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
         if st.scope.young:
-            for folio, mm, address in _named_folios(st):
-                if st.scheme.folio_mapped(st, folio):
-                    yield cls(mm=mm, address=address)
+            for ptep in range(1, st.pte.size + 1):
+                folio = newly_named(st, ptep)
+                if folio and st.scheme.folio_mapped(st, folio):
+                    yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
 
     def enabled(self, st: "State") -> bool:
         return st.mm.is_live(self.mm) and folio_named(st, self.mm, self.address) != 0
@@ -601,14 +619,11 @@ def run(st: "State", op: Operation) -> Outcome:
         oops = caught
     if st.held and oops is None:
         st.splats.extend(f"{lock} is still held at the end" for lock in st.held)
-    return Outcome(
-        error, oops, tuple(st.splats), st.exhausted, st.nr_allocs, tuple(st.reached)
-    )
+    return Outcome(error, oops, tuple(st.splats), st.exhausted, st.nr_allocs, tuple(st.reached))
 
 
 def boot(st: "State") -> None:
     """Make the first state: process 1, with `premapped` pages mapped and nothing else."""
-    st.mm[1] = st.mm.objects[1]
-    st.mm.live = 1
+    claim(st.mm, 1)
     if st.scope.premapped:
         run(st, Mmap(mm=1, start=0, length=st.scope.premapped))

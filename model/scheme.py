@@ -67,6 +67,9 @@ class Scheme:
     goals: ClassVar[tuple[str, ...]] = ()
     """Names of `@sometimes` goals beyond the universal ones."""
     bug: ClassVar[Bug | None] = None
+    flaws: ClassVar[tuple[str, ...]] = ()
+    """Bugs of the corpus that these kernels had as released, so that a scope wide enough is
+    expected to show them."""
     sizes: ClassVar[dict[str, tuple[int, int]]] = {}
     """Bytes of each struct on (i386, 64-bit)."""
 

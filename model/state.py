@@ -135,7 +135,7 @@ class State:
         self.scope = scope
         self.scheme = scheme
         self.pages = scope.pages
-        self.layout: Layout = layout_of(scope, type(scheme))
+        self.layout: Layout = layout_of(scope, type(scheme))  # type: ignore[arg-type]
         for name, pool in self.layout.make_pools(checked=checked).items():
             setattr(self, name, pool)
         for m in range(1, scope.mms * scope.pages + 1):

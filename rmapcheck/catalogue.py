@@ -17,27 +17,25 @@ def _modules(package: ModuleType) -> list[ModuleType]:
     ]
 
 
-def _classes(package: ModuleType) -> list[type[Scheme]]:
-    found = []
-    for module in _modules(package):
-        for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and issubclass(value, Scheme)
-                and value.__module__ == module.__name__
-                and "name" in vars(value)
-            ):
-                found.append(value)
-    return found
+def _classes_in(module: ModuleType) -> list[type[Scheme]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Scheme)
+        and value.__module__ == module.__name__
+        and "name" in vars(value)
+    ]
 
 
 @cache
 def schemes() -> dict[str, type[Scheme]]:
     """Return the schemes by name, in the order of history (as written in their files)."""
-    return {cls.name: cls for cls in _classes(model.schemes)}
+    known = {m.__name__.rpartition(".")[2]: m for m in _modules(model.schemes)}
+    return {cls.name: cls for name in model.schemes.HISTORY for cls in _classes_in(known[name])}
 
 
 @cache
 def bugs() -> dict[str, type[Scheme]]:
     """Return the seeded bugs by name, such as ``B23``."""
-    return {cls.name: cls for cls in _classes(model.bugs)}
+    return {cls.name: cls for module in _modules(model.bugs) for cls in _classes_in(module)}

@@ -1,8 +1,9 @@
 """Exhaustive search: every state of a scope, breadth first, so that the first trace is a shortest.
 
 States are stored exactly, in their canonical form: one state stands for all that differ only in
-the names of processes, pages, slots and rmap objects. A trace is put together again with names that
-stay the same from step to step, and is replayed by a machine of its own before it is believed.
+the names of processes, pages, slots and rmap objects. A trace is put together again with names
+that stay the same from step to step, and is replayed by a machine of its own before it is
+believed.
 """
 
 import resource

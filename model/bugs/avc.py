@@ -3,14 +3,9 @@
 from typing import TYPE_CHECKING
 
 from model.scheme import Bug
-from model.schemes.anon_vma_chain import (
-    AvcDegree,
-    AvcCounters,
-    AvcList,
-    AvcMerge,
-    AvcTree,
-    anon_vma_compatible,
-)
+from model.schemes.anon_vma_chain import AvcList, anon_vma_compatible
+from model.schemes.anon_vma_reuse import AvcCounters, AvcDegree, AvcMerge
+from model.schemes.anon_vma_root import AvcTree
 
 if TYPE_CHECKING:
     from model.state import State

@@ -9,8 +9,8 @@ start, so the page keeps its index. Left out: that migration must skip such a st
 
 from typing import TYPE_CHECKING
 
-from model.heap import kmem_cache_alloc
 from model.errors import ENOMEM
+from model.heap import kmem_cache_alloc
 from model.locks import MMAP_LOCK, acquire, release
 from model.mm.fault import handle_mm_fault
 from model.mm.mremap import move_page_tables

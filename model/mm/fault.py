@@ -149,7 +149,7 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     st.folio[folio].refcount += 1
     swap_free(st, entry)
     exclusive = bool(p.flags & PTE_EXCLUSIVE)
-    if write and st.folio[folio].refcount == 2:  # noqa: PLR2004 - ours and the swap cache's
+    if write and st.folio[folio].refcount == 2:
         exclusive = folio_free_swap(st, folio) or exclusive
     p.folio = folio
     p.swap = 0

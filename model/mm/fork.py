@@ -8,7 +8,7 @@ out of memory leaves the parent's pages write-protected, as the kernel does.
 from typing import TYPE_CHECKING
 
 from model.errors import ENOMEM
-from model.heap import kmem_cache_alloc, kmem_cache_free
+from model.heap import claim, kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.swap import swap_duplicate
 from model.mm.unmap import exit_mmap
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 def sys_fork(st: "State", oldmm: int, mm: int) -> int:
     """Make process `mm`, which must not exist, a copy of `oldmm`. Return 0 or -ENOMEM."""
-    st.mm[mm] = st.mm.objects[mm]
-    st.mm[mm].__init__()  # type: ignore[misc]
-    st.mm.live += 1
+    claim(st.mm, mm)
     acquire(st, MMAP_LOCK, oldmm)
     acquire(st, MMAP_LOCK, mm)
     error = dup_mmap(st, mm, oldmm)

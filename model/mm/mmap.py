@@ -112,7 +112,7 @@ def change_protection(st: "State", mm: int, start: int, end: int, prot: int) -> 
 
 
 def madvise_dontneed(st: "State", mm: int, start: int, length: int) -> int:
-    """Drop the pages of a range. Return 0, or -ENOMEM if part of it is not mapped; mm/madvise.c."""
+    """Drop the pages of a range; mm/madvise.c. Return 0, or -ENOMEM if part is not mapped."""
     acquire(st, MMAP_LOCK, mm, write=False)
     error = 0
     end = start + length

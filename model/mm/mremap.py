@@ -57,9 +57,7 @@ def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> in
         # A moved VMA keeps its pgoff; grown at each new place, it would need ever larger ones.
         st.exhausted = "vm_pgoff"
         return -EINVAL
-    merged = vma_merge_new_range(
-        st, mm, v.vm_end, end, pgoff, v.vm_flags, v.anon_vma, 0, False
-    )
+    merged = vma_merge_new_range(st, mm, v.vm_end, end, pgoff, v.vm_flags, v.anon_vma, 0, False)
     return 0 if merged == vma else -ENOMEM
 
 
@@ -140,9 +138,7 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
     """
     v = st.vma[vma]
     pgoff = to if v.anon_vma == 0 else linear_page_index(st, vma, start)
-    new = vma_merge_new_range(
-        st, mm, to, to + length, pgoff, v.vm_flags, v.anon_vma, vma, False
-    )
+    new = vma_merge_new_range(st, mm, to, to + length, pgoff, v.vm_flags, v.anon_vma, vma, False)
     if new:
         st.reached.append("mremap merges")
         return new
@@ -160,9 +156,7 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
     return new
 
 
-def move_page_tables(
-    st: "State", vma: int, start: int, new_vma: int, to: int, length: int
-) -> int:
+def move_page_tables(st: "State", vma: int, start: int, new_vma: int, to: int, length: int) -> int:
     """Move the entries one by one; return how many pages were done; mm/mremap.c."""
     mm = st.vma[vma].vm_mm
     for i in range(length):

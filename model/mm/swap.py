@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from model.heap import kmem_cache_alloc, kmem_cache_free
 from model.locks import FOLIO_LOCK, PTL, acquire, release
+from model.mm.vma import vma_lookup
 from model.state import (
     PTE_EXCLUSIVE,
     PTE_YOUNG,
@@ -17,7 +18,6 @@ from model.state import (
     ptep_to_address,
     ptep_to_mm,
 )
-from model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
     from model.state import State

@@ -44,7 +44,7 @@ import attrs
 from model.errors import ENOMEM
 from model.heap import kmem_cache_alloc, kmem_cache_free, ref
 from model.locks import ANON_VMA_LOCK, PTL, acquire, assert_held_write, release
-from model.scheme import Bug, Scheme
+from model.scheme import Scheme
 from model.schemes.anon_vma_chain import anon_vma_compatible
 from model.state import linear_page_index, vma_address
 
@@ -82,16 +82,7 @@ class AnonVma267(Scheme):
         "mapping_alive",
     )
     goals = ("neighbour's anon_vma adopted", "a merge hands its anon_vma on")
-    bug: ClassVar[Bug | None] = Bug(
-        id="2.6.7",
-        title="mprotect propagate anon_vma",
-        introduced="8aa3448cabdf",
-        fixed="d84672c45e",
-        violates="coverage",
-        scope={"mms": 1, "pages": 3, "ops": ["mmap", "mprotect", "fault"]},
-        steps=4,
-        setup=1,
-    )
+    flaws: ClassVar[tuple[str, ...]] = ("E02", "E04", "E05")
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anon_vma": (12, 24)}
     lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
 
@@ -331,7 +322,7 @@ class AnonVma268(AnonVma267):
     name = "anon_vma-2.6.8"
     title = "anon_vma, corrected"
     kernels = "v2.6.8"
-    bug: ClassVar[Bug | None] = None
+    flaws = ("E04",)
 
     def locks_adopted(self) -> bool:
         """Others fork the neighbour and join the same list (b6815589d6aa)."""

@@ -2,10 +2,10 @@
 
 Before, one anon_vma served a VMA and all its copies in all descendants, so that finding the one
 mapper of a page meant looking at every process forked from the first. Rik van Riel gave each
-process's VMA an anon_vma of its own (5beb49305251, 2010): a page that only the child maps is looked
-for in the child alone. A page shared since before the fork is still in the parent's anon_vma, so the
-child's VMA must be found from there as well. VMAs and anon_vmas thus form a graph, and an
-anon_vma_chain (AVC) is one of its edges, in two lists at once::
+process's VMA an anon_vma of its own (5beb49305251, 2010): a page that only the child maps is
+looked for in the child alone. A page shared since before the fork is still in the parent's
+anon_vma, so the child's VMA must be found from there as well. VMAs and anon_vmas thus form a
+graph, and an anon_vma_chain (AVC) is one of its edges, in two lists at once::
 
         vma (parent) ──avc── anon_vma A          page written before fork:   mapping = A
                               │                  page written by the child:  mapping = B
@@ -111,7 +111,7 @@ class AvcList(Scheme):
         "folio": ("mapcount", "mapping", "index"),
         "anon_vma": ("head",),
     }
-    invariants = (
+    invariants: ClassVar[tuple[str, ...]] = (
         "mapcount",
         "chain_symmetry",
         "active_in_chain",
@@ -121,9 +121,13 @@ class AvcList(Scheme):
         "coverage",
         "mapping_alive",
     )
-    goals = ("chain of three", "neighbour's anon_vma adopted")
-    sizes: ClassVar[dict[str, tuple[int, int]]] = {"anon_vma": (12, 24), "anon_vma_chain": (28, 56)}
-    lacks = ("wipeonfork", "dontunmap")
+    goals: ClassVar[tuple[str, ...]] = ("chain of three", "neighbour's anon_vma adopted")
+    sizes: ClassVar[dict[str, tuple[int, int]]] = {
+        "anon_vma": (12, 24),
+        "anon_vma_chain": (28, 56),
+    }
+    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap")
+    flaws: ClassVar[tuple[str, ...]] = ("E04",)
 
     # Decisions of this era.
 
@@ -157,7 +161,9 @@ class AvcList(Scheme):
 
     def shared_anon_vma(self, st: "State", vma: int) -> int:
         """Return the anon_vma for a page that may be shared already: the oldest (ea90002b0fa7)."""
-        return st.anon_vma_chain[chain_nth(st, vma, chain_length(st, vma) - 1)].anon_vma
+        tail = chain_nth(st, vma, chain_length(st, vma) - 1)
+        oldest: int = st.anon_vma_chain[tail].anon_vma
+        return oldest
 
     def insert(self, st: "State", anon_vma: int, avc: int) -> None:
         """Put an AVC into the anon_vma's list, at the tail."""
@@ -374,7 +380,9 @@ class AvcList(Scheme):
 
     # Pages.
 
-    def set_anon(self, st: "State", folio: int, vma: int, address: int, *, exclusive: bool) -> None:
+    def set_anon(
+        self, st: "State", folio: int, vma: int, address: int, *, exclusive: bool
+    ) -> None:
         """Point the page at an anon_vma; __page_set_anon_rmap(), __folio_set_anon()."""
         f = st.folio[folio]
         f.mapping = st.vma[vma].anon_vma if exclusive else self.shared_anon_vma(st, vma)
@@ -444,386 +452,3 @@ def anon_vma_compatible(st: "State", a: int, b: int) -> bool:
         and (va.vm_flags ^ vb.vm_flags) & ~VM_ACCESS_FLAGS == 0
         and vb.vm_pgoff == va.vm_pgoff + va.vm_end - va.vm_start
     )
-
-
-class AvcRoot(AvcList):
-    """v2.6.36 … v2.6.39: one lock for the whole family, the root's; a page keeps its mapping."""
-
-    name = "avc-2.6.36"
-    title = "anon_vma_chain with the root lock"
-    kernels = "v2.6.36 … v2.6.39"
-    fields: ClassVar[dict[str, tuple[str, ...]]] = {
-        **AvcList.fields,
-        "anon_vma": ("head", "root", "refcount"),
-    }
-    invariants = (*AvcList.invariants, "one_root", "anon_vma_refcount")
-
-    def lock_of(self, st: "State", anon_vma: int) -> int:
-        """The root's (012f18004da3)."""
-        return st.anon_vma[anon_vma].root
-
-    def insert_prepared(self, st: "State", anon_vma: int, avc: int) -> None:
-        """At the tail, as everybody else (v2.6.36)."""
-        self.insert(st, anon_vma, avc)
-
-    def shared_anon_vma(self, st: "State", vma: int) -> int:
-        """The root's (288468c334e9)."""
-        return st.anon_vma[st.vma[vma].anon_vma].root
-
-    def anon_vma_alloc(self, st: "State") -> int:
-        anon_vma = kmem_cache_alloc(st, st.anon_vma)
-        if anon_vma:
-            st.anon_vma[anon_vma].root = anon_vma
-            st.anon_vma[anon_vma].refcount = 1
-        return anon_vma
-
-    def join_family(self, st: "State", vma: int, pvma: int, anon_vma: int) -> None:
-        root = st.anon_vma[st.vma[pvma].anon_vma].root
-        st.anon_vma[anon_vma].root = root
-        st.anon_vma[root].refcount += 1
-        st.vma[vma].anon_vma = anon_vma
-
-    def put_anon_vma(self, st: "State", anon_vma: int) -> None:
-        """Drop a reference; the last frees it, and perhaps its root (76545066c852)."""
-        st.anon_vma[anon_vma].refcount -= 1
-        if st.anon_vma[anon_vma].refcount:
-            return
-        root = st.anon_vma[anon_vma].root
-        kmem_cache_free(st, st.anon_vma, anon_vma)
-        if root != anon_vma:
-            self.put_anon_vma(st, root)
-
-    def unlink_anon_vmas(self, st: "State", vma: int) -> None:
-        """First take all AVCs out of the lists, then drop the anon_vmas left empty (v3.0)."""
-        root = self.family_of(st, vma)
-        if root == 0:
-            return
-        acquire(st, ANON_VMA_LOCK, root)
-        avc = st.vma[vma].anon_vma_chain
-        while avc:
-            anon_vma = st.anon_vma_chain[avc].anon_vma
-            assert_held_write(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma), "an AVC is unlinked")
-            self.remove(st, avc)
-            if st.anon_vma[anon_vma].head == 0:
-                self.uncount_child(st, anon_vma)
-            avc = st.anon_vma_chain[avc].same_vma
-        if st.vma[vma].anon_vma:
-            self.count_active(st, st.vma[vma].anon_vma, -1)
-        release(st, ANON_VMA_LOCK, root)
-        avc = st.vma[vma].anon_vma_chain
-        while avc:
-            following = st.anon_vma_chain[avc].same_vma
-            anon_vma = st.anon_vma_chain[avc].anon_vma
-            kmem_cache_free(st, st.anon_vma_chain, avc)
-            if st.anon_vma[anon_vma].head == 0:
-                self.put_anon_vma(st, anon_vma)
-            avc = following
-        st.vma[vma].anon_vma_chain = 0
-        st.vma[vma].anon_vma = 0
-
-    def family_of(self, st: "State", vma: int) -> int:
-        """Return the root of the VMA's anon_vmas, or 0 if it has none."""
-        avc = st.vma[vma].anon_vma_chain
-        anon_vma = st.anon_vma_chain[avc].anon_vma if avc else st.vma[vma].anon_vma
-        return self.lock_of(st, anon_vma) if anon_vma else 0
-
-    def uncount_child(self, st: "State", anon_vma: int) -> None:
-        """The list of `anon_vma` has become empty."""
-
-    def adjust_lock(self, st: "State", vma: int, adjust: int) -> int:
-        """Return the anon_vma to lock while the ranges of `vma` and `adjust` change, or 0."""
-        if st.vma[vma].anon_vma:
-            return st.vma[vma].anon_vma
-        return st.vma[adjust].anon_vma if adjust else 0
-
-    def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
-        """Lock the family (vma_adjust() since v2.6.36, vma_prepare() since v6.3)."""
-        anon_vma = self.adjust_lock(st, vma, adjust)
-        if anon_vma:
-            acquire(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma))
-
-    def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
-        anon_vma = st.vma[vma].anon_vma or (st.vma[adjust].anon_vma if adjust else 0)
-        if anon_vma:
-            root = self.lock_of(st, anon_vma)
-            assert_held_write(st, ANON_VMA_LOCK, root, "the range of a VMA changes")
-            if self.adjust_lock(st, vma, adjust):
-                release(st, ANON_VMA_LOCK, root)
-
-    def folio_add_anon_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
-    ) -> None:
-        """PageAnon already: keep the mapping; do_page_add_anon_rmap(), v2.6.36."""
-        st.folio[folio].mapcount += 1
-        if st.folio[folio].mapping == 0:
-            self.set_anon(st, folio, vma, address, exclusive=exclusive)
-
-
-class AvcTree(AvcRoot):
-    """v3.0 … v3.18: no merging of VMAs with inherited chains; interval trees (v3.7)."""
-
-    name = "avc-3.0"
-    title = "anon_vma_chain with interval trees"
-    kernels = "v3.0 … v3.18"
-    invariants = (*AvcRoot.invariants, "interval_tree_keys")
-
-    def insert(self, st: "State", anon_vma: int, avc: int) -> None:
-        """By vm_pgoff, behind equals; anon_vma_interval_tree_insert() (bf181b9f9d8d, v3.7)."""
-        pgoff = st.vma[st.anon_vma_chain[avc].vma].vm_pgoff
-        prev = 0
-        at = st.anon_vma[anon_vma].head
-        while at and st.vma[st.anon_vma_chain[at].vma].vm_pgoff <= pgoff:
-            prev = at
-            at = st.anon_vma_chain[at].same_anon_vma
-        st.anon_vma_chain[avc].same_anon_vma = at
-        if prev:
-            st.anon_vma_chain[prev].same_anon_vma = avc
-        else:
-            st.anon_vma[anon_vma].head = avc
-
-    def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
-        super().vma_prepare(st, vma, adjust)
-        self.remove_all(st, vma)
-        if adjust:
-            self.remove_all(st, adjust)
-
-    def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
-        self.insert_all(st, vma)
-        if adjust:
-            self.insert_all(st, adjust)
-        super().vma_complete(st, vma, adjust)
-
-    def remove_all(self, st: "State", vma: int) -> None:
-        """anon_vma_interval_tree_pre_update_vma(), mm/mmap.c."""
-        avc = st.vma[vma].anon_vma_chain
-        while avc:
-            self.remove(st, avc)
-            avc = st.anon_vma_chain[avc].same_vma
-
-    def insert_all(self, st: "State", vma: int) -> None:
-        """anon_vma_interval_tree_post_update_vma(), mm/mmap.c."""
-        avc = st.vma[vma].anon_vma_chain
-        while avc:
-            self.insert(st, st.anon_vma_chain[avc].anon_vma, avc)
-            avc = st.anon_vma_chain[avc].same_vma
-
-    def is_mergeable_anon_vma(
-        self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
-    ) -> bool:
-        """Equal, or one of them none and the neighbour's chain of one (965f55dea0e3, v3.0).
-
-        A never-faulted neighbour has a chain of none, so it never takes over faulted pages.
-        """
-        other = st.vma[tgt].anon_vma
-        if (other == 0 or anon_vma == 0) and chain_is_singular(st, tgt):
-            return True
-        return other == anon_vma
-
-
-class AvcDegree(AvcTree):
-    """v3.19 … v6.0-rc3: fork reuses an idle anon_vma, so that chains stop growing."""
-
-    name = "avc-3.19"
-    title = "anon_vma_chain with reuse by degree"
-    kernels = "v3.19 … v6.0-rc3"
-    fields: ClassVar[dict[str, tuple[str, ...]]] = {
-        **AvcTree.fields,
-        "anon_vma": ("head", "root", "refcount", "parent", "degree"),
-    }
-    invariants = (*AvcTree.invariants, "anon_vma_counts", "bounded_chain", "chain_ancestors")
-    goals = (*AvcTree.goals, "anon_vma reused at fork")
-    lacks = ()
-
-    def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
-        """Tell whether a forked VMA may take `anon_vma`; `own` is its parent VMA's.
-
-        At most one user is left, child or VMA (7a3ef208e662).
-        """
-        return anon_vma != own and st.anon_vma[anon_vma].degree < 2
-
-    def consider_reuse(self, st: "State", dst: int, src: int, anon_vma: int) -> None:
-        if st.vma[dst].anon_vma == 0 and self.may_reuse(st, anon_vma, st.vma[src].anon_vma):
-            st.vma[dst].anon_vma = anon_vma
-
-    def undo_clone(self, st: "State", dst: int) -> None:
-        """The VMA was not counted yet, so it must not be uncounted (3fe89b3e2a7b)."""
-        st.vma[dst].anon_vma = 0
-        self.unlink_anon_vmas(st, dst)
-
-    def anon_vma_alloc(self, st: "State") -> int:
-        anon_vma = super().anon_vma_alloc(st)
-        if anon_vma:
-            st.anon_vma[anon_vma].parent = anon_vma
-            self.count_alloc(st, anon_vma)
-        return anon_vma
-
-    def join_family(self, st: "State", vma: int, pvma: int, anon_vma: int) -> None:
-        super().join_family(st, vma, pvma, anon_vma)
-        st.anon_vma[anon_vma].parent = st.vma[pvma].anon_vma
-
-    def count_alloc(self, st: "State", anon_vma: int) -> None:
-        """A fresh anon_vma counts its first VMA at once."""
-        st.anon_vma[anon_vma].degree = 1
-
-    def count_active(self, st: "State", anon_vma: int, by: int) -> None:
-        st.anon_vma[anon_vma].degree += by
-
-    def count_child(self, st: "State", anon_vma: int) -> None:
-        st.anon_vma[st.anon_vma[anon_vma].parent].degree += 1
-
-    def uncount_child(self, st: "State", anon_vma: int) -> None:
-        st.anon_vma[st.anon_vma[anon_vma].parent].degree -= 1
-
-
-class AvcCounters(AvcDegree):
-    """v6.0-rc4 … v6.15: children and active VMAs are counted apart (CVE-2022-42703 mended)."""
-
-    name = "avc-6.0"
-    title = "anon_vma_chain with two counters"
-    kernels = "v6.0-rc4 … v6.15"
-    fields: ClassVar[dict[str, tuple[str, ...]]] = {
-        "vma": ("anon_vma", "anon_vma_chain"),
-        "folio": ("mapcount", "mapping", "index", "exclusive"),
-        "anon_vma": ("head", "root", "refcount", "parent", "num_children", "num_active_vmas"),
-    }
-    invariants = (*AvcDegree.invariants, "exclusive_once")
-    anon_exclusive = True
-    mprotect_unaccounts = True
-
-    def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
-        """No VMA has it for its own, and it has at most one child (2555283eb40d)."""
-        a = st.anon_vma[anon_vma]
-        return a.num_children < 2 and a.num_active_vmas == 0
-
-    def count_alloc(self, st: "State", anon_vma: int) -> None:
-        """Nobody uses a fresh anon_vma yet."""
-
-    def count_root(self, st: "State", anon_vma: int) -> None:
-        st.anon_vma[anon_vma].num_children += 1
-
-    def join_family(self, st: "State", vma: int, pvma: int, anon_vma: int) -> None:
-        super().join_family(st, vma, pvma, anon_vma)
-        st.anon_vma[anon_vma].num_active_vmas = 1
-
-    def count_active(self, st: "State", anon_vma: int, by: int) -> None:
-        st.anon_vma[anon_vma].num_active_vmas += by
-
-    def count_child(self, st: "State", anon_vma: int) -> None:
-        st.anon_vma[st.anon_vma[anon_vma].parent].num_children += 1
-
-    def uncount_child(self, st: "State", anon_vma: int) -> None:
-        st.anon_vma[st.anon_vma[anon_vma].parent].num_children -= 1
-
-
-class AvcMerge(AvcCounters):
-    """v6.16 … v6.19: a never-faulted VMA may take over faulted neighbours.
-
-    With 61f67c230a5e (v6.19, v6.18.8); v6.16 … v6.18.7 had CVE-2026-23077 (B29). mremap moves
-    ranges over several VMAs since v6.17.
-    """
-
-    name = "avc-6.16"
-    title = "anon_vma_chain with symmetric merging"
-    kernels = "v6.16 … v6.19"
-    invariants = (*AvcCounters.invariants, "merge_symmetric")
-    inherits_copied_from = True
-    mremap_many = True
-
-    def is_fork_child(self, st: "State", vma: int) -> bool:
-        """Tell whether the VMA has inherited anon_vmas; vma_is_fork_child(), mm/vma.c."""
-        return vma != 0 and st.vma[vma].anon_vma != 0 and not chain_is_singular(st, vma)
-
-    def is_mergeable_anon_vma(
-        self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
-    ) -> bool:
-        """Whichever side is faulted must not be a fork child (879bca0a2c4f, v6.16)."""
-        other = st.vma[tgt].anon_vma
-        if other == 0 and anon_vma:
-            return not self.is_fork_child(st, middle) and not self.is_fork_child(st, copied_from)
-        if other and anon_vma == 0:
-            return not self.is_fork_child(st, tgt)
-        return other == anon_vma
-
-
-class AvcPublish(AvcMerge):
-    """v7.0 …: a clone is assembled unseen, then published under the lock.
-
-    As read in v7.1.5. The order of a clone is the reverse of its source; which anon_vma is the
-    oldest no longer depends on it.
-    """
-
-    name = "avc-7.0"
-    title = "anon_vma_chain, assign then publish"
-    kernels = "v7.0 …"
-    invariants = tuple(n for n in AvcMerge.invariants if n != "chain_order")
-
-    def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
-        if st.vma[src].anon_vma == 0:
-            return 0
-        pavc = st.vma[src].anon_vma_chain
-        while pavc:
-            avc = kmem_cache_alloc(st, st.anon_vma_chain)
-            if avc == 0:
-                self.cleanup_partial_anon_vmas(st, dst)
-                return -ENOMEM
-            self.anon_vma_chain_assign(st, dst, avc, st.anon_vma_chain[pavc].anon_vma)
-            pavc = st.anon_vma_chain[pavc].same_vma
-        self.publish(st, dst, src, operation)
-        return 0
-
-    def publish(self, st: "State", dst: int, src: int, operation: int) -> None:
-        """Make the assembled chain visible to walkers, from its tail on."""
-        root = self.lock_of(st, st.vma[src].anon_vma)
-        acquire(st, ANON_VMA_LOCK, root)
-        length = chain_length(st, dst)
-        for i in range(length):
-            avc = chain_nth(st, dst, length - 1 - i)
-            anon_vma = st.anon_vma_chain[avc].anon_vma
-            assert_held_write(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma), "an AVC is linked")
-            self.insert(st, anon_vma, avc)
-            if operation == VMA_OP_FORK:
-                self.consider_reuse(st, dst, src, anon_vma)
-        if st.vma[dst].anon_vma:
-            self.count_active(st, st.vma[dst].anon_vma, 1)
-        release(st, ANON_VMA_LOCK, root)
-        if length > 1:
-            st.reached.append("chain of two cloned")
-
-    def cleanup_partial_anon_vmas(self, st: "State", dst: int) -> None:
-        """Free AVCs that no walker has seen; cleanup_partial_anon_vmas(), mm/rmap.c."""
-        avc = st.vma[dst].anon_vma_chain
-        while avc:
-            following = st.anon_vma_chain[avc].same_vma
-            kmem_cache_free(st, st.anon_vma_chain, avc)
-            avc = following
-        st.vma[dst].anon_vma_chain = 0
-        st.vma[dst].anon_vma = 0
-
-    def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
-        """Both allocations come before the clone, so that nothing need be torn down after it."""
-        if st.vma[pvma].anon_vma == 0:
-            return 0
-        st.vma[vma].anon_vma = 0
-        anon_vma = self.anon_vma_alloc(st)
-        if anon_vma == 0:
-            return -ENOMEM
-        avc = kmem_cache_alloc(st, st.anon_vma_chain)
-        if avc == 0:
-            self.put_anon_vma(st, anon_vma)
-            return -ENOMEM
-        error = self.anon_vma_clone(st, vma, pvma, VMA_OP_FORK)
-        if error or st.vma[vma].anon_vma:
-            self.put_anon_vma(st, anon_vma)
-            kmem_cache_free(st, st.anon_vma_chain, avc)
-            if error == 0:
-                st.reached.append("anon_vma reused at fork")
-            return error
-        self.join_family(st, vma, pvma, anon_vma)
-        lock = self.lock_of(st, anon_vma)
-        acquire(st, ANON_VMA_LOCK, lock)
-        self.anon_vma_chain_link(st, vma, avc, anon_vma)
-        self.count_child(st, anon_vma)
-        release(st, ANON_VMA_LOCK, lock)
-        if chain_length(st, vma) > 2:
-            st.reached.append("chain of three")
-        return 0

@@ -1,0 +1,203 @@
+"""anon_vma_chain with one lock for a family: root, refcount, interval trees (v2.6.36 … v3.18).
+
+With a lock in each anon_vma, whoever changed a VMA would have had to take them all. Since v2.6.36
+every anon_vma knows its *root*, the oldest of its family, and only the root's lock is ever taken::
+
+        A (root) ◄─root── B ◄─parent── C          lock(A), lock(B), lock(C): all are A's
+            ▲─────────────root─────────┘
+
+The root must therefore outlive its family, and be the last to go: it is referenced by each member
+(76545066c852). A page that may be shared is put into the root at once, whichever process maps it.
+Since v3.0 two VMAs no longer merge when the neighbour has inherited anon_vmas, and, by the way,
+no never-faulted VMA takes over faulted pages any more; that closed a hole which nobody had seen
+(E04). Since v3.7 an anon_vma's VMAs are in an interval tree, by vm_pgoff: the model keeps a list
+in that order, and takes VMAs out and puts them back when their range changes.
+
+What the model leaves out, and its sources, are named in anon_vma_chain.py.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from model.heap import kmem_cache_alloc, kmem_cache_free
+from model.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
+from model.schemes.anon_vma_chain import AvcList, chain_is_singular
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+class AvcRoot(AvcList):
+    """v2.6.36 … v2.6.39: one lock for the whole family, the root's; a page keeps its mapping."""
+
+    name = "avc-2.6.36"
+    title = "anon_vma_chain with the root lock"
+    kernels = "v2.6.36 … v2.6.39"
+    fields: ClassVar[dict[str, tuple[str, ...]]] = {
+        **AvcList.fields,
+        "anon_vma": ("head", "root", "refcount"),
+    }
+    invariants: ClassVar[tuple[str, ...]] = (*AvcList.invariants, "one_root", "anon_vma_refcount")
+
+    def lock_of(self, st: "State", anon_vma: int) -> int:
+        """The root's (012f18004da3)."""
+        root: int = st.anon_vma[anon_vma].root
+        return root
+
+    def insert_prepared(self, st: "State", anon_vma: int, avc: int) -> None:
+        """At the tail, as everybody else (v2.6.36)."""
+        self.insert(st, anon_vma, avc)
+
+    def shared_anon_vma(self, st: "State", vma: int) -> int:
+        """The root's (288468c334e9)."""
+        root: int = st.anon_vma[st.vma[vma].anon_vma].root
+        return root
+
+    def anon_vma_alloc(self, st: "State") -> int:
+        anon_vma = kmem_cache_alloc(st, st.anon_vma)
+        if anon_vma:
+            st.anon_vma[anon_vma].root = anon_vma
+            st.anon_vma[anon_vma].refcount = 1
+        return anon_vma
+
+    def join_family(self, st: "State", vma: int, pvma: int, anon_vma: int) -> None:
+        root = st.anon_vma[st.vma[pvma].anon_vma].root
+        st.anon_vma[anon_vma].root = root
+        st.anon_vma[root].refcount += 1
+        st.vma[vma].anon_vma = anon_vma
+
+    def put_anon_vma(self, st: "State", anon_vma: int) -> None:
+        """Drop a reference; the last frees it, and perhaps its root (76545066c852)."""
+        st.anon_vma[anon_vma].refcount -= 1
+        if st.anon_vma[anon_vma].refcount:
+            return
+        root = st.anon_vma[anon_vma].root
+        kmem_cache_free(st, st.anon_vma, anon_vma)
+        if root != anon_vma:
+            self.put_anon_vma(st, root)
+
+    def unlink_anon_vmas(self, st: "State", vma: int) -> None:
+        """First take all AVCs out of the lists, then drop the anon_vmas left empty (v3.0)."""
+        root = self.family_of(st, vma)
+        if root == 0:
+            return
+        acquire(st, ANON_VMA_LOCK, root)
+        avc = st.vma[vma].anon_vma_chain
+        while avc:
+            anon_vma = st.anon_vma_chain[avc].anon_vma
+            assert_held_write(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma), "an AVC is unlinked")
+            self.remove(st, avc)
+            if st.anon_vma[anon_vma].head == 0:
+                self.uncount_child(st, anon_vma)
+            avc = st.anon_vma_chain[avc].same_vma
+        if st.vma[vma].anon_vma:
+            self.count_active(st, st.vma[vma].anon_vma, -1)
+        release(st, ANON_VMA_LOCK, root)
+        avc = st.vma[vma].anon_vma_chain
+        while avc:
+            following = st.anon_vma_chain[avc].same_vma
+            anon_vma = st.anon_vma_chain[avc].anon_vma
+            kmem_cache_free(st, st.anon_vma_chain, avc)
+            if st.anon_vma[anon_vma].head == 0:
+                self.put_anon_vma(st, anon_vma)
+            avc = following
+        st.vma[vma].anon_vma_chain = 0
+        st.vma[vma].anon_vma = 0
+
+    def family_of(self, st: "State", vma: int) -> int:
+        """Return the root of the VMA's anon_vmas, or 0 if it has none."""
+        avc = st.vma[vma].anon_vma_chain
+        anon_vma = st.anon_vma_chain[avc].anon_vma if avc else st.vma[vma].anon_vma
+        return self.lock_of(st, anon_vma) if anon_vma else 0
+
+    def uncount_child(self, st: "State", anon_vma: int) -> None:
+        """The list of `anon_vma` has become empty."""
+
+    def adjust_lock(self, st: "State", vma: int, adjust: int) -> int:
+        """Return the anon_vma to lock while the ranges of `vma` and `adjust` change, or 0."""
+        if st.vma[vma].anon_vma:
+            return st.vma[vma].anon_vma
+        return st.vma[adjust].anon_vma if adjust else 0
+
+    def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
+        """Lock the family (vma_adjust() since v2.6.36, vma_prepare() since v6.3)."""
+        anon_vma = self.adjust_lock(st, vma, adjust)
+        if anon_vma:
+            acquire(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma))
+
+    def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
+        anon_vma = st.vma[vma].anon_vma or (st.vma[adjust].anon_vma if adjust else 0)
+        if anon_vma:
+            root = self.lock_of(st, anon_vma)
+            assert_held_write(st, ANON_VMA_LOCK, root, "the range of a VMA changes")
+            if self.adjust_lock(st, vma, adjust):
+                release(st, ANON_VMA_LOCK, root)
+
+    def folio_add_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
+    ) -> None:
+        """PageAnon already: keep the mapping; do_page_add_anon_rmap(), v2.6.36."""
+        st.folio[folio].mapcount += 1
+        if st.folio[folio].mapping == 0:
+            self.set_anon(st, folio, vma, address, exclusive=exclusive)
+
+
+class AvcTree(AvcRoot):
+    """v3.0 … v3.18: no merging of VMAs with inherited chains; interval trees (v3.7)."""
+
+    name = "avc-3.0"
+    title = "anon_vma_chain with interval trees"
+    kernels = "v3.0 … v3.18"
+    flaws: ClassVar[tuple[str, ...]] = ()
+    invariants: ClassVar[tuple[str, ...]] = (*AvcRoot.invariants, "interval_tree_keys")
+
+    def insert(self, st: "State", anon_vma: int, avc: int) -> None:
+        """By vm_pgoff, behind equals; anon_vma_interval_tree_insert() (bf181b9f9d8d, v3.7)."""
+        pgoff = st.vma[st.anon_vma_chain[avc].vma].vm_pgoff
+        prev = 0
+        at = st.anon_vma[anon_vma].head
+        while at and st.vma[st.anon_vma_chain[at].vma].vm_pgoff <= pgoff:
+            prev = at
+            at = st.anon_vma_chain[at].same_anon_vma
+        st.anon_vma_chain[avc].same_anon_vma = at
+        if prev:
+            st.anon_vma_chain[prev].same_anon_vma = avc
+        else:
+            st.anon_vma[anon_vma].head = avc
+
+    def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
+        super().vma_prepare(st, vma, adjust)
+        self.remove_all(st, vma)
+        if adjust:
+            self.remove_all(st, adjust)
+
+    def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
+        self.insert_all(st, vma)
+        if adjust:
+            self.insert_all(st, adjust)
+        super().vma_complete(st, vma, adjust)
+
+    def remove_all(self, st: "State", vma: int) -> None:
+        """anon_vma_interval_tree_pre_update_vma(), mm/mmap.c."""
+        avc = st.vma[vma].anon_vma_chain
+        while avc:
+            self.remove(st, avc)
+            avc = st.anon_vma_chain[avc].same_vma
+
+    def insert_all(self, st: "State", vma: int) -> None:
+        """anon_vma_interval_tree_post_update_vma(), mm/mmap.c."""
+        avc = st.vma[vma].anon_vma_chain
+        while avc:
+            self.insert(st, st.anon_vma_chain[avc].anon_vma, avc)
+            avc = st.anon_vma_chain[avc].same_vma
+
+    def is_mergeable_anon_vma(
+        self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
+    ) -> bool:
+        """Equal, or one of them none and the neighbour's chain of one (965f55dea0e3, v3.0).
+
+        A never-faulted neighbour has a chain of none, so it never takes over faulted pages.
+        """
+        other = st.vma[tgt].anon_vma
+        if (other == 0 or anon_vma == 0) and chain_is_singular(st, tgt):
+            return True
+        return other == anon_vma

@@ -1,0 +1,203 @@
+"""Symmetry is trusted because, on every scheme, it agrees with brute force.
+
+Three checks, from the cheap to the complete: a state's canonical form does not change when all
+its objects are renamed; the orbits found with symmetry are those of the states found without; and
+where every allocation may take *any* free identity, the sizes of the orbits add up to the number
+of states.
+"""
+
+import math
+import random
+
+import pytest
+
+from model import heap
+from model.operations import boot, possible_operations, run
+from model.scope import Scope
+from model.state import State
+from rmapcheck.catalogue import schemes
+from rmapcheck.explore import Search
+
+SMALL = Scope(
+    mms=2,
+    pages=1,
+    premapped=1,
+    folios=2,
+    vmas=4,
+    objects=12,
+    ops=("fault", "fork", "exit", "swap", "munmap"),
+)
+THREE = Scope(
+    mms=3,
+    pages=1,
+    premapped=1,
+    folios=1,
+    swaps=0,
+    vmas=3,
+    objects=6,
+    ops=("fault", "fork", "exit"),
+)
+TINY = Scope(
+    mms=2,
+    pages=1,
+    premapped=1,
+    folios=1,
+    vmas=2,
+    swaps=1,
+    objects=3,
+    ops=("fault", "fork", "exit", "swap"),
+)
+
+EVERY = pytest.mark.parametrize("name", schemes())
+
+
+def searched(name, scope, *, symmetry):
+    search = Search(schemes()[name], scope, symmetry=symmetry)
+    assert search.start() == []
+    while search.frontier:
+        found, op = search.expand()
+        assert found == [], (op, found)
+    return search
+
+
+def renamed(st, rng):
+    """Return the raw form of `st` with the objects of every pool (and the processes) renamed."""
+    names = {}
+    for name, struct in st.layout.structs.items():
+        order = list(range(1, struct.size + 1))
+        rng.shuffle(order)
+        names[name] = dict(enumerate(order, 1)) | {0: 0, struct.size + 1: struct.size + 1}
+    for ptep in range(1, st.pte.size + 1):
+        mm, address = (ptep - 1) // st.pages + 1, (ptep - 1) % st.pages
+        names["pte"][ptep] = (names["mm"][mm] - 1) * st.pages + address + 1
+    other = State(st.scope, st.scheme)
+    for name, struct in st.layout.structs.items():
+        source, target = getattr(st, name), getattr(other, name)
+        for i in source.indices():
+            j = names[name][i]
+            target[j] = target.objects[j]
+            copy_fields(source[i], target[j], struct.fields, names)
+        target.live = source.live
+    return other
+
+
+def copy_fields(source, target, fields, names):
+    for field in fields:
+        base, _, element = field.name.partition("[")
+        if element:
+            i = int(element[:-1])
+            getattr(target, base)[i] = names[field.target][getattr(source, base)[i]]
+        else:
+            value = getattr(source, base)
+            setattr(target, base, names[field.target][value] if field.target else value)
+
+
+@EVERY
+def test_the_canonical_form_does_not_depend_on_names(name):
+    search = searched(name, SMALL, symmetry=True)
+    rng = random.Random(1)
+    for key in rng.sample(search.keys, min(len(search.keys), 150)):
+        search.load(key)
+        other = renamed(search.st, rng)
+        assert other.layout.canonical(other)[0] == key
+
+
+@EVERY
+@pytest.mark.parametrize("scope", [SMALL, THREE], ids=["two processes", "three processes"])
+def test_orbits_are_those_of_brute_force(name, scope):
+    symmetric = searched(name, scope, symmetry=True)
+    brute = searched(name, scope, symmetry=False)
+    orbits, placed = set(), set()
+    identity = tuple(range(1, scope.mms + 1))
+    for key in brute.keys:
+        brute.load(key)
+        orbits.add(brute.st.layout.canonical(brute.st)[0])
+        placed.add(brute.st.layout.encode(brute.st, identity))
+    assert orbits == set(symmetric.keys)
+    assert sum(process_names(symmetric, key) for key in symmetric.keys) == len(placed)
+
+
+def process_names(search, key):
+    """Return in how many ways the processes of an orbit can be named."""
+    search.load(key)
+    return math.factorial(search.scope.mms) // search.st.layout.symmetries(search.st)
+
+
+@EVERY
+def test_orbit_sizes_add_up_when_every_identity_may_be_taken(name, monkeypatch):
+    symmetric = searched(name, TINY, symmetry=True)
+    total = 0
+    for key in symmetric.keys:
+        ways = process_names(symmetric, key)
+        for struct in symmetric.st.layout.heap:
+            pool = getattr(symmetric.st, struct)
+            ways *= math.perm(pool.size, pool.live)
+        total += ways
+    assert total == len(every_state(name, TINY, monkeypatch))
+
+
+def every_state(name, scope, monkeypatch):
+    """Return all raw states when allocation chooses among all free identities."""
+    st = State(scope, schemes()[name]())
+    st.every_name = True
+    choice = Choice()
+    monkeypatch.setattr(heap, "free_slot", choice.free_slot)
+    states = boot_states(st, choice)
+    todo = list(states)
+    while todo:
+        raw = todo.pop()
+        st.layout.load_raw(st, raw)
+        for op in possible_operations(st):
+            for _ in choice.every():
+                st.layout.load_raw(st, raw)
+                if run(st, op).exhausted:
+                    continue
+                following = st.layout.encode_raw(st)
+                if following not in states:
+                    states.add(following)
+                    todo.append(following)
+    return states
+
+
+def boot_states(st, choice):
+    states = set()
+    empty = st.layout.encode_raw(st)
+    for _ in choice.every():
+        st.layout.load_raw(st, empty)
+        boot(st)
+        states.add(st.layout.encode_raw(st))
+    return states
+
+
+class Choice:
+    """Stands in for `free_slot`, and makes it take each free identity in turn."""
+
+    def __init__(self):
+        self.picks = []
+        self.at = 0
+
+    def every(self):
+        """Yield once for each sequence of choices; the caller runs the operation in between."""
+        self.picks = []
+        while True:
+            self.at = 0
+            yield
+            while self.picks and self.picks[-1][0] + 1 == self.picks[-1][1]:
+                self.picks.pop()
+            if not self.picks:
+                return
+            self.picks[-1][0] += 1
+
+    def free_slot(self, st, pool):
+        free = [
+            i
+            for i in range(1, pool.size + 1)
+            if not pool.is_live(i) and (pool.name, i) not in st.freed
+        ]
+        if not free:
+            return 0
+        if self.at == len(self.picks):
+            self.picks.append([0, len(free)])
+        pick = self.picks[self.at][0]
+        self.at += 1
+        return free[pick]
