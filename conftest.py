@@ -1,10 +1,17 @@
 """Hypothesis profiles for the whole test suite.
 
 `make test` uses Hypothesis's own: "default", and where CI is set "ci" (no deadline, always the
-same examples). `make nightly` names the one below. It is for new ground: random even in CI.
+same examples). `make test ARGS=--hypothesis-profile=dev` is for a quick look while writing, and
+`make nightly` names "nightly", which is for new ground: random even in CI.
 """
 
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["pytester"]
+
+settings.register_profile(
+    "dev", settings.get_profile("default"), max_examples=20, stateful_step_count=30, deadline=None
+)
 
 settings.register_profile(
     "nightly",

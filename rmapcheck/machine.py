@@ -191,11 +191,11 @@ class RmapMachine(RuleBasedStateMachine):
             raise Enough from error
 
     def judge(self, found: "list[Violation]") -> None:
-        """Raise what counts, give up a run that breaks something else, else note rare states."""
+        """Raise what counts, give up a run after another oops, else note how rare the state is."""
         wanted = [v for v in found if self.target in ("", v.invariant)]
         if wanted:
             raise self.failure([*wanted, *(v for v in found if v not in wanted)])
-        if found:
+        if self.machine.outcome.oops is not None:
             reject()
         for name, value in rarities(self.machine.st).items():
             self.rarest[name] = max(value, self.rarest.get(name, 0))
@@ -230,6 +230,7 @@ def machine_for(scheme: "type[Scheme]", scope: "Scope", *, target: str = "") -> 
     made.TestCase.settings = settings(
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
         phases=[phase for phase in settings().phases if phase is not Phase.shrink],
     )
     return made

@@ -200,8 +200,9 @@ def sample(
     """Try `steps` random operations, at most `restart` of them in one run.
 
     The verdict is VIOLATED with the trace that was met (not a shortest one), SAMPLED, or UNKNOWN
-    if no step could be made. `target`: only a violation of this invariant ends the walk. Raises
-    SchemeError for a scheme that breaks its interface, EngineError if a trace does not replay.
+    if no step could be made. `target`: only a violation of this invariant ends the walk; a run
+    goes on from any other, except an oops. Raises SchemeError for a scheme that breaks its
+    interface, EngineError if a trace does not replay.
     """
     walker = Walker(scheme, scope, seed=seed, target=target)
     in_run = 0
@@ -213,7 +214,7 @@ def sample(
         in_run += 1
         if found and walker.wants(found):
             return walker.violated()
-        if found or found is None or in_run == restart:
+        if found is None or walker.machine.outcome.oops is not None or in_run == restart:
             walker.restart()
             in_run = 0
     if walker.steps == 0:
