@@ -1,0 +1,343 @@
+"""The command line: exit codes, JSON, quiet, and what happens when a run is cut short."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rmapcheck import catalogue
+from rmapcheck.cli import app, engines, run
+from rmapcheck.verdict import Exit
+from rmapcheck.verify import LADDER, Climber, exit_code, expected_bug
+
+CASE = next(Path(__file__).parents[1].glob("counterexamples/B29-*.json"))
+SMALL = ["--mms", "1", "--pages", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def rmapcheck(capsys):
+    def call(*args):
+        code = run([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def shell(*args, **env):
+    return subprocess.run(
+        [sys.executable, "-c", "from rmapcheck.cli import main; main()", *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | env,
+    )
+
+
+# Exit codes.
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["explore", "avc-7.0", *SMALL], Exit.EXPECTED),
+        (["explore", "B28"], Exit.EXPECTED),
+        (["explore", "avc-7.0", *SMALL, "--max-depth", "2"], Exit.EXPECTED),
+        (["explore", "avc-7.0", "--max-states", "9"], Exit.INCONCLUSIVE),
+        (["explore", "B28", *SMALL], Exit.UNEXPECTED),
+        (["explore", "B28", "--max-states", "2"], Exit.INCONCLUSIVE),
+        (["fuzz", "avc-7.0", "--walk-steps", "50", "--examples", "2"], Exit.INCONCLUSIVE),
+        (["fuzz", "B28", "--engine", "walk"], Exit.EXPECTED),
+        (["fuzz", "B28", "--engine", "hypothesis"], Exit.EXPECTED),
+        (["replay", CASE], Exit.EXPECTED),
+        (["replay", CASE, CASE], Exit.EXPECTED),
+        (["replay", CASE, "--scheme", "avc-7.0"], Exit.EXPECTED),
+        (["replay", CASE, "--holds"], Exit.UNEXPECTED),
+        (["replay", CASE, "--scheme", "avc-7.0", "--holds"], Exit.EXPECTED),
+        (["minimize", CASE, "--save", "here"], Exit.EXPECTED),
+        (["diff", CASE, "--schemes", "B29,avc-7.0"], Exit.EXPECTED),
+        (["diff", CASE, "--schemes", "B29", "--schemes", "avc-7.0", "--pictures"], Exit.EXPECTED),
+        (["show", CASE], Exit.EXPECTED),
+        (["show", CASE, "--format", "svg", "-o", "case.svg"], Exit.EXPECTED),
+        (["export", CASE, "--format", "itf"], Exit.EXPECTED),
+        (["schemes"], Exit.EXPECTED),
+        (["bugs"], Exit.EXPECTED),
+        (["invariants"], Exit.EXPECTED),
+        (["doctor"], Exit.EXPECTED),
+        (["--help"], Exit.EXPECTED),
+        (["explore", "--help"], Exit.EXPECTED),
+        ([], Exit.USAGE),
+        (["frobnicate"], Exit.USAGE),
+        (["verify"], Exit.USAGE),
+        (["verify", "avc-7.0", "--budget", "0"], Exit.USAGE),
+        (["explore", "avc-7.0", "--mms", "99"], Exit.USAGE),
+        (["explore", "avc-7.0", "--mms", "many"], Exit.USAGE),
+        (["explore", "avc-7.0", "--ops", "mmap,flat"], Exit.USAGE),
+        (["explore", "avc-7.0", "--ops", ","], Exit.USAGE),
+        (["explore", "avc-7.0", "--target", "nothing"], Exit.USAGE),
+        (["explore", "avc-7.0", "--bogus"], Exit.USAGE),
+        (["fuzz", "avc-7.0", "--engine", "none"], Exit.USAGE),
+        (["replay", "no.json"], Exit.USAGE),
+        (["replay"], Exit.USAGE),
+        (["diff", CASE, "--schemes", "B29"], Exit.USAGE),
+        (["show", CASE, "--format", "poem"], Exit.USAGE),
+        (["show", CASE, "-o", "no/such/folder/x"], Exit.USAGE),
+        (["export", CASE, "--format", "poem"], Exit.USAGE),
+        (["new", "two words"], Exit.USAGE),
+        (["new", "class"], Exit.USAGE),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_exit_code(args, code, rmapcheck):
+    found, out, err = rmapcheck(*args)
+    assert found == code, out + err
+    assert "Traceback" not in out + err
+    if code == Exit.USAGE and args:
+        assert err.startswith("rmapcheck: ")
+        assert err.count("\n") == 1
+
+
+def test_a_bug_expects_its_own_violation():
+    bug = catalogue.bugs()["B28"]
+    assert expected_bug(bug).violates == "merge_symmetric"
+    inherits = type("Mended", (bug,), {"name": "mended"})
+    assert expected_bug(inherits) is None
+    found = Climber(bug, budget=5).climb()
+    assert found.exit == Exit.EXPECTED
+    assert exit_code(inherits, found.verdict) == Exit.UNEXPECTED
+
+
+def test_a_crash_of_our_own(rmapcheck, monkeypatch):
+    def fail(_text):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(engines, "find_scheme", fail)
+    code, _out, err = rmapcheck("explore", "avc-7.0")
+    assert code == Exit.CRASH
+    assert err.count("\n") == 1
+    assert "this is a fault of rmapcheck" in err
+    assert "--debug" in err
+    code, _out, err = rmapcheck("explore", "avc-7.0", "--debug")
+    assert code == Exit.CRASH
+    assert "Traceback" in err
+
+
+def test_a_crash_in_json(rmapcheck, monkeypatch):
+    monkeypatch.setattr(engines, "find_scheme", None)
+    code, out, _err = rmapcheck("explore", "avc-7.0", "--json")
+    assert json.loads(out)["exit"] == code == Exit.CRASH
+
+
+def interrupted(*args, after):
+    command = [sys.executable, "-c", "from rmapcheck.cli import main; main()", *args]
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == Exit.INTERRUPTED, out + err
+    assert "Traceback" not in err
+    return err
+
+
+def test_interrupted_search():
+    err = interrupted("explore", "avc-7.0", "--mms", "3", after=4)
+    assert "interrupted: " in err
+    assert "states" in err
+    assert "nothing violated so far" in err
+
+
+def test_interrupted_verification():
+    err = interrupted("verify", "avc-7.0", after=5)
+    assert "interrupted: goals SAMPLED" in err
+
+
+def test_a_closed_pipe():
+    text = f"{sys.executable} -c 'from rmapcheck.cli import main; main()' invariants | head -1"
+    done = subprocess.run(text, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+# Output.
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["explore", "B28"],
+        ["explore", "avc-7.0", *SMALL],
+        ["fuzz", "B28", "--engine", "walk"],
+        ["replay", CASE],
+        ["minimize", CASE, "--save", "here"],
+        ["diff", CASE, "--schemes", "B29,avc-7.0"],
+        ["show", CASE],
+        ["export", CASE],
+        ["schemes"],
+        ["bugs"],
+        ["invariants"],
+        ["new", "mine"],
+        ["demo"],
+        ["doctor"],
+        ["explore", "nothing"],
+    ],
+    ids=lambda args: args[0],
+)
+def test_json_is_json_and_nothing_else(args, rmapcheck):
+    code, out, _err = rmapcheck(*args, "--json")
+    value = json.loads(out)
+    assert value
+    if isinstance(value, dict) and "exit" in value:
+        assert value["exit"] == code
+
+
+def test_json_of_a_search_has_everything(rmapcheck):
+    _code, out, _err = rmapcheck("explore", "B28", "--json")
+    value = json.loads(out)
+    assert value["verdict"] == "VIOLATED"
+    assert "merge_symmetric" in [v["invariant"] for v in value["violations"]]
+    assert len(value["trace"]) == 3
+    assert value["scope"]["pages"] == 2
+    assert value["distinct"] > 0
+
+
+def test_quiet_leaves_the_verdict(rmapcheck):
+    _code, out, _err = rmapcheck("explore", "B28", "--quiet")
+    assert out == "B28: VIOLATED(merge_symmetric, step 3), as expected\n"
+    _code, out, _err = rmapcheck("bugs", "--quiet")
+    assert out.split()[0] == "B01"
+
+
+def test_no_colour_and_no_progress_off_a_terminal():
+    done = shell("explore", "B28")
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def test_output_does_not_depend_on_the_hash_seed():
+    one, two = (shell("demo", PYTHONHASHSEED=seed).stdout for seed in ("1", "2"))
+    assert one == two
+    assert "as expected" in one
+
+
+def test_output_does_not_depend_on_the_columns():
+    assert shell("bugs", COLUMNS="40").stdout == shell("bugs", COLUMNS="200").stdout
+
+
+# Commands.
+
+
+def test_demo_keeps_the_case_where_it_is_told_to(rmapcheck, tmp_path):
+    code, out, _err = rmapcheck("demo", "kept")
+    assert code == Exit.EXPECTED
+    (path,) = (tmp_path / "kept").glob("*.json")
+    assert f"saved      kept/{path.name}" in out
+    assert "corrected  avc-6.16: HOLDS in every step" in out
+    assert rmapcheck("replay", path)[0] == Exit.EXPECTED
+
+
+def test_demo_leaves_nothing_behind(rmapcheck, tmp_path):
+    rmapcheck("demo")
+    assert not list(tmp_path.iterdir())
+
+
+def test_new_writes_a_scheme_that_passes_and_can_fail(rmapcheck, tmp_path):
+    code, out, _err = rmapcheck("new", "lazy_clone")
+    assert code == Exit.EXPECTED
+    assert "rmapcheck verify lazy_clone.py" in out
+    assert "lazy_clone.py" in (tmp_path / "README.md").read_text()
+    scope = ["--premapped", "2", "--swaps", "0", "--folios", "2", "--ops", "mprotect,fault,fork"]
+    assert rmapcheck("explore", "lazy_clone.py", *scope)[0] == Exit.EXPECTED
+    file = tmp_path / "lazy_clone.py"
+    text = file.read_text()
+    assert "return chain_is_singular(st, neighbour)" in text
+    file.write_text(text.replace("return chain_is_singular(st, neighbour)", "return True"))
+    code, out, _err = rmapcheck("explore", "lazy_clone.py", *scope)
+    assert code == Exit.UNEXPECTED
+    (case,) = (tmp_path / "counterexamples").glob("*.json")
+    assert f"rmapcheck replay counterexamples/{case.name} --scheme lazy_clone.py" in out
+    assert rmapcheck("replay", case, "--scheme", "lazy_clone.py")[0] == Exit.EXPECTED
+    assert rmapcheck("replay", case)[0] == Exit.USAGE
+    file.write_text(text)
+    assert rmapcheck("replay", case, "--scheme", "lazy_clone.py")[0] == Exit.UNEXPECTED
+    assert rmapcheck("replay", case, "--scheme", "lazy_clone.py", "--holds")[0] == Exit.EXPECTED
+
+
+def test_new_overwrites_nothing(rmapcheck, tmp_path):
+    rmapcheck("new", "mine")
+    (tmp_path / "mine.py").write_text("precious")
+    code, _out, err = rmapcheck("new", "mine")
+    assert code == Exit.USAGE
+    assert "mine.py exists already" in err
+    assert (tmp_path / "mine.py").read_text() == "precious"
+
+
+def test_a_bug_is_searched_in_its_own_scope(rmapcheck):
+    _code, out, _err = rmapcheck("explore", "B29")
+    assert "scope  mms=1 pages=3" in out
+    _code, out, _err = rmapcheck("explore", "B29", "--folios", "2")
+    assert "scope  mms=1 pages=3 vmas=6 folios=2" in out
+
+
+def test_symmetry_can_be_switched_off(rmapcheck):
+    args = ["explore", "avc-7.0", "--json", "--mms", "2", "--pages", "1", "--ops", "mmap,fork"]
+    with_it = json.loads(rmapcheck(*args)[1])
+    without = json.loads(rmapcheck(*args, "--no-symmetry")[1])
+    assert with_it["verdict"] == without["verdict"] == "HOLDS"
+    assert with_it["distinct"] < without["distinct"]
+
+
+def test_the_same_seed_gives_the_same_run(rmapcheck):
+    args = ["fuzz", "B02", "--engine", "walk", "--seed", "7", "--json"]
+    one, two = (json.loads(rmapcheck(*args)[1]) for _ in range(2))
+    assert one["trace"] == two["trace"]
+
+
+def test_every_command_has_help(rmapcheck):
+    for command in app.registered_commands:
+        code, out, _err = rmapcheck(str(command.name), "--help")
+        assert code == Exit.EXPECTED
+        assert "--json" in out
+
+
+# The ladder.
+
+
+def test_verify_a_correct_scheme():
+    report = Climber(catalogue.schemes()["avc-7.0"], budget=30).climb()
+    assert report.exit == Exit.EXPECTED, report.verdict
+    assert set(LADDER[:7]) <= set(report.exhausted)
+    assert report.missed == ()
+    assert {r.name for r in report.rungs} == {"goals", "exhaustive", "walk", "fuzz"}
+
+
+def test_too_small_a_budget_is_inconclusive():
+    report = Climber(catalogue.schemes()["avc-7.0"], budget=1.5).climb()
+    assert report.exit == Exit.INCONCLUSIVE
+    assert "the budget of 1.5 s ended before" in report.verdict.why
+
+
+def test_a_goal_that_is_never_reached_makes_it_vacuous():
+    base = catalogue.schemes()["avc-7.0"]
+    never = {"is_mergeable_anon_vma": lambda *_: False, "name": "never"}
+    climber = Climber(type("Never", (base,), never), budget=1)
+    climber.rungs = Climber(base, budget=1).rungs
+    climber.climb()
+    verdict = climber._verdict(LADDER, climber.report().missed)
+    assert verdict.status.value == "UNKNOWN"
+    assert "vacuous: no run reached" in verdict.why
+    assert "merge" in verdict.why
+
+
+def test_verify_several(rmapcheck):
+    code, out, _err = rmapcheck("verify", "B28", "B29", "--budget", "9", "--quiet")
+    assert code == Exit.EXPECTED
+    assert out.count("as expected") == 2
