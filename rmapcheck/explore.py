@@ -4,281 +4,30 @@ States are stored exactly, in their canonical form: one state stands for all tha
 the names of processes, pages, slots and rmap objects. A trace is put together again with names
 that stay the same from step to step, and is replayed by a machine of its own before it is
 believed.
+
+Two engines do this, with the same states, counts and traces: rmapcheck.search, interpreted, and
+rmapcheck.native, which makes C of the model's source (docs/adr/0002-model-to-c.md).
 """
 
+import os
 import resource
-import time
-from array import array
-from typing import TYPE_CHECKING, Protocol
+from typing import Any
 
 import attrs
 
-from invariants.goals import Goal, goals_of
-from invariants.isolation import projection
-from invariants.registry import Step, Violation, applicable, check_state, check_step
-from model.operations import (
-    OPERATIONS,
-    Operation,
-    Outcome,
-    boot,
-    possible_operations,
-    rename,
-    run,
-)
 from model.scheme import Scheme
 from model.scope import Scope
-from model.state import State
-from rmapcheck.run import replay
-from rmapcheck.verdict import Status, Verdict
+from rmapcheck.search import Count, EngineError, Exploration, Reporter, Search
+from rmapcheck.verdict import Status
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["Count", "EngineError", "Exploration", "Reporter", "Search", "explore"]
 
 CHECK_EVERY = 256
 """States between two looks at the clock and at memory."""
-
-
-class EngineError(Exception):
-    """The search contradicts itself; nothing it says can be believed."""
-
-
-class Reporter(Protocol):
-    """Is told of a search as it goes on; knows the terminal, so that the search need not."""
-
-    def progress(self, search: "Search") -> None:
-        """Called a few times a second at most."""
-
-
-@attrs.define
-class Count:
-    """How often one kind of operation was offered, and how often it led to a new state."""
-
-    enabled: int = 0
-    fired: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class Exploration:
-    """The result of a search, and what it covered."""
-
-    verdict: Verdict
-    generated: int
-    """Transitions taken."""
-    distinct: int
-    """States stored (orbits, with symmetry)."""
-    depth: int
-    """Operations from boot to the last state reached."""
-    seconds: float
-    per_operation: dict[str, Count]
-    reached: tuple[str, ...]
-    """Goals that some state or step reached."""
-    vacuous: tuple[str, ...]
-    """Goals that the scope has room for and no state reached."""
-    cut: dict[str, int]
-    """Steps dropped because the scope had no more of a pool's objects."""
-
-
-class Search:
-    """One exhaustive search. `explore` runs it; reporters and tests look into it."""
-
-    def __init__(
-        self, scheme: type[Scheme], scope: Scope, *, symmetry: bool = True, target: str = ""
-    ) -> None:
-        self.scheme = scheme
-        self.scope = scope
-        self.symmetry = symmetry
-        self.target = target
-        self.st = State(scope, scheme())
-        self.st.every_name = not symmetry
-        self.invariants = applicable(scheme)
-        self.visited: dict[bytes, int] = {}
-        self.keys: list[bytes] = []
-        self.parent = array("L")
-        self.by = array("L")
-        self.operations: dict[Operation, int] = {}
-        self.layers = [0]
-        self.next = 0
-        self.generated = 0
-        self.cut: dict[str, int] = {}
-        self.per_operation = {cls.name: Count() for cls in OPERATIONS if cls.group in scope.ops}
-        self.goals = goals_of(scheme, scope)
-        self.wanted: list[Goal] = [g for g in self.goals if g.predicate]
-        self.words: set[str] = set()
-        self.started = time.monotonic()
-
-    @property
-    def depth(self) -> int:
-        """Operations from boot to the states that are being expanded."""
-        return len(self.layers) - 1
-
-    @property
-    def frontier(self) -> int:
-        """States stored and not yet expanded."""
-        return len(self.keys) - self.next
-
-    def key(self) -> bytes:
-        """Return the stored form of the machine's state."""
-        if self.symmetry:
-            return self.st.layout.canonical(self.st)[0]
-        return self.st.layout.encode_raw(self.st)
-
-    def load(self, key: bytes) -> None:
-        """Put the machine into a stored state."""
-        if self.symmetry:
-            self.st.layout.load(self.st, key)
-        else:
-            self.st.layout.load_raw(self.st, key)
-
-    def add(self, key: bytes, parent: int, op: Operation | None) -> bool:
-        """Store the machine's state, reached from `parent` by `op`; False if it is known."""
-        if key in self.visited:
-            return False
-        self.visited[key] = len(self.keys)
-        self.keys.append(key)
-        self.parent.append(parent)
-        self.by.append(0 if op is None else self.operations.setdefault(op, len(self.operations)))
-        self.see()
-        return True
-
-    def see(self) -> None:
-        """Note the goals that the machine's state reaches."""
-        for goal in self.wanted:
-            if goal.predicate and goal.predicate(self.st):
-                self.words.add(goal.name)
-        if self.words:
-            self.wanted = [g for g in self.wanted if g.name not in self.words]
-
-    def start(self) -> list[Violation]:
-        """Store the first state and return what it violates."""
-        boot(self.st)
-        self.add(self.key(), 0, None)
-        return check_state(self.st, self.invariants)
-
-    def variants(self, key: bytes, op: Operation) -> "Iterator[tuple[Operation, Outcome, object]]":
-        """Carry `op` out in state `key`, then once more for each of its allocations failing."""
-        self.load(key)
-        outcome = run(self.st, op)
-        yield op, outcome, None
-        if self.scope.alloc_fail:
-            for k in range(1, outcome.allocations + 1):
-                failing = attrs.evolve(op, fail=k)
-                self.load(key)
-                before = projection(self.st) if op.atomic else None
-                yield failing, run(self.st, failing), before
-
-    def expand(self) -> tuple[list[Violation], Operation | None]:
-        """Take every step from the next state; return the first violation and its operation."""
-        index = self.next
-        self.next += 1
-        key = self.keys[index]
-        self.load(key)
-        for offered in possible_operations(self.st):
-            count = self.per_operation[offered.name]
-            count.enabled += 1
-            for op, outcome, before in self.variants(key, offered):
-                self.generated += 1
-                if outcome.exhausted:
-                    self.cut[outcome.exhausted] = self.cut.get(outcome.exhausted, 0) + 1
-                    continue
-                self.words.update(outcome.reached)
-                found = self.judge(index, op, outcome, before, count)
-                if found:
-                    return found, op
-        if index == self.layers[-1]:
-            self.layers.append(len(self.keys))
-        return [], None
-
-    def judge(
-        self, index: int, op: Operation, outcome: Outcome, before: object, count: Count
-    ) -> list[Violation]:
-        """Check one step and, if its state is new, that state."""
-        if outcome.oops or outcome.splats or before is not None:
-            step = Step(op=op, outcome=outcome, before=before)
-            found = check_step(self.st, step, self.invariants)
-            if self.wants(found):
-                return found
-            if outcome.oops:
-                return []
-        if self.add(self.key(), index, op):
-            count.fired += 1
-            found = check_state(self.st, self.invariants)
-            if self.wants(found):
-                return found
-        return []
-
-    def wants(self, found: list[Violation]) -> bool:
-        """Tell whether the search may end with these violations."""
-        if not self.target:
-            return bool(found)
-        return self.target in [v.invariant for v in found]
-
-    def trace(self, index: int, last: Operation | None) -> tuple[Operation, ...]:
-        """Return the operations from boot to state `index` and then `last`, consistently named."""
-        path = []
-        while index:
-            path.append(index)
-            index = self.parent[index]
-        operations = list(self.operations)
-        stored = [(operations[self.by[i]], self.keys[i]) for i in reversed(path)]
-        if not self.symmetry:
-            return (*(op for op, _ in stored), *([last] if last else []))
-        return self.named(stored, last)
-
-    def named(
-        self, stored: list[tuple[Operation, bytes]], last: Operation | None
-    ) -> tuple[Operation, ...]:
-        """Undo the renaming of processes from step to step."""
-        st = State(self.scope, self.scheme())
-        boot(st)
-        names: list[Operation] = []
-        for op, key in stored:
-            real = self._real(st, op)
-            run(st, real)
-            names.append(real)
-            if st.layout.canonical(st)[0] != key:
-                raise EngineError(f"{real} leads elsewhere than it did in the search")
-        if last:
-            names.append(self._real(st, last))
-        return tuple(names)
-
-    @staticmethod
-    def _real(st: State, op: Operation) -> Operation:
-        _, order = st.layout.canonical(st)
-        return rename(op, dict(enumerate(order, 1)))
-
-    def result(self, status: Status, **extra: object) -> Exploration:
-        """Sum up."""
-        verdict = Verdict(
-            status=status,
-            scheme=self.scheme.name,
-            scope=self.scope,
-            engine="explore",
-            **extra,  # type: ignore[arg-type]
-        )
-        reached = tuple(g.name for g in self.goals if g.name in self.words)
-        return Exploration(
-            verdict=verdict,
-            generated=self.generated,
-            distinct=len(self.keys),
-            depth=self.depth,
-            seconds=time.monotonic() - self.started,
-            per_operation=self.per_operation,
-            reached=reached,
-            vacuous=tuple(g.name for g in self.goals if g.name not in self.words),
-            cut=dict(sorted(self.cut.items())),
-        )
-
-    def violated(self, found: list[Violation], last: Operation | None, index: int) -> Exploration:
-        """Replay the trace to what was found, and report it if the replay agrees."""
-        trace = self.trace(index, last)
-        again = replay(self.scheme, self.scope, trace, target=self.target)
-        names = {v.invariant for v in again.violations}
-        if again.step != len(trace) or found[0].invariant not in names:
-            raise EngineError(
-                f"the search found {found[0].invariant} after {len(trace)} operations, "
-                f"but its replay found {sorted(names) or 'nothing'} after {again.step}"
-            )
-        return self.result(Status.VIOLATED, violations=again.violations, trace=trace)
+HEAD_START = 1000
+"""States that are searched interpreted before "auto" calls the C compiler: a small search is over
+before a compiler has started."""
+ENGINES = ("auto", "native", "python")
 
 
 def explore(
@@ -292,6 +41,7 @@ def explore(
     max_memory_mb: int | None = None,
     target: str = "",
     reporter: Reporter | None = None,
+    engine: str = "auto",
 ) -> Exploration:
     """Search all states of `scheme` in `scope`.
 
@@ -300,20 +50,80 @@ def explore(
     seconds, megabytes of the process's memory. `target`: only a violation of this invariant ends
     the search; HOLDS then speaks of no other. Raises SchemeError for a scheme that breaks its
     interface, and EngineError if a trace does not replay.
+
+    `engine`: "python" interprets, "native" compiles (EngineError if that cannot be done), "auto"
+    compiles where it can and is worth while, or as the environment's RMAPCHECK_ENGINE says.
     """
+    if engine == "auto":
+        engine = os.environ.get("RMAPCHECK_ENGINE") or engine
+    if engine not in ENGINES:
+        raise EngineError(f"no engine is called {engine!r}; choose among {', '.join(ENGINES)}")
     search = Search(scheme, scope, symmetry=symmetry, target=target)
-    found = search.start()
-    if found:
-        return search.violated(found, None, 0)
-    limits = _Limits(max_states, max_seconds, max_memory_mb)
+    limits = _Limits(max_depth, max_states, max_seconds, max_memory_mb)
+    if engine == "python":
+        return _interpret(search, limits, reporter)
+    return _compile(search, limits, reporter, engine)
+
+
+def _interpret(search: Search, limits: "_Limits", reporter: Reporter | None) -> Exploration:
+    """Search interpreted, to the end."""
+    done = _advance(search, limits, reporter, None)
+    if done is None:
+        raise EngineError("the search ended without a verdict")
+    return done
+
+
+def _compile(
+    search: Search, limits: "_Limits", reporter: Reporter | None, engine: str
+) -> Exploration:
+    """Search in C if possible; with "auto" only after a head start, unless all is built."""
+    from rmapcheck.native import build
+    from rmapcheck.native.search import explore_native
+    from rmapcheck.native.source import Untranslatable
+    from rmapcheck.native.translate import translate
+
+    try:
+        translation = translate(search.scheme, search.scope, symmetry=search.symmetry)
+        built = build.library_path(translation.source).exists()
+        if engine == "auto" and not built:
+            done = _advance(search, limits, reporter, HEAD_START)
+            if done is not None:
+                return done
+        return explore_native(
+            search.scheme,
+            search.scope,
+            symmetry=search.symmetry,
+            target=search.target,
+            reporter=reporter,
+            translation=translation,
+            started=search.started,
+            **limits.named(),
+        )
+    except (Untranslatable, build.BuildError) as why:
+        if engine == "native":
+            raise EngineError(f"the search cannot be compiled: {why}") from None
+        search.engine = f"python: {why}"
+    return _interpret(search, limits, reporter)
+
+
+def _advance(
+    search: Search, limits: "_Limits", reporter: Reporter | None, states: int | None
+) -> Exploration | None:
+    """Search interpreted, to the end or until `states` are expanded; then return None."""
+    if search.distinct == 0:
+        found = search.start()
+        if search.wants(found):
+            return search.violated(search.target or found[0].invariant, None, 0)
     while search.frontier:
-        if max_depth is not None and search.depth > max_depth:
-            return search.result(Status.HOLDS, how=f"bounded, depth {max_depth}")
+        if limits.depth is not None and search.depth >= limits.depth:
+            return search.result(Status.HOLDS, how=f"bounded, depth {limits.depth}")
+        if states is not None and search.next >= states:
+            return None
         index = search.next
         found, op = search.expand()
         if found:
-            return search.violated(found, op, index)
-        if search.next % CHECK_EVERY == 0 or max_states is not None:
+            return search.violated(search.target or found[0].invariant, op, index)
+        if search.next % CHECK_EVERY == 0 or limits.states is not None:
             why = limits.reached(search)
             if why:
                 return search.result(Status.UNKNOWN, why=why)
@@ -324,15 +134,25 @@ def explore(
 
 @attrs.frozen
 class _Limits:
+    depth: int | None
     states: int | None
     seconds: float | None
     memory_mb: int | None
 
+    def named(self) -> dict[str, Any]:
+        """Return the limits as `explore` calls them."""
+        return {
+            "max_depth": self.depth,
+            "max_states": self.states,
+            "max_seconds": self.seconds,
+            "max_memory_mb": self.memory_mb,
+        }
+
     def reached(self, search: Search) -> str:
         """Return which limit ended the search, or ""."""
-        if self.states is not None and len(search.keys) >= self.states:
+        if self.states is not None and search.distinct >= self.states:
             return f"{self.states} states reached, depth {search.depth} not finished"
-        if self.seconds is not None and time.monotonic() - search.started > self.seconds:
+        if self.seconds is not None and search.seconds > self.seconds:
             return f"{self.seconds:g} s used, depth {search.depth} not finished"
         if self.memory_mb is not None:
             used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

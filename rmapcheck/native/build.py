@@ -1,0 +1,117 @@
+"""From a C file to a library that is loaded: the compiler, and the cache of what it made."""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+COMPILERS = ("gcc", "clang", "cc")
+FLAGS = ("-std=gnu11", "-O2", "-w", "-fPIC", "-shared")
+KEPT = 300
+"""Libraries that stay in the cache; the oldest go first."""
+PATIENCE = 120
+"""Seconds for which the compiler may work."""
+
+
+class BuildError(Exception):
+    """The C file does not become a library; the text says why, as one sentence."""
+
+
+def compiler() -> str | None:
+    """Return the path of the C compiler that is used, or None where there is none."""
+    for name in COMPILERS:
+        path = shutil.which(name)
+        if path:
+            return path
+    return None
+
+
+@cache
+def _version(path: str) -> str:
+    run = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    return run.stdout
+
+
+def cache_folder() -> Path:
+    """Return the folder of the built libraries, made if it was not there."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "rmapcheck"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.gettempdir()) / f"rmapcheck-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise BuildError(f"the cache folder {folder} belongs to somebody else")
+    return folder
+
+
+def library_path(source: str, defines: tuple[str, ...] = ()) -> Path:
+    """Return where the library of `source` is or will be. Raise BuildError without a compiler."""
+    path = compiler()
+    if path is None:
+        raise BuildError(f"there is no C compiler ({', '.join(COMPILERS)})")
+    text = "\0".join((source, path, _version(path), *FLAGS, *defines))
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return cache_folder() / f"{key}.so"
+
+
+def build(source: str, defines: tuple[str, ...] = ()) -> Path:
+    """Return the library of `source`, compiled unless the cache has it.
+
+    `defines`: macros to be defined, as in ``-D``. Raise BuildError if the compiler fails.
+    """
+    target = library_path(source, defines)
+    if not target.exists():
+        _compile(source, target, defines)
+        _prune(target.parent)
+    return target
+
+
+def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
+    """Compile beside the target and move the result there, so that nobody meets half a file."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        code = Path(folder) / "model.c"
+        made = Path(folder) / "model.so"
+        code.write_text(source, encoding="utf-8")
+        macros = [f"-D{d}" for d in defines]
+        command = [str(compiler()), *FLAGS, *macros, "-o", str(made), str(code)]
+        try:
+            run = subprocess.run(  # noqa: S603 - a compiler, and a file just written
+                command, capture_output=True, text=True, check=False, timeout=PATIENCE
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BuildError(f"the C compiler did not finish: {error}") from None
+        if run.returncode:
+            raise BuildError(f"the C compiler failed: {run.stderr.strip()[-500:]}")
+        made.replace(target)
+
+
+def _prune(folder: Path) -> None:
+    libraries = sorted(folder.glob("*.so"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in libraries[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Load a built library."""
+    library = ctypes.CDLL(str(path))
+    pointer, number = ctypes.c_void_p, ctypes.c_uint64
+    for name, result, arguments in (
+        ("search_new", pointer, [ctypes.c_char_p, number]),
+        ("search_free", None, [pointer]),
+        ("search_report", pointer, [pointer]),
+        ("search_parent", number, [pointer, number]),
+        ("search_by", number, [pointer, number]),
+        ("search_key", pointer, [pointer, number, pointer]),
+        ("search_start", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
+        ("search_run", ctypes.c_int, [pointer, number, number, ctypes.c_double]),
+    ):
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+    return library

@@ -1,0 +1,283 @@
+"""Exhaustive search in C: the same states, counts and traces as rmapcheck.explore, sooner."""
+
+import ctypes
+import enum
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import attrs
+
+from invariants.registry import Violation, check_state
+from model.operations import OPERATIONS, Operation, boot, possible_operations
+from model.scheme import Scheme
+from model.scope import Scope
+from rmapcheck.native import build
+from rmapcheck.native.translate import Translation, translate
+from rmapcheck.run import replay
+from rmapcheck.search import EngineError, Exploration, Reporter, Search
+from rmapcheck.verdict import Status
+
+SLICE = 0.05
+"""Seconds of search between two returns to Python, for Ctrl-C and reporters."""
+SHARE = 0.8
+"""Part of the memory now available that a search without a limit may take."""
+MEGABYTE = 1 << 20
+FAIL_BITS = 12
+FOUND_OOPS, FOUND_LOCKS, FOUND_ATOMICITY = 1000, 2000, 3000
+OOPSES = {1: "null_dereference", 2: "use_after_free", 3: "double_free"}
+BROKEN = {
+    10: "index {number} lies outside its pool or list",
+    11: "a field got the value {number}, which is outside its declared range",
+    12: "a list became longer than anything the scope can hold",
+    13: "a loop did not end",
+    14: "too many locks were held at once",
+    15: "a field that the scheme does not have was set",
+    16: "a state has too many possible operations",
+}
+
+
+class Ended(enum.IntEnum):
+    """Why a slice of the search ended; as in engine.c."""
+
+    SLICE = 0
+    EXHAUSTED = 1
+    VIOLATION = 2
+    BROKEN = 3
+    MEMORY = 4
+    STATES = 5
+    DEPTH = 6
+
+
+def _report(translation: Translation) -> type[ctypes.Structure]:
+    """Return the layout of Report in engine.c."""
+    number = ctypes.c_uint64
+    names = (
+        "states next generated depth bytes status parent ordinal fail found failure subject number"
+    )
+    texts, goals = len(translation.texts), len(translation.goals)
+    fields: list[tuple[str, Any]] = [(name, number) for name in names.split()]
+    fields += [("enabled", number * len(OPERATIONS)), ("fired", number * len(OPERATIONS))]
+    fields += [("cut", number * texts), ("words", ctypes.c_ubyte * texts)]
+    fields += [("met", ctypes.c_ubyte * (goals + 1))]
+    return type("Report", (ctypes.Structure,), {"_fields_": fields})
+
+
+class _Keys(Sequence[bytes]):
+    """The stored states, read from the library one at a time."""
+
+    def __init__(self, search: "NativeSearch") -> None:
+        self.search = search
+
+    def __len__(self) -> int:
+        return int(self.search.report.states)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        length = ctypes.c_uint64()
+        library, handle = self.search.library, self.search.handle
+        at = library.search_key(handle, index, ctypes.byref(length))
+        return ctypes.string_at(at, length.value)
+
+
+class NativeSearch(Search):
+    """One search in C; looks like Search to reporters and tests.
+
+    Raises Untranslatable and BuildError. `defines` plants faults, for tests.
+    """
+
+    def __init__(
+        self,
+        scheme: type[Scheme],
+        scope: Scope,
+        *,
+        symmetry: bool = True,
+        target: str = "",
+        memory_mb: int | None = None,
+        translation: Translation | None = None,
+        defines: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(scheme, scope, symmetry=symmetry, target=target)
+        self.engine = "native"
+        self.handle = 0
+        self.translation = translation or translate(scheme, scope, symmetry=symmetry)
+        self.library = build.load(build.build(self.translation.source, defines))
+        self.memory = _budget(memory_mb)
+        self.handle = self.library.search_new(self._wants(), self.memory)
+        if not self.handle:
+            raise MemoryError
+        layout = _report(self.translation)
+        self.report: Any = layout.from_address(self.library.search_report(self.handle))
+        self.keys = _Keys(self)  # type: ignore[assignment]
+
+    def __del__(self) -> None:
+        if getattr(self, "handle", 0):
+            self.library.search_free(self.handle)
+            self.handle = 0
+
+    def _wants(self) -> bytes:
+        """Return which violations may end the search; as search_new() in engine.c reads it."""
+        names = [inv.name for inv in self.translation.checks]
+        oopses = [OOPSES.get(i, "") for i in range(4)]
+        tests = [*names, *oopses, "lock_discipline", "failure_atomicity"]
+        wants = [not self.target or self.target == name for name in tests]
+        # Number 0 is no oops: there it says that any oops in an invariant is of interest.
+        wants[len(names)] = not self.target or self.target in OOPSES.values()
+        return bytes(wants)
+
+    def start(self) -> list[Violation]:
+        boot(self.st)
+        key = self.key()
+        if not self.library.search_start(self.handle, key, len(key)):
+            raise EngineError("the first state cannot be stored")
+        self.sync()
+        return check_state(self.st, self.invariants)
+
+    def sync(self) -> None:
+        """Bring the counters up to date."""
+        report = self.report
+        self.next, self.generated, self.depth = report.next, report.generated, report.depth
+        for number, cls in enumerate(OPERATIONS):
+            if cls.name in self.per_operation:
+                self.per_operation[cls.name].enabled = report.enabled[number]
+                self.per_operation[cls.name].fired = report.fired[number]
+        texts = self.translation.texts
+        self.cut = {texts[i]: n for i, n in enumerate(report.cut) if n}
+        self.words = {texts[i] for i, met in enumerate(report.words) if met}
+        goals = self.translation.goals
+        self.words |= {g.name for g, met in zip(goals, report.met, strict=False) if met}
+
+    def run(self, max_states: int | None, max_depth: int | None, seconds: float) -> Ended:
+        """Search for `seconds`, or until something ends the search."""
+        never = (1 << 63) - 1
+        ended = self.library.search_run(
+            self.handle,
+            never if max_states is None else max_states,
+            never if max_depth is None else max_depth,
+            max(seconds, 0.0),
+        )
+        self.sync()
+        return Ended(ended)
+
+    def path(self, index: int) -> list[tuple[Operation, bytes]]:
+        """Return the operations that lead to state `index`, each with the state it led to."""
+        steps = []
+        while index:
+            parent = self.library.search_parent(self.handle, index)
+            by = self.library.search_by(self.handle, index)
+            op = self.operation(parent, by >> FAIL_BITS, by & ((1 << FAIL_BITS) - 1))
+            steps.append((op, self.keys[index]))
+            index = parent
+        return steps[::-1]
+
+    def operation(self, index: int, ordinal: int, fail: int) -> Operation:
+        """Return operation number `ordinal` of those possible in state `index`."""
+        self.load(self.keys[index])
+        op = possible_operations(self.st)[ordinal]
+        return attrs.evolve(op, fail=fail) if fail else op
+
+    def last(self) -> Operation:
+        """Return the operation at which the search ended."""
+        report = self.report
+        return self.operation(report.parent, report.ordinal, report.fail)
+
+    def found(self) -> str:
+        """Return the name of the invariant that ended the search."""
+        number = self.report.found
+        if number >= FOUND_ATOMICITY:
+            return "failure_atomicity"
+        if number >= FOUND_LOCKS:
+            return "lock_discipline"
+        if number >= FOUND_OOPS:
+            return OOPSES[number - FOUND_OOPS]
+        return str(self.translation.checks[number].name)
+
+    def broken(self) -> None:
+        """Raise what is wrong with the model; SchemeError if the checked replay does."""
+        trace = self.trace(self.report.parent, None)
+        last = self.last()
+        replay(self.scheme, self.scope, [*trace, *self._named_last(trace, last)])
+        number = ctypes.c_int64(self.report.number).value
+        what = BROKEN.get(self.report.failure, "the model failed").format(number=number)
+        raise EngineError(f"{what}, at {last} after {len(trace)} operations")
+
+    def _named_last(self, trace: tuple[Operation, ...], last: Operation) -> list[Operation]:
+        full = self.trace(self.report.parent, last)
+        return list(full[len(trace) :])
+
+
+def _budget(memory_mb: int | None) -> int:
+    """Return how many bytes the stored states may take."""
+    if memory_mb is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        return max(1, memory_mb - used) * MEGABYTE
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 1 << 40
+    sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.split()[1:]}
+    return int(sizes.get("MemAvailable", 1 << 30) * 1024 * SHARE)
+
+
+def explore_native(
+    scheme: type[Scheme],
+    scope: Scope,
+    *,
+    symmetry: bool = True,
+    max_depth: int | None = None,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    max_memory_mb: int | None = None,
+    target: str = "",
+    reporter: Reporter | None = None,
+    translation: Translation | None = None,
+    started: float | None = None,
+) -> Exploration:
+    """Search as `explore` does, in C. Raises Untranslatable and BuildError before it begins."""
+    search = NativeSearch(
+        scheme,
+        scope,
+        symmetry=symmetry,
+        target=target,
+        memory_mb=max_memory_mb,
+        translation=translation,
+    )
+    search.started = started or search.started
+    first = search.start()
+    if search.wants(first):
+        return search.violated(target or first[0].invariant, None, 0)
+    while True:
+        left = SLICE if max_seconds is None else min(SLICE, max_seconds - search.seconds)
+        ended = search.run(max_states, max_depth, left)
+        if ended is Ended.VIOLATION:
+            return search.violated(search.found(), search.last(), search.report.parent)
+        if ended is Ended.BROKEN:
+            search.broken()
+        if ended is not Ended.SLICE:
+            return _summary(search, ended, max_states, max_depth)
+        if max_seconds is not None and search.seconds > max_seconds:
+            why = f"{max_seconds:g} s used, depth {search.depth} not finished"
+            return search.result(Status.UNKNOWN, why=why)
+        if reporter:
+            reporter.progress(search)
+
+
+def _summary(
+    search: NativeSearch, ended: Ended, max_states: int | None, max_depth: int | None
+) -> Exploration:
+    if ended is Ended.EXHAUSTED:
+        return search.result(Status.HOLDS, how="exhaustive")
+    if ended is Ended.DEPTH:
+        return search.result(Status.HOLDS, how=f"bounded, depth {max_depth}")
+    what = f"{max_states} states reached"
+    if ended is Ended.MEMORY:
+        what = f"{search.memory // MEGABYTE} MB of states stored"
+    return search.result(Status.UNKNOWN, why=f"{what}, depth {search.depth} not finished")

@@ -1,0 +1,169 @@
+"""The C file of one scheme in one scope: model, invariants, goals, stored forms and engine."""
+
+from importlib.resources import files
+from types import FunctionType
+from typing import Any
+
+import attrs
+
+from invariants.goals import Goal, goals_of
+from invariants.isolation import failure_atomicity, projection
+from invariants.lifetime import use_after_free
+from invariants.locking import lock_discipline
+from invariants.registry import Invariant, applicable
+from model import locks
+from model.operations import OPERATIONS
+from model.scheme import Scheme
+from model.scope import Scope
+from rmapcheck.native import heap, stored
+from rmapcheck.native.kinds import STATE, Kind, Value
+from rmapcheck.native.program import Program
+from rmapcheck.native.source import Definition, Untranslatable, definition
+
+STEP_CHECKS = (use_after_free, failure_atomicity, lock_discipline)
+"""Invariants on steps, which engine.c knows by heart."""
+
+
+@attrs.frozen
+class Translation:
+    """A C file, and what its numbers mean."""
+
+    source: str
+    checks: tuple[Invariant, ...]
+    goals: tuple[Goal, ...]
+    """Goals with a predicate."""
+    texts: tuple[str, ...]
+
+
+def translate(scheme: type[Scheme], scope: Scope, *, symmetry: bool = True) -> Translation:
+    """Return `scheme` in `scope` as C. Raise Untranslatable if a part of it cannot become C."""
+    program = Program(scheme, scope, symmetry=symmetry)
+    st = Value("", STATE, program.state)
+    checks = []
+    for inv in applicable(scheme):
+        if inv.state is not None:
+            checks.append(inv)
+        elif inv.step not in STEP_CHECKS:
+            where = _definition(inv.step)
+            raise Untranslatable(
+                where.file, where.node.lineno, f"the step invariant {inv.name} is not known in C"
+            )
+    goals = [g for g in goals_of(scheme, scope) if g.predicate]
+    parts = [
+        _roots(program, "checks", [inv.state for inv in checks], {"st": st}, "check"),
+        _roots(program, "goals", [g.predicate for g in goals], {"st": st}, "plain"),
+        _apply(program, st),
+        _possible(program, st),
+        _projection(program, st),
+    ]
+    layout = program.layout
+    form = stored.encode(layout) + "\n" + stored.load(layout) if symmetry else stored.raw(layout)
+    source = "\n".join(
+        [
+            *_head(program, len(checks), len(goals)),
+            "#include <stddef.h>",
+            _file("head.c"),
+            heap.structs(program),
+            _file("runtime.c"),
+            heap.pools(program),
+            heap.copy(program),
+            stored.numbering(program.layout),
+            stored.dangling(program.layout),
+            stored.leaked(program.layout),
+            *_tables(program),
+            *(f"{i.prototype()};" for i in program.instances.values()),
+            *program.functions,
+            *parts,
+            form,
+            stored.signature(program.layout),
+            _file("engine.c"),
+        ]
+    )
+    return Translation(source, tuple(checks), tuple(goals), tuple(program.texts))
+
+
+def _file(name: str) -> str:
+    return files("rmapcheck.native").joinpath("c", name).read_text(encoding="utf-8")
+
+
+def _definition(function: Any) -> Definition:  # noqa: ANN401
+    if not isinstance(function, FunctionType):
+        raise Untranslatable("?", 0, f"{function!r} is no Python function")
+    return definition(function)
+
+
+def _head(program: Program, checks: int, goals: int) -> list[str]:
+    """Return the constants; must come after everything that may name a string."""
+    layout, scope = program.layout, program.scope
+    for struct in layout.structs:
+        program.text(struct)
+    key = 16 + sum(1 + s.size * (len(s.fields) + 1) for s in layout.structs.values())
+    nesting = sum(1 << kind for kind in locks.NESTING)
+    values = {
+        "TEXTS": len(program.texts),
+        "CAPACITY": max(256, 8 * scope.mms * scope.pages),
+        "NESTING": nesting,
+        "SYMMETRY": int(program.symmetry),
+        "MMS": scope.mms,
+        "KEY": key,
+        "CHECKS": checks,
+        "GOALS": goals,
+        "OPERATIONS": len(OPERATIONS),
+        "ALLOC_FAIL": int(scope.alloc_fail),
+    }
+    return [f"#define {name} {value}" for name, value in values.items()]
+
+
+def _tables(program: Program) -> list[str]:
+    out = []
+    for items, name in program.tables.items():
+        cases = " ".join(f"case {k}: return {v};" for k, v in items)
+        out.append(
+            f"static int {name}(S *st, int key) {{ switch (key) {{ {cases} }}"
+            " stop(st, MODEL_INDEX, 0, key); }"
+        )
+    return out
+
+
+def _roots(
+    program: Program, name: str, functions: list[Any], values: dict[str, Value], mode: str
+) -> str:
+    """Return a table of the C functions made of `functions`."""
+    names = [program.root(_definition(f), values, mode) for f in functions]
+    return f"static int (*const {name}[])(S *) = {{ {', '.join([*names, '0'])} }};"
+
+
+def _apply(program: Program, st: Value) -> str:
+    """Return the function that carries out an operation of any class."""
+    cases = []
+    for number, cls in enumerate(OPERATIONS):
+        if cls.group in program.scope.ops:
+            self = Value("", Kind("operation", cls.__name__))
+            name = program.root(_definition(cls.apply), {"self": self, "st": st}, "plain")
+            cases.append(f"    case {number}: return {name}(st, op);")
+    atomic = ", ".join(str(int(cls.atomic)) for cls in OPERATIONS)
+    return "\n".join(
+        [
+            f"static const char atomic[] = {{ {atomic} }};",
+            "static int apply(S *st, const Op *op)\n{\n  switch (op->type) {",
+            *cases,
+            "  }\n  return 0;\n}",
+        ]
+    )
+
+
+def _possible(program: Program, st: Value) -> str:
+    """Return the function that offers all operations, in the order of possible_operations()."""
+    calls = []
+    for cls in OPERATIONS:
+        if cls.group in program.scope.ops:
+            values = {"cls": Value("", Kind("class", cls.__name__), cls), "st": st}
+            function = cls.possible.__func__  # type: ignore[attr-defined]
+            name = program.root(_definition(function), values, "offer")
+            calls.append(f"  {name}(st);")
+    return "\n".join(["static void possible(S *st)\n{", *calls, "}"])
+
+
+def _projection(program: Program, st: Value) -> str:
+    name = program.root(_definition(projection), {"st": st}, "plain")
+    return f"static void projection(S *st, List *to) {{ {name}(st, to); }}"
