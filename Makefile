@@ -13,7 +13,7 @@ ARGS    ?=
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format nightly bench clean help
+.PHONY: demo test lint format docs nightly bench clean help
 
 demo: $(INSTALLED) ## find a real historical bug, in seconds
 	$(BIN)/rmapcheck demo
@@ -30,6 +30,9 @@ lint: $(INSTALLED) ## check style, formatting, types and who imports whom
 format: $(INSTALLED) ## format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+docs: $(INSTALLED) ## make the tables of README.md anew from the code
+	$(BIN)/python -m rmapcheck.tables README.md
 
 nightly: $(INSTALLED) ## run the tests that take minutes, with many more examples
 	$(BIN)/python -m pytest -n $(WORKERS) -m nightly --hypothesis-profile=nightly $(ARGS)

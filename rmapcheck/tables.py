@@ -53,10 +53,23 @@ def invariant_rows() -> Rows:
     """Return name, where it comes from, who is held to it, and what it says."""
     rows: Rows = []
     for inv in INVARIANTS.values():
-        kept = [c.name for c in catalogue.schemes().values() if inv.name in c.invariants]
-        who = "all" if inv.universal else ", ".join(kept)
+        who = "all" if inv.universal else _eras(inv.name)
         rows.append((inv.name, inv.source, who, inv.doc))
     return rows
+
+
+def _eras(invariant: str) -> str:
+    """Return the schemes held to an invariant, those in a row as their first and last."""
+    parts: list[str] = []
+    first = last = ""
+    eras: list[type[Scheme]] = [*catalogue.schemes().values(), Scheme]
+    for cls in eras:
+        if invariant in cls.invariants:
+            first, last = first or cls.name, cls.name
+        elif first:
+            parts.append(first if first == last else f"{first} … {last}")
+            first = ""
+    return ", ".join(parts)
 
 
 HEADS: dict[str, tuple[str, ...]] = {

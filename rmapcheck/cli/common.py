@@ -140,7 +140,7 @@ class Progress:
         if s is None:
             return ""
         return (
-            f"{len(s.keys)} states, {s.generated} steps, depth {s.depth}, "
+            f"{s.distinct} states, {s.generated} steps, depth {s.depth}, "
             f"{s.frontier} states to expand"
         )
 
