@@ -256,7 +256,7 @@ def fuzz(
     steps: int = 50,
     seed: int = 0,
     max_seconds: float | None = None,
-    shrinks: int = 60,
+    shrinks: int = 30,
     target: str = "",
 ) -> Verdict:
     """Let Hypothesis try `examples` runs of at most `steps` operations.

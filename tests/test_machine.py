@@ -1,0 +1,164 @@
+"""Hypothesis: it finds planted faults, leaves nothing behind, and repeats itself."""
+
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+import pytest
+
+from model.operations import Fork, Mmap, Write
+from model.schemes.anon_vma_chain import AvcList
+from model.scope import Scope
+from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.guard import watchdog
+from rmapcheck.machine import InvariantViolated, RmapMachine, fuzz, machine_for, program, rarities
+from rmapcheck.run import Run, replay
+from rmapcheck.verdict import Status
+from rmapcheck.verify import bug_scope
+
+SCOPE = Scope(mms=2, pages=2)
+B01 = bugs()["B01"]
+FORK_ONLY = Scope(mms=2, pages=1, protections=1, ops=("mmap", "fault", "fork"))
+
+
+class ForgetsMapcount(AvcList):
+    """A planted fault: fork does not count the second mapping."""
+
+    name = "forgets-mapcount"
+
+    def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):
+        pass
+
+
+class RaisesAtFork(AvcList):
+    """Breaks down in the first fork of a faulted VMA."""
+
+    name = "raises-at-fork"
+
+    def anon_vma_fork(self, st, vma, pvma):
+        raise ZeroDivisionError
+
+
+class LoopsAtFork(AvcList):
+    """Never comes back from fork."""
+
+    name = "loops-at-fork"
+
+    def anon_vma_fork(self, st, vma, pvma):
+        while True:
+            pass
+
+
+def test_finds_a_planted_fault_and_shrinks_it():
+    verdict = fuzz(ForgetsMapcount, FORK_ONLY, examples=100, seed=1)
+    assert verdict.status is Status.VIOLATED
+    assert "mapcount" in [v.invariant for v in verdict.violations]
+    assert replay(ForgetsMapcount, FORK_ONLY, verdict.trace).step == len(verdict.trace)
+    assert len(verdict.trace) <= 8
+
+
+def test_finds_a_real_bug_under_the_invariant_asked_for():
+    verdict = fuzz(B01, bug_scope(B01), examples=200, seed=1, shrinks=5, target="active_in_chain")
+    assert "active_in_chain" in [v.invariant for v in verdict.violations]
+
+
+def test_says_how_many_steps_it_took():
+    verdict = fuzz(schemes()["avc-7.0"], SCOPE, examples=5, steps=20, seed=1)
+    assert verdict.status is Status.SAMPLED
+    steps, words = verdict.how.split(" ", 1)
+    assert words == "steps by Hypothesis"
+    assert 50 < int(steps) <= 120
+
+
+def test_no_step_is_no_verdict():
+    verdict = fuzz(schemes()["avc-7.0"], Scope(mms=1, pages=1, ops=("fork",)), examples=2)
+    assert str(verdict) == "UNKNOWN(no step could be made)"
+
+
+def test_time_ends_a_run():
+    start = time.monotonic()
+    verdict = fuzz(schemes()["avc-7.0"], SCOPE, examples=10**6, seed=1, max_seconds=0.5)
+    assert verdict.status is Status.SAMPLED
+    assert time.monotonic() - start < 10
+
+
+def test_what_the_scheme_raises_comes_out_at_once():
+    with pytest.raises(ZeroDivisionError):
+        fuzz(RaisesAtFork, FORK_ONLY, examples=50, seed=1)
+
+
+def test_an_endless_loop_is_told_from_flakiness():
+    with pytest.raises(Exception, match="does not end"), watchdog(LoopsAtFork, 0.3):
+        fuzz(LoopsAtFork, FORK_ONLY, examples=50, seed=1)
+
+
+def test_nothing_is_written_or_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fuzz(ForgetsMapcount, FORK_ONLY, examples=50, seed=1)
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_machine_as_a_test_case_explains_the_shortest_run():
+    machine = machine_for(ForgetsMapcount, FORK_ONLY)
+    result = unittest.TestResult()
+    machine.TestCase("runTest").run(result)
+    text = (result.errors + result.failures)[0][1]
+    assert "Let f be folio 1, mapped by 2 entries" in text
+    assert "at step 3" in text
+    assert text.count("Fork(mm=1, child=2),") == 1
+
+
+def test_a_machine_has_the_name_of_its_scheme_and_a_life_of_its_own():
+    first, second = machine_for(B01, SCOPE), machine_for(schemes()["avc-7.0"], SCOPE)
+    assert first.__name__ == "CopyFromImporterMachine"
+    assert (first.scheme, second.scheme) == (B01, schemes()["avc-7.0"])
+    fuzz(schemes()["avc-7.0"], SCOPE, examples=2, steps=5)
+    assert (RmapMachine.taken, RmapMachine.best, second.taken) == (0, None, 0)
+
+
+def test_the_program_of_a_run_repeats_it(tmp_path):
+    trace = fuzz(B01, bug_scope(B01), examples=200, seed=1, shrinks=20).trace
+    violations = replay(B01, bug_scope(B01), trace).violations
+    text = program(B01, bug_scope(B01), trace)
+    assert text in str(InvariantViolated(B01, bug_scope(B01), trace, violations))
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{' '.join(map(str, violations))}\n"
+
+
+def test_rarer_states_score_higher():
+    run = Run(schemes()["avc-7.0"], FORK_ONLY)
+    scores = [rarities(run.st)]
+    for op in (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0), Fork(mm=1, child=2)):
+        run.apply(op)
+        scores.append(rarities(run.st))
+    assert scores[0] == {"rmap objects of one kind": 0, "mappings of one page": 0}
+    assert scores == sorted(scores, key=lambda score: list(score.values()))
+    assert scores[-1]["mappings of one page"] == 2
+
+
+PROGRAM = """
+from model.scope import Scope
+from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.machine import fuzz
+from rmapcheck.verify import bug_scope
+print(fuzz(schemes()["avc-6.0"], Scope(mms=3, pages=2, alloc_fail=True), examples=10, seed=5))
+print(*fuzz(bugs()["B28"], bug_scope(bugs()["B28"]), examples=100, seed=5).trace, sep="; ")
+"""
+
+
+def test_the_same_run_under_every_hash_seed():
+    said = set()
+    for hash_seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.add(done.stdout)
+    assert len(said) == 1
+    assert "Mprotect(" in said.pop()

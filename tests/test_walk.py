@@ -1,0 +1,140 @@
+"""The plain seeded walker: it finds planted faults, claims no more than it saw, repeats itself."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from model.errors import SchemeError
+from model.operations import Fork, Mmap
+from model.schemes.anon_vma_chain import AvcList
+from model.scope import Scope
+from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.run import replay
+from rmapcheck.verdict import Status
+from rmapcheck.verify import bug_scope
+from rmapcheck.walk import ALWAYS, Walker, drawn_weights, sample, walk
+
+SCOPE = Scope(mms=3, pages=2, alloc_fail=True)
+
+
+class ForgetsMapcount(AvcList):
+    """A planted fault: fork does not count the second mapping."""
+
+    name = "forgets-mapcount"
+
+    def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):
+        pass
+
+
+class FailsOnlyWithoutMemory(AvcList):
+    """A planted fault: a clone that runs out of memory leaves what it has built."""
+
+    name = "leaks-without-memory"
+
+    def undo_clone(self, st, dst):
+        st.vma[dst].anon_vma_chain = 0
+
+
+def test_finds_a_planted_fault_and_the_trace_replays():
+    verdict = walk(ForgetsMapcount, SCOPE, steps=5_000, seed=1)
+    assert verdict.status is Status.VIOLATED
+    assert "mapcount" in [v.invariant for v in verdict.violations]
+    again = replay(ForgetsMapcount, SCOPE, verdict.trace)
+    assert (again.violations, again.step) == (verdict.violations, len(verdict.trace))
+
+
+def test_finds_what_only_a_failing_allocation_shows():
+    wide = Scope(mms=3, pages=2, folios=6, objects=30, alloc_fail=True)
+    verdict = walk(FailsOnlyWithoutMemory, wide, steps=20_000, seed=1)
+    assert verdict.trace[-1].fail
+    calm = Scope(mms=3, pages=2, folios=6, objects=30)
+    assert walk(FailsOnlyWithoutMemory, calm, steps=5_000, seed=1).status is Status.SAMPLED
+
+
+def test_target_ignores_other_violations():
+    bug = bugs()["B01"]
+    verdict = walk(bug, bug_scope(bug), steps=20_000, seed=1, target="active_in_chain")
+    assert "active_in_chain" in [v.invariant for v in verdict.violations]
+    verdict = walk(bug, bug_scope(bug), steps=2_000, seed=1, target="mapcount")
+    assert verdict.status is Status.SAMPLED
+
+
+def test_a_walk_says_how_far_it_went():
+    result = sample(schemes()["avc-7.0"], SCOPE, steps=3_000, seed=1)
+    assert result.verdict.status is Status.SAMPLED
+    assert result.verdict.how == f"{result.steps} steps in {result.runs} runs"
+    assert result.steps + sum(result.cut.values()) == 3_000
+    assert set(result.missed) == {name for name, runs in result.goals.items() if not runs}
+    assert 0 < result.goals["a page is shared by two processes"] <= result.runs
+
+
+def test_no_step_is_no_verdict():
+    scope = Scope(mms=1, pages=1, ops=("fork",))
+    verdict = walk(schemes()["avc-7.0"], scope, steps=100, seed=1)
+    assert str(verdict) == "UNKNOWN(no step could be made)"
+
+
+def test_steps_for_which_the_scope_is_too_small_are_counted_apart():
+    scope = Scope(mms=1, pages=2, objects=1, ops=("mmap", "fault"), protections=1)
+    result = sample(schemes()["avc-7.0"], scope, steps=500, seed=1)
+    assert result.cut["anon_vma_chain"] > 0
+    assert result.steps + sum(result.cut.values()) == 500
+
+
+def test_time_ends_a_walk():
+    result = sample(schemes()["avc-7.0"], SCOPE, steps=10**9, seed=1, max_seconds=0.2)
+    assert result.verdict.status is Status.SAMPLED
+    assert result.seconds < 5
+
+
+def test_runs_differ_in_what_they_play_with():
+    walker = Walker(schemes()["avc-7.0"], SCOPE, seed=1)
+    drawn = [drawn_weights(SCOPE, walker.rng) for _ in range(50)]
+    for weights in drawn:
+        assert set(ALWAYS) <= {cls.group for cls in weights}
+    assert len({tuple(weights) for weights in drawn}) > 40
+    assert any(Mmap in w and Fork not in w for w in drawn)
+
+
+def test_a_scheme_that_breaks_its_interface_is_not_called_wrong_but_broken():
+    class Broken(AvcList):
+        name = "broken"
+        invariants = ("no_such_invariant",)
+
+    with pytest.raises(SchemeError, match="no_such_invariant"):
+        walk(Broken, SCOPE, steps=10, seed=1)
+
+
+PROGRAM = """
+from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.verify import bug_scope
+from rmapcheck.walk import sample
+from model.scope import Scope
+result = sample(schemes()["avc-6.0"], Scope(mms=3, pages=3, alloc_fail=True), steps=1500, seed=5)
+print(result.verdict, result.goals, result.cut)
+result = sample(bugs()["B01"], bug_scope(bugs()["B01"]), steps=9000, seed=5)
+print(*result.verdict.trace, result.goals, sep="; ")
+"""
+
+
+def test_the_same_walk_under_every_hash_seed():
+    said = set()
+    for hash_seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.add(done.stdout)
+    assert len(said) == 1
+    assert "Mprotect(" in said.pop()
+
+
+def test_other_seeds_walk_elsewhere():
+    bug = bugs()["B28"]
+    traces = {walk(bug, bug_scope(bug), steps=5_000, seed=seed).trace for seed in range(5)}
+    assert len(traces) > 1
