@@ -1,0 +1,121 @@
+"""The conformance kit: five lines for a scheme that is right, a clear word for one that is not."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+RIGHT = """
+from model.schemes.anon_vma_reuse import AvcPublish
+
+class Mine(AvcPublish):
+    name = "mine"
+"""
+
+KIT = """
+from mine import Mine
+from rmapcheck.testing import SchemeConformance
+
+class TestMine(SchemeConformance):
+    scheme = Mine
+"""
+
+QUICK = KIT + "    walk_steps = 2_000\n    examples = 5\n"
+
+
+@pytest.fixture
+def kit(pytester):
+    pytester.syspathinsert()
+
+    def run(scheme, test=QUICK, *args):
+        pytester.makepyfile(mine=scheme, test_mine=test)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly", *args)
+
+    return run
+
+
+def test_five_lines_are_enough(kit, pytester):
+    result = kit(RIGHT, KIT, "-v")
+    result.assert_outcomes(passed=5)
+    for name in ("interface", "small_scopes", "walk", "hypothesis", "cases"):
+        result.stdout.fnmatch_lines([f"*TestMine::test_{name} PASSED*"])
+    assert not (pytester.path / ".hypothesis").exists()
+
+
+def test_the_base_class_is_no_test(kit):
+    result = kit(
+        RIGHT, "from rmapcheck.testing import SchemeConformance\n", "-o", "python_classes=*"
+    )
+    result.assert_outcomes()
+
+
+def test_a_wrong_scheme_is_shown_its_shortest_run(kit):
+    wrong = RIGHT + "\n    def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):\n"
+    result = kit(wrong + "        pass\n")
+    outcomes = result.parseoutcomes()
+    assert outcomes["failed"] >= 2
+    result.stdout.fnmatch_lines(
+        [
+            "mine: VIOLATED(mapcount, step 3)",
+            "3  Fork(mm=1, child=2)*",
+            "*Then its mapcount must be 2.",
+        ]
+    )
+    assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("addition", "says"),
+    [
+        ("    def anon_vma_fork(self, st, vma):\n        return 0\n", "*anon_vma_fork*"),
+        ("    def anon_vma_forc(self, st, vma, pvma):\n        return 0\n", "*anon_vma_fork*"),
+        ("    invariants = ('mapcuont',)\n", "*did you mean mapcount?*"),
+        ("    fields = {'vma': ('anon_vna',)}\n", "*anon_vma*"),
+        (
+            "    def anon_vma_prepare(self, st, vma):\n        return st.pte[1].folio\n",
+            "*anon_vma_prepare*page tables*",
+        ),
+        ("    def anon_vma_prepare(self, st, vma):\n        return 'no'\n", "*'no'*"),
+    ],
+)
+def test_an_unsound_interface_is_one_sentence(kit, addition, says):
+    result = kit(RIGHT + addition, QUICK, "-k", "interface")
+    result.assert_outcomes(failed=1, deselected=4)
+    result.stdout.fnmatch_lines([says])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_an_endless_hook_fails_and_does_not_hang(kit):
+    endless = RIGHT + "    def anon_vma_prepare(self, st, vma):\n        while True:\n"
+    result = kit(endless + "            pass\n", QUICK, "-k", "interface")
+    result.assert_outcomes(failed=1, deselected=4)
+    result.stdout.fnmatch_lines(["*anon_vma_prepare*does not end*"])
+
+
+def test_a_scheme_that_meets_nothing_is_vacuous(kit):
+    idle = RIGHT + "    goals = (*AvcPublish.goals, 'a merge hands its anon_vma on')\n"
+    result = kit(idle, QUICK, "-k", "small_scopes")
+    result.assert_outcomes(failed=1, deselected=4)
+    result.stdout.fnmatch_lines(["No state of mine reaches a merge hands its anon_vma on*"])
+    allowed = QUICK + "    unreached = ('a merge hands its anon_vma on',)\n"
+    kit(idle, allowed, "-k", "small_scopes").assert_outcomes(passed=1, deselected=4)
+
+
+def test_a_search_that_does_not_end_is_no_success(kit):
+    result = kit(RIGHT, QUICK + "    seconds = 0.0\n", "-k", "small_scopes")
+    result.assert_outcomes(failed=1, deselected=4)
+    result.stdout.fnmatch_lines(["mine: UNKNOWN(*"])
+
+
+def test_saved_cases_of_the_scheme_are_replayed(kit, pytester):
+    folder = pytester.path / "saved"
+    folder.mkdir()
+    case = (ROOT / "counterexamples" / "B01-copy-from-importer.json").read_text()
+    (folder / "mine.json").write_text(case.replace('"B01"', '"mine"'))
+    (folder / "other.json").write_text(case)
+    shutil.copy(ROOT / "counterexamples" / "schema.json", folder)
+    result = kit(RIGHT, QUICK + "    cases = 'saved'\n", "-k", "test_cases", "test_mine.py")
+    result.assert_outcomes(failed=1, deselected=4)
+    result.stdout.fnmatch_lines(["mine.json: mine: HOLDS in every step, but the case expects*"])

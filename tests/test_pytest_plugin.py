@@ -1,0 +1,202 @@
+"""The plug-in: cases are tests, schemes are parameters, and other projects notice nothing."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rmapcheck import catalogue
+
+catalogue.schemes()
+catalogue.bugs()
+"""pytester forgets what its runs import; what is imported here is imported once."""
+
+ROOT = Path(__file__).parents[1]
+B01 = ROOT / "counterexamples" / "B01-copy-from-importer.json"
+
+MINE = """
+from model.schemes.anon_vma_chain import AvcList
+
+class Mine(AvcList):
+    name = "mine"
+"""
+
+ASKS = """
+def test_it(rmap_scheme):
+    print("asked for", rmap_scheme.name)
+"""
+
+
+@pytest.fixture
+def folder(pytester):
+    made = pytester.path / "counterexamples"
+    made.mkdir()
+    shutil.copy(B01, made / "b01.json")
+    return made
+
+
+def changed(path, **changes):
+    value = json.loads(B01.read_text())
+    path.write_text(json.dumps({**value, **changes}))
+
+
+def run(pytester, *args):
+    return pytester.runpytest("-p", "no:cacheprovider", *args)
+
+
+# Cases.
+
+
+def test_a_case_is_a_test(pytester, folder):
+    result = run(pytester, "-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*b01.json::replay PASSED*"])
+
+
+def test_a_case_that_comes_out_otherwise_is_explained(pytester, folder):
+    changed(folder / "b01.json", scheme="avc-2.6.34")
+    result = run(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ case b01 _*",
+            "avc-2.6.34: HOLDS in every step, but the case expects VIOLATED(active_in_chain*",
+            "*Mprotect(mm=1, start=0, length=2, prot='r')*",
+        ]
+    )
+    assert "Traceback" not in result.stdout.str()
+    assert ".py:" not in result.stdout.str().partition("short test summary")[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "*counterexamples/damaged.json: *"),
+        ("[]", "*counterexamples/damaged.json: *"),
+        ('{"format": 99}', "*counterexamples/damaged.json: *format*"),
+    ],
+)
+def test_a_damaged_case_fails_with_one_sentence(pytester, folder, content, says):
+    (folder / "damaged.json").write_text(content)
+    result = run(pytester)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([says])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_an_operation_that_nobody_knows_fails_with_one_sentence(pytester, folder):
+    changed(folder / "b01.json", steps=[{"op": "explode", "mm": 1}])
+    result = run(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*b01.json: *explode*"])
+
+
+def test_the_schema_is_no_case(pytester, folder):
+    shutil.copy(ROOT / "counterexamples" / "schema.json", folder)
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_a_case_is_known_by_its_keys_anywhere(pytester):
+    shutil.copy(B01, pytester.path / "elsewhere.json")
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_other_projects_notice_nothing(pytester):
+    pytester.makefile(".json", package='{"name": "x", "scheme": 1}', broken="{")
+    made = pytester.path / "counterexamples"
+    made.mkdir()
+    (made / "of_somebody_else.json").write_text('{"x": 1}')
+    pytester.makepyfile("def test_one(): pass")
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_a_case_about_a_plug_in_runs_no_code_unasked(pytester, folder):
+    pytester.makepyfile(mine=MINE)
+    case = {"invariant": "", "step": 0, "verdict": "HOLDS"}
+    changed(folder / "b01.json", scheme="mine.py:Mine", expect=case)
+    result = run(pytester, "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*use --rmap-scheme mine.py:Mine*"])
+    run(pytester, "--rmap-scheme", "mine.py:Mine").assert_outcomes(passed=1)
+
+
+def test_the_option_leaves_out_cases_of_other_schemes(pytester, folder):
+    run(pytester, "--rmap-scheme", "B01").assert_outcomes(passed=1)
+    result = run(pytester, "--rmap-scheme", "B02", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*the case is about B01, not B02*"])
+
+
+# Schemes.
+
+
+def test_rmap_scheme_is_each_scheme_in_turn(pytester):
+    pytester.makepyfile(ASKS)
+    result = run(pytester, "-v")
+    assert result.parseoutcomes()["passed"] > 5
+    result.stdout.fnmatch_lines(["*test_it?avc-7.0? PASSED*"])
+    assert "B01" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("B23", "B23"), ("mine.py", "mine"), ("mine:Mine", "mine")]
+)
+def test_rmap_scheme_is_the_one_named(pytester, option, name):
+    pytester.makepyfile(mine=MINE, test_asks=ASKS)
+    pytester.syspathinsert()
+    result = run(pytester, "-s", "--rmap-scheme", option)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"*asked for {name}"])
+
+
+def test_a_scheme_that_does_not_exist_is_a_usage_error(pytester):
+    pytester.makepyfile(ASKS)
+    result = run(pytester, "--rmap-scheme", "avc-7.00")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR or result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*did you mean avc-7.0?*"])
+
+
+def test_a_test_may_choose_its_schemes_itself(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("rmap_scheme", [1, 2])
+        def test_it(rmap_scheme):
+            assert rmap_scheme in (1, 2)
+        """
+    )
+    run(pytester).assert_outcomes(passed=2)
+
+
+# Cost.
+
+
+def test_loading_the_plug_in_imports_next_to_nothing():
+    program = """
+import sys, pytest
+before = set(sys.modules)
+import rmapcheck.pytest_plugin
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["rmapcheck"]
+
+
+def test_replaying_a_case_needs_neither_z3_nor_hypothesis(pytester, folder):
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_sessionfinish():
+            print("heavy:", *sorted({"z3", "rmapcheck.machine"} & set(sys.modules)), "none")
+        """
+    )
+    result = pytester.runpytest_subprocess("-s", "-p", "no:hypothesispytest")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*heavy: none"])
