@@ -28,8 +28,8 @@ import model
 from invariants.registry import INVARIANTS
 from model.errors import ENOMEM, KernelOops, ModelError, SchemeError
 from model.scheme import Scheme
-from rmapcheck.explore import EngineError
 from rmapcheck.run import NotPossible, Run
+from rmapcheck.search import EngineError
 
 if TYPE_CHECKING:
     from model.scope import Scope

@@ -18,7 +18,7 @@ from rich.status import Status as Spinner
 from model.errors import ModelError, ScopeError
 from model.scope import Scope
 from rmapcheck.case import version
-from rmapcheck.explore import Search
+from rmapcheck.search import Search
 from rmapcheck.verdict import Exit
 
 WIDTH = 100

@@ -62,6 +62,7 @@ def _checks() -> Iterator[Check]:
     yield Check("Python", sys.version_info >= (3, 11), platform.python_version())
     for package in NEEDED:
         yield _package(package)
+    yield _compiler()
     yield _search()
     for name in entry_points():
         yield _plugin(name)
@@ -73,6 +74,13 @@ def _package(name: str) -> Check:
         return Check(name, True, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return Check(name, False, f"is missing: pip install {name}")
+
+
+def _compiler() -> Check:
+    """A compiler is not needed, but it makes long searches some twenty times as fast."""
+    from rmapcheck.native.build import compiler
+
+    return Check("C compiler", True, compiler() or "none, so long searches are interpreted")
 
 
 def _search() -> Check:

@@ -22,9 +22,10 @@ from rmapcheck.cli.results import (
     verdict_json,
     verdict_line,
 )
-from rmapcheck.explore import Exploration, explore
+from rmapcheck.explore import ENGINES, explore
 from rmapcheck.guard import told, watchdog
 from rmapcheck.plugins import find_scheme
+from rmapcheck.search import EngineError, Exploration
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify import (
     BUDGET,
@@ -193,6 +194,9 @@ def explore_command(
     max_states: Annotated[int | None, typer.Option(help="States.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Seconds.")] = None,
     max_memory_mb: Annotated[int | None, typer.Option(help="Megabytes.")] = 6000,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help=", ".join(ENGINES))
+    ] = "auto",
     target: Target = "",
     save: Save = None,
 ) -> int:
@@ -201,6 +205,8 @@ def explore_command(
     Without a scope option: a bug's own scope, or a small one that ends within seconds.
     """
     cls = find_scheme(scheme)
+    if engine not in ENGINES:
+        raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
     wanted = check_target(target) or _target_of(cls)
     chosen = scope.over(default_scope(cls, scope, LADDER[6]))
     live = out.progress()
@@ -218,7 +224,12 @@ def explore_command(
                 max_memory_mb=max_memory_mb,
                 target=wanted,
                 reporter=live,
+                engine=engine,
             )
+    except EngineError as error:
+        if "cannot be compiled" in str(error):
+            raise ModelError(f"{error}; leave --engine out") from None
+        raise
     finally:
         live.end()
     show_exploration(out, done)
@@ -294,6 +305,7 @@ def exploration_json(done: Exploration) -> dict[str, Any]:
         "reached": list(done.reached),
         "vacuous": list(done.vacuous),
         "cut": done.cut,
+        "engine_used": done.engine,
     }
 
 
