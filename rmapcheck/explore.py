@@ -27,6 +27,8 @@ CHECK_EVERY = 256
 HEAD_START = 1000
 """States that are searched interpreted before "auto" calls the C compiler: a small search is over
 before a compiler has started."""
+COMPILING = 5.0
+"""Seconds that must be left for "auto" to call the C compiler, which takes about two."""
 ENGINES = ("auto", "native", "python")
 
 
@@ -89,6 +91,9 @@ def _compile(
             done = _advance(search, limits, reporter, HEAD_START)
             if done is not None:
                 return done
+            if limits.seconds is not None and limits.seconds - search.seconds < COMPILING:
+                search.engine = "python: too little time is left for the C compiler"
+                return _interpret(search, limits, reporter)
         return explore_native(
             search.scheme,
             search.scope,

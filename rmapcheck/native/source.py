@@ -2,9 +2,9 @@
 
 import ast
 import inspect
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import attrs
@@ -43,16 +43,28 @@ class Definition:
         return [p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs)]
 
 
-@cache
-def _functions(file: str) -> dict[tuple[str, int], ast.FunctionDef]:
-    """Return all functions of a file by name and first line (a decorator's, if there is one)."""
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    found = {}
+Place = tuple[str, int]
+"""Name and first line (a decorator's, if there is one) of a function in its file."""
+
+
+@lru_cache(maxsize=200)
+def _functions(
+    file: str, stamp: tuple[int, int]
+) -> tuple[dict[Place, ast.FunctionDef], dict[Place, CodeType]]:
+    """Return syntax trees and code of all functions of a file, as it was at `stamp`."""
+    tree = ast.parse(Path(file).read_bytes())
+    nodes = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             lines = [node.lineno, *(d.lineno for d in node.decorator_list)]
-            found[node.name, min(lines)] = node
-    return found
+            nodes[node.name, min(lines)] = node
+    codes: dict[Place, CodeType] = {}
+    waiting = [compile(tree, file, "exec", dont_inherit=True)]
+    while waiting:
+        inner = [c for c in waiting.pop().co_consts if isinstance(c, CodeType)]
+        codes |= {(c.co_name, c.co_firstlineno): c for c in inner}
+        waiting += inner
+    return nodes, codes
 
 
 @cache
@@ -64,11 +76,11 @@ def definition(function: FunctionType) -> Definition:
         raise Untranslatable(
             code.co_filename, code.co_firstlineno, f"{function.__name__}() has no source file"
         )
-    node = _functions(file).get((code.co_name, code.co_firstlineno))
-    if node is None:
-        raise Untranslatable(
-            file,
-            code.co_firstlineno,
-            f"{function.__qualname__}() is not there: a lambda, or the file has changed",
-        )
+    state = Path(file).stat()
+    nodes, codes = _functions(file, (state.st_mtime_ns, state.st_size))
+    place = (code.co_name, code.co_firstlineno)
+    node = nodes.get(place)
+    if node is None or codes.get(place) != code:
+        what = "a lambda, or the file has changed since it was loaded"
+        raise Untranslatable(file, code.co_firstlineno, f"{function.__qualname__}() is {what}")
     return Definition(function, node, file)

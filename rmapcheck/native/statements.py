@@ -1,6 +1,7 @@
 """Statements, and the C function that they make."""
 
 import ast
+from typing import Any
 
 from rmapcheck.native.calls import Calls
 from rmapcheck.native.expressions import BINARY, STATE_NUMBERS
@@ -60,7 +61,7 @@ class Statements(Calls):
         else:
             self.emit(f"{value.code};")
 
-    def _generator(self, call: ast.Call) -> tuple[list[Value], object]:
+    def _generator(self, call: ast.Call) -> tuple[list[Value], Any]:
         if isinstance(call.func, ast.Name):
             return [], self.lookup(call.func.id)
         if isinstance(call.func, ast.Attribute):

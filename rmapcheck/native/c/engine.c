@@ -189,15 +189,14 @@ static int add(Search *s, int n, uint64_t parent, uint32_t by)
   if (!more_room(s)) return -1;
   uint64_t at = h & s->mask;
   for (; s->slot[at]; at = (at + 1) & s->mask) {
+#ifdef FAULT_TRUNCATED_COMPARE
+    if ((s->slot[at] ^ tag) >> 62 == 0) return 0;
+#endif
     if ((s->slot[at] ^ tag) >> TAG_SHIFT) continue;
     uint64_t i = (s->slot[at] & (((uint64_t)1 << TAG_SHIFT) - 1)) - 1;
-#ifdef FAULT_TRUNCATED_COMPARE
-    if (memcmp(s->key + s->offset[i], s->now, 8) == 0) return 0;
-#else
     if (s->offset[i + 1] - s->offset[i] == (uint64_t)n &&
         memcmp(s->key + s->offset[i], s->now, n) == 0)
       return 0;
-#endif
   }
   uint64_t i = s->r.states++;
   s->slot[at] = tag | (i + 1);
