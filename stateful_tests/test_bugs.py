@@ -9,11 +9,11 @@ from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope
 from rmapcheck.walk import sample
 
-SLOW = ("B23",)
-"""Bugs for which the search takes minutes, so that it is left to the night."""
-
-SEEDS = {"B04": 2}
-"""Seeds with which a walk is short, where 1 is not such a one."""
+SLOW = {
+    "test_search_catches_it": ("B23",),
+    "test_walker_catches_it": ("B03", "B04", "B23"),
+}
+"""Bugs for which a test may take minutes, so that it is left to the night."""
 
 BY_HYPOTHESIS = ("B01", "B21", "B28", "E01")
 """Bugs that Hypothesis finds in a few seconds."""
@@ -22,7 +22,7 @@ BY_HYPOTHESIS = ("B01", "B21", "B28", "E01")
 def pytest_generate_tests(metafunc):
     if "buggy" not in metafunc.fixturenames:
         return
-    slow = SLOW if metafunc.function is test_search_catches_it else ()
+    slow = SLOW.get(metafunc.function.__name__, ())
     chosen = metafunc.config.getoption("--rmap-scheme")
     found = [
         pytest.param(cls, marks=pytest.mark.nightly if name in slow else ())
@@ -44,10 +44,10 @@ def test_search_catches_it(buggy):
 
 
 def test_walker_catches_it(buggy):
-    seed = SEEDS.get(buggy.name, 1)
+    steps = 10**6 if buggy.name in SLOW["test_walker_catches_it"] else 200_000
     scope = bug_scope(buggy)
     found = sample(
-        buggy, scope, steps=100_000, seed=seed, restart=40, target=buggy.bug.violates
+        buggy, scope, steps=steps, seed=1, restart=40, target=buggy.bug.violates
     ).verdict
     assert caught(found, buggy.bug), found
 
