@@ -8,7 +8,7 @@ import pytest
 from model.errors import SchemeError
 from model.scope import Scope
 from rmapcheck import catalogue, guard
-from rmapcheck.cli import run
+from rmapcheck.cli import engines, run
 from rmapcheck.guard import HOOKS, guarded, interface_check
 from rmapcheck.plugins import find_scheme
 from rmapcheck.verdict import Exit
@@ -311,3 +311,35 @@ def test_scheme_errors_name_the_scheme():
     write(plain("def anon_vma_prepare(self, st, vma):\n    return 1\n"))
     with pytest.raises(SchemeError, match="'mine'"):
         interface_check(find_scheme("mine.py"), Scope())
+
+
+AT_RUN_TIME = [
+    "raises",
+    "recurses",
+    "asks for a struct that is not there",
+    "does not end",
+    "list in a circle",
+    "remembers in a list",
+]
+
+
+@pytest.mark.parametrize("engine", ["auto", "python"])
+@pytest.mark.parametrize("what", AT_RUN_TIME)
+def test_broken_and_searched_without_the_guard(what, engine, capsys, monkeypatch):
+    monkeypatch.setattr(engines, "interface_check", lambda *_args, **_named: 0)
+    source, _fragments = BROKEN[what]
+    write(source)
+    scope = ["--mms", "2", "--pages", "2", "--alloc-fail", "--max-states", "2000"]
+    code, text = told_of(capsys, "explore", "mine.py", "--engine", engine, *scope)
+    assert code in (Exit.USAGE, Exit.UNEXPECTED), text
+    if code == Exit.USAGE:
+        assert text.count("\n") == 1
+        assert "scheme 'mine'" in text or "mine.py, line" in text
+
+
+@pytest.mark.parametrize("command", ["explore", "fuzz"])
+def test_every_engine_looks_at_the_interface_first(command, capsys):
+    write(BROKEN["reads page tables"][0])
+    code, text = told_of(capsys, command, "mine.py")
+    assert code == Exit.USAGE
+    assert "reads page tables" in text

@@ -23,7 +23,7 @@ from rmapcheck.cli.results import (
     verdict_line,
 )
 from rmapcheck.explore import ENGINES, explore
-from rmapcheck.guard import told, watchdog
+from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.plugins import find_scheme
 from rmapcheck.search import EngineError, Exploration
 from rmapcheck.verdict import Exit, Status, Verdict
@@ -204,9 +204,9 @@ def explore_command(
 
     Without a scope option: a bug's own scope, or a small one that ends within seconds.
     """
-    cls = find_scheme(scheme)
     if engine not in ENGINES:
         raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
+    cls = sound(find_scheme(scheme))
     wanted = check_target(target) or _target_of(cls)
     chosen = scope.over(default_scope(cls, scope, LADDER[6]))
     live = out.progress()
@@ -234,6 +234,16 @@ def explore_command(
         live.end()
     show_exploration(out, done)
     return finish(out, cls, done.verdict, wanted, scheme, save, exploration_json(done))
+
+
+def sound(cls: type[Scheme]) -> type[Scheme]:
+    """Return the scheme, after a look whether a plug-in keeps to the interface as it runs.
+
+    The engines trust that it does: what reads page tables, say, could make anything hold.
+    """
+    if is_plugin(cls):
+        interface_check(cls, WIDE, seconds=0.7)
+    return cls
 
 
 def default_scope(cls: type[Scheme], choice: Choice, small: Scope) -> Scope:
@@ -331,7 +341,7 @@ def fuzz_command(
     """Try random runs. First the plain seeded walker, then Hypothesis."""
     if engine not in ("walk", "hypothesis", "both"):
         raise ModelError(f"--engine must be walk, hypothesis or both, not {engine!r}")
-    cls = find_scheme(scheme)
+    cls = sound(find_scheme(scheme))
     wanted = check_target(target) or _target_of(cls)
     chosen = scope.over(bug_scope(cls) or WIDE)
     both = [
