@@ -225,6 +225,15 @@ class Endless(AvcRoot):
             st.folio[folio].index = 0
 
 
+class Bottomless(AvcRoot):
+    """Looks for the root of the root."""
+
+    name = "bottomless"
+
+    def lock_of(self, st, anon_vma):
+        return self.lock_of(st, st.anon_vma[anon_vma].root)
+
+
 class Unknown(AvcRoot):
     """Sets a field that it does not have."""
 
@@ -296,10 +305,11 @@ def test_a_negative_index_never_reads_the_wrong_element():
 
 
 @needs_compiler
-def test_a_loop_that_does_not_end_is_reported(monkeypatch):
+@pytest.mark.parametrize("scheme", [Endless, Bottomless])
+def test_a_loop_that_does_not_end_is_reported(monkeypatch, scheme):
     monkeypatch.setattr("rmapcheck.native.search.replay", lambda *_: None)
-    with pytest.raises(EngineError, match="a loop did not end"):
-        explore(Endless, FAULTY, engine="native")
+    with pytest.raises(EngineError, match="a loop or recursion did not end"):
+        explore(scheme, FAULTY, engine="native")
 
 
 # The cache and the choice of an engine.
@@ -319,13 +329,16 @@ def test_a_library_is_built_once(monkeypatch):
 def test_auto_starts_interpreted_and_compiles_what_lasts(monkeypatch):
     scheme, scope = schemes()["anon_vma-2.6.8"], Scope(mms=2, pages=2, folios=2, swaps=0, ops=OPS)
     monkeypatch.setattr("rmapcheck.explore.HEAD_START", 1_000_000)
-    assert explore(scheme, scope).engine == "python"
+    assert explore(scheme, scope, max_states=200).engine == "python"
     monkeypatch.setattr("rmapcheck.explore.HEAD_START", 10)
-    first = explore(scheme, scope)
+    hurried = explore(scheme, scope, max_states=200, max_seconds=3)
+    assert hurried.engine == "python: too little time is left for the C compiler"
+    first = explore(scheme, scope, max_states=200)
     assert first.engine == "native"
-    assert first.distinct == explore(scheme, scope, engine="python").distinct
+    assert first.distinct == hurried.distinct
     monkeypatch.setattr("rmapcheck.explore.HEAD_START", 1_000_000)
-    assert explore(scheme, scope).engine == "native", "what is built is used at once"
+    again = explore(scheme, scope, max_states=200)
+    assert again.engine == "native", "what is built is used at once"
 
 
 def test_the_environment_chooses_the_engine(monkeypatch):

@@ -51,6 +51,8 @@ class Instance:
         self.parameters = parameters
         self.result = INT
         self.settled = False
+        self.done = False
+        self.recursive = False
 
     def settle(self, kind: Kind, refuse: Callable[[str], NoReturn]) -> None:
         """Note that the function returns a value of `kind`."""
@@ -121,7 +123,9 @@ class Program:
 
         key = (definition.function, kinds, mode)
         if key in self.instances:
-            return self.instances[key]
+            known = self.instances[key]
+            known.recursive |= not known.done
+            return known
         names = definition.parameters()
         pairs = [(n, k) for n, k in zip(names, kinds, strict=True) if k.ctype]
         number = len(self.instances)
@@ -131,6 +135,7 @@ class Program:
         for name, kind, value in zip(names, kinds, values, strict=True):
             body.variables[name] = Value(f"p_{name}", kind) if kind.ctype else value
         self.functions.append(body.function())
+        instance.done = True
         return instance
 
     def root(self, definition: Definition, values: dict[str, Value], mode: str) -> str:

@@ -31,7 +31,7 @@ BROKEN = {
     10: "index {number} lies outside its pool or list",
     11: "a field got the value {number}, which is outside its declared range",
     12: "a list became longer than anything the scope can hold",
-    13: "a loop did not end",
+    13: "a loop or recursion did not end",
     14: "too many locks were held at once",
     15: "a field that the scheme does not have was set",
     16: "a state has too many possible operations",

@@ -271,6 +271,6 @@ class Statements(Calls):
         kind = self.instance.result
         lists = kind.name in ("list", "rows")
         last = "return result;" if lists else "return 0;"
-        return "\n".join(
-            [self.instance.prototype() + " {", *self.declared, *self.lines, last, "}"]
-        )
+        guard = ["count_call(st);"] if self.instance.recursive else []
+        head = self.instance.prototype() + " {"
+        return "\n".join([head, *self.declared, *guard, *self.lines, last, "}"])

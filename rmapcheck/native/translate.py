@@ -76,6 +76,7 @@ def translate(scheme: type[Scheme], scope: Scope, *, symmetry: bool = True) -> T
             *parts,
             form,
             stored.signature(program.layout),
+            _file("visited.c"),
             _file("engine.c"),
         ]
     )
