@@ -23,8 +23,11 @@ def summary(cls: type[Scheme]) -> str:
 
 
 def scheme_rows() -> Rows:
-    """Return name, kernels and what is new in it, for each scheme."""
-    return [(c.name, c.kernels, c.title) for c in catalogue.schemes().values()]
+    """Return name, kernels, what it is, and the bugs these kernels had, for each scheme."""
+    rows: Rows = []
+    for cls in catalogue.schemes().values():
+        rows.append((cls.name, cls.kernels, cls.title, ", ".join(cls.flaws) or "–"))
+    return rows
 
 
 def bug_of(cls: type[Scheme]) -> Bug:
@@ -73,7 +76,7 @@ def _eras(invariant: str) -> str:
 
 
 HEADS: dict[str, tuple[str, ...]] = {
-    "schemes": ("scheme", "kernels", "what it is"),
+    "schemes": ("scheme", "kernels", "what it is", "bugs it had"),
     "bugs": ("bug", "in scheme", "what went wrong", "caught by", "fixed by"),
     "invariants": ("invariant", "source", "schemes", "what it says"),
 }

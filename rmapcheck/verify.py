@@ -19,6 +19,7 @@ import attrs
 from invariants.goals import goals_of
 from model.scheme import Bug, Scheme
 from model.scope import Scope
+from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.minimize import fit_scope, minimize
@@ -106,12 +107,22 @@ def expected_bug(scheme: type[Scheme]) -> Bug | None:
     return vars(scheme).get("bug")
 
 
+def known_flaw(scheme: type[Scheme], verdict: Verdict) -> str:
+    """Return the bug that the kernels of a built-in scheme had and that this is, or ""."""
+    names = [v.invariant for v in verdict.violations]
+    for flaw in () if is_plugin(scheme) or expected_bug(scheme) else scheme.flaws:
+        bug = bugs()[flaw].bug
+        if bug is not None and bug.violates in names:
+            return flaw
+    return ""
+
+
 def exit_code(scheme: type[Scheme], verdict: Verdict) -> Exit:
     """Return what a command whose result is `verdict` exits with."""
     bug = expected_bug(scheme)
     if verdict.status is Status.VIOLATED:
         caught = bug is not None and bug.violates in [v.invariant for v in verdict.violations]
-        return Exit.EXPECTED if caught else Exit.UNEXPECTED
+        return Exit.EXPECTED if caught or known_flaw(scheme, verdict) else Exit.UNEXPECTED
     if verdict.status is not Status.HOLDS:
         return Exit.INCONCLUSIVE
     return Exit.UNEXPECTED if bug else Exit.EXPECTED

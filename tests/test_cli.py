@@ -16,6 +16,7 @@ from rmapcheck.verdict import Exit
 from rmapcheck.verify import LADDER, Climber, exit_code, expected_bug
 
 CASE = next(Path(__file__).parents[1].glob("counterexamples/B29-*.json"))
+B29_SCOPE = ["--mms", "1", "--pages", "3", "--ops", "mmap,fault,mremap"]
 SMALL = ["--mms", "1", "--pages", "1"]
 
 
@@ -115,6 +116,16 @@ def test_a_bug_expects_its_own_violation():
     found = Climber(bug, budget=5).climb()
     assert found.exit == Exit.EXPECTED
     assert exit_code(inherits, found.verdict) == Exit.UNEXPECTED
+
+
+def test_a_flaw_that_the_kernels_had_is_expected(rmapcheck):
+    code, out, _err = rmapcheck("explore", "avc-2.6.34", *B29_SCOPE, "--quiet")
+    assert code == Exit.EXPECTED
+    assert out == "avc-2.6.34: VIOLATED(coverage, step 5), as expected: these kernels had E04\n"
+    Path("mine.py").write_text(
+        "from model.schemes.anon_vma_chain import AvcList\nclass Mine(AvcList):\n    name = 'mine'\n"
+    )
+    assert rmapcheck("explore", "mine.py", *B29_SCOPE)[0] == Exit.UNEXPECTED
 
 
 def test_a_crash_of_our_own(rmapcheck, monkeypatch):

@@ -22,7 +22,7 @@ def _table(out: Out, name: str, rows: Rows) -> int:
 @command(name="schemes")
 def schemes_command(out: Out) -> int:
     """List the schemes. Those of installed packages come last."""
-    offered = [(name, "", point.value) for name, point in entry_points().items()]
+    offered = [(name, "", point.value, "") for name, point in entry_points().items()]
     return _table(out, "schemes", [*ROWS["schemes"](), *offered])
 
 

@@ -14,7 +14,7 @@ from rmapcheck.guard import is_plugin, told, watchdog
 from rmapcheck.replay import CaseReplay, replay_case
 from rmapcheck.report import explain
 from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.verify import exit_code, expected_bug
+from rmapcheck.verify import exit_code, expected_bug, known_flaw
 
 FOLDER = "counterexamples"
 
@@ -58,7 +58,8 @@ def verdict_line(scheme: type[Scheme], verdict: Verdict) -> str:
     line = f"{scheme.name}: {shown}"
     bug = expected_bug(scheme)
     if bug is None:
-        return line
+        flaw = known_flaw(scheme, verdict)
+        return f"{line}, as expected: these kernels had {flaw}" if flaw else line
     if verdict.status is Status.UNKNOWN or verdict.status is Status.SAMPLED:
         return f"{line}; this bug is to be caught by {bug.violates}"
     caught = exit_code(scheme, verdict) == Exit.EXPECTED
