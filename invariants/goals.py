@@ -27,6 +27,7 @@ class Goal:
     """Operation groups it needs."""
     mms: int = 1
     pages: int = 1
+    protections: int = 1
     predicate: Callable[["State"], bool] | None = None
     """Tells whether a state reaches it; None: an operation does, by name."""
     universal: bool = True
@@ -40,11 +41,18 @@ def _goal(
     *ops: str,
     mms: int = 1,
     pages: int = 1,
+    protections: int = 1,
     universal: bool = True,
     predicate: Callable[["State"], bool] | None = None,
 ) -> None:
     GOALS[name] = Goal(
-        name=name, ops=ops, mms=mms, pages=pages, predicate=predicate, universal=universal
+        name=name,
+        ops=ops,
+        mms=mms,
+        pages=pages,
+        protections=protections,
+        predicate=predicate,
+        universal=universal,
     )
 
 
@@ -65,41 +73,41 @@ def _sharers(st: "State", folio: int) -> int:
     return len({ptep_to_mm(st, ptep) for ptep in mappers_of(st, folio)})
 
 
-@sometimes("a page is shared by two processes", "mmap", "fault", "fork", mms=2)
+@sometimes("a page is shared by two processes", "fault", "fork", mms=2)
 def _shared_by_two(st: "State") -> bool:
     return any(_sharers(st, folio) > 1 for folio in mapped_folios(st))
 
 
-@sometimes("a page is shared by three processes", "mmap", "fault", "fork", mms=3)
+@sometimes("a page is shared by three processes", "fault", "fork", mms=3)
 def _shared_by_three(st: "State") -> bool:
     return any(_sharers(st, folio) > 2 for folio in mapped_folios(st))
 
 
-@sometimes("a page is only in swap", "mmap", "fault", "swap")
+@sometimes("a page is only in swap", "fault", "swap")
 def _only_in_swap(st: "State") -> bool:
     return any(st.swap[e].folio == 0 for e in st.swap.indices())
 
 
-_goal("copy on write", "mmap", "fault", "fork", mms=2)
-_goal("write fault reuses", "mmap", "fault", "fork", mms=2)
-_goal("swap-in", "mmap", "fault", "swap")
-_goal("split", "mmap", "munmap", pages=3)
+_goal("copy on write", "fault", "fork", mms=2)
+_goal("write fault reuses", "fault", "fork", mms=2)
+_goal("swap-in", "fault", "swap")
+_goal("split", "munmap", pages=3)
 _goal("merge case 1", "mmap", pages=3)
-_goal("merge case 4", "mmap", "mprotect", pages=3)
-_goal("merge case 5", "mmap", "mprotect", pages=3)
-_goal("merge case 6", "mmap", "mprotect", pages=3)
-_goal("merge case 7", "mmap", "mprotect", pages=2)
-_goal("merge case 8", "mmap", "mprotect", pages=2)
-_goal("mremap merges", "mmap", "mremap", pages=2)
-_goal("chain of two cloned", "mmap", "fault", "fork", "mprotect", mms=2, pages=2, universal=False)
-_goal("chain of three", "mmap", "fault", "fork", mms=3, universal=False)
-_goal("anon_vma reused at fork", "mmap", "fault", "fork", "exit", mms=3, universal=False)
-_goal("neighbour's anon_vma adopted", "mmap", "mprotect", "fault", pages=2, universal=False)
-_goal("a merge hands its anon_vma on", "mmap", "mprotect", "fault", pages=2, universal=False)
-_goal("a direct page gets a chain", "mmap", "fault", "fork", mms=2, universal=False)
-_goal("a chain becomes direct", "mmap", "fault", "fork", mms=2, universal=False)
-_goal("a chunk is full", "mmap", "fault", "fork", mms=3, universal=False)
-_goal("a page has two chunks", "mmap", "fault", "fork", mms=4, universal=False)
+_goal("merge case 4", "mprotect", pages=3)
+_goal("merge case 5", "mprotect", pages=3)
+_goal("merge case 6", "mprotect", pages=3)
+_goal("merge case 7", "mprotect", pages=2)
+_goal("merge case 8", "mprotect", pages=2)
+_goal("mremap merges", "mremap", pages=2)
+_goal("chain of two cloned", "fault", "fork", "mprotect", mms=2, pages=2, universal=False)
+_goal("chain of three", "fault", "fork", mms=3, universal=False)
+_goal("anon_vma reused at fork", "fault", "fork", "exit", mms=3, universal=False)
+_goal("neighbour's anon_vma adopted", "mprotect", "fault", pages=2, protections=4, universal=False)
+_goal("a merge hands its anon_vma on", "mprotect", "fault", pages=2, universal=False)
+_goal("a direct page gets a chain", "fault", "fork", mms=2, universal=False)
+_goal("a chain becomes direct", "fault", "fork", mms=2, universal=False)
+_goal("a chunk is full", "fault", "fork", mms=3, universal=False)
+_goal("a page has two chunks", "fault", "fork", mms=4, universal=False)
 
 
 def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
@@ -110,6 +118,8 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
         if (g.universal or g.name in scheme.goals)
         and scope.mms >= g.mms
         and scope.pages >= g.pages
+        and scope.protections >= g.protections
         and all(op in scope.ops for op in g.ops)
+        and ("mmap" in scope.ops or scope.premapped >= g.pages)
         and ("swap" not in g.ops or scope.swaps)
     ]

@@ -73,7 +73,7 @@ def test_holds_on_two_pages(scheme, ops):
 
 @pytest.mark.parametrize(
     "scheme",
-    [ZapBeforeRemove, MprotectForgets, MergeWithUnfaulted, AdoptUnlocked, AnonVma267],
+    [ZapBeforeRemove, MprotectForgets, MergeWithUnfaulted, AdoptUnlocked],
 )
 def test_bug_is_caught_by_the_invariant_it_names(scheme):
     bug = scheme.bug

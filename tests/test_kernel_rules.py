@@ -1,4 +1,4 @@
-"""Rules that a live Linux 6.18 forced on a prototype of this model; the newest eras must keep them.
+"""Rules that a live Linux 6.18 forced on a prototype of this model; the newest eras keep them.
 
 Numbers are those of the study. 14 (files), 16 (MADV_FREE) and 17 (huge pages) are about things the
 model does not have; 18 is about versions.
@@ -186,9 +186,7 @@ def test_9_the_reused_page_moves_to_the_writers_anon_vma(machine):
 @pytest.mark.parametrize(("length", "left"), [(2, 0), (1, 1)])
 def test_10_dontunmap_unlinks_the_old_vma_only_if_it_moved_whole(machine, length, left):
     machine.do(mapped(2), write(0))
-    machine.do(
-        Mremap(mm=1, start=0, length=length, new_length=length, to=4, dontunmap=True)
-    )
+    machine.do(Mremap(mm=1, start=0, length=length, new_length=length, to=4, dontunmap=True))
     assert (machine.first(1).anon_vma != 0) == bool(left)
     assert machine.pte(1, 0).folio == 0
     assert machine.pte(1, 4).folio != 0

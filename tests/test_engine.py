@@ -1,0 +1,243 @@
+"""The search itself: counts known in advance, counts pinned, and faults that the pins notice."""
+
+import os
+import subprocess
+import sys
+from unittest.mock import Mock
+
+import pytest
+
+from model.operations import Fork
+from model.scope import Scope
+from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.explore import EngineError, Search, explore
+from rmapcheck.native.build import compiler
+from rmapcheck.run import Replayed
+from rmapcheck.verdict import Status
+
+CHAIN = "pte_chain-2.6.0"
+
+
+def scope(*ops, **limits):
+    return Scope(**({"swaps": 0, "folios": 8, "vmas": 12} | limits), ops=ops)
+
+
+def count(name, where, *, symmetry=True):
+    found = explore(schemes()[name], where, symmetry=symmetry)
+    assert found.verdict.status is Status.HOLDS
+    assert found.verdict.how == "exhaustive"
+    assert found.cut == {}
+    return found.distinct
+
+
+# Models whose number of states is known without a computer.
+
+
+@pytest.mark.parametrize("pages", [1, 2, 3, 4])
+@pytest.mark.parametrize("protections", [1, 2, 3])
+def test_each_page_is_unmapped_or_has_one_of_the_protections(pages, protections):
+    where = scope("mmap", "munmap", mms=1, pages=pages, protections=protections)
+    assert count(CHAIN, where) == (protections + 1) ** pages
+
+
+@pytest.mark.parametrize("pages", [1, 2, 3, 4])
+def test_each_page_is_unmapped_or_untouched_or_read_or_written(pages):
+    where = scope("mmap", "munmap", "fault", mms=1, pages=pages, protections=1)
+    assert count(CHAIN, where) == 4**pages
+
+
+@pytest.mark.parametrize("mms", [1, 2, 3, 4])
+def test_empty_processes_differ_in_nothing_but_name(mms):
+    where = scope("fork", "exit", mms=mms, pages=1)
+    assert count(CHAIN, where) == mms
+    assert count(CHAIN, where, symmetry=False) == 2**mms - 1
+
+
+# Counts pinned: a change here is a change of the model, and wants a reason in the commit.
+
+PIN_SCOPES = {
+    "no memory": Scope(
+        mms=2,
+        pages=1,
+        vmas=4,
+        folios=3,
+        objects=12,
+        alloc_fail=True,
+        ops=("mmap", "munmap", "fault", "fork", "exit", "swap", "exec"),
+    ),
+    "two pages": Scope(
+        mms=2,
+        pages=2,
+        premapped=2,
+        folios=1,
+        objects=16,
+        ops=("mprotect", "fault", "fork", "swap"),
+    ),
+}
+PINS = {
+    # scheme, scope: states, transitions
+    ("pte_chain-2.5.27", "no memory"): (62, 1633),
+    ("pte_chain-2.5.27", "two pages"): (2276, 25200),
+    ("pte_chain-2.6.0", "no memory"): (78, 1792),
+    ("pte_chain-2.6.0", "two pages"): (2276, 25200),
+    ("anon_vma-2.6.7", "no memory"): (117, 2707),
+    ("anon_vma-2.6.7", "two pages"): (7906, 92600),
+    ("anon_vma-2.6.8", "no memory"): (117, 2707),
+    ("anon_vma-2.6.8", "two pages"): (7906, 92600),
+    ("anon_vma-2.6.9", "no memory"): (117, 2707),
+    ("anon_vma-2.6.9", "two pages"): (7906, 92600),
+    ("anon_vma-2.6.14", "no memory"): (117, 2707),
+    ("anon_vma-2.6.14", "two pages"): (7906, 92600),
+    ("anon_vma-2.6.18", "no memory"): (117, 2707),
+    ("anon_vma-2.6.18", "two pages"): (7906, 92600),
+    ("avc-2.6.34", "no memory"): (969, 25325),
+    ("avc-2.6.34", "two pages"): (15678, 185406),
+    ("avc-2.6.36", "no memory"): (918, 23961),
+    ("avc-2.6.36", "two pages"): (15678, 185406),
+    ("avc-3.0", "no memory"): (918, 23961),
+    ("avc-3.0", "two pages"): (8446, 95404),
+    ("avc-3.19", "no memory"): (579, 15002),
+    ("avc-3.19", "two pages"): (8446, 95404),
+    ("avc-6.0", "no memory"): (833, 21300),
+    ("avc-6.0", "two pages"): (8718, 98324),
+    ("avc-6.16", "no memory"): (833, 21300),
+    ("avc-6.16", "two pages"): (7704, 86818),
+    ("avc-7.0", "no memory"): (833, 21360),
+    ("avc-7.0", "two pages"): (9432, 106722),
+}
+
+
+@pytest.mark.parametrize(("name", "where"), PINS)
+def test_states_and_transitions_are_as_pinned(name, where):
+    found = explore(schemes()[name], PIN_SCOPES[where])
+    assert found.verdict.status is Status.HOLDS
+    assert (found.distinct, found.generated) == PINS[name, where]
+
+
+def test_every_scheme_is_pinned():
+    assert {name for name, _ in PINS} == set(schemes())
+
+
+# The guarantee asked of every correct scheme, with all that may go wrong between two processes.
+
+BOTH = ("mprotect", "fault", "fork", "mremap", "swap")
+TWO_BY_TWO = Scope(mms=2, pages=2, premapped=2, folios=2, swaps=1, vmas=5, objects=16, ops=BOTH)
+CORRECT = [name for name in schemes() if name != "anon_vma-2.6.7"]
+
+
+@pytest.mark.skipif(compiler() is None, reason="takes an hour without a C compiler")
+@pytest.mark.parametrize("name", CORRECT)
+def test_two_processes_two_pages_with_split_merge_mremap_swap_and_fork(name):
+    found = explore(schemes()[name], TWO_BY_TWO, engine="native")
+    assert found.verdict.status is Status.HOLDS
+    assert found.verdict.how == "exhaustive"
+    assert found.vacuous == ()
+
+
+# Faults planted into the search, each of which the pins (or the replay) must notice.
+
+FAULTY = Scope(
+    mms=2,
+    pages=1,
+    premapped=1,
+    vmas=4,
+    folios=2,
+    objects=12,
+    ops=("fault", "fork", "exit", "swap"),
+)
+
+SOUND = (258, 1088)
+
+
+def searched(kind):
+    search = kind(schemes()["avc-7.0"], FAULTY)
+    assert search.start() == []
+    while search.frontier:
+        found, _ = search.expand()
+        assert found == []
+    return len(search.keys), search.generated
+
+
+class DropsASuccessor(Search):
+    def judge(self, index, op, *rest):
+        if isinstance(op, Fork) and index % 5 == 1:
+            return []
+        return super().judge(index, op, *rest)
+
+
+class SkipsCanonicalisation(Search):
+    def key(self):
+        return self.st.layout.encode(self.st, tuple(range(1, self.scope.mms + 1)))
+
+
+class TruncatesTheHash(Search):
+    def add(self, key, parent, op):
+        short = (sum(key) % 1024).to_bytes(2)
+        if short in self.visited:
+            return False
+        added = super().add(key, parent, op)
+        self.visited[short] = 0
+        return added
+
+
+def test_the_search_without_a_fault_is_as_pinned():
+    assert searched(Search) == SOUND
+
+
+@pytest.mark.parametrize("kind", [DropsASuccessor, SkipsCanonicalisation, TruncatesTheHash])
+def test_a_planted_fault_changes_the_counts(kind):
+    assert searched(kind) != SOUND
+
+
+def test_a_violation_that_does_not_replay_is_not_reported(monkeypatch):
+    monkeypatch.setattr("rmapcheck.search.replay", Mock(return_value=Replayed((), 1, ())))
+    with pytest.raises(EngineError, match="its replay found nothing"):
+        explore(bugs()["B28"], Scope(mms=1, pages=2, ops=("mmap", "mprotect", "fault")))
+
+
+def test_a_trace_keeps_its_names():
+    where = Scope(mms=3, pages=1, ops=("mmap", "fault", "fork", "swap"))
+    found = explore(bugs()["B03"], where, target="walk_complete")
+    children = [op.child for op in found.verdict.trace if isinstance(op, Fork)]
+    assert children == [2, 3]
+
+
+@pytest.mark.parametrize("limit", [{"max_states": 50}, {"max_seconds": 0.0}, {"max_memory_mb": 1}])
+def test_a_limit_reached_is_unknown_and_says_which(limit):
+    where = Scope(mms=2, pages=2)
+    found = explore(schemes()["avc-7.0"], where, **limit)
+    assert found.verdict.status is Status.UNKNOWN
+    assert found.verdict.why
+
+
+def test_a_depth_limit_is_a_bounded_verdict():
+    found = explore(schemes()["avc-7.0"], Scope(mms=2, pages=1), max_depth=2)
+    assert (found.verdict.status, found.verdict.how) == (Status.HOLDS, "bounded, depth 2")
+
+
+def test_a_scope_too_small_for_a_goal_is_vacuous():
+    where = Scope(mms=2, pages=1, folios=1, swaps=0, ops=("mmap", "fault", "fork"))
+    assert "copy on write" in explore(schemes()["avc-7.0"], where).vacuous
+
+
+HASHED = """
+from rmapcheck.explore import explore
+from rmapcheck.catalogue import bugs
+from model.scope import Scope
+e = explore(bugs()["B02"], Scope(mms=2, pages=1, ops=("mmap", "fault", "fork", "swap")))
+print(e.distinct, e.generated, *map(str, e.verdict.trace), sep="|")
+"""
+
+
+def test_results_do_not_depend_on_the_hash_seed():
+    results = {
+        subprocess.run(
+            [sys.executable, "-c", HASHED],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "12345")
+    }
+    assert len(results) == 1
