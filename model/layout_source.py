@@ -1,0 +1,263 @@
+"""The Python source that a layout makes of its declared fields; model/layout.py compiles it.
+
+One function each: `encode` and `load` (renamed form), `encode_raw` and `load_raw`, `signature`
+(what sorts processes), `dangling` and `leaked` (what two invariants ask). Loops over fields are
+unrolled.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model.layout import Layout, StructInfo
+
+
+def _emit(layout: "Layout", struct: "StructInfo", indent: str) -> list[str]:
+    lines = []
+    for field in struct.fields:
+        if field.target in ("", "mm", "pte"):
+            value = f"o.{field.name}"
+            text = {
+                "": f"a({value})",
+                "mm": f"a(L_mm[{value}])",
+                "pte": f"a(L_pte({value}))",
+            }[field.target]
+            lines.append(indent + text)
+        else:
+            t = field.target
+            lines.append(f"{indent}x = o.{field.name}")
+            lines.append(f"{indent}a(L_{t}[x] or (x and push_{t}(x)))")
+    return lines
+
+
+def _targets(struct: "StructInfo") -> str:
+    return "".join(f"o.{f.name}, " for f in struct.fields)
+
+
+def source_of(layout: "Layout") -> str:
+    """Return the source of all functions of `layout`."""
+    return "\n".join(
+        _encode_source(layout)
+        + _load_source(layout)
+        + _raw_source(layout)
+        + _signature_source(layout)
+        + _dangling_source(layout)
+        + _leaked_source(layout)
+    )
+
+
+def _encode_source(layout: "Layout") -> list[str]:
+    scope, structs = layout.scope, layout.structs
+    width = 1 + len(structs["mm"].fields) + scope.pages * len(structs["pte"].fields)
+    out = ["def encode(st, order):"]
+    out += [
+        f"    L_mm = [0] * {scope.mms + 2}",
+        f"    L_mm[{scope.mms + 1}] = {scope.mms + 1}",
+        "    k = 0",
+        "    for m in order:",
+        "        k += 1",
+        "        L_mm[m] = k",
+        "    def L_pte(p):",
+        f"        if p == 0 or p > {structs['pte'].size}: return p",
+        f"        mm, address = divmod(p - 1, {scope.pages})",
+        f"        return (L_mm[mm + 1] - 1) * {scope.pages} + address + 1",
+    ]
+    for name in layout.heap:
+        size = structs[name].size
+        out += [
+            f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; out_{name} = []",
+            f"    L_{name} = [0] * {size + 2}; L_{name}[{size + 1}] = {size + 1}",
+            f"    def push_{name}(x):",
+            f"        if {name}[x] is not O_{name}[x]:",
+            f"            L_{name}[x] = {size + 1}",
+            f"            return {size + 1}",
+            f"        Q_{name}.append(x)",
+            f"        L_{name}[x] = x = len(Q_{name})",
+            "        return x",
+        ]
+    out += [
+        "    mm = st.mm; O_mm = mm.objects; pte = st.pte; out = []; a = out.append",
+        "    for m in order:",
+        "        o = mm[m]",
+        "        if o is not O_mm[m]:",
+        f"            out.extend({[0] * width!r})",
+        "            continue",
+        "        a(1)",
+        *_emit(layout, structs["mm"], " " * 8),
+        f"        for o in pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
+        *_emit(layout, structs["pte"], " " * 12),
+        f"    {' = '.join('i_' + n for n in layout.heap)} = 0",
+        "    while True:",
+    ]
+    for name in layout.heap:
+        out += [
+            f"        a = out_{name}.append",
+            f"        while i_{name} < len(Q_{name}):",
+            f"            o = {name}[Q_{name}[i_{name}]]",
+            f"            i_{name} += 1",
+            *_emit(layout, structs[name], " " * 12),
+        ]
+    done = " and ".join(f"i_{n} == len(Q_{n})" for n in layout.heap)
+    out.append(f"        if {done}:")
+    for name in layout.heap:
+        out += [
+            f"            if len(Q_{name}) < {name}.live:",
+            f"                rest = [x for x in {name}.indices() if not L_{name}[x]]",
+            f"                push_{name}(min(rest, key=lambda x: nums_{name}({name}[x])))",
+            "                continue",
+        ]
+    joined = " + ".join(f"[len(Q_{n})] + out_{n}" for n in layout.heap)
+    out += ["            break", f"    return bytes(out + {joined})"]
+    for name in layout.heap:
+        numbers = [f.name for f in structs[name].fields if not f.target]
+        out.append(f"def nums_{name}(o): return ({''.join(f'o.{n}, ' for n in numbers)})")
+    return out
+
+
+def _load_source(layout: "Layout") -> list[str]:
+    scope, structs = layout.scope, layout.structs
+    mm, pte = structs["mm"], structs["pte"]
+    out = ["def load(st, b):", "    mm = st.mm; pte = st.pte; live = 0"]
+    i = 0
+    for m in range(1, scope.mms + 1):
+        w = len(mm.fields)
+        out += [
+            f"    if b[{i}]:",
+            f"        mm[{m}] = o = mm.objects[{m}]; live += 1",
+            f"        {_targets(mm)} = b[{i + 1}:{i + 1 + w}]",
+            f"    else: mm[{m}] = mm.poison[{m}]",
+        ]
+        i += 1 + w
+        for a in range(scope.pages):
+            w = len(pte.fields)
+            out.append(
+                f"    o = pte[{(m - 1) * scope.pages + a + 1}]; {_targets(pte)} = b[{i}:{i + w}]"
+            )
+            i += w
+    out += ["    mm.live = live", f"    i = {i}"]
+    for name in layout.heap:
+        struct = structs[name]
+        w = len(struct.fields)
+        out += [
+            f"    p = st.{name}; O = p.objects; n = b[i]; i += 1",
+            "    for t in range(1, n + 1):",
+            "        p[t] = o = O[t]",
+            f"        {_targets(struct)} = b[i:i + {w}]; i += {w}",
+            f"    p[n + 1:{struct.size + 1}] = p.poison[n + 1:{struct.size + 1}]",
+            "    p.live = p.high = n",
+        ]
+    return out
+
+
+def _raw_source(layout: "Layout") -> list[str]:
+    structs = layout.structs
+    out = ["def encode_raw(st):", "    out = []"]
+    for struct in structs.values():
+        fields = ", ".join(f"o.{f.name}" for f in struct.fields)
+        zeros = ", ".join("0" for _ in struct.fields)
+        out += [
+            f"    p = st.{struct.name}; O = p.objects",
+            f"    for t in range(1, {struct.size + 1}):",
+            "        o = p[t]",
+            f"        out += (1, {fields}) if o is O[t] else (0, {zeros})",
+        ]
+    out += ["    return bytes(out)", "def load_raw(st, b):", "    i = 0"]
+    for struct in structs.values():
+        w = len(struct.fields)
+        out += [
+            f"    p = st.{struct.name}; O = p.objects; live = 0",
+            f"    for t in range(1, {struct.size + 1}):",
+            "        if b[i]:",
+            "            p[t] = o = O[t]; live += 1",
+            f"            {_targets(struct)} = b[i + 1:i + {w + 1}]",
+            "        else: p[t] = p.poison[t]",
+            f"        i += {w + 1}",
+            "    p.live = live; p.high = p.size",
+        ]
+    return out
+
+
+def _signature_source(layout: "Layout") -> list[str]:
+    scope, structs = layout.scope, layout.structs
+    vma = [f"o.{f.name}" + (" != 0" if f.target else "") for f in structs["vma"].fields]
+    folio = [f"f.{f.name}" for f in structs["folio"].fields if not f.target]
+    return [
+        "def signature(st, m):",
+        "    out = []; vma = st.vma; folio = st.folio; v = st.mm[m].mmap; n = 0",
+        f"    while v and n <= {scope.pages} and vma[v] is vma.objects[v]:",
+        "        o = vma[v]; n += 1",
+        f"        out += ({', '.join(vma)},)",
+        "        v = o.vm_next",
+        f"    for o in st.pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
+        "        out.append(o.flags)",
+        "        x = o.folio",
+        "        if x and folio[x] is folio.objects[x]:",
+        f"            f = folio[x]; out += ({', '.join(folio)},)",
+        "        else: out.append((o.swap != 0) * -1 - 1)",
+        "    return tuple(out)",
+    ]
+
+
+def _dangling_source(layout: "Layout") -> list[str]:
+    """Find a strong reference, in a live object, to an object that is not live."""
+    out = ["def dangling(st):"]
+    for struct in layout.structs.values():
+        strong = [f for f in struct.fields if f.target and not f.weak and f.target != "pte"]
+        if not strong:
+            continue
+        out += [
+            f"    p = st.{struct.name}; O = p.objects",
+            "    for i in range(1, p.high + 1):",
+            "        o = p[i]",
+            "        if o is O[i]:",
+        ]
+        for field in strong:
+            t = field.target
+            out += [
+                f"            x = o.{field.name}",
+                f"            if x and st.{t}[x] is not st.{t}.objects[x]:",
+                f"                return ({struct.name!r}, i, {field.name!r}, x)",
+            ]
+    return [*out, "    return None"]
+
+
+def _leaked_source(layout: "Layout") -> list[str]:
+    """Find a live object that no process leads to."""
+    scope, structs = layout.scope, layout.structs
+    out = ["def leaked(st):"]
+    for name in layout.heap:
+        out.append(
+            f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; S_{name} = set()"
+        )
+    visits = {
+        name: [f for f in struct.fields if f.target not in ("", "mm", "pte")]
+        for name, struct in structs.items()
+    }
+
+    def follow(name: str, indent: str) -> list[str]:
+        lines = []
+        for field in visits[name]:
+            t = field.target
+            lines += [
+                f"{indent}x = o.{field.name}",
+                f"{indent}if x and x not in S_{t} and {t}[x] is O_{t}[x]:",
+                f"{indent}    S_{t}.add(x); Q_{t}.append(x)",
+            ]
+        return lines
+
+    out += [
+        "    for m in st.mm.indices():",
+        "        o = st.mm[m]",
+        *follow("mm", " " * 8),
+        f"        for o in st.pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
+        *follow("pte", " " * 12),
+        f"    while {' or '.join('Q_' + n for n in layout.heap)}:",
+    ]
+    for name in layout.heap:
+        body = follow(name, " " * 12) or [" " * 12 + "pass"]
+        out += [f"        while Q_{name}:", f"            o = {name}[Q_{name}.pop()]", *body]
+    for name in layout.heap:
+        out += [
+            f"    if len(S_{name}) < {name}.live:",
+            f"        return ({name!r}, min(set({name}.indices()) - S_{name}))",
+        ]
+    return [*out, "    return None"]

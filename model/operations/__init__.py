@@ -1,0 +1,117 @@
+"""The operations: what processes and the kernel can do, as data.
+
+A run is a list of operations; each is a frozen attrs class, so that a run prints as a program,
+saves as JSON and replays. `possible` enumerates the operations of one class that mean something in
+a state; exhaustive search, the random walker and Hypothesis all draw from that same list. Names of
+pages are (mm, address): frames, slots and rmap objects have no name outside the model.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from model.errors import KernelOops
+from model.heap import claim
+from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
+from model.operations.memory import Brk, Madvise, Mmap, Mprotect, Mremap, Munmap
+from model.operations.process import Exec, Exit, Fork, Read, Write
+from model.operations.reclaim import FolioReferenced, SwapOut, folio_named
+
+if TYPE_CHECKING:
+    from model.state import State
+
+__all__ = [
+    "ADVICES",
+    "BY_NAME",
+    "OPERATIONS",
+    "PROTECTIONS",
+    "PROTECTION_NAMES",
+    "Brk",
+    "Exec",
+    "Exit",
+    "FolioReferenced",
+    "Fork",
+    "Madvise",
+    "Mmap",
+    "Mprotect",
+    "Mremap",
+    "Munmap",
+    "Operation",
+    "Outcome",
+    "Read",
+    "SwapOut",
+    "Write",
+    "boot",
+    "folio_named",
+    "possible_operations",
+    "rename",
+    "run",
+]
+
+
+OPERATIONS: tuple[type[Operation], ...] = (
+    Mmap,
+    Brk,
+    Munmap,
+    Mprotect,
+    Read,
+    Write,
+    Fork,
+    Exec,
+    Exit,
+    Mremap,
+    Madvise,
+    SwapOut,
+    FolioReferenced,
+)
+BY_NAME: dict[str, type[Operation]] = {cls.name: cls for cls in OPERATIONS}
+
+
+def possible_operations(st: "State") -> list[Operation]:
+    """Return all operations that mean something in `st`, in a fixed order, none failing."""
+    ops = st.scope.ops
+    return [op for cls in OPERATIONS if cls.group in ops for op in cls.possible(st)]
+
+
+def rename(op: Operation, names: dict[int, int]) -> Operation:
+    """Return `op` with the processes renamed."""
+    changes: dict[str, Any] = {"mm": names[op.mm]}
+    if isinstance(op, Fork):
+        changes["child"] = names[op.child]
+    return attrs.evolve(op, **changes)
+
+
+@attrs.frozen
+class Outcome:
+    """What an operation did, besides changing the state."""
+
+    error: int = 0
+    """0 or -errno."""
+    oops: KernelOops | None = None
+    splats: tuple[str, ...] = ()
+    """Complaints of the lock checker."""
+    exhausted: str = ""
+    """The pool that the scope made too small for this step; the step then does not count."""
+    allocations: int = 0
+    reached: tuple[str, ...] = ()
+
+
+def run(st: "State", op: Operation) -> Outcome:
+    """Apply `op` to `st` and report."""
+    st.begin(op.fail)
+    error = 0
+    oops = None
+    try:
+        error = op.apply(st)
+    except KernelOops as caught:
+        oops = caught
+    if st.held and oops is None:
+        st.splats.extend(f"{lock} is still held at the end" for lock in st.held)
+    return Outcome(error, oops, tuple(st.splats), st.exhausted, st.nr_allocs, tuple(st.reached))
+
+
+def boot(st: "State") -> None:
+    """Make the first state: process 1, with `premapped` pages mapped and nothing else."""
+    claim(st.mm, 1)
+    if st.scope.premapped:
+        run(st, Mmap(mm=1, start=0, length=st.scope.premapped))

@@ -1,0 +1,102 @@
+"""What every operation is: the base class, and the words of case files."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import attrs
+
+from model.mm.vma import vma_lookup
+from model.state import (
+    VM_DONTCOPY,
+    VM_WIPEONFORK,
+)
+
+if TYPE_CHECKING:
+    from model.scheme import Scheme
+    from model.scope import Scope
+    from model.state import State
+
+
+PROTECTIONS = {"rw": 3, "r": 1, "none": 0, "rwx": 7}
+"""Protections by their name in case files; a scope uses the first `protections` of them."""
+PROTECTION_NAMES = tuple(PROTECTIONS)
+
+ADVICES = {
+    "dontfork": (VM_DONTCOPY, 0),
+    "dofork": (0, VM_DONTCOPY),
+    "wipeonfork": (VM_WIPEONFORK, 0),
+    "keeponfork": (0, VM_WIPEONFORK),
+}
+"""Flags that each advice sets and clears; `dontneed` is the advice that has none."""
+
+
+@attrs.frozen(kw_only=True)
+class Operation:
+    """Base of all operations."""
+
+    name: ClassVar[str] = ""
+    group: ClassVar[str] = ""
+    atomic: ClassVar[bool] = False
+    """An error leaves every page and VMA as it was."""
+
+    mm: int
+    """The process that acts, from 1."""
+    fail: int = 0
+    """Which of the operation's allocations fails, from 1; 0: none."""
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        """Yield each operation of this class that has an effect in `st`, in a fixed order."""
+        raise NotImplementedError
+
+    def enabled(self, st: "State") -> bool:
+        """Tell whether the operation may be asked for in `st` (it may still return an error)."""
+        return st.mm.is_live(self.mm)
+
+    def apply(self, st: "State") -> int:
+        """Carry the operation out; return what the system call returns: 0 or -errno."""
+        raise NotImplementedError
+
+    def beyond(self, scope: "Scope") -> str:
+        """Return why the operation does not fit into `scope`, or ""."""
+        return _beyond(self, scope)
+
+    def lacking(self, scheme: "Scheme") -> str:
+        """Return the feature of the operation that the scheme's kernels did not have, or ""."""
+        return ""
+
+    def __str__(self) -> str:
+        shown = [
+            f"{a.name}={getattr(self, a.name)!r}"
+            for a in sorted(attrs.fields(type(self)), key=lambda a: a.name == "fail")
+            if a.default is attrs.NOTHING or getattr(self, a.name) != a.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _beyond(op: Operation, scope: "Scope") -> str:
+    values = attrs.asdict(op)
+    for name in ("mm", "child"):
+        if name in values and not 1 <= values[name] <= scope.mms:
+            return f"{name} must be from 1 to {scope.mms}, not {values[name]}"
+    start = values.get("start", values.get("address", 0))
+    if not 0 <= start < scope.pages:
+        return f"page {start} is outside 0 … {scope.pages - 1}"
+    lengths = [(start, "length"), (start, "new_length")]
+    if values.get("to", -1) != -1:
+        lengths[1] = (values["to"], "new_length")
+        if not 0 <= values["to"] < scope.pages:
+            return f"page {values['to']} is outside 0 … {scope.pages - 1}"
+    for first, name in lengths:
+        if name in values and not 1 <= values[name] <= scope.pages - first:
+            return f"{name} must be from 1 to {scope.pages - first}, not {values[name]}"
+    if values["fail"] < 0:
+        return f"fail must be 0 or more, not {values['fail']}"
+    if not 0 <= values.get("shift", 0) < scope.pages:
+        return f"shift must be from 0 to {scope.pages - 1}, not {values['shift']}"
+    return ""
+
+
+def covered(st: "State", mm: int, start: int, length: int) -> bool:
+    """Tell whether the first and the last page of a range are in VMAs."""
+    return vma_lookup(st, mm, start) != 0 and vma_lookup(st, mm, start + length - 1) != 0

@@ -1,0 +1,272 @@
+"""Operations on VMAs: mmap, brk, munmap, mprotect, mremap, madvise."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+import attrs
+
+from model.mm.mmap import (
+    madvise_dontneed,
+    madvise_flags,
+    sys_brk,
+    sys_mmap,
+    sys_mprotect,
+    sys_munmap,
+)
+from model.mm.mremap import sys_mremap
+from model.mm.vma import find_vma, vma_lookup
+from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation, covered
+from model.state import (
+    VM_ACCESS_FLAGS,
+    pte_offset,
+)
+
+if TYPE_CHECKING:
+    from model.scheme import Scheme
+    from model.state import State
+
+
+def _prot(_instance: object, _attribute: object, value: str) -> None:
+    if value not in PROTECTIONS:
+        raise ValueError(f"prot must be one of {', '.join(PROTECTIONS)}, not {value!r}")
+
+
+def _advice(_instance: object, _attribute: object, value: str) -> None:
+    if value != "dontneed" and value not in ADVICES:
+        names = ", ".join(("dontneed", *ADVICES))
+        raise ValueError(f"advice must be one of {names}, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Mmap(Operation):
+    """mmap(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED) of `length` pages."""
+
+    name = "mmap"
+    group = "mmap"
+    atomic = False
+    start: int
+    length: int
+    prot: str = attrs.field(default="rw", validator=_prot)
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    for prot in PROTECTION_NAMES[: st.scope.protections]:
+                        yield cls(mm=mm, start=start, length=length, prot=prot)
+
+    def apply(self, st: "State") -> int:
+        return sys_mmap(st, self.mm, self.start, self.length, PROTECTIONS[self.prot])
+
+
+@attrs.frozen(kw_only=True)
+class Brk(Operation):
+    """brk: grow the heap, the VMA that ends at `start`, by free pages."""
+
+    name = "brk"
+    group = "brk"
+    atomic = True
+    start: int
+    length: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for start in range(1, st.pages):
+                if vma_lookup(st, mm, start - 1) and not vma_lookup(st, mm, start):
+                    vma = find_vma(st, mm, start)
+                    end = st.vma[vma].vm_start if vma else st.pages
+                    for length in range(1, end - start + 1):
+                        yield cls(mm=mm, start=start, length=length)
+
+    def enabled(self, st: "State") -> bool:
+        if not st.mm.is_live(self.mm):
+            return False
+        vma = find_vma(st, self.mm, self.start)
+        return vma == 0 or st.vma[vma].vm_start >= self.start + self.length
+
+    def apply(self, st: "State") -> int:
+        return sys_brk(st, self.mm, self.start, self.length)
+
+
+@attrs.frozen(kw_only=True)
+class Munmap(Operation):
+    """munmap of `length` pages, which may span several VMAs and holes."""
+
+    name = "munmap"
+    group = "munmap"
+    start: int
+    length: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    if covered(st, mm, start, length):
+                        yield cls(mm=mm, start=start, length=length)
+
+    def apply(self, st: "State") -> int:
+        return sys_munmap(st, self.mm, self.start, self.length)
+
+
+@attrs.frozen(kw_only=True)
+class Mprotect(Operation):
+    """mprotect; splits and merges VMAs."""
+
+    name = "mprotect"
+    group = "mprotect"
+    start: int
+    length: int
+    prot: str = attrs.field(validator=_prot)
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    for prot in PROTECTION_NAMES[: st.scope.protections]:
+                        if _changes(st, mm, start, length, PROTECTIONS[prot]):
+                            yield cls(mm=mm, start=start, length=length, prot=prot)
+
+    def apply(self, st: "State") -> int:
+        return sys_mprotect(st, self.mm, self.start, self.length, PROTECTIONS[self.prot])
+
+
+def _changes(st: "State", mm: int, start: int, length: int, prot: int) -> bool:
+    if not covered(st, mm, start, length):
+        return False
+    for address in range(start, start + length):
+        vma = vma_lookup(st, mm, address)
+        if vma == 0:
+            return False
+        if st.vma[vma].vm_flags & VM_ACCESS_FLAGS != prot:
+            return True
+    return False
+
+
+@attrs.frozen(kw_only=True)
+class Mremap(Operation):
+    """mremap of `length` pages at `start` to `new_length` pages.
+
+    `to` = -1 resizes in place; else the range moves to `to`, over whatever is there
+    (MREMAP_FIXED). `dontunmap` leaves the old range mapped and empty (MREMAP_DONTUNMAP).
+    """
+
+    name = "mremap"
+    group = "mremap"
+    start: int
+    length: int
+    new_length: int
+    to: int = -1
+    dontunmap: bool = False
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    if covered(st, mm, start, length):
+                        yield from cls._range(st, mm, start, length)
+
+    @classmethod
+    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        vma = vma_lookup(st, mm, start)
+        whole = st.vma[vma].vm_end >= start + length
+        if not whole and not st.scheme.mremap_many:
+            return
+        if whole:
+            yield from cls._resizes(st, mm, start, length)
+        yield from cls._moves(st, mm, start, length)
+
+    @classmethod
+    def _resizes(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        end = start + length
+        if st.vma[vma_lookup(st, mm, start)].vm_end == end:
+            following = find_vma(st, mm, end)
+            limit = st.vma[following].vm_start if following else st.pages
+            for new_length in range(length + 1, limit - start + 1):
+                yield cls(mm=mm, start=start, length=length, new_length=new_length)
+
+    @classmethod
+    def _moves(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        for to in range(st.pages - length + 1):
+            if to + length <= start or start + length <= to:
+                yield cls(mm=mm, start=start, length=length, new_length=length, to=to)
+                if "dontunmap" not in st.scheme.lacks:
+                    yield cls(
+                        mm=mm, start=start, length=length, new_length=length, to=to, dontunmap=True
+                    )
+
+    def apply(self, st: "State") -> int:
+        return sys_mremap(
+            st,
+            self.mm,
+            self.start,
+            self.length,
+            self.new_length,
+            self.to,
+            dontunmap=self.dontunmap,
+        )
+
+    def lacking(self, scheme: "Scheme") -> str:
+        if self.dontunmap and "dontunmap" in scheme.lacks:
+            return "MREMAP_DONTUNMAP (v5.7)"
+        return ""
+
+
+@attrs.frozen(kw_only=True)
+class Madvise(Operation):
+    """madvise: dontneed drops pages; the others set or clear a flag that fork obeys."""
+
+    name = "madvise"
+    group = "madvise"
+    start: int
+    length: int
+    advice: str = attrs.field(validator=_advice)
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    if covered(st, mm, start, length):
+                        yield from cls._range(st, mm, start, length)
+
+    @classmethod
+    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        for advice in ("dontneed", *ADVICES):
+            op = cls(mm=mm, start=start, length=length, advice=advice)
+            if not op.lacking(st.scheme) and op.has_effect(st):
+                yield op
+
+    def has_effect(self, st: "State") -> bool:
+        """Tell whether some page of the range is not yet as advised."""
+        for address in range(self.start, self.start + self.length):
+            vma = vma_lookup(st, self.mm, address)
+            if self.advice == "dontneed":
+                p = st.pte[pte_offset(st, self.mm, address)]
+                if p.folio or p.swap or p.flags:
+                    return True
+            elif vma == 0:
+                return False
+            else:
+                set_flags, clear_flags = ADVICES[self.advice]
+                flags = st.vma[vma].vm_flags
+                if (flags | set_flags) & ~clear_flags != flags:
+                    return True
+        return False
+
+    def apply(self, st: "State") -> int:
+        if self.advice == "dontneed":
+            return madvise_dontneed(st, self.mm, self.start, self.length)
+        set_flags, clear_flags = ADVICES[self.advice]
+        return madvise_flags(st, self.mm, self.start, self.length, set_flags, clear_flags)
+
+    def lacking(self, scheme: "Scheme") -> str:
+        if self.advice in ("wipeonfork", "keeponfork") and "wipeonfork" in scheme.lacks:
+            return "MADV_WIPEONFORK (v4.14)"
+        if self.advice in ("dontfork", "dofork") and "dontfork" in scheme.lacks:
+            return "MADV_DONTFORK (v2.6.16)"
+        return ""

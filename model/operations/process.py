@@ -1,0 +1,141 @@
+"""What processes do: load, store, fork, exec, exit."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+import attrs
+
+from model.mm.exec import sys_execve
+from model.mm.fault import handle_mm_fault
+from model.mm.fork import sys_fork
+from model.mm.unmap import mmput
+from model.mm.vma import vma_lookup
+from model.operations.base import Operation
+from model.state import (
+    PTE_WRITE,
+    PTE_ZERO,
+    VM_ACCESS_FLAGS,
+    VM_WRITE,
+    pte_offset,
+)
+
+if TYPE_CHECKING:
+    from model.scheme import Scheme
+    from model.state import State
+
+
+@attrs.frozen(kw_only=True)
+class Read(Operation):
+    """A load from page `address`: maps the zero page, or brings a page back from swap."""
+
+    name = "read"
+    group = "fault"
+    address: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for address in range(st.pages):
+                p = st.pte[pte_offset(st, mm, address)]
+                vma = vma_lookup(st, mm, address)
+                if (
+                    vma
+                    and st.vma[vma].vm_flags & VM_ACCESS_FLAGS
+                    and (p.swap or not (p.folio or p.flags & PTE_ZERO))
+                ):
+                    yield cls(mm=mm, address=address)
+
+    def apply(self, st: "State") -> int:
+        return handle_mm_fault(st, self.mm, self.address, write=False)
+
+
+@attrs.frozen(kw_only=True)
+class Write(Operation):
+    """A store to page `address`: first write, copy on write or reuse, swap-in."""
+
+    name = "write"
+    group = "fault"
+    address: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for address in range(st.pages):
+                p = st.pte[pte_offset(st, mm, address)]
+                vma = vma_lookup(st, mm, address)
+                if vma and st.vma[vma].vm_flags & VM_WRITE and not p.flags & PTE_WRITE:
+                    yield cls(mm=mm, address=address)
+
+    def apply(self, st: "State") -> int:
+        return handle_mm_fault(st, self.mm, self.address, write=True)
+
+
+@attrs.frozen(kw_only=True)
+class Fork(Operation):
+    """fork: process `child` becomes a copy of `mm`."""
+
+    name = "fork"
+    group = "fork"
+    atomic = True
+    child: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for child in range(1, st.mm.size + 1):
+                if not st.mm.is_live(child):
+                    yield cls(mm=mm, child=child)
+                    if not st.every_name:
+                        break
+
+    def enabled(self, st: "State") -> bool:
+        return st.mm.is_live(self.mm) and not st.mm.is_live(self.child)
+
+    def apply(self, st: "State") -> int:
+        return sys_fork(st, self.mm, self.child)
+
+
+@attrs.frozen(kw_only=True)
+class Exec(Operation):
+    """execve: a new image with a one-page stack, which moves down by `shift` pages."""
+
+    name = "exec"
+    group = "exec"
+    shift: int = 0
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for shift in range(min(st.pages, 2)):
+                op = cls(mm=mm, shift=shift)
+                if not op.lacking(st.scheme):
+                    yield op
+
+    def apply(self, st: "State") -> int:
+        return sys_execve(st, self.mm, self.shift)
+
+    def lacking(self, scheme: "Scheme") -> str:
+        if self.shift and "exec_shift" in scheme.lacks:
+            return "a stack that moves at exec (v2.6.23)"
+        return ""
+
+
+@attrs.frozen(kw_only=True)
+class Exit(Operation):
+    """exit of a process that is not the last one."""
+
+    name = "exit"
+    group = "exit"
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        if st.mm.live > 1:
+            for mm in st.mm.indices():
+                yield cls(mm=mm)
+
+    def enabled(self, st: "State") -> bool:
+        return st.mm.is_live(self.mm) and st.mm.live > 1
+
+    def apply(self, st: "State") -> int:
+        mmput(st, self.mm)
+        return 0

@@ -1,0 +1,85 @@
+"""What the kernel does of itself: swap pages out, ask whether they were used."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+import attrs
+
+from model.mm.swap import folio_referenced, swap_out
+from model.operations.base import Operation
+from model.state import (
+    pte_offset,
+    ptep_to_address,
+    ptep_to_mm,
+)
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def folio_of(st: "State", ptep: int) -> int:
+    """Return the page that an entry maps, or the swap-cache copy of what it names, or 0."""
+    p = st.pte[ptep]
+    if p.folio:
+        return p.folio
+    return st.swap[p.swap].folio if p.swap else 0
+
+
+def folio_named(st: "State", mm: int, address: int) -> int:
+    """Return the page at (mm, address), or 0."""
+    return folio_of(st, pte_offset(st, mm, address))
+
+
+def newly_named(st: "State", ptep: int) -> int:
+    """Return the page that entry `ptep` is the first to name, or 0."""
+    folio = folio_of(st, ptep)
+    for before in range(1, ptep if folio else 1):
+        if folio_of(st, before) == folio:
+            return 0
+    return folio
+
+
+@attrs.frozen(kw_only=True)
+class SwapOut(Operation):
+    """Reclaim takes the page at (mm, address): unmaps it everywhere, writes it, frees it."""
+
+    name = "swap_out"
+    group = "swap"
+    address: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for ptep in range(1, st.pte.size + 1):
+            folio = newly_named(st, ptep)
+            if folio and (st.folio[folio].swap or st.swap.live < st.swap.size):
+                yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
+
+    def enabled(self, st: "State") -> bool:
+        return st.mm.is_live(self.mm) and folio_named(st, self.mm, self.address) != 0
+
+    def apply(self, st: "State") -> int:
+        return swap_out(st, folio_named(st, self.mm, self.address))
+
+
+@attrs.frozen(kw_only=True)
+class FolioReferenced(Operation):
+    """Reclaim asks whether the page at (mm, address) was used, and clears its accessed bits."""
+
+    name = "referenced"
+    group = "referenced"
+    address: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        if st.scope.young:
+            for ptep in range(1, st.pte.size + 1):
+                folio = newly_named(st, ptep)
+                if folio and st.scheme.folio_mapped(st, folio):
+                    yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
+
+    def enabled(self, st: "State") -> bool:
+        return st.mm.is_live(self.mm) and folio_named(st, self.mm, self.address) != 0
+
+    def apply(self, st: "State") -> int:
+        folio_referenced(st, folio_named(st, self.mm, self.address))
+        return 0
