@@ -1,0 +1,229 @@
+"""Every invariant is seen to fail: for each there is a fault that it catches.
+
+Faults with a history are in model/bugs; the ones here never happened, and each is one line.
+"""
+
+import attrs
+import pytest
+
+from invariants.registry import INVARIANTS
+from model.schemes.anon_vma_reuse import AvcCounters, AvcMerge
+from model.schemes.anon_vma_root import AvcRoot, AvcTree
+from model.scope import Scope
+from model.state import PTE_WRITE, VM_DONTCOPY
+from rmapcheck.catalogue import bugs
+from rmapcheck.explore import explore
+from rmapcheck.verdict import Status
+
+MUTANTS = {}
+SCOPE = Scope(
+    mms=2,
+    pages=2,
+    premapped=2,
+    folios=2,
+    objects=16,
+    alloc_fail=True,
+    ops=("mprotect", "munmap", "fault", "fork", "exit", "swap", "mremap"),
+)
+
+
+def catches(invariant):
+    """Register a mutant as what `invariant` must catch."""
+
+    def register(mutant):
+        MUTANTS[invariant] = mutant
+        mutant.name = f"{invariant} mutant"
+        return mutant
+
+    return register
+
+
+@catches("refcount")
+class ForkTakesTwoReferences(AvcCounters):
+    def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):
+        super().folio_dup_anon_rmap(st, folio, vma, pvma, address, ptep)
+        st.folio[folio].refcount += 1
+
+
+@catches("mapcount")
+class UnmappingIsNotCounted(AvcCounters):
+    def folio_remove_rmap(self, st, folio, vma, address, ptep):
+        pass
+
+
+@catches("swap_counts")
+class RemovingDropsASwapEntry(AvcCounters):
+    def folio_remove_rmap(self, st, folio, vma, address, ptep):
+        super().folio_remove_rmap(st, folio, vma, address, ptep)
+        if st.folio[folio].swap:
+            st.swap[st.folio[folio].swap].count += 1
+
+
+@catches("anon_vma_refcount")
+class FamilyDoesNotHoldItsRoot(AvcRoot):
+    def join_family(self, st, vma, pvma, anon_vma):
+        st.anon_vma[anon_vma].root = st.anon_vma[st.vma[pvma].anon_vma].root
+        st.vma[vma].anon_vma = anon_vma
+
+
+@catches("cow_isolation")
+class ForkLeavesItWritable(AvcRoot):
+    def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):
+        super().folio_dup_anon_rmap(st, folio, vma, pvma, address, ptep)
+        mm = st.vma[pvma].vm_mm
+        st.pte[(mm - 1) * st.pages + address + 1].flags |= PTE_WRITE
+
+
+@catches("exclusive_once")
+class ForkLeavesItExclusive(AvcCounters):
+    def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):
+        super().folio_dup_anon_rmap(st, folio, vma, pvma, address, ptep)
+        st.folio[folio].exclusive = 1
+
+
+@catches("failure_atomicity")
+class FailedForkMarksTheParent(AvcCounters):
+    def anon_vma_fork(self, st, vma, pvma):
+        error = super().anon_vma_fork(st, vma, pvma)
+        if error:
+            st.vma[pvma].vm_flags |= VM_DONTCOPY
+        return error
+
+
+@catches("use_after_free")
+class ReadsTheAvcItHasFreed(AvcCounters):
+    def unlink_anon_vmas(self, st, vma):
+        avc = st.vma[vma].anon_vma_chain
+        super().unlink_anon_vmas(st, vma)
+        if avc:
+            st.anon_vma_chain[avc].same_vma = 0
+
+
+@catches("no_dangling")
+class FreedAvcStaysInTheTree(AvcCounters):
+    def remove(self, st, avc):
+        pass
+
+
+@catches("walk_sound")
+class WalksTwice(AvcCounters):
+    def rmap_walk(self, st, folio, rwc):
+        super().rmap_walk(st, folio, rwc)
+        super().rmap_walk(st, folio, rwc)
+
+
+@catches("no_leak")
+class ForgetsTheFreshAnonVma(AvcCounters):
+    def put_anon_vma(self, st, anon_vma):
+        st.anon_vma[anon_vma].refcount = 0
+
+
+@catches("mapping_alive")
+class MremapMergesAndForgets(AvcMerge):
+    inherits_copied_from = False
+
+
+@catches("anon_vma_lifetime")
+class EmptyAnonVmaStays(AvcCounters):
+    def unlink_anon_vmas(self, st, vma):
+        own = st.vma[vma].anon_vma
+        if own:
+            st.anon_vma[own].refcount += 1
+        super().unlink_anon_vmas(st, vma)
+
+
+@catches("vma_sane")
+class CompletionCutsThePage(AvcCounters):
+    def vma_complete(self, st, vma, adjust):
+        super().vma_complete(st, vma, adjust)
+        st.vma[vma].vm_end = st.vma[vma].vm_start
+
+
+@catches("chain_symmetry")
+class CloneIsNotInTheTree(AvcCounters):
+    def anon_vma_chain_link(self, st, vma, avc, anon_vma):
+        self.anon_vma_chain_assign(st, vma, avc, anon_vma)
+
+
+@catches("chain_order")
+class ClonesForward(AvcCounters):
+    def clone_nth(self, length, i):
+        return i
+
+
+@catches("one_root")
+class ForkFoundsAFamily(AvcCounters):
+    def join_family(self, st, vma, pvma, anon_vma):
+        super().join_family(st, vma, pvma, anon_vma)
+        st.anon_vma[anon_vma].root = anon_vma
+
+
+@catches("chain_ancestors")
+class ReuseIgnoresTheFamily(AvcCounters):
+    def clone_nth(self, length, i):
+        return length - 1
+
+
+@catches("interval_tree_keys")
+class KeysAreNotRefreshed(AvcTree):
+    def remove_all(self, st, vma):
+        pass
+
+    def insert_all(self, st, vma):
+        pass
+
+
+@catches("same_anon_vma_same_chain")
+class ReusesWhatIsInUse(AvcCounters):
+    def may_reuse(self, st, anon_vma, own):
+        return anon_vma != own
+
+
+@catches("lock_discipline")
+class SplitsWithoutTheLock(AvcCounters):
+    def adjust_lock(self, st, vma, adjust):
+        return 0
+
+
+WIDER = {
+    "mapping_alive": {"mms": 1, "pages": 3, "premapped": 0, "ops": ("mmap", "fault", "mremap")},
+    "interval_tree_keys": {"pages": 3, "premapped": 3, "mms": 1},
+    "same_anon_vma_same_chain": {
+        "mms": 3,
+        "premapped": 2,
+        "objects": 30,
+        "alloc_fail": False,
+        "ops": ("mprotect", "fault", "fork", "exit"),
+    },
+    "chain_order": {"mms": 3, "pages": 1, "premapped": 1},
+    "chain_ancestors": {"mms": 3, "pages": 1, "premapped": 1},
+}
+
+
+def scope_of(invariant):
+    return attrs.evolve(SCOPE, **WIDER.get(invariant, {}))
+
+
+@pytest.mark.parametrize("invariant", MUTANTS)
+def test_the_invariant_catches_its_mutant(invariant):
+    found = explore(MUTANTS[invariant], scope_of(invariant), target=invariant, max_seconds=60)
+    assert found.verdict.status is Status.VIOLATED, found.verdict
+    assert invariant in {v.invariant for v in found.verdict.violations}
+
+
+EARLY = {
+    "anon_vma_list",
+    "chain_head_used",
+    "chain_not_single",
+    "chain_packed",
+    "direct_alone",
+    "faulted_has_anon_vma",
+    "merge_same_anon_vma",
+    "swap_relatives_agree",
+}
+"""Those whose mutants are in test_early_schemes.py."""
+
+
+def test_every_invariant_has_something_to_catch():
+    caught = set(MUTANTS) | {cls.bug.violates for cls in bugs().values()}
+    assert set(INVARIANTS) == caught | EARLY
