@@ -178,10 +178,13 @@ class Mremap(Operation):
             return
         if whole:
             yield from cls._resizes(st, mm, start, length)
-        yield from cls._moves(st, mm, start, length)
+            yield from cls._moves(st, mm, start, length, length + 1)
+        yield from cls._moves(st, mm, start, length, length)
 
     @classmethod
     def _resizes(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        for new_length in range(1, length):
+            yield cls(mm=mm, start=start, length=length, new_length=new_length)
         end = start + length
         if st.vma[vma_lookup(st, mm, start)].vm_end == end:
             following = find_vma(st, mm, end)
@@ -190,11 +193,13 @@ class Mremap(Operation):
                 yield cls(mm=mm, start=start, length=length, new_length=new_length)
 
     @classmethod
-    def _moves(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
-        for to in range(st.pages - length + 1):
-            if to + length <= start or start + length <= to:
-                yield cls(mm=mm, start=start, length=length, new_length=length, to=to)
-                if "dontunmap" not in st.scheme.lacks:
+    def _moves(
+        cls, st: "State", mm: int, start: int, length: int, new_length: int
+    ) -> Iterator[Self]:
+        for to in range(st.pages - new_length + 1):
+            if to + new_length <= start or start + length <= to:
+                yield cls(mm=mm, start=start, length=length, new_length=new_length, to=to)
+                if length == new_length and "dontunmap" not in st.scheme.lacks:
                     yield cls(
                         mm=mm, start=start, length=length, new_length=length, to=to, dontunmap=True
                     )
