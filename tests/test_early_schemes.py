@@ -44,7 +44,7 @@ HOLDS = [
     (AnonVma2618, FOUR | {"protections": 1}, 1993),
     (PteChainList, AGED, 337),
     (PteChainArray, AGED, 473),
-    (PteChainArray, MOVES, 2574),
+    (PteChainArray, MOVES, 2649),
     (AnonVma268, SPLIT, 907),
     (AnonVma2618, SPLIT, 907),
 ]
