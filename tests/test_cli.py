@@ -353,3 +353,9 @@ def test_verify_several(rmapcheck):
     code, out, _err = rmapcheck("verify", "B28", "B29", "--budget", "9", "--quiet")
     assert code == Exit.EXPECTED
     assert out.count("as expected") == 2
+
+
+def test_replay_of_a_whole_folder_passes_over_the_schema(rmapcheck):
+    files = sorted(CASE.parent.glob("*.json"))
+    assert "schema.json" in [file.name for file in files]
+    assert rmapcheck("replay", *files, "--quiet")[0] == Exit.EXPECTED

@@ -8,6 +8,7 @@ import typer
 from model.errors import ModelError
 from model.scheme import Scheme
 from rmapcheck.case import Case, load_case, save_case
+from rmapcheck.case_schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import case_json, good
 from rmapcheck.guard import told, watchdog
@@ -35,6 +36,12 @@ def loaded(scheme: str) -> type[Scheme] | None:
     return find_scheme(scheme) if scheme else None
 
 
+def named_cases(paths: list[Path]) -> list[tuple[Path, Case]]:
+    """Return the cases, all read before the first is run; NAME/*.json also names the schema."""
+    several = len(paths) > 1
+    return [(p, load_case(p)) for p in paths if not (several and p.name == SCHEMA_FILE.name)]
+
+
 @command(name="replay")
 def replay_command(
     out: Out,
@@ -50,8 +57,7 @@ def replay_command(
     """
     other = loaded(scheme)
     codes, results = [], []
-    for path in cases:
-        case = load_case(path)
+    for path, case in named_cases(cases):
         cls = other or scheme_of(case)
         with told(cls), watchdog(cls):
             done = replay_case(case, cls)
