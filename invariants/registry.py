@@ -119,6 +119,7 @@ def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]
         else:
             if first is not None:
                 found.append(first)
+    found.sort(key=lambda v: v.invariant != "no_leak")  # what is leaked is also counted wrongly
     return [*found, crash] if crash else found
 
 
@@ -135,6 +136,13 @@ def check_step(st: "State", step: Step, invariants: Iterable[Invariant]) -> list
 
 def from_oops(oops: KernelOops, what: str) -> Violation:
     """Return the violation that an access to NULL or freed memory is."""
+    if oops.kind == "out_of_range":
+        return Violation(
+            oops.kind,
+            f"o be the {oops.struct} whose {oops.field!r} is set in {what}",
+            "the new value must be one that the field can hold",
+            f"it is {oops.index}",
+        )
     why = {
         "use_after_free": "it has been freed",
         "null_dereference": "the pointer is NULL",

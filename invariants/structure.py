@@ -183,6 +183,26 @@ def first_like(st: "State", vma: int) -> int:
     return vma
 
 
+@invariant("2555283eb40d")
+def active_in_one_process(st: "State") -> Iterator[Violation]:
+    """VMAs that have the same anon_vma for their own belong to one process.
+
+    Fork takes only an idle one, so a page of one process is never looked for in its siblings.
+    """
+    for vma in st.vma.indices():
+        own = st.vma[vma].anon_vma
+        for other in st.vma.indices():
+            if own and other > vma and st.vma[other].anon_vma == own:
+                if st.vma[other].vm_mm != st.vma[vma].vm_mm:
+                    yield Violation(
+                        "active_in_one_process",
+                        f"v and w be VMAs {vma} and {other}, both with anon_vma {own}",
+                        "they must belong to one process, since fork takes only an idle anon_vma",
+                        f"v is of process {st.vma[vma].vm_mm}, w of {st.vma[other].vm_mm}",
+                        (("vma", vma), ("vma", other), ("anon_vma", own)),
+                    )
+
+
 @invariant("S7")
 def interval_tree_keys(st: "State") -> Iterator[Violation]:
     """Each anon_vma's tree is ordered by the vm_pgoff that its VMAs have now."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from model.errors import SchemeError
+from model.errors import KernelOops, SchemeError
 from model.heap import Pool
 from model.layout_source import source_of
 
@@ -207,9 +207,11 @@ def _checked(struct: StructInfo) -> type:
                     "list it in the scheme's `fields` or `extra_fields`"
                 )
                 raise SchemeError(msg)
-        elif type(value) not in (int, bool) or not 0 <= value <= high:
-            msg = f"{struct.name}.{name} = {value!r} is outside 0 … {high}"
+        elif type(value) not in (int, bool):
+            msg = f"{struct.name}.{name} must be a whole number, not {value!r}"
             raise SchemeError(msg)
+        elif not 0 <= value <= high:
+            raise KernelOops("out_of_range", struct.name, name, value)
         object.__setattr__(self, name, value)
 
     return type(struct.cls.__name__, (struct.cls,), {"__slots__": (), "__setattr__": setattr_})

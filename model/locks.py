@@ -62,6 +62,14 @@ def release(st: "State", kind: int, index: int) -> None:
     st.splats.append(f"{NAMES[kind]} of {index} is released but not held")
 
 
+def assert_held(st: "State", kind: int, index: int, what: str) -> None:
+    """Report that `what` is done without lock `kind` of `index`; lockdep_assert_held()."""
+    for held in st.held:
+        if held.kind == kind and held.index == index:
+            return
+    st.splats.append(f"{what} without {NAMES[kind]} of {index} held")
+
+
 def assert_held_write(st: "State", kind: int, index: int, what: str) -> None:
     """Report that `what` is done without lock `kind` of `index`; lockdep_assert_held_write()."""
     for held in st.held:

@@ -132,6 +132,10 @@ class Scheme:
     def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
         """Range or pgoff of `vma` (and of `adjust`, if not 0) has changed."""
 
+    def range_lock(self, st: "State", vma: int) -> int:
+        """Return whose anon_vma lock must be held while the range of `vma` changes, or 0."""
+        return 0
+
     def is_mergeable_anon_vma(
         self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
     ) -> bool:
@@ -198,6 +202,10 @@ class Scheme:
     def folio_mapped(self, st: "State", folio: int) -> bool:
         """Tell whether any entry maps the page, by the scheme's own books; folio_mapped()."""
         return st.folio[folio].mapcount > 0
+
+    def walk_lock(self, st: "State", folio: int) -> int:
+        """Return whose anon_vma lock must be held while the page's rmap is walked, or 0."""
+        return 0
 
     def rmap_lock(self, st: "State", folio: int) -> int:
         """Take the lock under which the page's rmap may be walked; return what to unlock."""

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from invariants.registry import INVARIANTS
-from model.schemes.anon_vma_reuse import AvcCounters, AvcMerge
+from model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
 from model.schemes.anon_vma_root import AvcRoot, AvcTree
 from model.scope import Scope
 from model.state import PTE_WRITE, VM_DONTCOPY
@@ -179,6 +179,54 @@ class ReusesWhatIsInUse(AvcCounters):
         return anon_vma != own
 
 
+@catches("active_in_one_process")
+class TakesOneThatIsActive(AvcCounters):
+    def may_reuse(self, st, anon_vma, own):
+        return anon_vma != own and st.anon_vma[anon_vma].num_children < 2
+
+
+class WalksUnlocked(AvcCounters):
+    name = "walk without lock"
+
+    def rmap_lock(self, st, folio):
+        return 0
+
+    def rmap_unlock(self, st, lock):
+        pass
+
+
+class PublishesUnlocked(AvcPublish):
+    name = "publish without lock"
+
+    def publish(self, st, dst, src, operation):
+        avc = st.vma[dst].anon_vma_chain
+        while avc:
+            self.insert(st, st.anon_vma_chain[avc].anon_vma, avc)
+            avc = st.anon_vma_chain[avc].same_vma
+        if st.vma[dst].anon_vma:
+            self.count_active(st, st.vma[dst].anon_vma, 1)
+
+
+class AdjustsUnlocked(AvcPublish):
+    name = "vma_prepare without lock"
+
+    def vma_prepare(self, st, vma, adjust):
+        self.remove_all(st, vma)
+        if adjust:
+            self.remove_all(st, adjust)
+
+    def vma_complete(self, st, vma, adjust):
+        self.insert_all(st, vma)
+        if adjust:
+            self.insert_all(st, adjust)
+
+
+@pytest.mark.parametrize("mutant", [WalksUnlocked, PublishesUnlocked, AdjustsUnlocked])
+def test_a_missing_lock_is_noticed_whoever_forgets_it(mutant):
+    found = explore(mutant, SCOPE, max_seconds=30)
+    assert "lock_discipline" in {v.invariant for v in found.verdict.violations}, found.verdict
+
+
 @catches("lock_discipline")
 class SplitsWithoutTheLock(AvcCounters):
     def adjust_lock(self, st, vma, adjust):
@@ -186,6 +234,13 @@ class SplitsWithoutTheLock(AvcCounters):
 
 
 WIDER = {
+    "active_in_one_process": {
+        "mms": 3,
+        "pages": 1,
+        "premapped": 1,
+        "alloc_fail": False,
+        "ops": ("fault", "fork", "exit"),
+    },
     "mapping_alive": {"mms": 1, "pages": 3, "premapped": 0, "ops": ("mmap", "fault", "mremap")},
     "interval_tree_keys": {"pages": 3, "premapped": 3, "mms": 1},
     "same_anon_vma_same_chain": {

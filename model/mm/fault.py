@@ -1,8 +1,10 @@
 """Page faults of anonymous private memory: zero page, first write, copy on write, swap-in.
 
 After mm/memory.c, v6.x; the decisions are the same since v2.6.7 as long as nobody pins pages. Left
-out: huge pages, userfaultfd, pins (GUP), that v2.6.24 … v2.6.31 had no zero page, and that v6.1
-and later may make an entry writable in mprotect already (can_change_pte_writable()).
+out: huge pages, userfaultfd, pins (GUP), that v2.6.24 … v2.6.31 had no zero page, that kernels
+before v2.6.32 removed the old page from the rmap before they added the copy, that v5.10 copied
+every page in the swap cache, and that v6.1 and later may make an entry writable in mprotect
+already (can_change_pte_writable()).
 """
 
 from typing import TYPE_CHECKING
@@ -79,14 +81,14 @@ def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
     mm = st.vma[vma].vm_mm
     acquire(st, PTL, mm)
     old = st.pte[ptep].folio
-    if old:
-        st.scheme.folio_remove_rmap(st, old, vma, address, ptep)
     st.scheme.folio_add_new_anon_rmap(st, folio, vma, address, ptep)
     if st.scheme.anon_exclusive:
         st.folio[folio].exclusive = 1
     p = st.pte[ptep]
     p.folio = folio
     p.flags = PTE_WRITE | young(st)
+    if old:
+        st.scheme.folio_remove_rmap(st, old, vma, address, ptep)
     release(st, PTL, mm)
     st.scheme.pte_chain_free(st)
     if old:
@@ -110,7 +112,7 @@ def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
 def wp_can_reuse_anon_folio(st: "State", folio: int, vma: int) -> bool:
     """Tell whether only this entry maps the page, and if so claim it.
 
-    wp_can_reuse_anon_folio(), mm/memory.c, v6.x; reuse_swap_page(), mm/swapfile.c, before v5.18.
+    wp_can_reuse_anon_folio(), mm/memory.c, v6.x; reuse_swap_page(), mm/swapfile.c, v2.6.34 … v5.8.
     """
     f = st.folio[folio]
     if st.scheme.anon_exclusive and f.exclusive:

@@ -64,14 +64,13 @@ def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> in
 def remap_move(
     st: "State", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
 ) -> int:
-    """Move to `to`, over whatever is there; mremap_to(), remap_move(), mm/mremap.c."""
+    """Move to `to`, over whatever is there, VMA by VMA; remap_move(), mm/mremap.c, v6.17."""
     if start < to + new_length and to < start + length:
         return -EINVAL
     error = check_range(st, mm, start, length, new_length)
     if error:
         return error
-    error = do_munmap(st, mm, to, to + new_length)
-    if error == 0 and new_length < length:
+    if new_length < length:
         error = do_munmap(st, mm, start + new_length, start + length)
         length = new_length
     address = start
@@ -82,8 +81,8 @@ def remap_move(
         address = max(address, st.vma[vma].vm_start)
         end = min(start + length, st.vma[vma].vm_end)
         grown = end - address + max(new_length - length, 0)
-        error = move_vma(
-            st, mm, vma, address, end - address, grown, to + address - start, dontunmap=dontunmap
+        error = mremap_to(
+            st, mm, address, end - address, grown, to + address - start, dontunmap=dontunmap
         )
         address = end
     return error
@@ -99,6 +98,20 @@ def check_range(st: "State", mm: int, start: int, length: int, new_length: int) 
     if st.scheme.mremap_many and length == new_length:
         return 0
     return -EFAULT
+
+
+def mremap_to(
+    st: "State", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
+) -> int:
+    """Unmap the target of one VMA, and move there; mremap_to(), mm/mremap.c.
+
+    What lies under a hole of the source stays mapped.
+    """
+    error = do_munmap(st, mm, to, to + new_length)
+    if error:
+        return error
+    vma = vma_lookup(st, mm, start)
+    return move_vma(st, mm, vma, start, length, new_length, to, dontunmap=dontunmap)
 
 
 def move_vma(

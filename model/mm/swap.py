@@ -9,7 +9,7 @@ had reused it.
 from typing import TYPE_CHECKING
 
 from model.heap import kmem_cache_alloc, kmem_cache_free
-from model.locks import FOLIO_LOCK, PTL, acquire, release
+from model.locks import ANON_VMA_LOCK, FOLIO_LOCK, PTL, acquire, assert_held, release
 from model.mm.vma import vma_lookup
 from model.state import (
     PTE_EXCLUSIVE,
@@ -130,6 +130,9 @@ def rmap_walk(st: "State", folio: int, action: int) -> int:
     Return the number of entries on which `action` had an effect.
     """
     lock = st.scheme.rmap_lock(st, folio)
+    walk_lock = st.scheme.walk_lock(st, folio)
+    if walk_lock:
+        assert_held(st, ANON_VMA_LOCK, walk_lock, "the rmap is walked")
     rwc = RmapWalkControl()
     st.scheme.rmap_walk(st, folio, rwc)
     done = 0

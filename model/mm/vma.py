@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from model.errors import ENOMEM
 from model.heap import kmem_cache_alloc, kmem_cache_free
+from model.locks import ANON_VMA_LOCK, assert_held_write
 from model.scheme import VMA_OP_SPLIT
 
 if TYPE_CHECKING:
@@ -95,6 +96,16 @@ def remove_vma(st: "State", mm: int, vma: int) -> None:
     st.scheme.unlink_anon_vmas(st, vma)
     vma_unlink(st, mm, vma)
     kmem_cache_free(st, st.vma, vma)
+
+
+def range_changes(st: "State", vma: int, adjust: int) -> None:
+    """Announce that the range of `vma` (and `adjust`) changes; vma_prepare(), mm/vma.c."""
+    st.scheme.vma_prepare(st, vma, adjust)
+    lock = st.scheme.range_lock(st, vma)
+    if lock == 0 and adjust:
+        lock = st.scheme.range_lock(st, adjust)
+    if lock:
+        assert_held_write(st, ANON_VMA_LOCK, lock, "the range of a VMA changes")
 
 
 def _fits(st: "State", left_end: int, right_start: int, flags: int, other: int) -> bool:
@@ -198,7 +209,7 @@ def vma_expand(
         and st.scheme.dup_anon_vma(st, target, copied_from, target)
     ):
         return -ENOMEM
-    st.scheme.vma_prepare(st, target, nxt if remove_next else 0)
+    range_changes(st, target, nxt if remove_next else 0)
     t = st.vma[target]
     t.vm_start = start
     t.vm_end = end
@@ -249,7 +260,7 @@ def _merge_both(st: "State", mm: int, prev: int, middle: int, nxt: int) -> int:
     source = nxt if st.vma[nxt].anon_vma else middle
     if st.scheme.dup_anon_vma(st, prev, source, prev):
         return -ENOMEM
-    st.scheme.vma_prepare(st, prev, source)
+    range_changes(st, prev, source)
     st.vma[prev].vm_end = st.vma[nxt].vm_end
     st.scheme.vma_complete(st, prev, source)
     remove_vma(st, mm, middle)
@@ -262,7 +273,7 @@ def _merge_left(st: "State", mm: int, prev: int, middle: int, end: int) -> int:
         return -ENOMEM
     whole = end == st.vma[middle].vm_end
     st.reached.append("merge case 7" if whole else "merge case 5")
-    st.scheme.vma_prepare(st, prev, middle)
+    range_changes(st, prev, middle)
     m = st.vma[middle]
     st.vma[prev].vm_end = end
     if not whole:
@@ -279,7 +290,7 @@ def _merge_right(st: "State", mm: int, middle: int, nxt: int, start: int) -> int
     if st.scheme.dup_anon_vma(st, nxt, middle, nxt if whole else middle):
         return -ENOMEM
     st.reached.append("merge case 8" if whole else "merge case 4")
-    st.scheme.vma_prepare(st, nxt, middle)
+    range_changes(st, nxt, middle)
     n = st.vma[nxt]
     n.vm_pgoff -= n.vm_start - start
     n.vm_start = start
@@ -310,7 +321,7 @@ def split_vma(st: "State", mm: int, vma: int, address: int, *, new_below: bool) 
         kmem_cache_free(st, st.vma, new)
         return -ENOMEM
     st.reached.append("split")
-    st.scheme.vma_prepare(st, vma, 0)
+    range_changes(st, vma, 0)
     if new_below:
         v.vm_pgoff += address - v.vm_start
         v.vm_start = address

@@ -22,7 +22,10 @@ with different chains (B28, B29). Each of these is one decision below.
 
 Left out: KSM, migration and the pins they need (refcount counts the tree, and for a root its
 family, which is what v2.6.39 and later do; v2.6.36 called it external_refcount), huge pages,
-memory policies, and that v5.10 … v5.18 did not move a page to the writer's anon_vma on reuse.
+memory policies, that v2.6.36 … v3.6 changed vm_end alone without the lock and that v2.6.36 …
+v2.6.39 unlinked AVC by AVC, that v5.10 … v5.18 did not move a page to the writer's anon_vma on
+reuse, that MREMAP_DONTUNMAP kept the old VMA's chain before v5.12, and that v6.17 took VM_ACCOUNT
+from that VMA.
 
 Sources: mm/rmap.c and mm/mmap.c of v2.6.34-rc1, v2.6.34, v2.6.36, v3.0.8, v3.19.8, v5.10.7,
 v6.4.6, v6.12, v6.17, v7.1.5, read for each era.
@@ -167,6 +170,7 @@ class AvcList(Scheme):
 
     def insert(self, st: "State", anon_vma: int, avc: int) -> None:
         """Put an AVC into the anon_vma's list, at the tail."""
+        self.assert_locked(st, anon_vma, "an AVC is linked")
         st.anon_vma_chain[avc].same_anon_vma = 0
         last = st.anon_vma[anon_vma].head
         if last == 0:
@@ -178,6 +182,10 @@ class AvcList(Scheme):
 
     # mm/rmap.c
 
+    def assert_locked(self, st: "State", anon_vma: int, what: str) -> None:
+        """Report that the list of `anon_vma` is changed without its lock held for writing."""
+        assert_held_write(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma), what)
+
     def anon_vma_alloc(self, st: "State") -> int:
         """Return a fresh anon_vma that is its own root and parent, or 0."""
         return kmem_cache_alloc(st, st.anon_vma)
@@ -185,6 +193,7 @@ class AvcList(Scheme):
     def remove(self, st: "State", avc: int) -> None:
         """Take an AVC out of its anon_vma's list; list_del(), anon_vma_interval_tree_remove()."""
         anon_vma = st.anon_vma_chain[avc].anon_vma
+        self.assert_locked(st, anon_vma, "an AVC is unlinked")
         following = st.anon_vma_chain[avc].same_anon_vma
         at = st.anon_vma[anon_vma].head
         if at == avc:
@@ -205,8 +214,6 @@ class AvcList(Scheme):
     def anon_vma_chain_link(self, st: "State", vma: int, avc: int, anon_vma: int) -> None:
         """Put an AVC into both lists; anon_vma_chain_link(), mm/rmap.c."""
         self.anon_vma_chain_assign(st, vma, avc, anon_vma)
-        lock = self.lock_of(st, anon_vma)
-        assert_held_write(st, ANON_VMA_LOCK, lock, "an AVC is linked")
         self.insert(st, anon_vma, avc)
 
     def find_mergeable_anon_vma(self, st: "State", vma: int) -> int:
@@ -251,6 +258,7 @@ class AvcList(Scheme):
 
     def insert_prepared(self, st: "State", anon_vma: int, avc: int) -> None:
         """anon_vma_prepare() of v2.6.34 and v2.6.35 puts the AVC at the head of the list."""
+        self.assert_locked(st, anon_vma, "an AVC is linked")
         st.anon_vma_chain[avc].same_anon_vma = st.anon_vma[anon_vma].head
         st.anon_vma[anon_vma].head = avc
 
@@ -420,6 +428,9 @@ class AvcList(Scheme):
         return st.vma[pvma].anon_vma != 0
 
     # The walk.
+
+    def walk_lock(self, st: "State", folio: int) -> int:
+        return self.lock_of(st, st.folio[folio].mapping)
 
     def rmap_lock(self, st: "State", folio: int) -> int:
         """page_lock_anon_vma(), folio_lock_anon_vma_read(), mm/rmap.c."""

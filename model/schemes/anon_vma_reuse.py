@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from model.errors import ENOMEM
 from model.heap import kmem_cache_alloc, kmem_cache_free
-from model.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
+from model.locks import ANON_VMA_LOCK, acquire, release
 from model.scheme import VMA_OP_FORK
 from model.schemes.anon_vma_chain import chain_is_singular, chain_length, chain_nth
 from model.schemes.anon_vma_root import AvcTree
@@ -104,7 +104,11 @@ class AvcCounters(AvcDegree):
         "folio": ("mapcount", "mapping", "index", "exclusive"),
         "anon_vma": ("head", "root", "refcount", "parent", "num_children", "num_active_vmas"),
     }
-    invariants: ClassVar[tuple[str, ...]] = (*AvcDegree.invariants, "exclusive_once")
+    invariants: ClassVar[tuple[str, ...]] = (
+        *AvcDegree.invariants,
+        "exclusive_once",
+        "active_in_one_process",
+    )
     anon_exclusive = True
     mprotect_unaccounts = True
 
@@ -200,7 +204,6 @@ class AvcPublish(AvcMerge):
         for i in range(length):
             avc = chain_nth(st, dst, length - 1 - i)
             anon_vma = st.anon_vma_chain[avc].anon_vma
-            assert_held_write(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma), "an AVC is linked")
             self.insert(st, anon_vma, avc)
             if operation == VMA_OP_FORK:
                 self.consider_reuse(st, dst, src, anon_vma)

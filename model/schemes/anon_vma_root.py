@@ -19,7 +19,7 @@ What the model leaves out, and its sources, are named in anon_vma_chain.py.
 from typing import TYPE_CHECKING, ClassVar
 
 from model.heap import kmem_cache_alloc, kmem_cache_free
-from model.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
+from model.locks import ANON_VMA_LOCK, acquire, release
 from model.schemes.anon_vma_chain import AvcList, chain_is_singular
 
 if TYPE_CHECKING:
@@ -84,7 +84,6 @@ class AvcRoot(AvcList):
         avc = st.vma[vma].anon_vma_chain
         while avc:
             anon_vma = st.anon_vma_chain[avc].anon_vma
-            assert_held_write(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma), "an AVC is unlinked")
             self.remove(st, avc)
             if st.anon_vma[anon_vma].head == 0:
                 self.uncount_child(st, anon_vma)
@@ -125,12 +124,13 @@ class AvcRoot(AvcList):
             acquire(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma))
 
     def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
-        anon_vma = st.vma[vma].anon_vma or (st.vma[adjust].anon_vma if adjust else 0)
+        anon_vma = self.adjust_lock(st, vma, adjust)
         if anon_vma:
-            root = self.lock_of(st, anon_vma)
-            assert_held_write(st, ANON_VMA_LOCK, root, "the range of a VMA changes")
-            if self.adjust_lock(st, vma, adjust):
-                release(st, ANON_VMA_LOCK, root)
+            release(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma))
+
+    def range_lock(self, st: "State", vma: int) -> int:
+        anon_vma = st.vma[vma].anon_vma
+        return self.lock_of(st, anon_vma) if anon_vma else 0
 
     def folio_add_anon_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
@@ -152,6 +152,7 @@ class AvcTree(AvcRoot):
 
     def insert(self, st: "State", anon_vma: int, avc: int) -> None:
         """By vm_pgoff, behind equals; anon_vma_interval_tree_insert() (bf181b9f9d8d, v3.7)."""
+        self.assert_locked(st, anon_vma, "an AVC is linked")
         pgoff = st.vma[st.anon_vma_chain[avc].vma].vm_pgoff
         prev = 0
         at = st.anon_vma[anon_vma].head

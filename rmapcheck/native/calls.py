@@ -14,7 +14,8 @@ from rmapcheck.native.source import Definition, definition
 LOCKS = {
     locks.acquire: ("lock_acquire", ("kind", "index", "write")),
     locks.release: ("lock_release", ("kind", "index")),
-    locks.assert_held_write: ("lock_assert_held", ("kind", "index")),
+    locks.assert_held: ("lock_assert_held", ("kind", "index")),
+    locks.assert_held_write: ("lock_assert_held_write", ("kind", "index")),
 }
 
 

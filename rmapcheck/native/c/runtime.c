@@ -186,6 +186,13 @@ static inline void lock_release(S *st, int kind, int index)
 static inline void lock_assert_held(S *st, int kind, int index)
 {
   for (int i = 0; i < st->held; i++)
+    if (st->lock[i].kind == kind && st->lock[i].index == index) return;
+  st->splats++;
+}
+
+static inline void lock_assert_held_write(S *st, int kind, int index)
+{
+  for (int i = 0; i < st->held; i++)
     if (st->lock[i].kind == kind && st->lock[i].index == index && st->lock[i].write) return;
   st->splats++;
 }
