@@ -209,7 +209,7 @@ def told(scheme: type[Scheme]) -> Iterator[None]:
         if not is_plugin(scheme):
             raise
         raise SchemeError(_twice(scheme, str(error))) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not is_plugin(scheme) or not _within_the_model(scheme, error.__traceback__):
             raise
         raise _blame(scheme, error) from error
@@ -242,7 +242,7 @@ def _placed(scheme: type[Scheme], error: SchemeError) -> SchemeError:
     return SchemeError(f"{_place(frame.f_code.co_filename, line)}{error}")
 
 
-def _blame(scheme: type[Scheme], error: Exception) -> SchemeError:
+def _blame(scheme: type[Scheme], error: BaseException) -> SchemeError:
     frames = _frames(error.__traceback__)
     own = [f for f in frames if f[0].f_code.co_filename in own_files(scheme)]
     what = f"{type(error).__name__}: {error}".rstrip(": ")

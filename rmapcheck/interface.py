@@ -36,7 +36,7 @@ def check_interface(scheme: type[Scheme], where: str) -> None:
             State(Scope(), scheme(), checked=True)
     except ModelError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SchemeError(f"{where}: {scheme.__name__}() cannot be made: {error}") from error
 
 

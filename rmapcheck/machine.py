@@ -128,7 +128,7 @@ class RmapMachine(RuleBasedStateMachine):
     """How many more runs Hypothesis may make after the first failure; None: do not count."""
     best: ClassVar[InvariantViolated | None] = None
     """The shortest failure so far."""
-    broken: ClassVar[Exception | None] = None
+    broken: ClassVar[BaseException | None] = None
     """What the scheme raised, if it broke down."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class RmapMachine(RuleBasedStateMachine):
         """Take a step; if the scheme breaks down, let `fuzz` say so at once, without shrinking."""
         try:
             return step()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self.shrinks is None:
                 raise
             type(self).broken = error

@@ -189,6 +189,14 @@ BROKEN = {
             """),
         ["scheme 'mine' does not do the same thing twice"],
     ),
+    "exits": (
+        plain("def anon_vma_prepare(self, st, vma):\n    raise SystemExit(0)\n"),
+        ["mine.py, line 9", "hook anon_vma_prepare of scheme 'mine' raised SystemExit"],
+    ),
+    "exits when it is made": (
+        plain("def __init__(self):\n    raise SystemExit(0)\n"),
+        ["mine.py", "SystemExit"],
+    ),
     "writes out of range": (
         plain("def folio_free(self, st, folio):\n    st.folio[folio].index = -1\n"),
         ["mine.py, line 9", "folio.index = -1 is outside 0 … "],
@@ -315,6 +323,7 @@ def test_scheme_errors_name_the_scheme():
 
 AT_RUN_TIME = [
     "raises",
+    "exits",
     "recurses",
     "asks for a struct that is not there",
     "does not end",
@@ -335,6 +344,14 @@ def test_broken_and_searched_without_the_guard(what, engine, capsys, monkeypatch
     if code == Exit.USAGE:
         assert text.count("\n") == 1
         assert "scheme 'mine'" in text or "mine.py, line" in text
+
+
+def test_hypothesis_blames_a_hook_that_exits(capsys, monkeypatch):
+    monkeypatch.setattr(engines, "interface_check", lambda *_args, **_named: 0)
+    write(BROKEN["exits"][0])
+    code, text = told_of(capsys, "fuzz", "mine.py", "--engine", "hypothesis")
+    assert code == Exit.USAGE
+    assert "hook anon_vma_prepare of scheme 'mine' raised SystemExit" in text
 
 
 @pytest.mark.parametrize("command", ["explore", "fuzz"])
