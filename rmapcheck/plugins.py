@@ -67,19 +67,24 @@ def _entry_point(text: str, built_in: list[str]) -> type[Scheme]:
 
 def load_file(name: str) -> ModuleType:
     """Run FILE.py as a module of its own and return it."""
-    path = Path(name).resolve()
-    if path.is_dir():
+    try:
+        path = Path(name).resolve()
+        is_folder, there = path.is_dir(), path.exists() or path.is_symlink()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        raise SchemeError(f"{name!a} cannot be read: {_reason(error)}") from error
+    if is_folder:
         raise SchemeError(f"{name} is a folder: name a Python file in it")
-    if not path.exists():
+    if not there:
         raise SchemeError(
             f"there is no file {name}: `rmapcheck new NAME` writes one to start from"
         )
     try:
         code = compile(path.read_bytes(), str(path), "exec")
     except SyntaxError as error:
-        raise SchemeError(f"{name}, line {error.lineno}: not Python: {error.msg}") from error
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise SchemeError(f"{name}{line}: not Python: {error.msg}") from error
     except (OSError, ValueError) as error:
-        raise SchemeError(f"{name} cannot be read: {error}") from error
+        raise SchemeError(f"{name} cannot be read: {_reason(error)}") from error
     module = ModuleType(f"rmapcheck_plugin_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
@@ -87,6 +92,10 @@ def load_file(name: str) -> ModuleType:
         sys.path.append(str(path.parent))
     _execute(code, module, name)
     return module
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
 
 
 def _execute(code: object, module: ModuleType, name: str) -> None:
@@ -113,9 +122,8 @@ def load_module(name: str) -> ModuleType:
             ) from error
         raise SchemeError(f"importing module {name} raised {_said(error)}") from error
     except SyntaxError as error:
-        raise SchemeError(
-            f"{error.filename}, line {error.lineno}: not Python: {error.msg}"
-        ) from error
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise SchemeError(f"{error.filename or name}{line}: not Python: {error.msg}") from error
     except (Exception, SystemExit) as error:
         raise SchemeError(f"importing module {name} raised {_said(error)}") from error
 

@@ -268,6 +268,16 @@ def test_not_found(name, fragments, capsys, tmp_path):
         assert fragment in text
 
 
+def test_links_in_a_circle_and_lines_without_a_number(capsys, tmp_path):
+    (tmp_path / "loop.py").symlink_to("loop.py")
+    code, text = told_of(capsys, "explore", "loop.py")
+    assert code == Exit.USAGE
+    assert "loop.py" in text
+    assert text.count("\n") == 1
+    write(BROKEN["not UTF-8"][0])
+    assert "line None" not in told_of(capsys, "explore", "mine.py")[1]
+
+
 @pytest.mark.parametrize("name", ["mine.py", "mine.py:Mine", "mine:Mine"])
 def test_found(name):
     write(plain("def helper(self):\n    return self.anon_vma_prepared\nanon_vma_prepared = 1\n"))
