@@ -14,6 +14,13 @@ class Mine(AvcPublish):
     name = "mine"
 """
 
+WRONG = """
+from rmapcheck.catalogue import bugs
+
+class Mine(bugs()["B01"]):
+    name = "mine"
+"""
+
 KIT = """
 from mine import Mine
 from rmapcheck.testing import SchemeConformance
@@ -109,13 +116,16 @@ def test_a_search_that_does_not_end_is_no_success(kit):
     result.stdout.fnmatch_lines(["mine: UNKNOWN(*"])
 
 
-def test_saved_cases_of_the_scheme_are_replayed(kit, pytester):
+def test_saved_cases_of_the_scheme_must_hold(kit, pytester):
     folder = pytester.path / "saved"
     folder.mkdir()
     case = (ROOT / "counterexamples" / "B01-copy-from-importer.json").read_text()
     (folder / "mine.json").write_text(case.replace('"B01"', '"mine"'))
     (folder / "other.json").write_text(case)
     shutil.copy(ROOT / "counterexamples" / "schema.json", folder)
-    result = kit(RIGHT, QUICK + "    cases = 'saved'\n", "-k", "test_cases", "test_mine.py")
+    asked = QUICK + "    cases = 'saved'\n", "-k", "test_cases", "test_mine.py"
+    kit(RIGHT, *asked).assert_outcomes(passed=1, deselected=4)
+    result = kit(WRONG, *asked)
     result.assert_outcomes(failed=1, deselected=4)
-    result.stdout.fnmatch_lines(["mine.json: mine: HOLDS in every step, but the case expects*"])
+    result.stdout.fnmatch_lines(["mine.json: mine: VIOLATED(*active_in_chain*"])
+    assert "as expected" not in result.stdout.str()
