@@ -31,6 +31,7 @@ class Exit(enum.IntEnum):
     INCONCLUSIVE = 3
     CRASH = 70
     INTERRUPTED = 130
+    BROKEN_PIPE = 141
 
 
 @attrs.frozen(kw_only=True)

@@ -77,7 +77,15 @@ def shell(*args, **env):
         (["doctor"], Exit.EXPECTED),
         (["--help"], Exit.EXPECTED),
         (["explore", "--help"], Exit.EXPECTED),
+        (["--version"], Exit.EXPECTED),
         ([], Exit.USAGE),
+        (["verify", "avc-7.0", "--budget", "nan"], Exit.USAGE),
+        (["verify", "avc-7.0", "--budget", "inf"], Exit.USAGE),
+        (["explore", "avc-7.0", "--max-depth", "-1"], Exit.USAGE),
+        (["explore", "avc-7.0", "--max-states", "0"], Exit.USAGE),
+        (["explore", "avc-7.0", "--max-seconds", "nan"], Exit.USAGE),
+        (["fuzz", "avc-7.0", "--max-seconds", "-3"], Exit.USAGE),
+        (["minimize", CASE, "--max-seconds", "inf"], Exit.USAGE),
         (["frobnicate"], Exit.USAGE),
         (["verify"], Exit.USAGE),
         (["verify", "avc-7.0", "--budget", "0"], Exit.USAGE),
@@ -174,9 +182,60 @@ def test_interrupted_verification():
 
 
 def test_a_closed_pipe():
-    text = f"{sys.executable} -c 'from rmapcheck.cli import main; main()' invariants | head -1"
-    done = subprocess.run(text, shell=True, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+    for command in ("invariants", "invariants --json", "--help"):
+        with writing_to(None, *command.split()) as process:
+            process.stdout.close()
+            assert process.stderr.read() == ""
+        assert process.returncode == Exit.BROKEN_PIPE
+
+
+def writing_to(file, *args):
+    command = [sys.executable, "-c", "from rmapcheck.cli import main; main()", *args]
+    return subprocess.Popen(command, stdout=file or -1, stderr=-1, text=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("command", ["invariants", "invariants --json", "--help"])
+def test_output_that_cannot_be_written(command):
+    with Path("/dev/full").open("w") as full, writing_to(full, *command.split()) as process:
+        text = process.stderr.read()
+    assert process.returncode == Exit.USAGE
+    assert text == "rmapcheck: the output cannot be written (No space left on device).\n"
+
+
+def test_a_terminal_that_knows_ascii_only():
+    done = shell("demo", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == Exit.EXPECTED, done.stderr
+    assert done.stdout.isascii()
+    done = shell("show", CASE, "--json", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert "text" in json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("after", [0.12, 0.25, 0.4])
+def test_interrupted_while_it_starts(after):
+    # Python itself starts up before that, which nobody can interrupt in silence.
+    program = f"""
+import os, signal, threading
+def later():
+    import time
+    time.sleep({after})
+    os.kill(os.getpid(), signal.SIGINT)
+from rmapcheck.cli import main
+threading.Thread(target=later, daemon=True).start()
+main(["explore", "avc-7.0", "--mms", "3"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in done.stderr
+
+
+def test_the_bare_name_prints_the_help(rmapcheck):
+    code, out, _err = rmapcheck()
+    assert code == Exit.USAGE
+    assert "Commands:" in out
+    assert rmapcheck("--version")[1].startswith("rmapcheck ")
 
 
 # Output.

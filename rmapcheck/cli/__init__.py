@@ -1,18 +1,15 @@
-"""The command line: typer makes the commands, rich the tables; `main` is the entry point."""
+"""The command line: typer makes the commands, rich the tables; `main` is the entry point.
+
+Nothing of ours is imported until `run` can say what an interruption means: importing takes time.
+"""
 
 import sys
+from typing import Any
 
-from rmapcheck.cli import cases, demo, doctor, engines, lists, scaffold
-from rmapcheck.cli.common import Out, app
-from rmapcheck.verdict import Exit
+__all__ = ["main", "run"]
 
-__all__ = ["app", "cases", "demo", "doctor", "engines", "lists", "main", "scaffold"]
-
-ORDER = (
-    *("demo", "verify", "explore", "fuzz", "replay", "minimize", "diff", "show", "export"),
-    *("schemes", "bugs", "invariants", "new", "doctor"),
-)
-app.registered_commands.sort(key=lambda command: ORDER.index(str(command.name)))
+INTERRUPTED = 130
+"""`rmapcheck.verdict.Exit.INTERRUPTED`, which is not imported yet."""
 
 
 def main(args: list[str] | None = None) -> None:
@@ -23,21 +20,20 @@ def main(args: list[str] | None = None) -> None:
 def run(args: list[str]) -> int:
     """Run the command line and return its exit code."""
     try:
-        code = app(args=args, prog_name="rmapcheck", standalone_mode=False)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # a terminal that knows ASCII only
+        from rmapcheck.cli.commands import call
+
+        return call(args)
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        return _wrong_use(error, args)
-    return int(code or 0)
+        return INTERRUPTED
 
 
-def _wrong_use(error: Exception, args: list[str]) -> int:
-    """Say what typer (with a click of its own, or click's) found wrong with the arguments."""
-    sentence = str(error.format_message())  # type: ignore[attr-defined]
-    if sentence and args:
-        if not sentence.endswith("?"):
-            sentence = f"{sentence.rstrip('.')}; see `rmapcheck --help`"
-        Out(as_json="--json" in args).error(sentence[0].lower() + sentence[1:], Exit.USAGE)
-    return Exit.USAGE
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute may be anything
+    """Return `app`, which typer makes, for those who want to look at the commands."""
+    if name == "app":
+        from rmapcheck.cli import commands
+
+        return commands.app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

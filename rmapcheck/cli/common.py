@@ -1,9 +1,10 @@
 """What all commands share: options, output, and how each way of ending becomes an exit code."""
 
+import errno
 import functools
 import inspect
 import json
-import os
+import math
 import sys
 import time
 import traceback
@@ -28,13 +29,21 @@ app = typer.Typer(
     name="rmapcheck",
     help="Check a reverse-mapping scheme: say whether its invariants hold, and in which scope.",
     epilog="Exit codes: 0 as expected, 1 not, 2 wrong use, 3 inconclusive, 70 crash of "
-    "rmapcheck's own, 130 interrupted.",
+    "rmapcheck's own, 130 interrupted, 141 nobody reads the output.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"max_content_width": WIDTH},
 )
+
+
+class _Console(Console):
+    """A console that leaves a broken pipe to `commands.call`."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would exit with code 1."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
 
 
 class Out:
@@ -46,8 +55,8 @@ class Out:
         self.covered: Callable[[], str] = lambda: ""
         """After an interruption: what had been done."""
         plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
-        self.stdout = Console(width=_width(sys.stdout), **plain)
-        self.stderr = Console(stderr=True, width=_width(sys.stderr), **plain)
+        self.stdout = _Console(width=_width(sys.stdout), **plain)
+        self.stderr = _Console(stderr=True, width=_width(sys.stderr), **plain)
 
     def show(self, what: RenderableType, *, style: str | None = None) -> None:
         """Print, unless JSON or nothing but the verdict is wanted."""
@@ -75,7 +84,9 @@ class Out:
     def data(self, value: Any) -> None:  # noqa: ANN401 - JSON may be anything
         """Print the result as JSON, if that is wanted."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+            ascii_only = "utf" not in (sys.stdout.encoding or "utf").lower()
+            text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=ascii_only)
+            sys.stdout.write(text)
             sys.stdout.write("\n")
 
     def error(self, sentence: str, code: Exit) -> Exit:
@@ -240,6 +251,22 @@ def command(
     return register
 
 
+UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What is wrong with standard output when it cannot be written to; `commands.call` says so."""
+
+
+def _check_limits(named: dict[str, Any]) -> None:
+    """Raise ModelError for a limit that is no limit: nan, inf, less than nothing."""
+    for name, value in named.items():
+        if value is None or not (name == "budget" or name.startswith("max_")):
+            continue
+        if name == "max_depth" and value == 0:
+            continue
+        if not math.isfinite(value) or value <= 0:
+            option = f"--{name.replace('_', '-')}"
+            raise ModelError(f"{option} must be finite and more than 0, not {value:g}")
+
+
 def _guarded(
     function: Callable[..., int],
     out: Out,
@@ -251,6 +278,7 @@ def _guarded(
     try:
         if options is not None:
             named["scope"] = _choice(options)
+        _check_limits(named)
         code = function(out=out, **named)
         sys.stdout.flush()
         return code
@@ -259,10 +287,9 @@ def _guarded(
     except KeyboardInterrupt:
         covered = out.covered()
         return out.error(f"interrupted{': ' if covered else ''}{covered}", Exit.INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.EXPECTED
-    except Exception as error:  # noqa: BLE001 - the last line of defence
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
+            raise
         if debug:
             traceback.print_exc()
         return out.error(_crash(error), Exit.CRASH)

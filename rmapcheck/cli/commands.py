@@ -1,0 +1,90 @@
+"""All commands, in the order of the help, and how a call of one ends."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from rmapcheck.case import version
+from rmapcheck.cli import cases, demo, doctor, engines, lists, scaffold
+from rmapcheck.cli.common import Out, app
+from rmapcheck.verdict import Exit
+
+__all__ = ["app", "call", "cases", "demo", "doctor", "engines", "lists", "scaffold"]
+
+ORDER = (
+    *("demo", "verify", "explore", "fuzz", "replay", "minimize", "diff", "show", "export"),
+    *("schemes", "bugs", "invariants", "new", "doctor"),
+)
+app.registered_commands.sort(key=lambda command: ORDER.index(str(command.name)))
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"rmapcheck {version()}\n")
+        raise typer.Exit(Exit.EXPECTED)
+
+
+@app.callback()
+def _whole(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="Say which this is."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def call(args: list[str]) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = _typed(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return Exit.BROKEN_PIPE
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _drop_output()
+        return _tell(f"the output cannot be written ({error.strerror or error})")
+    return code
+
+
+def _typed(args: list[str]) -> int:
+    try:
+        code = app(args=args or ["--help"], prog_name="rmapcheck", standalone_mode=False)
+    except SystemExit as end:  # typer's answer to a broken pipe
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        return _wrong_use(error, args)
+    return int(code or 0) if args else Exit.USAGE
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere, lest Python complain of it when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(sentence: str) -> int:
+    try:
+        return Out().error(sentence, Exit.USAGE)
+    except OSError:  # standard error is of no use either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        return Exit.USAGE
+
+
+def _wrong_use(error: Exception, args: list[str]) -> int:
+    """Say what typer (with a click of its own, or click's) found wrong with the arguments."""
+    sentence = str(error.format_message())  # type: ignore[attr-defined]
+    if sentence:
+        if not sentence.endswith("?"):
+            sentence = f"{sentence.rstrip('.')}; see `rmapcheck --help`"
+        Out(as_json="--json" in args).error(sentence[0].lower() + sentence[1:], Exit.USAGE)
+    return Exit.USAGE
