@@ -17,7 +17,14 @@ import attrs
 
 from model.scheme import Scheme
 from model.scope import Scope
-from rmapcheck.search import Count, EngineError, Exploration, Reporter, Search
+from rmapcheck.search import (
+    CannotCompileError,
+    Count,
+    EngineError,
+    Exploration,
+    Reporter,
+    Search,
+)
 from rmapcheck.verdict import Status
 
 __all__ = ["Count", "EngineError", "Exploration", "Reporter", "Search", "explore"]
@@ -106,7 +113,7 @@ def _compile(
         )
     except (Untranslatable, build.BuildError) as why:
         if engine == "native":
-            raise EngineError(f"the search cannot be compiled: {why}") from None
+            raise CannotCompileError(f"the search cannot be compiled: {why}") from None
         search.engine = f"python: {why}"
     return _interpret(search, limits, reporter)
 

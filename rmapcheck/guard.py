@@ -29,7 +29,7 @@ from invariants.registry import INVARIANTS
 from model.errors import ENOMEM, KernelOops, ModelError, SchemeError
 from model.scheme import Scheme
 from rmapcheck.run import NotPossible, Run
-from rmapcheck.search import EngineError
+from rmapcheck.search import CannotCompileError, EngineError
 
 if TYPE_CHECKING:
     from model.scope import Scope
@@ -130,8 +130,8 @@ def _nonsense(name: str, answer: object) -> str:
         return "" if fine else f"returned {answer!r} instead of True or False"
     if type(answer) is not int:
         return f"returned {answer!r} instead of a whole number"
-    if name == "rmap_lock":
-        return "" if answer >= 0 else f"returned {answer}: what to unlock is no error number"
+    if name.endswith("_lock"):
+        return "" if answer >= 0 else f"returned {answer}: what names a lock is no error number"
     fine = answer in (0, -ENOMEM)
     return "" if fine else f"returned {answer} instead of 0 or -ENOMEM ({-ENOMEM})"
 
@@ -206,7 +206,7 @@ def told(scheme: type[Scheme]) -> Iterator[None]:
     except ModelError:
         raise
     except EngineError as error:
-        if not is_plugin(scheme):
+        if not is_plugin(scheme) or isinstance(error, CannotCompileError):
             raise
         raise SchemeError(_twice(scheme, str(error))) from error
     except (Exception, SystemExit) as error:

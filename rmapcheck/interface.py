@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from collections import deque
 from collections.abc import Iterable
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CORE_STRUCTS: dict[str, type] = dict(zip(CORE, (Mm, Vma, Pte, Folio, Swap), strict=True))
 TUPLES = ("structs", "invariants", "goals", "lacks")
 DICTS = ("fields", "extra_fields", "sizes")
+CONTAINERS = (list, dict, set, bytearray, deque)
 
 
 def check_interface(scheme: type[Scheme], where: str) -> None:
@@ -43,6 +45,7 @@ def check_interface(scheme: type[Scheme], where: str) -> None:
 def _complaints(scheme: type[Scheme]) -> "Iterator[str]":
     yield from _name(scheme)
     yield from _shapes(scheme)
+    yield from _memory(scheme)
     yield from _hooks(scheme)
     yield from _misspelt(scheme)
     yield from _unknown("invariant", scheme.invariants, INVARIANTS, scheme)
@@ -74,6 +77,19 @@ def _shapes(scheme: type[Scheme]) -> "Iterator[str]":
     for name in DICTS:
         if not isinstance(getattr(scheme, name), dict):
             yield f"`{name}` must be a dict by pool, not {getattr(scheme, name)!r}"
+
+
+def _memory(scheme: type[Scheme]) -> "Iterator[str]":
+    """Look for a container that hooks could fill: all else of a class cannot be changed by it."""
+    for cls in own_classes(scheme):
+        for name, value in vars(cls).items():
+            wanted = name in (*TUPLES, *DICTS) or name.startswith("__")
+            if isinstance(value, CONTAINERS) and not wanted:
+                yield (
+                    f"{cls.__name__}.{name} is a {type(value).__name__}, which would keep things "
+                    "outside the state that is saved and restored: make it a tuple, or declare "
+                    "a struct"
+                )
 
 
 def _sample(value: object) -> str:

@@ -35,6 +35,15 @@ class EngineError(Exception):
     """The search contradicts itself; nothing it says can be believed."""
 
 
+class CannotCompileError(EngineError):
+    """The search was to be compiled, and cannot be."""
+
+
+def out_of_range(op: Operation, error: ValueError) -> Violation:
+    """Return the violation that a number which no byte holds is; the replay words it better."""
+    return Violation("out_of_range", f"n be a number that {op} sets", "n must fit", str(error))
+
+
 class Reporter(Protocol):
     """Is told of a search as it goes on; knows the terminal, so that the search need not."""
 
@@ -203,7 +212,12 @@ class Search:
                 return found
             if outcome.oops:
                 return []
-        if self.add(self.key(), index, op):
+        try:
+            key = self.key()
+        except ValueError as error:
+            found = [out_of_range(op, error)]
+            return found if self.wants(found) else []
+        if self.add(key, index, op):
             count.fired += 1
             found = check_state(self.st, self.invariants)
             if self.wants(found):

@@ -41,21 +41,30 @@ def _scope(mms: int, pages: int, folios: int, ops: str, **more: Any) -> Scope:  
     return Scope(mms=mms, pages=pages, folios=folios, ops=tuple(ops.split()), **chosen)
 
 
+LONG_FORKS = _scope(
+    3, 2, 1, "mprotect fault fork exit", protections=2, premapped=2, vmas=8, objects=40
+)
+DEPTHS = {LONG_FORKS: 9}
+"""Scopes of the ladder that have no end in sight, and how many operations deep they are searched:
+"bounded", which does not count as exhausted."""
+
 LADDER: tuple[Scope, ...] = (
     Scope(mms=1, pages=1),
     _scope(3, 1, 2, "fault fork swap", premapped=1),
     _scope(1, 2, 2, "mmap munmap mprotect fault mremap", protections=2),
     _scope(1, 2, 2, "mmap munmap mprotect fault mremap brk", protections=2, alloc_fail=True),
     _scope(1, 3, 1, "munmap mprotect fault", protections=2, premapped=3),
-    _scope(3, 1, 2, "fault fork exit", premapped=1),
+    _scope(3, 1, 1, "fault fork exit", premapped=1, objects=20),
     _scope(2, 2, 2, "mprotect fault fork", protections=2, premapped=2),
     _scope(1, 3, 2, "mmap fault mremap"),
+    _scope(3, 1, 2, "fault fork exit", premapped=1, objects=20),
     _scope(2, 1, 2, "mmap munmap fault fork exec exit madvise swap"),
     _scope(2, 2, 2, "mprotect fault fork", protections=2, premapped=2, alloc_fail=True),
     _scope(2, 2, 2, "munmap fault fork mremap", premapped=2),
     _scope(2, 2, 2, "mprotect fault fork swap", protections=2, premapped=2),
     _scope(2, 2, 2, "mprotect fault fork exit", protections=2, premapped=2),
     _scope(3, 2, 1, "mprotect fault fork", protections=2, premapped=2),
+    LONG_FORKS,
     Scope(mms=1, pages=2, folios=2),
     _scope(1, 3, 2, "mmap munmap mprotect fault mremap", protections=2),
     Scope(mms=2, pages=1, folios=3),
@@ -83,6 +92,8 @@ class Rung:
     """States stored by a search; operations carried out by a random run."""
     seconds: float
     reached: frozenset[str] = frozenset()
+    cut: dict[str, int] = attrs.Factory(dict)
+    """Steps that a search dropped, by the pool that had no object left for them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +106,15 @@ class Report:
     exhausted: tuple[Scope, ...]
     missed: tuple[str, ...]
     """Goals that no rung reached."""
+
+    @property
+    def cut(self) -> dict[str, int]:
+        """Steps that the searches dropped for want of room, by pool."""
+        total: dict[str, int] = {}
+        for rung in self.rungs:
+            for pool, number in rung.cut.items():
+                total[pool] = total.get(pool, 0) + number
+        return total
 
     @property
     def exit(self) -> Exit:
@@ -240,6 +260,7 @@ class Climber:
             scope,
             max_seconds=seconds,
             max_memory_mb=MEMORY_MB,
+            max_depth=DEPTHS.get(scope),
             target=self.target,
             reporter=self.reporter,
         )
@@ -249,6 +270,7 @@ class Climber:
             states=done.distinct,
             seconds=done.seconds,
             reached=frozenset(done.reached),
+            cut=done.cut,
         )
 
     def _walk(self, scope: Scope, left: float) -> Rung:

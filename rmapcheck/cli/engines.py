@@ -25,7 +25,7 @@ from rmapcheck.cli.results import (
 from rmapcheck.explore import ENGINES, explore
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.plugins import find_scheme
-from rmapcheck.search import EngineError, Exploration
+from rmapcheck.search import CannotCompileError, Exploration
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify import (
     BUDGET,
@@ -56,7 +56,7 @@ Target = Annotated[
     typer.Option("--target", metavar="INVARIANT", help="Look for a violation of this one only."),
 ]
 
-WORST = (Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
+WORST = (Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
 
 
 @command(name="verify")
@@ -84,10 +84,18 @@ def verify_command(
         raise ModelError("verify needs a scheme: a built-in name, FILE.py, or --all")
     if budget <= 0:
         raise ModelError(f"--budget must be more than 0 seconds, not {budget:g}")
-    found = [(name, find_scheme(name)) for name in names]
     codes, results = [], []
-    for name, scheme in found:
-        code, result = _verify_one(out, name, scheme, QUICK if quick else budget, seed, save)
+    for name in names:
+        code: Exit
+        result: dict[str, Any]
+        try:
+            scheme = find_scheme(name)
+            code, result = _verify_one(out, name, scheme, QUICK if quick else budget, seed, save)
+        except ModelError as error:
+            if len(names) == 1:
+                raise
+            out.verdict(f"{name}: error: {error}", good=False)
+            code, result = Exit.USAGE, {"scheme": name, "error": str(error), "exit": Exit.USAGE}
         codes.append(code)
         results.append(result)
     out.data(results[0] if len(results) == 1 else results)
@@ -110,6 +118,8 @@ def _verify_one(
         live.end()
     out.show(f"{scheme.name}  {scheme.title}".rstrip(), style="bold")
     out.show(ladder_table(report.rungs))
+    if report.cut:
+        out.show(f"dropped, as the scope had no room: {counted(report.cut)}")
     extra = {}
     if report.verdict.status is Status.VIOLATED:
         extra = report_violation(out, scheme, report.verdict, name, save)
@@ -131,11 +141,14 @@ def _summary(report: Report) -> list[str]:
     if report.verdict.status is not Status.HOLDS:
         return []
     open_ends = [r for r in report.rungs if r.name == "exhaustive" and not exhaustive(r.verdict)]
+    bounded = [r for r in open_ends if r.verdict.status is Status.HOLDS]
+    open_ends = [r for r in open_ends if r not in bounded]
     lines = [
         "",
         "Nothing is violated in any state of these scopes; of others nothing is said:",
     ]
     lines += [f"  {scope}" for scope in report.exhausted]
+    lines += [f"  ({r.verdict.how}: {r.verdict.scope})" for r in bounded]
     lines += [f"  (not finished: {r.verdict.scope})" for r in open_ends]
     return lines
 
@@ -154,6 +167,11 @@ def ladder_table(rungs: tuple[Rung, ...]) -> Table:
     return table
 
 
+def counted(cut: dict[str, int]) -> str:
+    """Return how many steps were dropped, by what there was too little of."""
+    return ", ".join(f"{number} steps for want of a {pool}" for pool, number in cut.items())
+
+
 def short(scope: Scope) -> str:
     """Return the scope in a few words, for a column."""
     ops = "all" if scope.ops == GROUPS else " ".join(scope.ops)
@@ -167,6 +185,7 @@ def _report_json(report: Report) -> dict[str, Any]:
             "rung": r.name,
             **verdict_json(r.verdict),
             "states": r.states,
+            "cut": r.cut,
             "seconds": round(r.seconds, 2),
         }
         for r in report.rungs
@@ -226,10 +245,8 @@ def explore_command(
                 reporter=live,
                 engine=engine,
             )
-    except EngineError as error:
-        if "cannot be compiled" in str(error):
-            raise ModelError(f"{error}; leave --engine out") from None
-        raise
+    except CannotCompileError as error:
+        raise ModelError(f"{error}; leave --engine out") from None
     finally:
         live.end()
     show_exploration(out, done)
@@ -296,8 +313,7 @@ def show_exploration(out: Out, done: Exploration) -> None:
         f"{done.distinct} states, {done.generated} steps, depth {done.depth}, {done.seconds:.1f} s"
     )
     if done.cut:
-        text = ", ".join(f"{pool} {number}" for pool, number in done.cut.items())
-        out.show(f"steps that the scope had no room for: {text}")
+        out.show(f"dropped, as the scope had no room: {counted(done.cut)}")
     if done.reached:
         out.show(f"reached: {', '.join(done.reached)}")
     if done.vacuous:

@@ -60,6 +60,12 @@ def library_path(source: str, defines: tuple[str, ...] = ()) -> Path:
     return cache_folder() / f"{key}.so"
 
 
+def _first_error(text: str) -> str:
+    """Return the first error among what a compiler printed, on one line."""
+    lines = [line for line in text.splitlines() if "error" in line]
+    return (lines or [*text.split("\n")])[0].strip()[-300:]
+
+
 def build(source: str, defines: tuple[str, ...] = ()) -> Path:
     """Return the library of `source`, compiled unless the cache has it.
 
@@ -87,7 +93,7 @@ def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BuildError(f"the C compiler did not finish: {error}") from None
         if run.returncode:
-            raise BuildError(f"the C compiler failed: {run.stderr.strip()[-500:]}")
+            raise BuildError(f"the C compiler failed: {_first_error(run.stderr)}")
         made.replace(target)
 
 

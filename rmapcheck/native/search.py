@@ -25,6 +25,7 @@ SHARE = 0.8
 """Part of the memory now available that a search without a limit may take."""
 MEGABYTE = 1 << 20
 FAIL_BITS = 12
+OUT_OF_RANGE = 11
 FOUND_OOPS, FOUND_LOCKS, FOUND_ATOMICITY = 1000, 2000, 3000
 OOPSES = {1: "null_dereference", 2: "use_after_free", 3: "double_free"}
 BROKEN = {
@@ -200,11 +201,17 @@ class NativeSearch(Search):
             return OOPSES[number - FOUND_OOPS]
         return str(self.translation.checks[number].name)
 
-    def broken(self) -> None:
-        """Raise what is wrong with the model; SchemeError if the checked replay does."""
+    def broken(self) -> Exploration:
+        """Return the violation that the checked replay finds, or raise what is wrong."""
         trace = self.trace(self.report.parent, None)
         last = self.last()
-        replay(self.scheme, self.scope, [*trace, *self._named_last(trace, last)])
+        full = [*trace, *self._named_last(trace, last)]
+        again = replay(self.scheme, self.scope, full, target=self.target)
+        if again.violations and again.step == len(full):
+            name = self.target or again.violations[0].invariant
+            return self.violated(name, last, self.report.parent)
+        if self.report.failure == OUT_OF_RANGE and self.target:
+            raise build.BuildError("a number leaves its range, which is not what is looked for")
         number = ctypes.c_int64(self.report.number).value
         what = BROKEN.get(self.report.failure, "the model failed").format(number=number)
         raise EngineError(f"{what}, at {last} after {len(trace)} operations")
@@ -260,7 +267,7 @@ def explore_native(
         if ended is Ended.VIOLATION:
             return search.violated(search.found(), search.last(), search.report.parent)
         if ended is Ended.BROKEN:
-            search.broken()
+            return search.broken()
         if ended is not Ended.SLICE:
             return _summary(search, ended, max_states, max_depth)
         if max_seconds is not None and search.seconds > max_seconds:

@@ -1,0 +1,133 @@
+"""verify as a command: what it must catch, whatever else goes wrong, and what it says."""
+
+import json
+import textwrap
+
+import pytest
+
+from model.errors import ModelError, SchemeError
+from model.schemes.anon_vma_reuse import AvcPublish
+from rmapcheck.cli import run
+from rmapcheck.explore import explore
+from rmapcheck.guard import told
+from rmapcheck.native import build
+from rmapcheck.plugins import find_scheme
+from rmapcheck.search import CannotCompileError
+from rmapcheck.verdict import Exit, Status
+from rmapcheck.verify import DEPTHS, LADDER, LONG_FORKS, REQUIRED, Climber, bug_scope
+
+HEAD = "from model.schemes.anon_vma_reuse import AvcPublish\n\n\nclass Mine(AvcPublish):\n"
+
+NEGATIVE = """\
+def count_active(self, st, anon_vma, by):
+    st.anon_vma[anon_vma].num_active_vmas -= by
+"""
+BY_DEGREE = """\
+def may_reuse(self, st, anon_vma, own):
+    a = st.anon_vma[anon_vma]
+    degree = a.num_children + a.num_active_vmas
+    return anon_vma != own and degree < 2
+"""
+IGNORES_ACTIVE = """\
+def may_reuse(self, st, anon_vma, own):
+    return st.anon_vma[anon_vma].num_children < 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RMAPCHECK_ENGINE", raising=False)
+
+
+def plugin(tmp_path, body, file="mine.py"):
+    path = tmp_path / file
+    body = 'name = "mine"\n' + body
+    path.write_text(HEAD + textwrap.indent(body, "    "), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["B21", "B01", "B29", "E01"])
+def test_a_seeded_bug_is_violated_as_expected(name, capsys):
+    assert run(["verify", name, "--budget", "6", "--quiet"]) == Exit.EXPECTED
+    assert capsys.readouterr().out.endswith("as expected\n")
+
+
+def test_a_counter_that_wraps_is_a_violation_with_a_case(tmp_path, capsys):
+    path = plugin(tmp_path, NEGATIVE)
+    assert run(["verify", path, "--budget", "10", "--json"]) == Exit.UNEXPECTED
+    said = json.loads(capsys.readouterr().out)
+    assert said["verdict"] == "VIOLATED"
+    assert said["replayed"] is True
+    run(["replay", said["case"], "--scheme", path, "--quiet"])
+    assert "VIOLATED(out_of_range, step 1)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_every_engine_says_out_of_range(engine, tmp_path):
+    cls = find_scheme(plugin(tmp_path, NEGATIVE))
+    done = explore(cls, LADDER[0], target="out_of_range", engine=engine)
+    assert done.verdict.status is Status.VIOLATED
+    assert [v.invariant for v in done.verdict.violations] == ["out_of_range"]
+
+
+@pytest.mark.parametrize("engine", ["python", "auto"])
+def test_a_wrapped_counter_does_not_stop_a_search_for_something_else(engine, tmp_path):
+    cls = find_scheme(plugin(tmp_path, NEGATIVE))
+    done = explore(cls, LADDER[0], target="one_root", engine=engine)
+    assert done.verdict.status is Status.HOLDS
+
+
+@pytest.mark.parametrize("body", [BY_DEGREE, IGNORES_ACTIVE])
+def test_a_wrong_rule_of_reuse_is_found_in_a_required_scope(body, tmp_path):
+    cls = find_scheme(plugin(tmp_path, body))
+    forks = [s for s in LADDER[:REQUIRED] if s.mms == 3 and s.objects >= 20]
+    assert any(explore(cls, s).verdict.status is Status.VIOLATED for s in forks)
+
+
+def test_a_bounded_rung_is_not_called_exhausted():
+    assert LONG_FORKS in LADDER[REQUIRED:]
+    assert DEPTHS[LONG_FORKS] < 11  # B23's own violation takes more
+    assert bug_scope(find_scheme("B23")).ops == LONG_FORKS.ops
+    climber = Climber(AvcPublish, budget=30)
+    DEPTHS[LONG_FORKS], depth = 3, DEPTHS[LONG_FORKS]
+    try:
+        climber.rungs = [climber._search(LONG_FORKS, 10)]
+    finally:
+        DEPTHS[LONG_FORKS] = depth
+    assert climber.rungs[0].verdict.how == "bounded, depth 3"
+    assert climber.report().exhausted == ()
+
+
+def test_the_others_go_on_when_one_breaks_the_interface(tmp_path, capsys):
+    bad = plugin(tmp_path, "def anon_vma_prepare(self, st, vma):\n    return 7 // 0\n")
+    assert run(["verify", bad, "nobody", "B28", "--budget", "3", "--quiet"]) == Exit.USAGE
+    lines = capsys.readouterr().out.splitlines()
+    assert "ZeroDivisionError" in lines[0]
+    assert lines[1].startswith("nobody: error: ")
+    assert lines[-1].endswith("as expected")
+
+
+def test_dropped_steps_are_told(capsys):
+    assert run(["verify", "avc-7.0", "--budget", "2"]) in (Exit.EXPECTED, Exit.INCONCLUSIVE)
+    assert "dropped, as the scope had no room: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "set()", "bytearray(3)"])
+def test_a_class_may_keep_nothing_beside_the_state(value, tmp_path):
+    path = plugin(tmp_path, f"seen = {value}\n")
+    with pytest.raises(SchemeError, match=r"Mine\.seen is a .*outside the state"):
+        find_scheme(path)
+
+
+def test_what_cannot_be_compiled_is_not_blamed_on_chance(tmp_path, monkeypatch):
+    cls = find_scheme(plugin(tmp_path, "def vma_merged(self, st):\n    return [i for i in st]\n"))
+
+    def fails(*_args, **_named):
+        raise build.BuildError("the C compiler failed: x.c:1: error: no")
+
+    monkeypatch.setattr(build, "library_path", fails)
+    why = "cannot be compiled: the C compiler failed"
+    with pytest.raises(CannotCompileError, match=why), told(cls):
+        explore(cls, LADDER[0], engine="native")
+    assert not issubclass(CannotCompileError, ModelError)
