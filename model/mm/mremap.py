@@ -53,12 +53,20 @@ def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> in
     if v.vm_next and st.vma[v.vm_next].vm_start < end:
         return -ENOMEM
     pgoff = linear_page_index(st, vma, v.vm_end)
-    if pgoff + new_length - length > st.pages:
-        # A moved VMA keeps its pgoff; grown at each new place, it would need ever larger ones.
-        st.exhausted = "vm_pgoff"
+    if beyond_pgoff(st, pgoff + new_length - length):
         return -EINVAL
     merged = vma_merge_new_range(st, mm, v.vm_end, end, pgoff, v.vm_flags, v.anon_vma, 0, False)
     return 0 if merged == vma else -ENOMEM
+
+
+def beyond_pgoff(st: "State", end: int) -> bool:
+    """Tell whether the scope has no page offsets up to `end`; the step then does not count.
+
+    A moved VMA keeps its pgoff; grown at each new place, it would need ever larger ones.
+    """
+    if end > st.pages:
+        st.exhausted = "vm_pgoff"
+    return end > st.pages
 
 
 def remap_move(
@@ -151,6 +159,8 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
     """
     v = st.vma[vma]
     pgoff = to if v.anon_vma == 0 else linear_page_index(st, vma, start)
+    if beyond_pgoff(st, pgoff + length):
+        return 0
     new = vma_merge_new_range(st, mm, to, to + length, pgoff, v.vm_flags, v.anon_vma, vma, False)
     if new:
         st.reached.append("mremap merges")
