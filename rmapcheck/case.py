@@ -5,6 +5,7 @@ imported or unpickled, not even the name of its scheme (see `replay.scheme_of`).
 gets a whole case or one sentence that says what to change.
 """
 
+import difflib
 import importlib.metadata
 import json
 import os
@@ -17,10 +18,11 @@ from typing import Any
 import attrs
 from cattrs import Converter
 
+from invariants.registry import INVARIANTS
 from model.errors import ModelError
 from model.operations import BY_NAME, Operation
 from model.scope import Scope
-from rmapcheck.case_json import CaseError, read_json
+from rmapcheck.case_json import CaseError, read_json, value_text
 from rmapcheck.case_schema import FORMAT, check_schema
 from rmapcheck.verdict import Status, Verdict
 
@@ -40,6 +42,9 @@ __all__ = [
 ]
 
 MAX_BYTES = 1_000_000
+
+OOPSES = ("use_after_free", "null_dereference", "double_free", "out_of_range")
+"""What a case may expect besides the invariants: the ways in which the kernel itself breaks."""
 
 
 @attrs.frozen(kw_only=True)
@@ -150,6 +155,12 @@ def _check(case: Case) -> None:
         raise CaseError(
             f"expect.step must be the number of a step, from 1 to {len(case.steps)}, "
             f"not {expect.step}"
+        )
+    elif expect.invariant not in (known := (*INVARIANTS, *OOPSES)):
+        near = difflib.get_close_matches(expect.invariant, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "`rmapcheck invariants` lists them"
+        raise CaseError(
+            f"expect.invariant: no invariant is called {value_text(expect.invariant)}; {hint}"
         )
 
 

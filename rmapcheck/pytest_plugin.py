@@ -42,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Find the scheme at once, so that a wrong name is one error and not one for each test."""
+    chosen_scheme(config)
+
+
 # Schemes.
 
 

@@ -104,6 +104,7 @@ def shell(*args, **env):
         (["export", CASE, "--format", "poem"], Exit.USAGE),
         (["new", "two words"], Exit.USAGE),
         (["new", "class"], Exit.USAGE),
+        (["new", "random"], Exit.USAGE),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
@@ -418,3 +419,36 @@ def test_replay_of_a_whole_folder_passes_over_the_schema(rmapcheck):
     files = sorted(CASE.parent.glob("*.json"))
     assert "schema.json" in [file.name for file in files]
     assert rmapcheck("replay", *files, "--quiet")[0] == Exit.EXPECTED
+
+
+def edited(path, **changes):
+    path.write_text(json.dumps({**json.loads(CASE.read_text()), **changes}))
+
+
+def test_replay_tells_of_a_damaged_case_and_goes_on(rmapcheck, tmp_path):
+    (tmp_path / "damaged.json").write_text("{")
+    edited(tmp_path / "unknown.json", scheme="avc-7.00")
+    args = ["replay", "damaged.json", CASE, "unknown.json"]
+    code, out, err = rmapcheck(*args)
+    assert code == Exit.USAGE
+    assert "as expected" in out
+    assert err.splitlines()[0].startswith("rmapcheck: damaged.json: ")
+    assert err.splitlines()[1].startswith("rmapcheck: unknown.json: no scheme or bug is called")
+    results = json.loads(rmapcheck(*args, "--json")[1])
+    assert [result["exit"] for result in results] == [2, 0, 2]
+
+
+def test_a_case_of_an_invariant_that_nobody_knows(rmapcheck, tmp_path):
+    edited(tmp_path / "x.json", expect={"invariant": "coverag", "step": 1, "verdict": "VIOLATED"})
+    code, _out, err = rmapcheck("replay", "x.json")
+    assert code == Exit.USAGE
+    assert err.startswith("rmapcheck: x.json: expect.invariant: no invariant is called ")
+    assert err.endswith("did you mean coverage?\n")
+
+
+def test_a_minimal_case_is_left_alone(rmapcheck, tmp_path):
+    (tmp_path / "x.json").write_bytes(CASE.read_bytes())
+    code, out, _err = rmapcheck("minimize", "x.json")
+    assert code == Exit.EXPECTED
+    assert out.startswith("x.json: already minimal")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]

@@ -7,7 +7,7 @@ import typer
 
 from model.errors import ModelError
 from model.scheme import Scheme
-from rmapcheck.case import Case, load_case, save_case
+from rmapcheck.case import Case, CaseError, load_case, save_case
 from rmapcheck.case_schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import case_json, good
@@ -30,16 +30,27 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there.")
 ]
 
+WORST = (Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
+"""Of several cases, the worst exit code counts."""
+
 
 def loaded(scheme: str) -> type[Scheme] | None:
     """Return the scheme named by --scheme, or None if there is none."""
     return find_scheme(scheme) if scheme else None
 
 
-def named_cases(paths: list[Path]) -> list[tuple[Path, Case]]:
-    """Return the cases, all read before the first is run; NAME/*.json also names the schema."""
+def cases_of(paths: list[Path]) -> list[Path]:
+    """Return the paths without the schema, which NAME/*.json also names."""
     several = len(paths) > 1
-    return [(p, load_case(p)) for p in paths if not (several and p.name == SCHEMA_FILE.name)]
+    return [path for path in paths if not (several and path.name == SCHEMA_FILE.name)]
+
+
+def own_scheme(path: Path, case: Case) -> type[Scheme]:
+    """Return the scheme that the case names; the CaseError if there is none names the file."""
+    try:
+        return scheme_of(case)
+    except CaseError as error:
+        raise CaseError(f"{path}: {error}") from None
 
 
 @command(name="replay")
@@ -57,17 +68,33 @@ def replay_command(
     """
     other = loaded(scheme)
     codes, results = [], []
-    for path, case in named_cases(cases):
-        cls = other or scheme_of(case)
-        with told(cls), watchdog(cls):
-            done = replay_case(case, cls)
-        own = cls.name == case.scheme or scheme == case.scheme
-        code = _code(done, cls, own=own, holds=holds)
-        out.verdict(f"{path}: {_sentence(done, own=own and not holds)}", good=good(code))
+    paths = cases_of(cases)
+    for path in paths:
+        try:
+            code, result = _replay_one(out, path, other, scheme, holds=holds)
+        except ModelError as error:
+            if len(paths) == 1:
+                raise
+            code = Exit.USAGE
+            out.complain(str(error))
+            result = {"case": str(path), "error": str(error), "exit": int(code)}
         codes.append(code)
-        results.append(_replay_json(path, done, code))
+        results.append(result)
     out.data(results[0] if len(results) == 1 else results)
-    return max(codes, key=lambda code: (code == Exit.UNEXPECTED, code))
+    return next(code for code in WORST if code in codes)
+
+
+def _replay_one(
+    out: Out, path: Path, other: type[Scheme] | None, scheme: str, *, holds: bool
+) -> tuple[Exit, dict[str, Any]]:
+    case = load_case(path)
+    cls = other or own_scheme(path, case)
+    with told(cls), watchdog(cls):
+        done = replay_case(case, cls)
+    own = cls.name == case.scheme or scheme == case.scheme
+    code = _code(done, cls, own=own, holds=holds)
+    out.verdict(f"{path}: {_sentence(done, own=own and not holds)}", good=good(code))
+    return code, _replay_json(path, done, code)
 
 
 def _code(done: CaseReplay, cls: type[Scheme], *, own: bool, holds: bool) -> Exit:
@@ -121,15 +148,28 @@ def minimize_command(
 ) -> int:
     """Shorten a case. Leave out what its violation does not need."""
     before = load_case(case)
-    cls = loaded(scheme) or scheme_of(before)
+    cls = loaded(scheme) or own_scheme(case, before)
     with told(cls), watchdog(cls):
         after = minimize_case(before, cls, max_seconds=max_seconds)
+    minimal = after.steps == before.steps and after.scope == before.scope
+    if minimal and save is None:
+        out.verdict(f"{case}: already minimal, {len(before.steps)} steps", good=True)
+        steps = len(before.steps)
+        out.data({"before": steps, "case": str(case), "minimal": True, **case_json(before)})
+        return Exit.EXPECTED
     name = case.stem if in_place else f"{case.stem}-min"
     path = save_case(after, save or case.parent, name=name, overwrite=in_place)
     for op in after.steps:
         out.show(f"  {op}")
     out.verdict(f"{path}: {len(before.steps)} steps, now {len(after.steps)}", good=True)
-    out.data({"before": len(before.steps), "case": str(path), **case_json(after)})
+    out.data(
+        {
+            "before": len(before.steps),
+            "case": str(path),
+            "minimal": minimal,
+            **case_json(after),
+        }
+    )
     return Exit.EXPECTED
 
 
@@ -180,7 +220,7 @@ def show_command(
 ) -> int:
     """Explain a case. Each step, the last state before and after, and the reason."""
     loaded_case = load_case(case)
-    cls = loaded(scheme) or scheme_of(loaded_case)
+    cls = loaded(scheme) or own_scheme(case, loaded_case)
     with told(cls), watchdog(cls):
         text = render(loaded_case, format_, cls)
     return _deliver(out, text, output, loaded_case)
@@ -198,7 +238,7 @@ def export_command(
 ) -> int:
     """Write a case in the words of another tool."""
     loaded_case = load_case(case)
-    cls = loaded(scheme) or scheme_of(loaded_case)
+    cls = loaded(scheme) or own_scheme(case, loaded_case)
     with told(cls), watchdog(cls):
         text = export(loaded_case, format_, cls)
     return _deliver(out, text, output, loaded_case)

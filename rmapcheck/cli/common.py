@@ -91,11 +91,15 @@ class Out:
 
     def error(self, sentence: str, code: Exit) -> Exit:
         """Say what is wrong, in one sentence, and return the exit code."""
+        self.data({"error": self.complain(sentence), "exit": int(code)})
+        return code
+
+    def complain(self, sentence: str) -> str:
+        """Say what is wrong on standard error, and return it as it was said."""
         sentence = " ".join(sentence.split()).rstrip(".")
         sentence += "" if sentence.endswith("?") else "."
         self.stderr.print(f"rmapcheck: {sentence}", soft_wrap=True)
-        self.data({"error": sentence, "exit": int(code)})
-        return code
+        return sentence
 
     def progress(self) -> "Progress":
         """Return a reporter for a search; silent off a terminal."""

@@ -1,6 +1,7 @@
 """new: writes a scheme to start from, its test, and a line about both."""
 
 import keyword
+import sys
 from pathlib import Path
 from string import Template
 from typing import Annotated
@@ -129,6 +130,8 @@ def _words(name: str) -> dict[str, str]:
     module = name.removesuffix(".py").replace("-", "_")
     if not module.isidentifier() or keyword.iskeyword(module) or not module.isascii():
         raise ModelError(f"{name!r} is no name of a Python module; choose one such as lazy_clone")
+    if module in sys.stdlib_module_names:
+        raise ModelError(f"{module!r} is a module of Python's own; choose another name")
     shown = module.replace("_", "-")
     if shown in catalogue.schemes() or shown in catalogue.bugs():
         raise ModelError(f"a built-in scheme is called {shown!r} already; choose another name")
