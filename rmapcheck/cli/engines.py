@@ -169,7 +169,7 @@ def ladder_table(rungs: tuple[Rung, ...]) -> Table:
 
 def counted(cut: dict[str, int]) -> str:
     """Return how many steps were dropped, by what there was too little of."""
-    return ", ".join(f"{number} steps for want of a {pool}" for pool, number in cut.items())
+    return ", ".join(f"{number} steps ({pool})" for pool, number in cut.items())
 
 
 def short(scope: Scope) -> str:
