@@ -82,6 +82,7 @@ def shell(*args, **env):
         (["verify", "avc-7.0", "--budget", "nan"], Exit.USAGE),
         (["verify", "avc-7.0", "--budget", "inf"], Exit.USAGE),
         (["explore", "avc-7.0", "--max-depth", "-1"], Exit.USAGE),
+        (["explore", "avc-7.0", "--max-depth", "0"], Exit.INCONCLUSIVE),
         (["explore", "avc-7.0", "--max-states", "0"], Exit.USAGE),
         (["explore", "avc-7.0", "--max-seconds", "nan"], Exit.USAGE),
         (["fuzz", "avc-7.0", "--max-seconds", "-3"], Exit.USAGE),

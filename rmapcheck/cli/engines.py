@@ -209,7 +209,10 @@ def explore_command(
     symmetry: Annotated[
         bool, typer.Option(help="Count states that differ in names of objects as one.")
     ] = True,
-    max_depth: Annotated[int | None, typer.Option(help="Operations.")] = None,
+    max_depth: Annotated[
+        int | None,
+        typer.Option(help="Operations. If nothing else ends it: HOLDS(bounded …), exit code 0."),
+    ] = None,
     max_states: Annotated[int | None, typer.Option(help="States.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Seconds.")] = None,
     max_memory_mb: Annotated[int | None, typer.Option(help="Megabytes.")] = 6000,
@@ -249,6 +252,9 @@ def explore_command(
         raise ModelError(f"{error}; leave --engine out") from None
     finally:
         live.end()
+    if done.verdict.status is Status.HOLDS and done.generated == 0 and max_depth is not None:
+        idle = attrs.evolve(done.verdict, status=Status.UNKNOWN, how="", why="no step was taken")
+        done = attrs.evolve(done, verdict=idle)
     show_exploration(out, done)
     return finish(out, cls, done.verdict, wanted, scheme, save, exploration_json(done))
 
