@@ -207,10 +207,11 @@ class NativeSearch(Search):
         last = self.last()
         full = [*trace, *self._named_last(trace, last)]
         again = replay(self.scheme, self.scope, full, target=self.target)
-        if again.violations and again.step == len(full):
+        left = self.report.failure == OUT_OF_RANGE
+        if left and again.violations and again.step == len(full):
             name = self.target or again.violations[0].invariant
             return self.violated(name, last, self.report.parent)
-        if self.report.failure == OUT_OF_RANGE and self.target:
+        if left and self.target:
             raise build.BuildError("a number leaves its range, which is not what is looked for")
         number = ctypes.c_int64(self.report.number).value
         what = BROKEN.get(self.report.failure, "the model failed").format(number=number)
