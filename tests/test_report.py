@@ -146,7 +146,10 @@ def test_mermaid_draws_processes_and_forks():
         "    P1->>P1: 2. write address 0",
         "    P1->>P2: 3. fork",
         "    P2->>P3: 4. fork",
-        "    Note over P2: VIOLATED chain_order",
+        "    P1->>P1: 5. swap_out address 0",
+        "    P3->>P3: 6. read address 0",
+        "    P1->>P1: 7. read address 0",
+        "    Note over P1: VIOLATED walk_complete",
     ]
 
 
