@@ -13,6 +13,7 @@ from model.errors import ModelError
 from model.scheme import Scheme
 from model.scope import GROUPS, Scope
 from rmapcheck import catalogue
+from rmapcheck.case import OOPSES
 from rmapcheck.cli.common import Choice, Out, command
 from rmapcheck.cli.results import (
     good,
@@ -277,9 +278,6 @@ def default_scope(cls: type[Scheme], choice: Choice, small: Scope) -> Scope:
 def _target_of(cls: type[Scheme]) -> str:
     bug = expected_bug(cls)
     return bug.violates if bug else ""
-
-
-OOPSES = ("use_after_free", "null_dereference", "double_free", "out_of_range")
 
 
 def check_target(target: str) -> str:
