@@ -8,6 +8,7 @@ point at one as the pte_chain kernels did: entry (mm, address) is number
 ``(mm - 1) * scope.pages + address + 1`` (see `pte_offset`).
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -144,6 +145,8 @@ class State:
         self.spare = 0
         """What pte_chain_alloc() set aside; between operations always 0."""
         self.splats: list[str] = []
+        self.observer: Callable[..., None] | None = None
+        """Who is told of events (model.events.tell)."""
         self.every_name = False
         """Fork offers each free process as the child, not only one (search without symmetry)."""
         self.begin()

@@ -10,6 +10,7 @@ start, so the page keeps its index. Left out: that migration must skip such a st
 from typing import TYPE_CHECKING
 
 from model.errors import ENOMEM
+from model.events import tell
 from model.heap import kmem_cache_alloc
 from model.locks import MMAP_LOCK, acquire, release
 from model.mm.fault import handle_mm_fault
@@ -50,6 +51,7 @@ def setup_stack(st: "State", mm: int, top: int) -> int:
         v.vm_pgoff = top - 1
         v.vm_flags = VM_READ | VM_WRITE | VM_ACCOUNT
         vma_link(st, mm, vma)
+        tell(st, "mmap", vma)
     release(st, MMAP_LOCK, mm)
     return 0 if vma else -ENOMEM
 
@@ -67,5 +69,6 @@ def shift_arg_pages(st: "State", mm: int, shift: int) -> int:
     range_changes(st, vma, 0)
     v.vm_end = start - shift + 1
     st.scheme.vma_complete(st, vma, 0)
+    tell(st, "exec_move", vma)
     release(st, MMAP_LOCK, mm)
     return 0 if moved == 1 else -ENOMEM

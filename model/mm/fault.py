@@ -10,6 +10,7 @@ already (can_change_pte_writable()).
 from typing import TYPE_CHECKING
 
 from model.errors import EFAULT, ENOMEM
+from model.events import tell
 from model.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
 from model.mm.swap import alloc_folio, folio_free_swap, folio_put, free_swap_cache, swap_free
 from model.mm.vma import vma_lookup
@@ -74,6 +75,7 @@ def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
     if st.scheme.anon_vma_prepare(st, vma):
         st.scheme.pte_chain_free(st)
         return -ENOMEM
+    tell(st, "prepare", vma)
     folio = alloc_folio(st)
     if folio == 0:
         st.scheme.pte_chain_free(st)
@@ -89,6 +91,7 @@ def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
     p.flags = PTE_WRITE | young(st)
     if old:
         st.scheme.folio_remove_rmap(st, old, vma, address, ptep)
+    tell(st, "fault", vma, ptep, folio, old)
     release(st, PTL, mm)
     st.scheme.pte_chain_free(st)
     if old:
@@ -127,6 +130,7 @@ def wp_can_reuse_anon_folio(st: "State", folio: int, vma: int) -> bool:
         st.scheme.folio_move_anon_rmap(st, folio, vma)
         if st.scheme.anon_exclusive:
             f.exclusive = 1
+        tell(st, "reuse", vma, folio)
         st.reached.append("write fault reuses")
     release(st, FOLIO_LOCK, folio)
     return reuse
@@ -159,6 +163,7 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     st.scheme.folio_add_anon_rmap(st, folio, vma, address, ptep, exclusive=exclusive)
     if exclusive and st.scheme.anon_exclusive:
         st.folio[folio].exclusive = 1
+    tell(st, "swap_in", vma, ptep, folio, entry)
     st.reached.append("swap-in")
     release(st, PTL, st.vma[vma].vm_mm)
     release(st, FOLIO_LOCK, folio)

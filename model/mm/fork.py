@@ -8,6 +8,7 @@ out of memory leaves the parent's pages write-protected, as the kernel does.
 from typing import TYPE_CHECKING
 
 from model.errors import ENOMEM
+from model.events import tell
 from model.heap import claim, kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.swap import swap_duplicate
@@ -55,6 +56,7 @@ def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
                 and copy_page_range(st, tmp, mpnt)
             ):
                 return -ENOMEM
+            tell(st, "fork", tmp, mpnt)
         mpnt = st.vma[mpnt].vm_next
     return 0
 
@@ -108,3 +110,4 @@ def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:
     dst.folio = src.folio
     dst.swap = src.swap
     dst.flags = src.flags & ~PTE_YOUNG
+    tell(st, "fork_pte", ptep, pte_offset(st, st.vma[src_vma].vm_mm, address), src.folio)

@@ -7,6 +7,7 @@ MAP_GROWSDOWN; before v6.12 a MAP_FIXED mmap that ran out of memory had already 
 from typing import TYPE_CHECKING
 
 from model.errors import ENOMEM
+from model.events import tell
 from model.heap import kmem_cache_alloc
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.unmap import do_munmap, zap_page_range
@@ -51,6 +52,7 @@ def mmap_region(
     v.vm_pgoff = start
     v.vm_flags = flags
     vma_link(st, mm, vma)
+    tell(st, "mmap", vma)
     return 0
 
 

@@ -12,6 +12,7 @@ Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes, mlo
 from typing import TYPE_CHECKING
 
 from model.errors import EFAULT, EINVAL, ENOMEM
+from model.events import tell
 from model.heap import kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.unmap import do_munmap
@@ -148,6 +149,7 @@ def move_vma(
     s = st.vma[source]
     if s.vm_start == start and s.vm_end == start + length and source != new_vma:
         st.scheme.unlink_anon_vmas(st, source)
+        tell(st, "dontunmap", source)
     st.reached.append("mremap keeps the old mapping")
     return 0
 
@@ -176,6 +178,7 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
         kmem_cache_free(st, st.vma, new)
         return 0
     vma_link(st, mm, new)
+    tell(st, "copy", vma, new)
     return new
 
 
@@ -189,6 +192,7 @@ def move_page_tables(st: "State", vma: int, start: int, new_vma: int, to: int, l
         move_pte(st, vma, new_vma, pte_offset(st, mm, start + i), pte_offset(st, mm, to + i))
         release(st, PTL, mm)
         st.scheme.pte_chain_free(st)
+    tell(st, "move", vma, new_vma, start, to)
     return length
 
 
@@ -204,3 +208,4 @@ def move_pte(st: "State", vma: int, new_vma: int, old_ptep: int, new_ptep: int) 
     old.flags = 0
     if new.folio:
         st.scheme.move_rmap(st, new.folio, vma, new_vma, old_ptep, new_ptep)
+    tell(st, "move_pte", old_ptep, new_ptep, new.folio)

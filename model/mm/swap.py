@@ -8,6 +8,7 @@ had reused it.
 
 from typing import TYPE_CHECKING
 
+from model.events import tell
 from model.heap import kmem_cache_alloc, kmem_cache_free
 from model.locks import ANON_VMA_LOCK, FOLIO_LOCK, PTL, acquire, assert_held, release
 from model.mm.vma import vma_lookup
@@ -40,6 +41,7 @@ def folio_put(st: "State", folio: int) -> None:
     if st.folio[folio].refcount == 0:
         st.scheme.folio_free(st, folio)
         kmem_cache_free(st, st.folio, folio)
+        tell(st, "free_page", folio)
 
 
 def swap_duplicate(st: "State", entry: int) -> None:
@@ -90,6 +92,7 @@ def add_to_swap(st: "State", folio: int) -> bool:
     st.swap[entry].folio = folio
     st.folio[folio].swap = entry
     st.folio[folio].refcount += 1
+    tell(st, "add_to_swap", folio, entry)
     return True
 
 
@@ -107,11 +110,13 @@ def swap_out(st: "State", folio: int) -> int:
             entry = st.folio[folio].swap
             st.folio[folio].swap = 0
             st.swap[entry].folio = 0
+            tell(st, "swap_out", folio, entry)
             release(st, FOLIO_LOCK, folio)
             folio_put(st, folio)
             if st.swap[entry].count == 0:
                 kmem_cache_free(st, st.swap, entry)
             return 0
+        tell(st, "swap_out", folio, st.folio[folio].swap)
     release(st, FOLIO_LOCK, folio)
     return 0
 
@@ -170,4 +175,5 @@ def try_to_unmap_one(st: "State", folio: int, ptep: int) -> None:
     p.flags = PTE_EXCLUSIVE if exclusive else 0
     vma = vma_lookup(st, mm, address)
     st.scheme.folio_remove_rmap(st, folio, vma, address, ptep)
+    tell(st, "unmap", ptep, folio, entry)
     folio_put(st, folio)

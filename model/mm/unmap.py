@@ -8,6 +8,7 @@ Left out: the downgrade to a read lock (v4.20), TLB gathering, page-table pages 
 from typing import TYPE_CHECKING
 
 from model.errors import ENOMEM
+from model.events import tell
 from model.heap import kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.swap import folio_put, free_swap_and_cache, free_swap_cache
@@ -40,9 +41,11 @@ def zap_pte(st: "State", vma: int, address: int, ptep: int) -> None:
     p.flags = 0
     if folio:
         st.scheme.folio_remove_rmap(st, folio, vma, address, ptep)
+        tell(st, "zap", vma, ptep, folio)
         free_swap_cache(st, folio)
         folio_put(st, folio)
     elif entry:
+        tell(st, "zap", vma, ptep, 0, entry)
         free_swap_and_cache(st, entry)
 
 
@@ -75,6 +78,7 @@ def unmap_region(st: "State", mm: int, vma: int, start: int, end: int) -> None:
     while vma and st.vma[vma].vm_start < end:
         following = st.vma[vma].vm_next
         remove_vma(st, mm, vma)
+        tell(st, "munmap", vma)
         vma = following
 
 

@@ -15,6 +15,7 @@ Which VMAs may join, as far as rmap has a say, and what a joined VMA inherits is
 from typing import TYPE_CHECKING
 
 from model.errors import ENOMEM
+from model.events import tell
 from model.heap import kmem_cache_alloc, kmem_cache_free
 from model.locks import ANON_VMA_LOCK, assert_held_write
 from model.scheme import VMA_OP_SPLIT
@@ -217,6 +218,8 @@ def vma_expand(
     st.scheme.vma_complete(st, target, nxt if remove_next else 0)
     if remove_next:
         remove_vma(st, mm, nxt)
+    if copied_from == 0:
+        tell(st, "expand", target, nxt if remove_next else 0)
     return 0
 
 
@@ -265,6 +268,7 @@ def _merge_both(st: "State", mm: int, prev: int, middle: int, nxt: int) -> int:
     st.scheme.vma_complete(st, prev, source)
     remove_vma(st, mm, middle)
     remove_vma(st, mm, nxt)
+    tell(st, "merge", prev, middle, nxt)
     return prev
 
 
@@ -282,6 +286,7 @@ def _merge_left(st: "State", mm: int, prev: int, middle: int, end: int) -> int:
     st.scheme.vma_complete(st, prev, middle)
     if whole:
         remove_vma(st, mm, middle)
+    tell(st, "merge", prev, middle)
     return prev
 
 
@@ -299,6 +304,7 @@ def _merge_right(st: "State", mm: int, middle: int, nxt: int, start: int) -> int
     st.scheme.vma_complete(st, nxt, middle)
     if whole:
         remove_vma(st, mm, middle)
+    tell(st, "merge", nxt, middle)
     return nxt
 
 
@@ -329,6 +335,7 @@ def split_vma(st: "State", mm: int, vma: int, address: int, *, new_below: bool) 
         v.vm_end = address
     st.scheme.vma_complete(st, vma, 0)
     vma_link(st, mm, new)
+    tell(st, "split", vma, new)
     return 0
 
 

@@ -4,7 +4,7 @@ import ast
 from types import FunctionType
 from typing import Any
 
-from model import heap, locks
+from model import events, heap, locks
 from model.operations import Operation
 from model.state import RmapWalkControl
 from rmapcheck.native.kinds import INT, LIST, MISSING, NONE, TUPLE, WALK, WORDS, Kind, Value
@@ -47,6 +47,8 @@ class Calls(Lists):
             return Value(f"{pool}_claim(st, {self.number(node.args[1]).code})", NONE, busy=True)
         if function in LOCKS:
             return self._lock(function, node)
+        if function is events.tell:
+            return Value("", NONE)
         if function is RmapWalkControl:
             name = self.temp()
             self.declared.append(f"static _Thread_local int {name}_v[WALK]; Walk {name};")
