@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 COMPILERS = ("gcc", "clang", "cc")
-FLAGS = ("-std=gnu11", "-O2", "-w", "-fPIC", "-shared")
+FLAGS = ("-std=gnu11", "-O2", "-w", "-fPIC", "-shared", "-pthread")
 KEPT = 300
 """Libraries that stay in the cache; the oldest go first."""
 PATIENCE = 120
@@ -108,11 +108,10 @@ def load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_uint64
     for name, result, arguments in (
-        ("search_new", pointer, [ctypes.c_char_p, number]),
+        ("search_new", pointer, [ctypes.c_char_p, number, ctypes.c_int, ctypes.c_int]),
         ("search_free", None, [pointer]),
         ("search_report", pointer, [pointer]),
-        ("search_parent", number, [pointer, number]),
-        ("search_by", number, [pointer, number]),
+        ("search_from", number, [pointer, number]),
         ("search_key", pointer, [pointer, number, pointer]),
         ("search_start", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
         ("search_run", ctypes.c_int, [pointer, number, number, ctypes.c_double]),

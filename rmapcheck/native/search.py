@@ -24,7 +24,6 @@ SLICE = 0.05
 SHARE = 0.8
 """Part of the memory now available that a search without a limit may take."""
 MEGABYTE = 1 << 20
-FAIL_BITS = 12
 OUT_OF_RANGE = 11
 FOUND_OOPS, FOUND_LOCKS, FOUND_ATOMICITY = 1000, 2000, 3000
 OOPSES = {1: "null_dereference", 2: "use_after_free", 3: "double_free"}
@@ -36,6 +35,7 @@ BROKEN = {
     14: "too many locks were held at once",
     15: "a field that the scheme does not have was set",
     16: "a state has too many possible operations",
+    17: "a step fails only now and then",
 }
 
 
@@ -55,12 +55,13 @@ def _report(translation: Translation) -> type[ctypes.Structure]:
     """Return the layout of Report in engine.c."""
     number = ctypes.c_uint64
     names = (
-        "states next generated depth bytes status parent ordinal fail found failure subject number"
+        "states next depth layer_end bytes status parent ordinal fail found failure subject number"
     )
     texts, goals = len(translation.texts), len(translation.goals)
     fields: list[tuple[str, Any]] = [(name, number) for name in names.split()]
-    fields += [("enabled", number * len(OPERATIONS)), ("fired", number * len(OPERATIONS))]
-    fields += [("cut", number * texts), ("words", ctypes.c_ubyte * texts)]
+    fields += [("fired", number * len(OPERATIONS)), ("generated", number)]
+    fields += [("enabled", number * len(OPERATIONS))]
+    fields += [("cut", number * texts), ("words", number * texts)]
     fields += [("met", ctypes.c_ubyte * (goals + 1))]
     return type("Report", (ctypes.Structure,), {"_fields_": fields})
 
@@ -104,6 +105,8 @@ class NativeSearch(Search):
         target: str = "",
         memory_mb: int | None = None,
         translation: Translation | None = None,
+        workers: int = 1,
+        fingerprint: bool = False,
         defines: tuple[str, ...] = (),
     ) -> None:
         super().__init__(scheme, scope, symmetry=symmetry, target=target)
@@ -112,7 +115,7 @@ class NativeSearch(Search):
         self.translation = translation or translate(scheme, scope, symmetry=symmetry)
         self.library = build.load(build.build(self.translation.source, defines))
         self.memory = _budget(memory_mb)
-        self.handle = self.library.search_new(self._wants(), self.memory)
+        self.handle = self.library.search_new(self._wants(), self.memory, workers, fingerprint)
         if not self.handle:
             raise MemoryError
         layout = _report(self.translation)
@@ -172,12 +175,15 @@ class NativeSearch(Search):
         """Return the operations that lead to state `index`, each with the state it led to."""
         steps = []
         while index:
-            parent = self.library.search_parent(self.handle, index)
-            by = self.library.search_by(self.handle, index)
-            op = self.operation(parent, by >> FAIL_BITS, by & ((1 << FAIL_BITS) - 1))
-            steps.append((op, self.keys[index]))
+            parent, ordinal, fail = self.origin(index)
+            steps.append((self.operation(parent, ordinal, fail), self.keys[index]))
             index = parent
         return steps[::-1]
+
+    def origin(self, index: int) -> tuple[int, int, int]:
+        """Return the parent of state `index`, and the step that leads to it; see From."""
+        number = self.library.search_from(self.handle, index)
+        return number >> 32, number >> 16 & 0xFFFF, number >> 6 & 0x3FF
 
     def operation(self, index: int, ordinal: int, fail: int) -> Operation:
         """Return operation number `ordinal` of those possible in state `index`."""

@@ -74,10 +74,13 @@ def translate(scheme: type[Scheme], scope: Scope, *, symmetry: bool = True) -> T
             *(f"{i.prototype()};" for i in program.instances.values()),
             *program.functions,
             *parts,
+            _file("search.c"),
             form,
             stored.signature(program.layout),
+            _file("canonical.c"),
             _file("visited.c"),
             _file("engine.c"),
+            _file("workers.c"),
         ]
     )
     return Translation(source, tuple(checks), tuple(goals), tuple(program.texts))

@@ -1,45 +1,49 @@
-/* Breadth-first search: one step, one state, one slice of time. */
+/* One worker: one step, one state. */
 
-/* One step. */
+/* SEARCH stores new states. Once a step is known to end the search, AGAIN takes it once more to say
+   how, and COUNT takes those after it, which one worker would not have taken. */
+enum { SEARCH, AGAIN, COUNT };
 
-static void see(Search *s, S *st)
+static void see(Worker *w, S *st)
 {
   for (int i = 0; i < GOALS; i++)
-    if (!s->r.met[i] && goals[i](st)) s->r.met[i] = 1;
+    if (!w->c.met[i] && !w->search->r.c.met[i] && goals[i](st)) w->c.met[i] = 1;
 }
 
-/* Note a failure of the model itself, or of the modelled kernel; 1 if the search ends. */
-static int broken(Search *s, S *st, int status)
+/* Note that the model itself or the modelled kernel fails; 0 is what nothing wrong is. */
+static int broken(Worker *w, const S *st)
 {
-  s->r.status = status;
-  s->r.failure = st->failure;
-  s->r.subject = st->subject;
-  s->r.number = (int64_t)st->number;
-  return 1;
+  Report *r = &w->search->r;
+  if (w->explains) {
+    r->failure = st->failure;
+    r->subject = st->subject;
+    r->number = (int64_t)st->number;
+  }
+  return BROKEN;
 }
 
-static int found(Search *s, int what)
+static int found(Worker *w, int what)
 {
-  s->r.status = VIOLATION;
-  s->r.found = what;
-  return 1;
+  if (w->explains) w->search->r.found = what;
+  return VIOLATION;
 }
 
-static int check_state(Search *s, S *st)
+static int check_state(Worker *w, S *st)
 {
+  Search *s = w->search;
   volatile int i = 0, crash = 0;
   jmp_buf trap;
   st->trap = &trap;
   if (setjmp(trap)) {
-    if (st->failure >= MODEL_INDEX) return broken(s, st, BROKEN);
+    if (st->failure >= MODEL_INDEX) return broken(w, st);
     if (!crash) crash = st->failure;
     i++;
   }
   for (; i < CHECKS; i++) {
     st->loops = 0;
-    if ((s->want[i] || s->want_oops[0]) && checks[i](st) && s->want[i]) return found(s, i);
+    if ((s->want[i] || s->want_oops[0]) && checks[i](st) && s->want[i]) return found(w, i);
   }
-  return crash && s->want_oops[crash] ? found(s, FOUND_OOPS + crash) : 0;
+  return crash && s->want_oops[crash] ? found(w, FOUND_OOPS + crash) : 0;
 }
 
 /* Carry out an operation; the kind of oops, or 0. */
@@ -54,156 +58,122 @@ static int run(S *st, const Op *op, int *error)
   return 0;
 }
 
-static int same_projection(Search *s, S *st)
+static int same_projection(Worker *w, S *st)
 {
-  List a = {0, CAPACITY, s->before_v}, b = {0, CAPACITY, s->after_v};
+  List a = {0, CAPACITY, w->before_v}, b = {0, CAPACITY, w->after_v};
   jmp_buf trap;
-  st->trap = s->base.trap = &trap;
+  st->trap = w->base.trap = &trap;
   if (setjmp(trap)) return -1;
-  projection(&s->base, &a);
+  projection(&w->base, &a);
   projection(st, &b);
   return list_equal(&a, &b);
 }
 
-/* Check one step and, if its state is new, that state; 1 if the search ends. */
-static int judge(Search *s, S *st, const Op *op, int oops, int error, uint32_t by)
+/* Store the state that a step led to and, if it is new, check it. */
+static int store(Worker *w, S *st, From from)
 {
-  if (oops && s->want_oops[oops]) return found(s, FOUND_OOPS + oops);
-  if (st->splats && s->want_locks) return found(s, FOUND_LOCKS);
-  if (oops) return 0;
-  if (op->fail && atomic[op->type] && error == -12 && s->want_atomicity) {
-    int same = same_projection(s, st);
-    if (same < 0) return broken(s, st, BROKEN);
-    if (!same) return found(s, FOUND_ATOMICITY);
-  }
+  From *volatile mine = 0;
+  int wrong;
   jmp_buf trap;
   st->trap = &trap;
-  if (setjmp(trap)) return broken(s, st, BROKEN);
-  int isnew = add(s, canonical(st, s->now), s->r.parent, by);
-  if (isnew < 0) return broken(s, st, MEMORY);
-  if (!isnew) return 0;
-  see(s, st);
-  s->r.fired[op->type]++;
-  return check_state(s, st);
+  if (setjmp(trap)) wrong = broken(w, st);
+  else {
+    int n = canonical(st, w->now);
+    if (!w->explains && !(mine = add(w, n, from))) return 0;
+    see(w, st);
+    wrong = check_state(w, st);
+  }
+  if (wrong) note_stop(w->search, mine ? __atomic_fetch_or(mine, BAD, __ATOMIC_SEQ_CST) : from);
+  return wrong;
 }
 
-static int step(Search *s, int ordinal, int fail, int *allocs)
+/* Look at one step; not 0 if the search ends with it. */
+static int judge(Worker *w, S *st, const Op *op, int oops, int error)
 {
-  S *st = &s->work;
-  Op op = s->offers[ordinal];
-  int error = 0;
-  op.fail = fail;
-  s->r.ordinal = ordinal;
-  s->r.fail = fail;
-  copy_state(st, &s->base);
-  int oops = run(st, &op, &error);
-  *allocs = st->nr_allocs;
-  if (oops >= MODEL_INDEX) return broken(s, st, BROKEN);
-  s->r.generated++;
+  Search *s = w->search;
+  if (oops && s->want_oops[oops]) return found(w, FOUND_OOPS + oops);
+  if (st->splats && s->want_locks) return found(w, FOUND_LOCKS);
+  if (oops || !op->fail || !atomic[op->type] || error != -12 || !s->want_atomicity) return 0;
+  int same = same_projection(w, st);
+  if (same < 0) return broken(w, st);
+  return same ? 0 : found(w, FOUND_ATOMICITY);
+}
+
+static From this_step(const Worker *w)
+{
+  return w->parent << PARENT_AT | (From)w->ordinal << ORDINAL_AT | (From)w->fail << FAIL_AT |
+         w->offers[w->ordinal].type << 1;
+}
+
+/* Count a step; 1 if it leads to a state that the scope has room for. */
+static int count_step(Worker *w, const S *st)
+{
+  w->c.enabled[w->offers[w->ordinal].type] += !w->fail;
+  w->c.generated++;
 #ifdef FAULT_DROPPED_SUCCESSOR
-  if (s->r.generated % 97 == 0) return 0;
+  if ((w->parent * 31 + w->ordinal) % 23 == 7) return 0;
 #endif
-  if (st->exhausted) {
-    s->r.cut[st->exhausted]++;
-    return 0;
-  }
-  for (int i = 0; i < st->reached; i++) s->r.words[st->word[i]] = 1;
-  if (fail >> FAIL_BITS) return broken(s, st, BROKEN);
-  return judge(s, st, &op, oops, error, (uint32_t)ordinal << FAIL_BITS | fail);
+  if (st->exhausted) w->c.cut[st->exhausted]++;
+  else
+    for (int i = 0; i < st->reached; i++) w->c.words[st->word[i]]++;
+  return !st->exhausted;
 }
 
-static int list_offers(Search *s)
+static int step(Worker *w, int mode)
+{
+  S *st = &w->work;
+  Op op = w->offers[w->ordinal];
+  From from = this_step(w);
+  int error = 0, wrong;
+  op.fail = w->fail;
+  copy_state(st, &w->base);
+  int oops = run(st, &op, &error);
+  if (!w->fail) w->allocs = st->nr_allocs;
+  if (mode == COUNT && from <= w->search->stop) return 0;
+  if (oops >= MODEL_INDEX || w->allocs >> FAIL_BITS) {
+    w->c.enabled[op.type] += !w->fail;
+    wrong = broken(w, st);
+  } else {
+    if (!count_step(w, st) || mode == COUNT) return 0;
+    wrong = judge(w, st, &op, oops, error);
+    if (!wrong) return oops ? 0 : store(w, st, from);
+  }
+  note_stop(w->search, from);
+  return wrong;
+}
+
+/* Load the state w->parent and list what is possible there; not 0 if that fails. */
+static int open_state(Worker *w)
 {
   jmp_buf trap;
-  s->base.trap = &trap;
-  s->base.loops = 0;
-  if (setjmp(trap)) return broken(s, &s->base, BROKEN);
-  possible(&s->base);
+  load(&w->base, w->search->place[w->parent]->key);
+  w->base.trap = &trap;
+  w->base.loops = 0;
+  w->offered = w->ordinal = w->fail = 0;
+  w->open = 1;
+  if (!setjmp(trap)) return possible(&w->base), 0;
+  w->offered = 0;
+  note_stop(w->search, w->parent << PARENT_AT);
+  return broken(w, &w->base);
+}
+
+static int has_room(Worker *w)
+{
+  if (!w->quota) return 0;
+  if (room(w, &w->records) && (!w->search->fingerprint || room(w, &w->seals))) return 1;
+  w->search->starved = 1;
   return 0;
 }
 
-static int expand(Search *s)
+/* Take all steps from the state w->parent; 0 if there is no room for one more new state. */
+static int expand(Worker *w, int mode)
 {
-  int allocs, ignored;
-  s->r.parent = s->r.next++;
-  load(&s->base, s->key + s->offset[s->r.parent]);
-  s->offered = 0;
-  if (list_offers(s)) return 1;
-  for (int i = 0; i < s->offered; i++) {
-    s->r.enabled[s->offers[i].type]++;
-    if (step(s, i, 0, &allocs)) return 1;
-    if (ALLOC_FAIL)
-      for (int k = 1; k <= allocs; k++)
-        if (step(s, i, k, &ignored)) return 1;
-  }
-  if (s->r.next == s->layer_end && s->r.next < s->r.states) {
-    s->layer_end = s->r.states;
-    s->r.depth++;
-  }
-  return 0;
-}
-
-/* What Python calls. */
-
-Search *search_new(const unsigned char *wants, uint64_t memory)
-{
-  Search *s = calloc(1, sizeof *s);
-  if (!s) return 0;
-  s->base.search = s->work.search = s;
-  s->memory = memory;
-  memcpy(s->want, wants, CHECKS);
-  memcpy(s->want_oops, wants + CHECKS, 4);
-  s->want_locks = wants[CHECKS + 4];
-  s->want_atomicity = wants[CHECKS + 5];
-  return s;
-}
-
-void search_free(Search *s)
-{
-  free(s->key), free(s->offset), free(s->parent), free(s->by), free(s->slot), free(s->offers);
-  free(s);
-}
-
-const Report *search_report(Search *s) { return &s->r; }
-uint64_t search_parent(Search *s, uint64_t i) { return s->parent[i]; }
-uint64_t search_by(Search *s, uint64_t i) { return s->by[i]; }
-
-const unsigned char *search_key(Search *s, uint64_t i, uint64_t *n)
-{
-  *n = s->offset[i + 1] - s->offset[i];
-  return s->key + s->offset[i];
-}
-
-/* Store the first state; 1 if that went well. */
-int search_start(Search *s, const unsigned char *key, int n)
-{
-  jmp_buf trap;
-  s->work.trap = &trap;
-  if (n > KEY || setjmp(trap)) return 0;
-  memcpy(s->now, key, n);
-  if (add(s, n, 0, 0) < 0) return 0;
-  load(&s->work, s->now);
-  see(s, &s->work);
-  s->layer_end = 1;
+  if (!w->open) open_state(w);
+  for (; w->ordinal < w->offered; w->ordinal++, w->fail = 0)
+    do {
+      if (mode == SEARCH && !has_room(w)) return 0;
+      step(w, mode);
+    } while (ALLOC_FAIL && w->fail++ < w->allocs);
+  w->open = 0;
   return 1;
-}
-
-/* Expand states for `seconds`, or until the search ends; the status. */
-int search_run(Search *s, uint64_t max_states, uint64_t max_depth, double seconds)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  double end = t.tv_sec + t.tv_nsec * 1e-9 + seconds;
-  s->r.status = RUNNING_ON;
-  for (int n = 1; s->r.status == RUNNING_ON; n++) {
-    if (s->r.next == s->r.states) s->r.status = EXHAUSTED;
-    else if (s->r.depth >= max_depth) s->r.status = DEPTH;
-    else if (expand(s)) break;
-    else if (s->r.states >= max_states) s->r.status = STATES;
-    else if (n % 64 == 0) {
-      clock_gettime(CLOCK_MONOTONIC, &t);
-      if (t.tv_sec + t.tv_nsec * 1e-9 > end) break;
-    }
-  }
-  return s->r.status;
 }

@@ -12,7 +12,8 @@
 /* Why the modelled kernel stopped, and why the model itself did. */
 enum {
   OOPS_NULL = 1, OOPS_FREED, OOPS_DOUBLE,
-  MODEL_INDEX = 10, MODEL_FIELD, MODEL_LIST, MODEL_LOOP, MODEL_LOCKS, MODEL_ABSENT, MODEL_ORDINAL
+  MODEL_INDEX = 10, MODEL_FIELD, MODEL_LIST, MODEL_LOOP, MODEL_LOCKS, MODEL_ABSENT, MODEL_ORDINAL,
+  MODEL_CHANCE
 };
 
 typedef struct { int n, cap; int *v; } List;

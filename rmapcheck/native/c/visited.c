@@ -1,116 +1,4 @@
-/* A search: its counters, the canonical form, and the exact set of visited states. */
-
-enum { RUNNING_ON, EXHAUSTED, VIOLATION, BROKEN, MEMORY, STATES, DEPTH };
-enum { FOUND_OOPS = 1000, FOUND_LOCKS = 2000, FOUND_ATOMICITY = 3000 };
-enum { TAG_SHIFT = 40, FAIL_BITS = 12 };
-
-typedef struct {
-  uint64_t states, next, generated, depth, bytes;
-  uint64_t status, parent, ordinal, fail, found;
-  uint64_t failure, subject, number;
-  uint64_t enabled[OPERATIONS], fired[OPERATIONS];
-  uint64_t cut[TEXTS];
-  unsigned char words[TEXTS], met[GOALS + 1];
-} Report;
-
-typedef struct {
-  Report r;
-  S base, work;
-  unsigned char *key;
-  uint64_t key_used, key_room;
-  uint64_t *offset;
-  uint32_t *parent, *by;
-  uint64_t room;
-  uint64_t *slot, mask;
-  uint64_t layer_end, memory;
-  Op *offers;
-  int offered, offers_room;
-  int before_v[CAPACITY], after_v[CAPACITY];
-  unsigned char want[CHECKS + 1], want_oops[4], want_locks, want_atomicity, want_all;
-  unsigned char now[KEY], other[KEY];
-} Search;
-
-static void offer(S *st, const Op *op)
-{
-  Search *s = st->search;
-  if (s->offered == s->offers_room) {
-    int room = s->offers_room ? 2 * s->offers_room : 256;
-    Op *more = realloc(s->offers, room * sizeof *more);
-    if (!more || room >> (32 - FAIL_BITS)) stop(st, MODEL_ORDINAL, 0, room);
-    s->offers = more;
-    s->offers_room = room;
-  }
-  s->offers[s->offered++] = *op;
-}
-
-/* Stored forms. */
-
-static int compare(const int *a, int m, const int *b, int n)
-{
-  for (int i = 0; i < m && i < n; i++)
-    if (a[i] != b[i]) return a[i] < b[i] ? -1 : 1;
-  return m - n;
-}
-
-#if SYMMETRY && !defined(FAULT_NO_CANON)
-/* Put the next permutation of v[0 … n) in its place; 0 after the last, and then sorted again. */
-static int permute(int *v, int n)
-{
-  int i = n - 1, j = n - 1, t;
-  while (i > 0 && v[i - 1] > v[i]) i--;
-  for (int a = i, b = n - 1; a < b; a++, b--) t = v[a], v[a] = v[b], v[b] = t;
-  if (i == 0) return 0;
-  for (j = i; v[j] < v[i - 1]; j++);
-  t = v[i - 1], v[i - 1] = v[j], v[j] = t;
-  return 1;
-}
-
-static int canonical(S *st, unsigned char *best)
-{
-  unsigned char *other = ((Search *)st->search)->other;
-  int order[MMS], size[MMS], dead[MMS], alive = 0, gone = 0, groups = 0;
-  int sig[MMS][SIGNATURE], len[MMS];
-  for (int m = 1; m <= MMS; m++)
-    if (st->mm.state[m] == 1) order[alive++] = m;
-    else dead[gone++] = m;
-  for (int i = 0; i < gone; i++) order[alive + i] = dead[i];
-  if (alive < 2) return encode(st, order, best);
-  for (int i = 0; i < alive; i++) len[i] = signature(st, order[i], sig[i]);
-  int rank[MMS];
-  for (int i = 0; i < alive; i++) {
-    int j = i;
-    for (; j && compare(sig[rank[j - 1]], len[rank[j - 1]], sig[i], len[i]) > 0; j--)
-      rank[j] = rank[j - 1];
-    rank[j] = i;
-  }
-  int sorted[MMS];
-  for (int i = 0; i < alive; i++) {
-    sorted[i] = order[rank[i]];
-    if (i && compare(sig[rank[i - 1]], len[rank[i - 1]], sig[rank[i]], len[rank[i]]) == 0)
-      size[groups - 1]++;
-    else size[groups++] = 1;
-  }
-  memcpy(order, sorted, alive * sizeof *order);
-  int n = encode(st, order, best);
-  for (;;) {
-    int g = 0, at = 0;
-    while (g < groups && !permute(order + at, size[g])) at += size[g++];
-    if (g == groups) return n;
-    int k = encode(st, order, other);
-    int c = memcmp(other, best, k < n ? k : n);
-    if (c < 0 || (c == 0 && k < n)) memcpy(best, other, n = k);
-  }
-}
-#else
-static int canonical(S *st, unsigned char *best)
-{
-  int order[MMS];
-  for (int m = 0; m < MMS; m++) order[m] = m + 1;
-  return encode(st, order, best);
-}
-#endif
-
-/* The visited set: slots of tag and number + 1, and all keys end to end. */
+/* The visited set: open addressing, slots of tag and address, and records that never move. */
 
 static inline uint64_t mix(uint64_t x)
 {
@@ -130,79 +18,265 @@ static uint64_t hash(const unsigned char *b, int n)
   return mix(mix(h ^ w) + n);
 }
 
-static void *grow(Search *s, void *old, uint64_t from, uint64_t to)
+/* Each step of this one can be undone, so that keys which differ in one word never meet. */
+static uint64_t fingerprint(const unsigned char *b, int n)
 {
-  if (s->r.bytes + to - from > s->memory) return 0;
-  void *p = realloc(old, to);
-  if (p) s->r.bytes += to - from;
-  return p;
+  uint64_t h = 0x9e3779b97f4a7c15u ^ n, w;
+  for (; n > 0; b += 8, n -= 8) {
+    w = 0;
+    memcpy(&w, b, n < 8 ? n : 8);
+    h = (h ^ w) * 0xff51afd7ed558ccdu;
+    h = (h ^ h >> 32) * 0xc4ceb9fe1a85ec53u;
+    h ^= h >> 29;
+  }
+  return h ^ h >> 31;
 }
 
+/* Memory is counted before it is taken, in whole pages, and given back at once. */
+
+enum { PAGE = 4096, ADDRESS = 48, LEAST = 1 << 16, MOST = 1 << 20 };
+#define RECORD_MOST (sizeof(Record) + KEY + 8)
+
+static uint64_t pages(uint64_t n) { return (n + PAGE - 1) & -(uint64_t)PAGE; }
+
+static void *take(Search *s, uint64_t n)
+{
+  n = pages(n);
+  if (__atomic_add_fetch(&s->r.bytes, n, __ATOMIC_RELAXED) <= s->memory) {
+    void *p = mmap(0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p != MAP_FAILED) return p;
+  }
+  __atomic_sub_fetch(&s->r.bytes, n, __ATOMIC_RELAXED);
+  return 0;
+}
+
+static void give(Search *s, void *p, uint64_t n)
+{
+  if (!p) return;
+  munmap(p, pages(n));
+  __atomic_sub_fetch(&s->r.bytes, pages(n), __ATOMIC_RELAXED);
+}
+
+/* Return room for the longest record at the end of a chain, or 0. */
+static Segment *room(Worker *w, Chain *chain)
+{
+  Search *s = w->search;
+  Segment *last = chain->last, *g;
+  int passing = s->fingerprint && chain == &w->records; /* dropped once a layer is expanded */
+  int fits = last && last->room - last->used >= RECORD_MOST;
+  if (fits && (!passing || last->depth == s->r.depth)) return last;
+  uint64_t n = last && !fits ? 2 * (last->room + sizeof *g) : LEAST;
+  if (n > MOST) n = MOST;
+  if (n < pages(sizeof *g + RECORD_MOST)) n = pages(sizeof *g + RECORD_MOST);
+  if (!(g = take(s, n))) return 0;
+  g->room = n - sizeof *g;
+  g->depth = s->r.depth;
+  if (last) last->next = g;
+  else chain->first = g;
+  chain->last = g;
+  return g;
+}
+
+static void drop(Search *s, Segment *g)
+{
+  give(s, g, sizeof *g + g->room);
+}
+
+static inline uint64_t length(const Record *x) { return (sizeof *x + x->size + 7) & ~7u; }
+
+/* The table. */
+
+static uint64_t easily(uint64_t slots) { return slots / 5 * 3; }
+static uint64_t at_most(uint64_t slots) { return slots / 4 * 3; }
+
+static void put_slot(Search *s, uint64_t h, void *x)
+{
+  uint64_t at = h & (s->slots - 1);
+  while (s->slot[at]) at = (at + 1) & (s->slots - 1);
+  s->slot[at] = h >> ADDRESS << ADDRESS | (uintptr_t)x;
+}
+
+static void put_slots(Search *s, Worker *w)
+{
+  for (Segment *g = w->seals.first; g; g = g->next)
+    for (uint64_t at = 0; at < g->used; at += sizeof(Sealed)) {
+      Sealed *x = (Sealed *)(g->at + at);
+      put_slot(s, x->print, x);
+    }
+  for (Segment *g = s->fingerprint ? 0 : w->records.first; g; g = g->next)
+    for (uint64_t at = 0; at < g->used;) {
+      Record *x = (Record *)(g->at + at);
+      put_slot(s, hash(x->key, x->size), x);
+      at += length(x);
+    }
+}
+
+/* Double the table, and the room for numbers with it. */
 static int more_slots(Search *s)
 {
-  uint64_t n = s->slot ? 2 * (s->mask + 1) : 1 << 12;
-  uint64_t cost = n * sizeof *s->slot, freed = s->slot ? cost / 2 : 0;
-  if (s->r.bytes + cost > s->memory) return 0;
-  uint64_t *slot = calloc(n, sizeof *slot);
-  if (!slot) return 0;
-  for (uint64_t i = 0; i < s->r.states; i++) {
-    uint64_t h = hash(s->key + s->offset[i], s->offset[i + 1] - s->offset[i]);
-    uint64_t at = h & (n - 1);
-    while (slot[at]) at = (at + 1) & (n - 1);
-    slot[at] = h >> TAG_SHIFT << TAG_SHIFT | (i + 1);
-  }
-  free(s->slot);
-  s->slot = slot;
-  s->mask = n - 1;
-  s->r.bytes += cost - freed;
+  uint64_t old = s->slots, n = old ? 2 * old : 1 << 12;
+  uint64_t *slot = take(s, n * sizeof *slot), *small = s->slot;
+  Record **place = slot ? take(s, at_most(n) * sizeof *place) : 0;
+  if (!place) return give(s, slot, n * sizeof *slot), 0;
+  if (old) memcpy(place, s->place, s->r.states * sizeof *place);
+  give(s, s->place, at_most(old) * sizeof *place);
+  s->slot = slot, s->slots = n, s->place = place;
+  for (int i = 0; i < s->workers; i++) put_slots(s, s->worker[i]);
+  give(s, small, old * sizeof *slot);
   return 1;
 }
 
-static int more_room(Search *s)
+/* Note that a search by one worker would end at this step, or at an earlier one. */
+static void note_stop(Search *s, From from)
 {
-  if (s->r.states + 1 >= s->room) {
-    uint64_t n = s->room ? 2 * s->room : 1 << 11, o = s->room;
-    void *p;
-    if (!(p = grow(s, s->offset, o * 8, n * 8))) return 0;
-    s->offset = p;
-    if (!(p = grow(s, s->parent, o * 4, n * 4))) return 0;
-    s->parent = p;
-    if (!(p = grow(s, s->by, o * 4, n * 4))) return 0;
-    s->by = p;
-    s->room = n;
-    s->offset[0] = 0;
-  }
-  if (s->key_used + KEY > s->key_room) {
-    uint64_t n = s->key_room ? s->key_room + s->key_room / 2 + KEY : 1 << 16;
-    unsigned char *p = grow(s, s->key, s->key_room, n + KEY);
-    if (!p) return 0;
-    s->key = p;
-    s->key_room = n + KEY;
-  }
-  return (s->slot && 5 * s->r.states < 3 * s->mask) || more_slots(s);
+  From old = __atomic_load_n(&s->stop, __ATOMIC_RELAXED);
+  from &= ~(From)BAD;
+  while (from < old)
+    if (__atomic_compare_exchange_n(&s->stop, &old, from, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+      return;
 }
 
-/* Store the key s->now of n bytes; 1 if it is new, 0 if known, -1 if there is no room. */
-static int add(Search *s, int n, uint64_t parent, uint32_t by)
+/* A known state is reached again, perhaps by an earlier step. */
+static void reached_by(Search *s, From *at, From from)
 {
-  uint64_t h = hash(s->now, n), tag = h >> TAG_SHIFT << TAG_SHIFT;
-  if (!more_room(s)) return -1;
-  uint64_t at = h & s->mask;
-  for (; s->slot[at]; at = (at + 1) & s->mask) {
-#ifdef FAULT_TRUNCATED_COMPARE
-    if ((s->slot[at] ^ tag) >> 62 == 0) return 0;
+  From old = __atomic_load_n(at, __ATOMIC_RELAXED);
+#ifndef FAULT_FIRST_COME
+  while (from < old)
+    if (__atomic_compare_exchange_n(at, &old, from | (old & BAD), 0, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_RELAXED)) {
+      if (old & BAD) note_stop(s, from);
+      return;
+    }
 #endif
-    if ((s->slot[at] ^ tag) >> TAG_SHIFT) continue;
-    uint64_t i = (s->slot[at] & (((uint64_t)1 << TAG_SHIFT) - 1)) - 1;
-    if (s->offset[i + 1] - s->offset[i] == (uint64_t)n &&
-        memcmp(s->key + s->offset[i], s->now, n) == 0)
-      return 0;
-  }
-  uint64_t i = s->r.states++;
-  s->slot[at] = tag | (i + 1);
-  memcpy(s->key + s->offset[i], s->now, n);
-  s->key_used = s->offset[i + 1] = s->offset[i] + n;
-  s->parent[i] = parent;
-  s->by[i] = by;
+}
+
+static int same(Search *s, uint64_t slot, uint64_t h, const unsigned char *key, int n)
+{
+  void *at = (void *)(uintptr_t)(slot & (((uint64_t)1 << ADDRESS) - 1));
+#ifdef FAULT_TRUNCATED_COMPARE
+  if ((slot ^ h) >> 62 == 0) return 1;
+#endif
+  if ((slot ^ h) >> ADDRESS) return 0;
+  if (s->fingerprint) return ((Sealed *)at)->print == h;
+  Record *x = at;
+  return x->size == n && memcmp(x->key, key, n) == 0;
+}
+
+/* Write the state w->now down where no other worker looks yet; return what its slot points to. */
+static From *write_down(Worker *w, int n, uint64_t h, From from)
+{
+  Segment *g = w->records.last, *sealed = w->seals.last;
+  Record *x = (Record *)(g->at + g->used);
+  x->size = n;
+  memcpy(x->key, w->now, n);
+  if (!w->search->fingerprint) return x->from = from, &x->from;
+  x->sealed = (Sealed *)(sealed->at + sealed->used);
+  *x->sealed = (Sealed){from, h};
+  return &x->sealed->from;
+}
+
+static int publish(Search *s, uint64_t at, uint64_t *old, uint64_t slot)
+{
+#ifdef FAULT_RACE
+  struct timespec moment = {0, 100000};
+  if (at % 64 == 0) nanosleep(&moment, 0);
+  s->slot[at] = slot;
   return 1;
+#endif
+  return __atomic_compare_exchange_n(&s->slot[at], old, slot, 0, __ATOMIC_RELEASE,
+                                     __ATOMIC_ACQUIRE);
+}
+
+/* Store the key w->now of n bytes; return where its From is if it is new, else 0. */
+static From *add(Worker *w, int n, From from)
+{
+  Search *s = w->search;
+  uint64_t h = s->fingerprint ? fingerprint(w->now, n) : hash(w->now, n);
+  uint64_t at = h & (s->slots - 1), old = __atomic_load_n(&s->slot[at], __ATOMIC_ACQUIRE);
+  From *mine = 0;
+  for (;;) {
+    if (!old) {
+      if (!mine) mine = write_down(w, n, h, from);
+      if (publish(s, at, &old, h >> ADDRESS << ADDRESS | (uintptr_t)mine)) break;
+      continue; /* another worker was quicker: look at what it stored */
+    }
+    if (same(s, old, h, w->now, n)) {
+      reached_by(s, (From *)(uintptr_t)(old & (((uint64_t)1 << ADDRESS) - 1)), from);
+      return 0;
+    }
+    at = (at + 1) & (s->slots - 1);
+    old = __atomic_load_n(&s->slot[at], __ATOMIC_ACQUIRE);
+  }
+  w->records.last->used += (sizeof(Record) + n + 7) & ~7u;
+  if (s->fingerprint) w->seals.last->used += sizeof(Sealed);
+  w->quota--, w->added++;
+  return mine;
+}
+
+/* States by number. */
+
+static From from_of(Search *s, uint64_t i)
+{
+  Record *x = s->place[i];
+  if (!s->fingerprint) return x->from;
+  return i < s->sealed ? ((Sealed *)x)->from : x->sealed->from;
+}
+
+static From from_in(Search *s, Record *x) { return s->fingerprint ? x->sealed->from : x->from; }
+
+/* Go on to the next record without a number; 0 after the last. */
+static Record *next_record(Worker *w)
+{
+  if (!w->read) w->read = w->records.first, w->read_at = 0;
+  while (w->read && w->read_at == w->read->used && w->read->next)
+    w->read = w->read->next, w->read_at = 0;
+  if (!w->read || w->read_at == w->read->used) return 0;
+  Record *x = (Record *)(w->read->at + w->read_at);
+  w->read_at += length(x);
+  return x;
+}
+
+/* Number the new states as one worker would have met them: the children of the first parent, in
+   the order of its operations, then those of the second. */
+static void number(Search *s)
+{
+  uint64_t parents = s->r.next - s->round, total = s->r.states;
+  Record *x;
+  memset(s->count, 0, (parents + 1) * sizeof *s->count);
+  for (int i = 0; i < s->workers; i++) {
+    Worker *w = s->worker[i];
+    Segment *read = w->read;
+    uint64_t read_at = w->read_at;
+    w->added = 0;
+    while ((x = next_record(w))) s->count[parent_of(from_in(s, x)) - s->round]++;
+    w->read = read, w->read_at = read_at;
+  }
+  for (uint64_t p = 0, n; p < parents; p++, total += n)
+    n = s->count[p], s->count[p] = total - s->r.states;
+  Record **new = s->place + s->r.states;
+  for (int i = 0; i < s->workers; i++)
+    while ((x = next_record(s->worker[i])))
+      new[s->count[parent_of(from_in(s, x)) - s->round]++] = x;
+  for (uint64_t i = 1, j; i < total - s->r.states; i++) {
+    From from = from_in(s, x = new[i]);
+    for (j = i; j && from_in(s, new[j - 1]) > from; j--) new[j] = new[j - 1];
+    new[j] = x;
+  }
+  s->r.states = total;
+}
+
+/* Drop the records of states that are expanded; their seals stay. */
+static void seal(Search *s)
+{
+  for (; s->fingerprint && s->sealed < s->r.next; s->sealed++)
+    s->place[s->sealed] = (Record *)s->place[s->sealed]->sealed;
+  for (int i = 0; s->fingerprint && i < s->workers; i++) {
+    Chain *chain = &s->worker[i]->records;
+    while (chain->first != chain->last && chain->first != s->worker[i]->read &&
+           chain->first->depth + 1 < s->r.depth) {
+      Segment *g = chain->first;
+      chain->first = g->next;
+      drop(s, g);
+    }
+  }
 }

@@ -1,0 +1,268 @@
+/* Breadth-first search by several workers, with the results of one.
+
+   In a round all workers take steps from states of one layer, which they draw in order, sixteen at
+   a time, and store what is new. Then, alone, the first worker numbers the new states, which makes
+   them those of a search by one worker. What ends a search is the least step at which one worker
+   would have stopped: states that were reached, and steps that were taken, after it are taken
+   back. */
+
+static double now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+/* Give the worker states to expand; 0 if there are none, or the round is over. */
+static int draw(Worker *w, uint64_t fresh)
+{
+  Search *s = w->search;
+  fresh = __atomic_add_fetch(&s->fresh, fresh, __ATOMIC_RELAXED);
+  if (w->parent < w->end) return 1; /* left over from when there was no room */
+  if (s->pause || s->stop != NEVER || s->r.states + fresh >= s->max_states) return 0;
+  if (now() > s->end) return 0;
+  uint64_t at = __atomic_fetch_add(&s->claimed, CHUNK, __ATOMIC_RELAXED);
+  if (at >= s->round_end) return 0;
+  w->parent = at;
+  w->end = at + CHUNK < s->round_end ? at + CHUNK : s->round_end;
+  return 1;
+}
+
+static void *labour(void *arg)
+{
+  Worker *w = arg;
+  uint64_t quota = w->quota;
+  w->dry = 0;
+  for (; draw(w, quota - w->quota); quota = w->quota)
+    for (; w->parent < w->end; w->parent++)
+      if (!expand(w, SEARCH)) {
+        w->search->pause = w->dry = 1;
+        return 0;
+      }
+  return 0;
+}
+
+/* Let the workers work, in threads as far as there are threads to be had; 1 if one wants room. */
+static int labour_all(Search *s, int workers)
+{
+  pthread_t thread[WORKERS];
+  int started = 1, dry = 0;
+  while (started < workers && !pthread_create(&thread[started], 0, labour, s->worker[started]))
+    started++;
+  labour(s->worker[0]);
+  for (int i = 1; i < started; i++) pthread_join(thread[i], 0);
+  for (int i = started; i < workers; i++) labour(s->worker[i]);
+  for (int i = 0; i < workers; i++) dry |= s->worker[i]->dry;
+  return dry;
+}
+
+/* Share out the table's room among the workers; 0 if there is too little. */
+static int share_out(Search *s)
+{
+  uint64_t used = s->r.states, least = 64 * s->workers;
+  for (int i = 0; i < s->workers; i++) used += s->worker[i]->added;
+  while (!s->full && used + least > easily(s->slots)) s->full = !more_slots(s);
+  uint64_t limit = s->full ? at_most(s->slots) : easily(s->slots);
+  if (s->starved || used + s->workers > limit || (used + least) >> PARENT_AT) return 0;
+  for (int i = 0; i < s->workers; i++) s->worker[i]->quota = (limit - used) / s->workers;
+  return 1;
+}
+
+/* What one worker would not have done. */
+
+static void add_counts(Counts *to, const Counts *c, int sign)
+{
+  to->generated += sign * c->generated;
+  for (int i = 0; i < OPERATIONS; i++) to->enabled[i] += sign * c->enabled[i];
+  for (int i = 0; i < TEXTS; i++) to->cut[i] += sign * c->cut[i], to->words[i] += sign * c->words[i];
+}
+
+static void uncount(Search *s)
+{
+  Worker *w = s->worker[0];
+  memset(&w->c, 0, sizeof w->c);
+  for (w->parent = parent_of(s->stop); w->parent < s->r.next; w->parent++) {
+    w->open = 0;
+    expand(w, COUNT);
+  }
+  add_counts(&s->r.c, &w->c, -1);
+}
+
+/* Look once more which of the goals met in this round are met by states that are kept. */
+static void meet_again(Search *s, uint64_t before, const unsigned char *met)
+{
+  S *st = &s->worker[0]->work;
+  jmp_buf trap;
+  st->trap = &trap;
+  for (volatile int g = 0; g < GOALS; g++) {
+    if (met[g] || !s->r.c.met[g] || setjmp(trap)) continue;
+    s->r.c.met[g] = 0;
+    for (uint64_t i = before; i < s->r.states && !s->r.c.met[g]; i++) {
+      load(st, s->place[i]->key);
+      st->loops = 0;
+      s->r.c.met[g] = goals[g](st) != 0;
+    }
+  }
+}
+
+static void take_back(Search *s, uint64_t before, const unsigned char *met)
+{
+  uncount(s);
+  while (s->r.states > before && (from_of(s, s->r.states - 1) & ~(From)BAD) > s->stop)
+    s->r.states--;
+  meet_again(s, before, met);
+  s->r.next = parent_of(s->stop) + 1;
+}
+
+/* Take the step at which the search ends once more, and say how it ends. */
+static void explain(Search *s)
+{
+  Worker *w = s->worker[0];
+  s->r.parent = w->parent = parent_of(s->stop);
+  s->r.ordinal = bits(s->stop, ORDINAL_AT, ORDINAL_BITS);
+  s->r.fail = bits(s->stop, FAIL_AT, FAIL_BITS);
+  w->explains = 1;
+  s->r.status = open_state(w);
+  w->ordinal = s->r.ordinal, w->fail = s->r.fail;
+  if (!s->r.status) s->r.status = step(w, AGAIN);
+  if (!s->r.status) s->r.status = BROKEN, s->r.failure = MODEL_CHANCE;
+}
+
+/* If the round stored too many states: the search ends with the parent at which they were. */
+static void end_at_states(Search *s, uint64_t before)
+{
+  if (s->r.states < s->max_states) return;
+  uint64_t last = s->max_states - 1;
+  uint64_t parent = last < before ? s->round : parent_of(from_of(s, last));
+  From stop = ((parent + 1) << PARENT_AT) - 1;
+  if (stop > s->stop) return;
+  s->stop = stop;
+  s->r.status = STATES;
+}
+
+static void settle(Search *s)
+{
+  uint64_t before = s->r.states;
+  unsigned char met[GOALS + 1];
+  memcpy(met, s->r.c.met, sizeof met);
+  s->r.next = s->claimed < s->round_end ? s->claimed : s->round_end;
+  number(s);
+  for (int i = 0; i < s->workers; i++) {
+    Counts *c = &s->worker[i]->c;
+    add_counts(&s->r.c, c, 1);
+    for (int g = 0; g < GOALS; g++) s->r.c.met[g] |= c->met[g];
+    memset(c, 0, sizeof *c);
+  }
+  end_at_states(s, before);
+  if (s->stop != NEVER) take_back(s, before, met);
+  for (uint64_t i = before; i < s->r.states; i++) s->r.fired[bits(from_of(s, i), 1, TYPE_BITS)]++;
+  if (s->stop != NEVER && s->r.status == RUNNING_ON) return explain(s);
+  if (s->r.next == s->r.layer_end && s->r.next < s->r.states) {
+    s->r.layer_end = s->r.states;
+    s->r.depth++;
+  }
+  seal(s);
+}
+
+/* Expand some states of a layer. If memory does not suffice, it is as if nothing had been done. */
+static void round_of(Search *s)
+{
+  s->round = s->claimed = s->r.next;
+  s->round_end = s->r.layer_end - s->round < ROUND ? s->r.layer_end : s->round + ROUND;
+  s->stop = NEVER;
+  s->fresh = s->pause = 0;
+  uint64_t workers = (s->round_end - s->round) / (2 * CHUNK);
+  workers = workers < 1 ? 1 : workers > s->workers ? s->workers : workers;
+  do
+    if (!share_out(s)) {
+      s->r.status = MEMORY;
+      return;
+    }
+  while (labour_all(s, workers));
+  settle(s);
+}
+
+/* What Python calls. */
+
+void search_free(Search *s)
+{
+  Segment *next;
+  for (int i = 0; i < s->workers; i++) {
+    Worker *w = s->worker[i];
+    for (Segment *g = w->records.first; g; g = next) next = g->next, drop(s, g);
+    for (Segment *g = w->seals.first; g; g = next) next = g->next, drop(s, g);
+    free(w->offers);
+    give(s, w, sizeof *w);
+  }
+  give(s, s->slot, s->slots * sizeof *s->slot);
+  give(s, s->place, at_most(s->slots) * sizeof *s->place);
+  free(s);
+}
+
+/* Return a search that takes up to `memory` bytes, or NULL if that is too little. */
+Search *search_new(const unsigned char *wants, uint64_t memory, int workers, int fingerprint)
+{
+  Search *s = aligned_alloc(64, sizeof *s);
+  if (!s) return 0;
+  memset(s, 0, sizeof *s);
+  s->r.bytes = sizeof *s;
+  s->memory = memory;
+  s->fingerprint = fingerprint;
+  memcpy(s->want, wants, CHECKS);
+  memcpy(s->want_oops, wants + CHECKS, 4);
+  s->want_locks = wants[CHECKS + 4];
+  s->want_atomicity = wants[CHECKS + 5];
+  while (s->workers < workers && s->workers < WORKERS) {
+    Worker *w = take(s, sizeof *w);
+    if (!w) return search_free(s), NULL;
+    w->search = s;
+    w->base.search = w->work.search = w;
+    s->worker[s->workers++] = w;
+  }
+  if (!more_slots(s)) return search_free(s), NULL;
+  return s;
+}
+
+const Report *search_report(Search *s) { return &s->r; }
+uint64_t search_from(Search *s, uint64_t i) { return from_of(s, i); }
+
+/* Return the key of a state, or NULL if its record has been dropped. */
+const unsigned char *search_key(Search *s, uint64_t i, uint64_t *n)
+{
+  if (i < s->sealed) return 0;
+  *n = s->place[i]->size;
+  return s->place[i]->key;
+}
+
+/* Store the first state; 1 if that went well. */
+int search_start(Search *s, const unsigned char *key, int n)
+{
+  Worker *w = s->worker[0];
+  jmp_buf trap;
+  w->work.trap = &trap;
+  if (n > KEY || setjmp(trap)) return 0;
+  if (!share_out(s) || !has_room(w)) return 0;
+  memcpy(w->now, key, n);
+  add(w, n, 0);
+  s->place[s->r.states++] = next_record(w);
+  w->added = 0;
+  load(&w->work, w->now);
+  see(w, &w->work);
+  memcpy(s->r.c.met, w->c.met, sizeof w->c.met);
+  s->r.layer_end = 1;
+  return 1;
+}
+
+/* Search for `seconds`, or until the search ends; the status. */
+int search_run(Search *s, uint64_t max_states, uint64_t max_depth, double seconds)
+{
+  s->max_states = max_states ? max_states : 1;
+  s->end = now() + seconds;
+  while (s->r.status == RUNNING_ON) {
+    if (s->r.next == s->r.states) s->r.status = EXHAUSTED;
+    else if (s->r.depth >= max_depth) s->r.status = DEPTH;
+    else round_of(s);
+    if (now() > s->end) break;
+  }
+  return s->r.status;
+}
