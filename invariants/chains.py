@@ -27,6 +27,11 @@ def slots(st: "State", element: int) -> list[int]:
     return list(st.pte_chain[element].ptes)
 
 
+def packs_index(st: "State") -> bool:
+    """Tell whether a chunk remembers its first slot in use."""
+    return "idx" in st.scheme.extra_fields["pte_chain"]
+
+
 def recorded(st: "State", folio: int) -> list[int]:
     """Return the entries that the page's books name, as often as they do."""
     direct = st.folio[folio].direct
@@ -85,13 +90,13 @@ def chain_not_single(st: "State") -> Iterator[Violation]:
 
 @invariant("Q1")
 def chain_packed(st: "State") -> Iterator[Violation]:
-    """Free slots are only in the first chunk, at its low end, and idx is their number."""
+    """Free slots are only in the first chunk, at its low end; idx, if packed, is their number."""
     for folio in st.folio.indices():
         for n, chunk in enumerate(chain_of(st, folio)):
             ptes = slots(st, chunk)
             used = len(ptes) - ptes.count(0)
-            idx = st.pte_chain[chunk].idx
             free = len(ptes) - used
+            idx = st.pte_chain[chunk].idx if packs_index(st) else free
             if idx != free or 0 in ptes[idx:] or (n and idx):
                 row = " ".join("used" if p else "free" for p in ptes)
                 yield Violation(

@@ -143,6 +143,10 @@ def from_oops(oops: KernelOops, what: str) -> Violation:
             "the new value must be one that the field can hold",
             f"it is {oops.index}",
         )
+    if oops.kind == "kernel_bug":
+        return Violation(
+            oops.kind, f"o be {what}", "o must not reach a BUG() of the kernel", oops.field
+        )
     why = {
         "use_after_free": "it has been freed",
         "null_dereference": "the pointer is NULL",

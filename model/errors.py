@@ -22,8 +22,9 @@ class SchemeError(ModelError):
 class KernelOops(Exception):  # noqa: N818 - the kernel's own word
     """The modelled kernel touched memory it must not touch.
 
-    `kind` is the name of the violation: use_after_free, null_dereference, double_free, or
-    out_of_range (a counter that wrapped; then `index` is the value).
+    `kind` is the name of the violation: use_after_free, null_dereference, double_free, kernel_bug
+    (a BUG() of the modelled kernel; then `field` says which), or out_of_range (a counter that
+    wrapped; then `index` is the value).
     """
 
     def __init__(self, kind: str, struct: str, field: str, index: int) -> None:

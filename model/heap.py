@@ -10,7 +10,7 @@ n + 2 entries::
 The trap costs nothing while all is well: no access is checked, a freed object simply is not there.
 """
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import attrs
 
@@ -147,3 +147,8 @@ def kmem_cache_free(st: "State", pool: Pool[Any], index: int) -> None:
         for i in referrer.indices():
             if getattr(referrer[i], field) == index:
                 setattr(referrer[i], field, pool.size + 1)
+
+
+def bug(st: "State", what: str) -> NoReturn:
+    """Stop the modelled kernel with `what`; BUG(), and the panic() of mm/rmap.c in v2.5.27."""
+    raise KernelOops("kernel_bug", "kernel", what, 0)

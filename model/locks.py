@@ -29,6 +29,8 @@ CHAIN_LOCK = 5
 NAMES = ("", "mmap_lock", "folio lock", "anon_vma lock", "page_table_lock", "PG_chainlock")
 NESTING = (MMAP_LOCK, PTL)
 """Kinds of which two may be held together (down_write_nested(), spin_lock_nested())."""
+SPINNING = (PTL, CHAIN_LOCK)
+"""Spinlocks, under which nobody may sleep."""
 
 
 @attrs.frozen
@@ -51,6 +53,7 @@ def acquire(st: "State", kind: int, index: int, *, write: bool = True) -> None:
         elif held.kind == kind and held.index == index:
             st.splats.append(f"{NAMES[kind]} of {index} is taken twice")
     st.held.append(HeldLock(kind, index, write))
+    st.nr_locks += 1
 
 
 def release(st: "State", kind: int, index: int) -> None:
@@ -60,6 +63,13 @@ def release(st: "State", kind: int, index: int) -> None:
             del st.held[i]
             return
     st.splats.append(f"{NAMES[kind]} of {index} is released but not held")
+
+
+def might_sleep(st: "State", what: str) -> None:
+    """Report that `what`, for which the kernel may sleep, is done under a spinlock."""
+    for held in st.held:
+        if held.kind in SPINNING:
+            st.splats.append(f"{what} while {NAMES[held.kind]} of {held.index} is held")
 
 
 def assert_held(st: "State", kind: int, index: int, what: str) -> None:

@@ -87,6 +87,9 @@ class Scheme:
     anon_exclusive: ClassVar[bool] = False
     """Pages carry PageAnonExclusive (6c287605fd56, v5.19)."""
 
+    links_vma_first: ClassVar[bool] = True
+    """dup_mmap() links the child's VMA before it copies the entries (6f5995073d, v2.6.4)."""
+
     lacks: ClassVar[tuple[str, ...]] = ()
     """Features that these kernels did not have: exec_shift, dontfork, wipeonfork, dontunmap."""
 

@@ -155,6 +155,7 @@ class State:
         """Start an operation, whose allocation number `fail_at` (from 1) is to fail."""
         self.fail_at = fail_at
         self.nr_allocs = 0
+        self.nr_locks = self.nr_nodes = self.nr_entries = 0
         self.spare = 0
         self.exhausted = ""
         self.freed: list[tuple[str, int]] = []

@@ -43,7 +43,7 @@ __all__ = [
 
 MAX_BYTES = 1_000_000
 
-OOPSES = ("use_after_free", "null_dereference", "double_free", "out_of_range")
+OOPSES = ("use_after_free", "null_dereference", "double_free", "kernel_bug", "out_of_range")
 """What a case may expect besides the invariants: the ways in which the kernel itself breaks."""
 
 

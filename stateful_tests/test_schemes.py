@@ -17,11 +17,16 @@ WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=
 
 PAGES = {"B23": 1, "E02": 2, "E04": 2, "E05": 1}
 """Address spaces in which a bug that a scheme was released with cannot show."""
+OUT_OF_MEMORY = {"E06"}
+"""Bugs that show only where an allocation fails."""
 
 
 def within(scope, scheme):
     """Return the scope, made so small that what the scheme was released with cannot show."""
-    return attrs.evolve(scope, pages=min([scope.pages, *(PAGES[f] for f in scheme.flaws)]))
+    pages = min([scope.pages, *(PAGES.get(f, scope.pages) for f in scheme.flaws)])
+    return attrs.evolve(
+        scope, pages=pages, alloc_fail=scope.alloc_fail and not OUT_OF_MEMORY & set(scheme.flaws)
+    )
 
 
 def test_hypothesis_finds_nothing(rmap_scheme, budget):

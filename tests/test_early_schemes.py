@@ -32,7 +32,7 @@ MOVES = {
 }
 
 HOLDS = [
-    (PteChainList, ONE_PAGE, 149),
+    (PteChainList, ONE_PAGE | {"alloc_fail": False}, 149),
     (PteChainArray, ONE_PAGE, 216),
     (AnonVma267, ONE_PAGE, 366),
     (AnonVma268, ONE_PAGE, 366),

@@ -76,8 +76,11 @@ PIN_SCOPES = {
 }
 PINS = {
     # scheme, scope: states, transitions
-    ("pte_chain-2.5.27", "no memory"): (62, 1633),
+    ("pte_chain-minimal", "two pages"): (2276, 25200),
     ("pte_chain-2.5.27", "two pages"): (2276, 25200),
+    ("pte_chain-2.5.35", "two pages"): (2276, 25200),
+    ("pte_chain-2.5.55", "no memory"): (78, 1792),
+    ("pte_chain-2.5.55", "two pages"): (2276, 25200),
     ("pte_chain-2.6.0", "no memory"): (78, 1792),
     ("pte_chain-2.6.0", "two pages"): (2276, 25200),
     ("anon_vma-2.6.7", "no memory"): (117, 2707),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from model.scheme import Bug
 from model.schemes.anon_vma import AnonVma268, AnonVma2618
-from model.schemes.pte_chain import PteChainList
+from model.schemes.pte_chain import PteChainArray, PteChainChunks, PteChainList
 
 if TYPE_CHECKING:
     from model.state import State
@@ -99,3 +99,52 @@ class AdoptUnlocked(AnonVma268):
 
     def locks_adopted(self) -> bool:
         return False
+
+
+class AllocatesUnderLocks(PteChainChunks):
+    """page_add_rmap() took its pte_chain under two spinlocks, where it could not fail.
+
+    Nothing is overridden: v2.5.27 … v2.5.54 were like that. The first called panic(), the later
+    ones went through the NULL pointer that they got.
+    """
+
+    name = "E06"
+    bug = Bug(
+        id="E06",
+        title="set up rmap allocation in the callers of page_add_rmap()",
+        introduced="c48c43e6ed41",
+        fixed="7aebf77c5959",
+        violates="kernel_bug",
+        evidence="verified; the fix's hash is that of the mirror dmgerman/history-token, its "
+        "title is recalled",
+        scope={
+            "mms": 2,
+            "pages": 1,
+            "premapped": 1,
+            "alloc_fail": True,
+            "ops": ["fault", "fork"],
+        },
+        steps=2,
+    )
+
+
+class DupMmapTree(PteChainArray):
+    """dup_mmap() filled the child's entries while its tree of VMAs was still the parent's copy.
+
+    Reclaim that came by such an entry asked find_vma() of the child, under page_table_lock, and
+    was led to the parent's VMA, which it cached for the child. In the model a VMA that is not yet
+    linked stands for one that is not yet in the tree.
+    """
+
+    name = "E07"
+    links_vma_first = False
+    bug = Bug(
+        id="E07",
+        title="vma corruption fix",
+        introduced="c48c43e6ed41",
+        fixed="6f5995073d",
+        violates="lock_discipline",
+        evidence="verified; the fix's hash is that of the mirror dmgerman/history-token",
+        scope={"mms": 2, "pages": 1, "premapped": 1, "ops": ["fault", "fork"]},
+        steps=2,
+    )

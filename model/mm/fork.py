@@ -13,7 +13,7 @@ from model.heap import claim, kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.swap import swap_duplicate
 from model.mm.unmap import exit_mmap
-from model.mm.vma import vm_area_dup, vma_link
+from model.mm.vma import find_vma, vm_area_dup, vma_link
 from model.state import (
     PTE_EXCLUSIVE,
     PTE_WRITE,
@@ -49,16 +49,25 @@ def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
             tmp = dup_vma(st, mpnt)
             if tmp == 0:
                 return -ENOMEM
-            vma_link(st, mm, tmp)
-            if (
-                st.vma[tmp].vm_flags & VM_WIPEONFORK == 0
-                and st.scheme.fork_copies(st, mpnt)
-                and copy_page_range(st, tmp, mpnt)
-            ):
+            if dup_pages(st, mm, tmp, mpnt):
                 return -ENOMEM
             tell(st, "fork", tmp, mpnt)
         mpnt = st.vma[mpnt].vm_next
     return 0
+
+
+def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
+    """Link the child's copy of one VMA and fill its entries. Return 0 or -ENOMEM."""
+    if st.scheme.links_vma_first:
+        vma_link(st, mm, tmp)
+    else:
+        st.vma[tmp].vm_mm = mm
+    error = 0
+    if st.vma[tmp].vm_flags & VM_WIPEONFORK == 0 and st.scheme.fork_copies(st, mpnt):
+        error = copy_page_range(st, tmp, mpnt)
+    if not st.scheme.links_vma_first:
+        vma_link(st, mm, tmp)
+    return error
 
 
 def dup_vma(st: "State", mpnt: int) -> int:
@@ -83,11 +92,26 @@ def copy_page_range(st: "State", dst_vma: int, src_vma: int) -> int:
         acquire(st, PTL, st.vma[src_vma].vm_mm)
         acquire(st, PTL, st.vma[dst_vma].vm_mm)
         copy_one_pte(st, dst_vma, src_vma, address)
+        assert_walker_finds(st, dst_vma, address)
         release(st, PTL, st.vma[dst_vma].vm_mm)
         release(st, PTL, st.vma[src_vma].vm_mm)
         st.scheme.pte_chain_free(st)
         address += 1
     return 0
+
+
+def assert_walker_finds(st: "State", vma: int, address: int) -> None:
+    """Report that page_table_lock is about to be free while find_vma() does not lead to `vma`.
+
+    try_to_unmap_one() of v2.5.27 … v2.6.6 goes by the entry alone, and asks find_vma() under that
+    lock whether it may unmap it: whatever a walker reads must then be in order.
+    """
+    mm = st.vma[vma].vm_mm
+    if not st.scheme.walk_checks_pte and st.pte[pte_offset(st, mm, address)].folio:
+        if find_vma(st, mm, address) != vma:
+            st.splats.append(
+                f"page {address} of process {mm} is mapped where find_vma() misses VMA {vma}"
+            )
 
 
 def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:

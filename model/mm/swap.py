@@ -8,6 +8,7 @@ had reused it.
 
 from typing import TYPE_CHECKING
 
+from model.cost import count_entries, count_nodes
 from model.events import tell
 from model.heap import kmem_cache_alloc, kmem_cache_free
 from model.locks import ANON_VMA_LOCK, FOLIO_LOCK, PTL, acquire, assert_held, release
@@ -140,6 +141,8 @@ def rmap_walk(st: "State", folio: int, action: int) -> int:
         assert_held(st, ANON_VMA_LOCK, walk_lock, "the rmap is walked")
     rwc = RmapWalkControl()
     st.scheme.rmap_walk(st, folio, rwc)
+    count_nodes(st, rwc.nodes)
+    count_entries(st, len(rwc.visited))
     done = 0
     for ptep in rwc.visited:
         mm = ptep_to_mm(st, ptep)

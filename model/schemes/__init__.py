@@ -1,4 +1,11 @@
 """The schemes, one kernel generation a file, its eras as subclasses."""
 
-HISTORY = ("pte_chain", "anon_vma", "anon_vma_chain", "anon_vma_root", "anon_vma_reuse")
+HISTORY = (
+    "pte_chain_list",
+    "pte_chain",
+    "anon_vma",
+    "anon_vma_chain",
+    "anon_vma_root",
+    "anon_vma_reuse",
+)
 """The files, oldest kernels first."""

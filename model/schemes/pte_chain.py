@@ -1,261 +1,67 @@
-"""pte_chain: a page knows the page-table entries that map it (v2.5.27 … v2.6.6).
+"""pte_chain of arrays: a chunk of the chain is as long as a cache line (v2.5.35 … v2.6.6).
 
-Until July 2002 nothing led from a page to the processes that map it. To free one page, swap_out()
-went through the page tables of everybody and unmapped whatever it met: a machine with 32 GB and
-large shared segments took away 4 GB of mappings to gain 4 KB. Rik van Riel's rmap hangs on each
-page the list of its entries, so that reclaim goes straight to them. A page-table page knows its mm
-and its first address, so that (mm, address) follows from the entry alone::
+A linked node (pte_chain_list.py) spends a pointer and a cache miss on each entry. Andrew Morton
+made the element of the chain an array that fills a cache line, all elements full but the first,
+whose free slots are at its low end::
 
-    page with one mapping        PG_direct, pte.direct ──> entry
+    page with four       pte.chain ──> chunk { next, ptes[. . e4] }       new entries go leftwards
+                                         └─> chunk { 0, ptes[e3 e2 e1] }
 
-    page with three, v2.5.27     pte.chain ──> node ──> node ──> node
-                                                 │        │        │
-                                               entry    entry    entry     the newest in front
+    e2 goes              pte.chain ──> chunk { 0, ptes[e3 e4 e1] }    e4 took its place, and so
+                                                                      its chunk was empty
 
-    page with four, v2.6.0       pte.chain ──> chunk { next, idx 2, ptes[. . e4] }
-                                                 └─> chunk { 0,  idx 0, ptes[e3 e2 e1] }
+Whoever leaves is replaced by the lowest entry of the first chunk, so that there are never holes.
+Emptied slots are zeroed, because a chunk is expected to be all zeroes when it is taken again.
+PG_direct remains for the first entry; a chain that has shrunk to one becomes direct only when
+page_referenced() happens to see it.
 
-No VMA and no offset comes into it: mmap, mprotect and munmap leave the chains alone, while fork,
-mremap and every fault must keep them. The walker believes the chain and alters what it names
-without a look at the entry. So the chain must be exact: one entry too many, and reclaim overwrites
-a stranger's page table (E01); one too few, and the page stays mapped after it was freed.
+Three steps followed. v2.5.55: the caller of page_add_rmap() brings the chunk that may be needed,
+taken before any spinlock, so that a failure can be told to somebody (E06 ends). v2.5.68: the
+number of the first slot in use is packed into the low bits of the next pointer, so that nobody
+looks for it; NRPTE must be 2^k - 1 for that. v2.6.4: dup_mmap() links a VMA before it fills the
+child's entries (E07).
 
-The price was fork: one node and one lock for each page. PG_direct saved the node of unshared
-pages, arrays as long as a cache line most of the others; then anon_vma did without any of it.
+Left out, beyond what the head of pte_chain_list.py names: the chunk that each CPU kept in hand
+(local_pte_chain), of which only the rule is checked that it must be empty; that try_to_unmap()
+works through the first chunk by itself; nonlinear entries (v2.5.66).
 
-Left out: files, mlock and so the node that try_to_unmap() of v2.5.27 … v2.5.31 lost when it met a
-locked VMA; the trylock of page_table_lock under PG_chainlock (here the walk lets go of
-PG_chainlock first, since one operation runs at a time); page_referenced() in a race. VMAs
-are merged by linear pgoff, which is the address, though these kernels asked for no pgoff at all.
-
-Sources: mm/rmap.c, mm/memory.c, mm/mremap.c, include/asm-generic/rmap.h of 4250169826 (PG_direct,
-2002-07-18), d5c829324013 (arrays, 2002-09-09), 7cb2b0f4b630 (packed index, 2003-04-08) and
-v2.6.0. Hashes of that time are those of the mirror dmgerman/history-token.
+Sources: mm/rmap.c of d5c829324013 (arrays, 2002-09-09), 7aebf77c5959 (caller-supplied,
+2003-01-05), 7cb2b0f4b630 (packed index, 2003-04-08) and v2.6.0; hashes are those of
+dmgerman/history-token. The search for a slot of the first form and the one-deep cache were read in
+the patches as posted.
 """
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import attrs
-
+from model.cost import count_nodes
 from model.errors import ENOMEM
-from model.heap import kmem_cache_alloc, kmem_cache_free, num, ref, refs
-from model.locks import CHAIN_LOCK, PTL, acquire, assert_held_write, release
-from model.scheme import Scheme
-from model.state import ptep_to_address, ptep_to_mm
+from model.heap import bug, kmem_cache_alloc, kmem_cache_free, num, refs
+from model.locks import CHAIN_LOCK, acquire, might_sleep, release
+from model.schemes.pte_chain_list import PteChain, PteChainList
 
 if TYPE_CHECKING:
     from model.state import RmapWalkControl, State
 
+__all__ = ["NRPTE", "PteChain", "PteChainArray", "PteChainChunks", "PteChainList"]
+
 NRPTE = 3
-"""Entries in a chunk: cache line less one word, by entry. 3 is i386 with PAE and HIGHPTE and lines
-of 32 bytes; without them it is 7, 15 or 31. Always 2^k - 1, since the index shares a word."""
+"""Entries in a chunk: a cache line less one word, by the size of an entry. 3 is i386 with PAE and
+HIGHPTE and lines of 32 bytes, the least that any kernel had and so the one to search; without
+HIGHPTE it is 7, 15 or 31 (see `with_line`)."""
 
 
-@attrs.define(slots=True, eq=False)
-class PteChain:
-    """struct pte_chain, mm/rmap.c; PG_chainlock of the page."""
+class PteChainChunks(PteChainList):
+    """v2.5.35 … v2.5.54: a chain of arrays; its free slots are found by looking for them."""
 
-    next: int = ref("pte_chain")
-    ptep: int = ref("pte")
-    """The one entry of a node (v2.5.27 … v2.5.34)."""
-
-
-class PteChainList(Scheme):
-    """v2.5.27 … v2.5.34: a list with one node for each entry, and PG_direct for a single one.
-
-    page_add_rmap() of these kernels took its nodes under two spinlocks, and panicked when there
-    were none. Here pte_chain_alloc() sets two nodes aside before any lock, as later kernels did
-    with one chunk, so that an operation that runs out of memory can be taken back.
-    """
-
-    name = "pte_chain-2.5.27"
-    title = "linked pte_chain with PG_direct"
-    kernels = "v2.5.27 … v2.5.34"
-    structs = (PteChain,)
-    fields: ClassVar[dict[str, tuple[str, ...]]] = {
-        "folio": ("direct", "pte_chain"),
-        "pte_chain": ("next", "ptep"),
-    }
-    invariants: ClassVar[tuple[str, ...]] = (
-        "chain_equals_ptes",
-        "direct_alone",
-        "chain_not_single",
-    )
-    goals: ClassVar[tuple[str, ...]] = ("a direct page gets a chain", "a chain becomes direct")
-    sizes: ClassVar[dict[str, tuple[int, int]]] = {"pte_chain": (8, 16)}
-    walk_checks_pte = False
-    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
-
-    def pfn_valid(self, st: "State", ptep: int) -> bool:
-        """Tell whether page_remove_rmap() gets a page that rmap keeps.
-
-        It asks about the page that its caller names, not about the entry, which has been cleared
-        by now (fc563f53a880, v2.5.28).
-        """
-        return True
-
-    # mm/rmap.c
-
-    def pte_chain_alloc(self, st: "State") -> int:
-        """Set two nodes aside: a page that leaves PG_direct takes both."""
-        first = kmem_cache_alloc(st, st.pte_chain)
-        if first == 0:
-            return -ENOMEM
-        second = kmem_cache_alloc(st, st.pte_chain)
-        if second == 0:
-            kmem_cache_free(st, st.pte_chain, first)
-            return -ENOMEM
-        st.pte_chain[first].next = second
-        st.spare = first
-        return 0
-
-    def pte_chain_free(self, st: "State") -> None:
-        while st.spare:
-            kmem_cache_free(st, st.pte_chain, self.take_spare(st))
-
-    def take_spare(self, st: "State") -> int:
-        """Return one of the nodes set aside; pte_chain_pop(), v2.5.27."""
-        spare = st.spare
-        st.spare = st.pte_chain[spare].next
-        return spare
-
-    def page_add_rmap(self, st: "State", folio: int, ptep: int) -> None:
-        """Note that `ptep` maps the page; page_add_rmap(). page_table_lock is held."""
-        assert_held_write(st, PTL, ptep_to_mm(st, ptep), "a mapping is added")
-        acquire(st, CHAIN_LOCK, folio)
-        self.chain_add(st, folio, ptep)
-        release(st, CHAIN_LOCK, folio)
-
-    def page_remove_rmap(self, st: "State", folio: int, ptep: int) -> None:
-        """Forget that `ptep` maps the page; page_remove_rmap(). page_table_lock is held."""
-        assert_held_write(st, PTL, ptep_to_mm(st, ptep), "a mapping is removed")
-        acquire(st, CHAIN_LOCK, folio)
-        if st.folio[folio].direct:
-            if st.folio[folio].direct == ptep:
-                st.folio[folio].direct = 0
-        else:
-            self.chain_remove(st, folio, ptep)
-        release(st, CHAIN_LOCK, folio)
-
-    def chain_add(self, st: "State", folio: int, ptep: int) -> None:
-        """The first entry goes into the page itself; the second makes a chain of both."""
-        f = st.folio[folio]
-        if f.direct:
-            node = self.take_spare(st)
-            st.pte_chain[node].ptep = f.direct
-            st.pte_chain[node].next = 0
-            f.direct = 0
-            f.pte_chain = node
-            st.reached.append("a direct page gets a chain")
-        if f.pte_chain == 0:
-            f.direct = ptep
-            return
-        node = self.take_spare(st)
-        st.pte_chain[node].ptep = ptep
-        st.pte_chain[node].next = f.pte_chain
-        f.pte_chain = node
-
-    def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
-        """Take the entry's node out of the chain; a chain of one becomes PG_direct."""
-        f = st.folio[folio]
-        prev = 0
-        node = f.pte_chain
-        while node and st.pte_chain[node].ptep != ptep:
-            prev = node
-            node = st.pte_chain[node].next
-        if node == 0:
-            return
-        if prev:
-            st.pte_chain[prev].next = st.pte_chain[node].next
-        else:
-            f.pte_chain = st.pte_chain[node].next
-        kmem_cache_free(st, st.pte_chain, node)
-        self.make_direct(st, folio)
-
-    def make_direct(self, st: "State", folio: int) -> None:
-        """Turn a chain of one node back into PG_direct."""
-        f = st.folio[folio]
-        node = f.pte_chain
-        if st.pte_chain[node].next == 0:
-            f.direct = st.pte_chain[node].ptep
-            f.pte_chain = 0
-            kmem_cache_free(st, st.pte_chain, node)
-            st.reached.append("a chain becomes direct")
-
-    # Pages.
-
-    def folio_add_new_anon_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int
-    ) -> None:
-        self.page_add_rmap(st, folio, ptep)
-
-    def folio_add_anon_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
-    ) -> None:
-        self.page_add_rmap(st, folio, ptep)
-
-    def folio_dup_anon_rmap(
-        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
-    ) -> None:
-        """copy_page_range(), mm/memory.c: the child's entry is one more."""
-        self.page_add_rmap(st, folio, ptep)
-
-    def folio_remove_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int
-    ) -> None:
-        if self.pfn_valid(st, ptep):
-            self.page_remove_rmap(st, folio, ptep)
-
-    def move_rmap(
-        self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
-    ) -> None:
-        """copy_one_pte(), mm/mremap.c: the old entry out, then the new one in."""
-        self.page_remove_rmap(st, folio, old_ptep)
-        self.page_add_rmap(st, folio, new_ptep)
-
-    def folio_mapped(self, st: "State", folio: int) -> bool:
-        """The union of both pointers is not NULL; page_mapped(), include/linux/mm.h."""
-        return st.folio[folio].direct != 0 or st.folio[folio].pte_chain != 0
-
-    # The walk.
-
-    def visit_ptep(self, st: "State", rwc: "RmapWalkControl", ptep: int) -> None:
-        """Visit one entry; ptep_to_mm() and ptep_to_address(), include/asm-generic/rmap.h."""
-        self.visit(st, rwc, ptep_to_mm(st, ptep), ptep_to_address(st, ptep))
-
-    def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
-        """Visit what the page names; page_referenced(), try_to_unmap()."""
-        if st.folio[folio].direct:
-            self.visit_ptep(st, rwc, st.folio[folio].direct)
-        node = st.folio[folio].pte_chain
-        while node and rwc.nodes < rwc.limit:
-            rwc.nodes += 1
-            self.walk_node(st, node, rwc)
-            node = st.pte_chain[node].next
-
-    def walk_node(self, st: "State", node: int, rwc: "RmapWalkControl") -> None:
-        """Visit the entry of one node."""
-        self.visit_ptep(st, rwc, st.pte_chain[node].ptep)
-
-
-class PteChainArray(PteChainList):
-    """v2.5.35 … v2.6.6: a chain of arrays, each as long as a cache line.
-
-    All free slots are at the low end of the first chunk, so that nobody has to look for one; the
-    lowest slot in use is kept in the low bits of the next pointer (v2.5.68), here as `idx`. The
-    caller brings the chunk that page_add_rmap() may need (7aebf77c5959, v2.5.55).
-    """
-
-    name = "pte_chain-2.6.0"
+    name = "pte_chain-2.5.35"
     title = "pte_chain of arrays"
-    kernels = "v2.5.35 … v2.6.6"
+    kernels = "v2.5.35 … v2.5.54"
+    nrpte: ClassVar[int] = NRPTE
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "folio": ("direct", "pte_chain"),
         "pte_chain": ("next",),
     }
-    extra_fields: ClassVar[dict[str, dict[str, Any]]] = {
-        "pte_chain": {"idx": num(NRPTE), "ptes": refs("pte", NRPTE)},
-    }
+    extra_fields: ClassVar[dict[str, dict[str, Any]]] = {"pte_chain": {"ptes": refs("pte", NRPTE)}}
     invariants: ClassVar[tuple[str, ...]] = (
         "chain_equals_ptes",
         "direct_alone",
@@ -269,22 +75,17 @@ class PteChainArray(PteChainList):
     )
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"pte_chain": (32, 64)}
 
-    def pte_chain_alloc(self, st: "State") -> int:
-        st.spare = kmem_cache_alloc(st, st.pte_chain)
-        return 0 if st.spare else -ENOMEM
-
-    def pte_chain_free(self, st: "State") -> None:
-        if st.spare:
-            kmem_cache_free(st, st.pte_chain, self.take_spare(st))
-
-    def take_spare(self, st: "State") -> int:
-        """Return the chunk that the caller brought."""
-        spare = st.spare
-        st.spare = 0
-        return spare
+    def first_used(self, st: "State", chunk: int) -> int:
+        """Return the lowest slot in use, `nrpte` if there is none."""
+        i = 0
+        while i < self.nrpte and st.pte_chain[chunk].ptes[i] == 0:
+            i += 1
+        count_nodes(st, i)
+        return i
 
     def chain_add(self, st: "State", folio: int, ptep: int) -> None:
         """Fill the page, then the first chunk from its high end, then a chunk in front of it."""
+        self.assert_chain_locked(st, folio)
         f = st.folio[folio]
         if f.direct:
             self.push_chunk(st, folio, f.direct)
@@ -300,48 +101,70 @@ class PteChainArray(PteChainList):
             self.use_slot(st, f.pte_chain, ptep)
 
     def push_chunk(self, st: "State", folio: int, ptep: int) -> None:
-        """Put the caller's chunk in front, with one entry in it."""
-        chunk = self.take_spare(st)
+        """Put a fresh chunk in front, with one entry in it."""
+        chunk = self.chain_node(st)
         c = st.pte_chain[chunk]
-        c.ptes[NRPTE - 1] = ptep
-        c.idx = NRPTE - 1
+        c.ptes[self.nrpte - 1] = ptep
         c.next = st.folio[folio].pte_chain
         st.folio[folio].pte_chain = chunk
+        self.slot_used(st, chunk, self.nrpte - 1)
 
     def use_slot(self, st: "State", chunk: int, ptep: int) -> None:
         """Take the highest free slot of the first chunk."""
-        c = st.pte_chain[chunk]
-        c.idx -= 1
-        c.ptes[c.idx] = ptep
-        if c.idx == 0:
+        i = self.first_used(st, chunk) - 1
+        st.pte_chain[chunk].ptes[i] = ptep
+        self.slot_used(st, chunk, i)
+        if i == 0:
             st.reached.append("a chunk is full")
+
+    def slot_used(self, st: "State", chunk: int, first: int) -> None:
+        """The lowest slot in use is `first` now, or `nrpte` if the chunk is empty."""
 
     def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
         """Let the first entry of the first chunk take the place of the one that goes."""
-        chunk = st.folio[folio].pte_chain
+        self.assert_chain_locked(st, folio)
+        f = st.folio[folio]
+        if f.direct:
+            if f.direct == ptep:
+                f.direct = 0
+            return
+        chunk = f.pte_chain
         while chunk:
-            c = st.pte_chain[chunk]
-            for i in range(c.idx, NRPTE):
-                if c.ptes[i] == ptep:
+            for i in range(self.nrpte):
+                if st.pte_chain[chunk].ptes[i] == ptep:
                     self.fill_hole(st, folio, chunk, i)
                     return
-            chunk = c.next
+            count_nodes(st)
+            chunk = st.pte_chain[chunk].next
 
     def fill_hole(self, st: "State", folio: int, chunk: int, i: int) -> None:
         """Move the victim, the lowest entry of the first chunk, to slot `i` of `chunk`."""
-        f = st.folio[folio]
-        start = f.pte_chain
-        s = st.pte_chain[start]
-        victim = s.idx
-        st.pte_chain[chunk].ptes[i] = s.ptes[victim]
-        s.ptes[victim] = 0
-        s.idx += 1
-        if s.idx == NRPTE:
-            f.pte_chain = s.next
-            kmem_cache_free(st, st.pte_chain, start)
+        start = st.folio[folio].pte_chain
+        victim = self.first_used(st, start)
+        st.pte_chain[chunk].ptes[i] = st.pte_chain[start].ptes[victim]
+        self.empty_slot(st, start, victim)
+        self.slot_used(st, start, victim + 1)
+        if victim + 1 == self.nrpte:
+            st.folio[folio].pte_chain = st.pte_chain[start].next
+            self.chunk_free(st, start)
+
+    def empty_slot(self, st: "State", chunk: int, i: int) -> None:
+        """Zero a slot: who takes the chunk next wants it empty."""
+        st.pte_chain[chunk].ptes[i] = 0
+
+    def chunk_free(self, st: "State", chunk: int) -> None:
+        """Give an empty chunk back; pte_chain_free().
+
+        The slab's constructor zeroes a chunk only once, so that page_add_rmap() would find what is
+        left in it; DEBUG_RMAP has a BUG_ON() for that in pte_chain_alloc().
+        """
+        for i in range(self.nrpte):
+            if st.pte_chain[chunk].ptes[i]:
+                bug(st, "a chunk is freed that is not empty")
+        kmem_cache_free(st, st.pte_chain, chunk)
 
     def rmap_lock(self, st: "State", folio: int) -> int:
-        """Name the page to rmap_unlock(); for PG_chainlock see the head of this file."""
+        """Name the page to rmap_unlock(); for PG_chainlock see the head of pte_chain_list.py."""
         return folio
 
     def rmap_unlock(self, st: "State", lock: int) -> None:
@@ -349,18 +172,101 @@ class PteChainArray(PteChainList):
 
         try_to_unmap() does not do this; but it leaves no entry, unless it has to give up.
         """
-        f = st.folio[lock]
-        chunk = f.pte_chain
-        if chunk == 0 or st.pte_chain[chunk].next or st.pte_chain[chunk].idx < NRPTE - 1:
+        chunk = st.folio[lock].pte_chain
+        if chunk == 0 or st.pte_chain[chunk].next:
+            return
+        if self.first_used(st, chunk) < self.nrpte - 1:
             return
         acquire(st, CHAIN_LOCK, lock)
-        f.direct = st.pte_chain[chunk].ptes[NRPTE - 1]
-        f.pte_chain = 0
-        kmem_cache_free(st, st.pte_chain, chunk)
+        self.collapse(st, lock, chunk)
         release(st, CHAIN_LOCK, lock)
         st.reached.append("a chain becomes direct")
 
+    def collapse(self, st: "State", folio: int, chunk: int) -> None:
+        """Make the one entry that is left direct, and free its chunk."""
+        self.assert_chain_locked(st, folio)
+        st.folio[folio].direct = st.pte_chain[chunk].ptes[self.nrpte - 1]
+        st.folio[folio].pte_chain = 0
+        self.empty_slot(st, chunk, self.nrpte - 1)
+        self.chunk_free(st, chunk)
+
     def walk_node(self, st: "State", node: int, rwc: "RmapWalkControl") -> None:
         """Visit the entries of one chunk, from its lowest used slot up."""
-        for i in range(st.pte_chain[node].idx, NRPTE):
+        for i in range(self.first_used(st, node), self.nrpte):
             self.visit_ptep(st, rwc, st.pte_chain[node].ptes[i])
+
+
+class PteChainSupplied(PteChainChunks):
+    """v2.5.55 … v2.5.67: whoever calls page_add_rmap() brings the chunk that it may need.
+
+    Fork asks again for each entry, and first without sleeping; both come to the same here.
+    """
+
+    name = "pte_chain-2.5.55"
+    title = "pte_chain of arrays, supplied by the caller"
+    kernels = "v2.5.55 … v2.5.67"
+    flaws = ()
+
+    def pte_chain_alloc(self, st: "State") -> int:
+        """Set a chunk aside before page_table_lock is taken; pte_chain_alloc(GFP_KERNEL)."""
+        might_sleep(st, "a pte_chain is allocated")
+        st.spare = kmem_cache_alloc(st, st.pte_chain)
+        return 0 if st.spare else -ENOMEM
+
+    def pte_chain_free(self, st: "State") -> None:
+        if st.spare:
+            self.chunk_free(st, self.chain_node(st))
+
+    def chain_node(self, st: "State") -> int:
+        """Return the chunk that the caller brought."""
+        spare = st.spare
+        st.spare = 0
+        return spare
+
+
+class PteChainArray(PteChainSupplied):
+    """v2.5.68 … v2.6.6: the number of the first slot in use is packed into the next pointer.
+
+    next_and_idx; a chunk is aligned to its size, so that its address leaves room for the number.
+    """
+
+    name = "pte_chain-2.6.0"
+    title = "pte_chain of arrays, with packed index"
+    kernels = "v2.5.68 … v2.6.6"
+    extra_fields: ClassVar[dict[str, dict[str, Any]]] = {
+        "pte_chain": {"idx": num(NRPTE), "ptes": refs("pte", NRPTE)},
+    }
+    sizes: ClassVar[dict[str, tuple[int, int]]] = {
+        "pte_chain": (32, 64),
+        "folio": (40, 80),
+        "vma": (64, 128),
+    }
+
+    def first_used(self, st: "State", chunk: int) -> int:
+        """Return the lowest slot in use; pte_chain_idx()."""
+        idx: int = st.pte_chain[chunk].idx
+        return idx
+
+    def slot_used(self, st: "State", chunk: int, first: int) -> None:
+        st.pte_chain[chunk].idx = first
+
+
+def with_line(scheme: type[PteChainChunks], nrpte: int) -> type[PteChainChunks]:
+    """Return `scheme` with chunks of `nrpte` entries: 3, 7, 15 or 31, by the cache line.
+
+    On i386 a line of 32, 64, 128 bytes holds 7, 15, 31 entries (3 with PAE and HIGHPTE); on a
+    64-bit machine one of 64, 128, 256 bytes does.
+    """
+    chunk = dict(scheme.extra_fields["pte_chain"])
+    chunk["ptes"] = refs("pte", nrpte)
+    if "idx" in chunk:
+        chunk["idx"] = num(nrpte)
+    body = {
+        "__module__": scheme.__module__,
+        "__doc__": scheme.__doc__,
+        "name": f"{scheme.name}-{nrpte}",
+        "nrpte": nrpte,
+        "extra_fields": {"pte_chain": chunk},
+        "sizes": {**scheme.sizes, "pte_chain": (4 * (nrpte + 1), 8 * (nrpte + 1))},
+    }
+    return type(f"{scheme.__name__}{nrpte}", (scheme,), body)

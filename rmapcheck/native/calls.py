@@ -4,7 +4,7 @@ import ast
 from types import FunctionType
 from typing import Any
 
-from model import events, heap, locks
+from model import cost, events, heap, locks
 from model.operations import Operation
 from model.state import RmapWalkControl
 from rmapcheck.native.kinds import INT, LIST, MISSING, NONE, TUPLE, WALK, WORDS, Kind, Value
@@ -16,7 +16,10 @@ LOCKS = {
     locks.release: ("lock_release", ("kind", "index")),
     locks.assert_held: ("lock_assert_held", ("kind", "index")),
     locks.assert_held_write: ("lock_assert_held_write", ("kind", "index")),
+    locks.might_sleep: ("lock_might_sleep", ()),
 }
+UNSEEN = (events.tell, cost.count_nodes, cost.count_entries)
+"""What only the interpreted model does: observers and counters."""
 
 
 class Calls(Lists):
@@ -47,8 +50,11 @@ class Calls(Lists):
             return Value(f"{pool}_claim(st, {self.number(node.args[1]).code})", NONE, busy=True)
         if function in LOCKS:
             return self._lock(function, node)
-        if function is events.tell:
+        if function in UNSEEN:
             return Value("", NONE)
+        if function is heap.bug:
+            what = self.expr(node.args[1])
+            return Value(f"stop(st, OOPS_BUG, {what.code}, 0)", NONE, busy=True)
         if function is RmapWalkControl:
             name = self.temp()
             self.declared.append(f"static _Thread_local int {name}_v[WALK]; Walk {name};")
@@ -69,8 +75,8 @@ class Calls(Lists):
         name, wanted = LOCKS[function]
         values = self.bind(definition(function), [], node, drop=("what",))
         args = [values[w] for w in wanted]
-        holes = ", ".join(f"{{{i}}}" for i in range(len(args)))
-        return Value(self.ordered(args, f"{name}(st, {holes})"), NONE, busy=True)
+        holes = "".join(f", {{{i}}}" for i in range(len(args)))
+        return Value(self.ordered(args, f"{name}(st{holes})"), NONE, busy=True)
 
     def _builtin(self, name: str, node: ast.Call) -> Value:
         if name in ("any", "all", "sum") and isinstance(node.args[0], ast.GeneratorExp):

@@ -26,7 +26,7 @@ SHARE = 0.8
 MEGABYTE = 1 << 20
 OUT_OF_RANGE = 11
 FOUND_OOPS, FOUND_LOCKS, FOUND_ATOMICITY = 1000, 2000, 3000
-OOPSES = {1: "null_dereference", 2: "use_after_free", 3: "double_free"}
+OOPSES = {1: "null_dereference", 2: "use_after_free", 3: "double_free", 4: "kernel_bug"}
 BROKEN = {
     10: "index {number} lies outside its pool or list",
     11: "a field got the value {number}, which is outside its declared range",
@@ -130,7 +130,7 @@ class NativeSearch(Search):
     def _wants(self) -> bytes:
         """Return which violations may end the search; as search_new() in engine.c reads it."""
         names = [inv.name for inv in self.translation.checks]
-        oopses = [OOPSES.get(i, "") for i in range(4)]
+        oopses = [OOPSES.get(i, "") for i in range(len(OOPSES) + 1)]
         tests = [*names, *oopses, "lock_discipline", "failure_atomicity"]
         wants = [not self.target or self.target == name for name in tests]
         # Number 0 is no oops: there it says that any oops in an invariant is of interest.

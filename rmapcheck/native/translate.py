@@ -103,10 +103,12 @@ def _head(program: Program, checks: int, goals: int) -> list[str]:
         program.text(struct)
     key = 16 + sum(1 + s.size * (len(s.fields) + 1) for s in layout.structs.values())
     nesting = sum(1 << kind for kind in locks.NESTING)
+    spinning = sum(1 << kind for kind in locks.SPINNING)
     values = {
         "TEXTS": len(program.texts),
         "CAPACITY": max(256, 8 * scope.mms * scope.pages),
         "NESTING": nesting,
+        "SPINNING": spinning,
         "SYMMETRY": int(program.symmetry),
         "MMS": scope.mms,
         "KEY": key,

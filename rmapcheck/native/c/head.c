@@ -11,7 +11,7 @@
 
 /* Why the modelled kernel stopped, and why the model itself did. */
 enum {
-  OOPS_NULL = 1, OOPS_FREED, OOPS_DOUBLE,
+  OOPS_NULL = 1, OOPS_FREED, OOPS_DOUBLE, OOPS_BUG, OOPS_KINDS,
   MODEL_INDEX = 10, MODEL_FIELD, MODEL_LIST, MODEL_LOOP, MODEL_LOCKS, MODEL_ABSENT, MODEL_ORDINAL,
   MODEL_CHANCE
 };

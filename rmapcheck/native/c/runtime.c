@@ -197,6 +197,11 @@ static inline void lock_assert_held_write(S *st, int kind, int index)
   st->splats++;
 }
 
+static inline void lock_might_sleep(S *st)
+{
+  for (int i = 0; i < st->held; i++) st->splats += SPINNING >> st->lock[i].kind & 1;
+}
+
 /* st.reached.append(): each word once. */
 static void reach(S *st, int text)
 {

@@ -76,7 +76,7 @@ typedef struct Search {
   uint64_t sealed;  /* states before this one have no record any more */
   uint64_t round, round_end, max_states;
   double end;
-  unsigned char want[CHECKS + 1], want_oops[4], want_locks, want_atomicity;
+  unsigned char want[CHECKS + 1], want_oops[OOPS_KINDS], want_locks, want_atomicity;
   Worker *worker[WORKERS];
   uint32_t count[ROUND + 1];
   /* What workers write while others read. */

@@ -209,9 +209,9 @@ Search *search_new(const unsigned char *wants, uint64_t memory, int workers, int
   s->memory = memory;
   s->fingerprint = fingerprint;
   memcpy(s->want, wants, CHECKS);
-  memcpy(s->want_oops, wants + CHECKS, 4);
-  s->want_locks = wants[CHECKS + 4];
-  s->want_atomicity = wants[CHECKS + 5];
+  memcpy(s->want_oops, wants + CHECKS, OOPS_KINDS);
+  s->want_locks = wants[CHECKS + OOPS_KINDS];
+  s->want_atomicity = wants[CHECKS + OOPS_KINDS + 1];
   while (s->workers < workers && s->workers < WORKERS) {
     Worker *w = take(s, sizeof *w);
     if (!w) return search_free(s), NULL;

@@ -1,0 +1,273 @@
+"""pte_chain: a page knows the page-table entries that map it (v2.5.27 … v2.6.6).
+
+Until July 2002 nothing led from a page to the processes that map it. To free one page, swap_out()
+went through the page tables of everybody and unmapped whatever it met: a machine with 32 GB and
+large shared segments took away 4 GB of mappings to gain 4 KB. Rik van Riel's rmap hangs on each
+page the list of its entries, so that reclaim goes straight to them. A page-table page knows its mm
+and its first address, so that (mm, address) follows from the entry alone::
+
+    page with three, as first    pte_chain ──> node ──> node ──> node
+                                                │        │        │
+                                              entry    entry    entry     the newest in front
+
+    page with one, v2.5.27       PG_direct, pte.direct ──> entry
+
+    page with four, v2.6.0       pte.chain ──> chunk { next, idx 2, ptes[. . e4] }
+                                                 └─> chunk { 0,  idx 0, ptes[e3 e2 e1] }
+
+No VMA and no offset comes into it: mmap, mprotect and munmap leave the chains alone, while fork,
+mremap and every fault must keep them. The walker believes the chain and alters what it names
+without a look at the entry. So the chain must be exact: one entry too many, and reclaim overwrites
+a stranger's page table (E01); one too few, and the page stays mapped after it was freed.
+
+The price was fork: one node and one lock for each page. PG_direct saved the node of unshared
+pages, arrays as long as a cache line (pte_chain.py) most of the others; then anon_vma did without
+any of it. And a node was taken where nothing may fail, under two spinlocks: a kernel before
+v2.5.55 that got none stopped (E06).
+
+Left out: files, mlock and so the node that try_to_unmap() of v2.5.27 … v2.5.31 lost when it met a
+locked VMA; the trylock of page_table_lock under PG_chainlock (here the walk lets go of
+PG_chainlock first, since one operation runs at a time); page_referenced() in a race; the list of
+free nodes (the pool is one). VMAs are merged by linear pgoff, which is the address, though these
+kernels asked for no pgoff at all.
+
+Sources: mm/rmap.c, mm/memory.c, mm/mremap.c, include/asm-generic/rmap.h of c48c43e6ed41 (the first
+commit, 2002-07-18), 4250169826 (PG_direct, the same day), b9efd6106a (slab, v2.5.30). Hashes of
+that time are those of the mirror dmgerman/history-token; that the allocation was unchecked was
+read in the patch that brought the slab.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from model.cost import count_nodes
+from model.heap import bug, kmem_cache_alloc, kmem_cache_free, ref
+from model.locks import CHAIN_LOCK, PTL, acquire, assert_held_write, release
+from model.scheme import Scheme
+from model.state import ptep_to_address, ptep_to_mm
+
+if TYPE_CHECKING:
+    from model.state import RmapWalkControl, State
+
+
+@attrs.define(slots=True, eq=False)
+class PteChain:
+    """struct pte_chain, mm/rmap.c; PG_chainlock of the page."""
+
+    next: int = ref("pte_chain")
+    ptep: int = ref("pte")
+    """The one entry of a node (v2.5.27 … v2.5.34)."""
+
+
+class PteChainMinimal(Scheme):
+    """The first commit (c48c43e6ed41), and rmap 1 … 15 for v2.4: one node for each entry."""
+
+    name = "pte_chain-minimal"
+    title = "linked pte_chain, as first committed"
+    kernels = "2002-07-18; v2.4 with rmap 1 … 15"
+    flaws: ClassVar[tuple[str, ...]] = ("E06",)
+    structs = (PteChain,)
+    fields: ClassVar[dict[str, tuple[str, ...]]] = {
+        "folio": ("pte_chain",),
+        "pte_chain": ("next", "ptep"),
+    }
+    invariants: ClassVar[tuple[str, ...]] = ("chain_equals_ptes",)
+    goals: ClassVar[tuple[str, ...]] = ("a chain of two",)
+    sizes: ClassVar[dict[str, tuple[int, int]]] = {"pte_chain": (8, 16)}
+    walk_checks_pte = False
+    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
+
+    def pfn_valid(self, st: "State", ptep: int) -> bool:
+        """Tell whether page_remove_rmap() gets a page that rmap keeps.
+
+        It asks about the page that its caller names, not about the entry, which has been cleared
+        by now (fc563f53a880, v2.5.28).
+        """
+        return True
+
+    # mm/rmap.c
+
+    def chain_node(self, st: "State") -> int:
+        """Return a node; pte_chain_alloc(), alloc_new_pte_chains(), GFP_ATOMIC.
+
+        Nobody up the stack could be told of a failure. v2.5.27 … v2.5.29 called panic(); then
+        slab gave a NULL pointer, and page_add_rmap() used it.
+        """
+        node = kmem_cache_alloc(st, st.pte_chain)
+        if node == 0:
+            bug(st, "there is no memory for a pte_chain, and page_add_rmap() cannot fail")
+        return node
+
+    def page_add_rmap(self, st: "State", folio: int, ptep: int) -> None:
+        """Note that `ptep` maps the page; page_add_rmap(). page_table_lock is held."""
+        assert_held_write(st, PTL, ptep_to_mm(st, ptep), "a mapping is added")
+        lock = self.chain_lock(st, folio)
+        self.chain_add(st, folio, ptep)
+        self.chain_unlock(st, lock)
+
+    def page_remove_rmap(self, st: "State", folio: int, ptep: int) -> None:
+        """Forget that `ptep` maps the page; page_remove_rmap(). page_table_lock is held."""
+        assert_held_write(st, PTL, ptep_to_mm(st, ptep), "a mapping is removed")
+        lock = self.chain_lock(st, folio)
+        self.chain_remove(st, folio, ptep)
+        self.chain_unlock(st, lock)
+
+    def chain_lock(self, st: "State", folio: int) -> int:
+        """Take the lock under which the page's chain may change; pte_chain_lock()."""
+        acquire(st, CHAIN_LOCK, folio)
+        return folio
+
+    def chain_unlock(self, st: "State", lock: int) -> None:
+        """Drop what `chain_lock` took; pte_chain_unlock()."""
+        release(st, CHAIN_LOCK, lock)
+
+    def assert_chain_locked(self, st: "State", folio: int) -> None:
+        """Report a change of the page's chain without its lock."""
+        assert_held_write(st, CHAIN_LOCK, folio, "the chain of a page changes")
+
+    def chain_add(self, st: "State", folio: int, ptep: int) -> None:
+        """Put the entry in front of the chain."""
+        node = self.chain_node(st)
+        self.push(st, folio, node, ptep)
+
+    def push(self, st: "State", folio: int, node: int, ptep: int) -> None:
+        """Make `node` the first of the chain, for entry `ptep`."""
+        self.assert_chain_locked(st, folio)
+        f = st.folio[folio]
+        if f.pte_chain:
+            st.reached.append("a chain of two")
+        st.pte_chain[node].ptep = ptep
+        st.pte_chain[node].next = f.pte_chain
+        f.pte_chain = node
+
+    def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
+        """Take the entry's node out of the chain."""
+        self.assert_chain_locked(st, folio)
+        f = st.folio[folio]
+        prev = 0
+        node = f.pte_chain
+        while node and st.pte_chain[node].ptep != ptep:
+            count_nodes(st)
+            prev = node
+            node = st.pte_chain[node].next
+        if node == 0:
+            return
+        count_nodes(st)
+        if prev:
+            st.pte_chain[prev].next = st.pte_chain[node].next
+        else:
+            f.pte_chain = st.pte_chain[node].next
+        kmem_cache_free(st, st.pte_chain, node)
+
+    # Pages.
+
+    def folio_add_new_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        self.page_add_rmap(st, folio, ptep)
+
+    def folio_add_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
+    ) -> None:
+        self.page_add_rmap(st, folio, ptep)
+
+    def folio_dup_anon_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        """copy_page_range(), mm/memory.c: the child's entry is one more."""
+        self.page_add_rmap(st, folio, ptep)
+
+    def folio_remove_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        if self.pfn_valid(st, ptep):
+            self.page_remove_rmap(st, folio, ptep)
+
+    def move_rmap(
+        self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
+    ) -> None:
+        """copy_one_pte(), mm/mremap.c: the old entry out, then the new one in."""
+        self.page_remove_rmap(st, folio, old_ptep)
+        self.page_add_rmap(st, folio, new_ptep)
+
+    def folio_mapped(self, st: "State", folio: int) -> bool:
+        """The pointer (from v2.5.27 the union of both) is not NULL; page_mapped()."""
+        return st.folio[folio].direct != 0 or st.folio[folio].pte_chain != 0
+
+    # The walk.
+
+    def visit_ptep(self, st: "State", rwc: "RmapWalkControl", ptep: int) -> None:
+        """Visit one entry; ptep_to_mm() and ptep_to_address(), include/asm-generic/rmap.h."""
+        self.visit(st, rwc, ptep_to_mm(st, ptep), ptep_to_address(st, ptep))
+
+    def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
+        """Visit what the page names; page_referenced(), try_to_unmap()."""
+        if st.folio[folio].direct:
+            self.visit_ptep(st, rwc, st.folio[folio].direct)
+        node = st.folio[folio].pte_chain
+        while node and rwc.nodes < rwc.limit:
+            rwc.nodes += 1
+            self.walk_node(st, node, rwc)
+            node = st.pte_chain[node].next
+
+    def walk_node(self, st: "State", node: int, rwc: "RmapWalkControl") -> None:
+        """Visit the entry of one node."""
+        self.visit_ptep(st, rwc, st.pte_chain[node].ptep)
+
+
+class PteChainList(PteChainMinimal):
+    """v2.5.27 … v2.5.34: the same list, and PG_direct for a page that one entry maps.
+
+    Posted on the day of the first commit. The pointer to the entry takes the place of that to the
+    chain, and a flag says which it is.
+    """
+
+    name = "pte_chain-2.5.27"
+    title = "linked pte_chain with PG_direct"
+    kernels = "v2.5.27 … v2.5.34"
+    fields: ClassVar[dict[str, tuple[str, ...]]] = {
+        "folio": ("direct", "pte_chain"),
+        "pte_chain": ("next", "ptep"),
+    }
+    invariants: ClassVar[tuple[str, ...]] = (
+        "chain_equals_ptes",
+        "direct_alone",
+        "chain_not_single",
+    )
+    goals: ClassVar[tuple[str, ...]] = ("a direct page gets a chain", "a chain becomes direct")
+
+    def chain_add(self, st: "State", folio: int, ptep: int) -> None:
+        """The first entry goes into the page itself; the second makes a chain of both."""
+        self.assert_chain_locked(st, folio)
+        f = st.folio[folio]
+        if f.direct == 0 and f.pte_chain == 0:
+            f.direct = ptep
+            return
+        if f.direct:
+            direct = f.direct
+            f.direct = 0
+            super().chain_add(st, folio, direct)
+            st.reached.append("a direct page gets a chain")
+        super().chain_add(st, folio, ptep)
+
+    def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
+        """Take the entry out; a chain of one becomes PG_direct again."""
+        f = st.folio[folio]
+        if f.direct:
+            self.assert_chain_locked(st, folio)
+            if f.direct == ptep:
+                f.direct = 0
+            return
+        super().chain_remove(st, folio, ptep)
+        self.make_direct(st, folio)
+
+    def make_direct(self, st: "State", folio: int) -> None:
+        """Turn a chain of one node back into PG_direct."""
+        f = st.folio[folio]
+        node = f.pte_chain
+        if node and st.pte_chain[node].next == 0:
+            f.direct = st.pte_chain[node].ptep
+            f.pte_chain = 0
+            kmem_cache_free(st, st.pte_chain, node)
+            st.reached.append("a chain becomes direct")

@@ -1,0 +1,300 @@
+"""The eras of pte_chain: each holds where it held, and each rule has a fault that breaks it."""
+
+import pytest
+
+from model.bugs.early import AllocatesUnderLocks, DupMmapTree
+from model.locks import PTL, acquire, release
+from model.operations import Exit, FolioReferenced, Fork, Mmap, Write
+from model.schemes.pte_chain import (
+    NRPTE,
+    PteChainArray,
+    PteChainChunks,
+    PteChainList,
+    PteChainSupplied,
+    with_line,
+)
+from model.schemes.pte_chain_list import PteChainMinimal
+from model.scope import Scope
+from rmapcheck.explore import explore
+from rmapcheck.run import Run
+from rmapcheck.verdict import Status
+
+ALL = {"mms": 2, "pages": 1}
+FOUR = {
+    "mms": 4,
+    "pages": 1,
+    "protections": 1,
+    "ops": ("mmap", "munmap", "fault", "fork", "swap", "exit"),
+}
+AGED = {"mms": 3, "pages": 1, "young": True, "ops": ("mmap", "fault", "fork", "referenced")}
+MOVES = {"mms": 2, "pages": 2, "premapped": 2, "ops": ("fault", "fork", "swap", "mremap")}
+NO_MEMORY = {"alloc_fail": True}
+
+HOLDS = [
+    (PteChainMinimal, ALL, 149),
+    (PteChainMinimal, FOUR, 465),
+    (PteChainMinimal, MOVES, 1326),
+    (PteChainList, MOVES, 1326),
+    (PteChainChunks, ALL, 216),
+    (PteChainChunks, FOUR, 792),
+    (PteChainChunks, AGED, 473),
+    (PteChainSupplied, ALL | NO_MEMORY, 216),
+    (PteChainArray, FOUR | NO_MEMORY, 792),
+    (with_line(PteChainArray, 7), FOUR, 792),
+]
+
+
+@pytest.mark.parametrize(("scheme", "scope", "states"), HOLDS)
+def test_holds_in_every_state(scheme, scope, states):
+    found = explore(scheme, Scope(**scope))
+    assert found.verdict.status is Status.HOLDS, found.verdict.violations
+    assert found.verdict.how == "exhaustive"
+    assert found.distinct == states
+    long = scheme.name.endswith("-7")
+    assert found.vacuous == (("a chunk is full", "a page has two chunks") if long else ())
+
+
+@pytest.mark.parametrize("scheme", [PteChainMinimal, PteChainList, PteChainChunks])
+def test_until_2_5_55_a_failed_allocation_stops_the_kernel(scheme):
+    assert scheme.flaws == ("E06",)
+    found = explore(scheme, Scope(**ALL | NO_MEMORY))
+    assert [v.invariant for v in found.verdict.violations] == ["kernel_bug"]
+
+
+@pytest.mark.parametrize("bug", [AllocatesUnderLocks, DupMmapTree])
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_bug_is_caught_by_the_invariant_it_names(bug, engine):
+    scope = Scope(**bug.bug.scope | {"ops": tuple(bug.bug.scope["ops"])})
+    found = explore(bug, scope, engine=engine)
+    assert [v.invariant for v in found.verdict.violations] == [bug.bug.violates]
+    assert len(found.verdict.trace) == bug.bug.steps
+
+
+# Faults, each for one rule.
+
+FAULTS = []
+SMALL = {
+    "mms": 2,
+    "pages": 1,
+    "protections": 1,
+    "ops": ("mmap", "munmap", "fault", "fork", "exit"),
+}
+
+
+def breaks(invariant, **scope):
+    """Register a mutant as what `invariant` must catch, in a scope."""
+
+    def register(mutant):
+        mutant.name = mutant.__name__
+        FAULTS.append(
+            (mutant, invariant, Scope(**{"mms": 3, "pages": 2, "protections": 1} | scope))
+        )
+        return mutant
+
+    return register
+
+
+@breaks("chain_equals_ptes")
+class ForgetsTheFirst(PteChainMinimal):
+    """The chain is not a multiset of the entries (P1)."""
+
+    def push(self, st, folio, node, ptep):
+        st.folio[folio].pte_chain = 0
+        super().push(st, folio, node, ptep)
+
+
+@breaks("walk_sound")
+class DeadProcessesStay(PteChainMinimal):
+    """A chain leads into the page tables of a process that is gone (P2)."""
+
+    def page_remove_rmap(self, st, folio, ptep):
+        if st.folio[folio].refcount == 1:
+            super().page_remove_rmap(st, folio, ptep)
+
+
+@breaks("chain_equals_ptes", ops=("mmap", "munmap", "fault", "swap"))
+class SwapKeepsTheChain(PteChainMinimal):
+    """An unmapped page has a chain (P3)."""
+
+    def folio_remove_rmap(self, st, folio, vma, address, ptep):
+        if not st.folio[folio].swap:
+            super().folio_remove_rmap(st, folio, vma, address, ptep)
+
+
+@breaks("lock_discipline", ops=("mmap", "fault", "fork"))
+class LocksTheParent(PteChainMinimal):
+    """An entry is noted when only another process's page_table_lock is held (P4)."""
+
+    def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):
+        release(st, PTL, st.vma[vma].vm_mm)
+        self.page_add_rmap(st, folio, ptep)
+        acquire(st, PTL, st.vma[vma].vm_mm)
+
+
+@breaks("lock_discipline")
+class NoChainLock(PteChainArray):
+    """A chain changes without PG_chainlock."""
+
+    def chain_lock(self, st, folio):
+        return folio
+
+    def chain_unlock(self, st, lock):
+        pass
+
+
+@breaks("chain_packed", mms=3)
+class IndexIsNotKept(PteChainArray):
+    """The packed index goes its own way (Q1)."""
+
+    def slot_used(self, st, chunk, first):
+        st.pte_chain[chunk].idx = max(first, 1)
+
+
+@breaks("chain_packed", mms=3)
+class FillsFromTheLowEnd(PteChainChunks):
+    """Free slots are at the high end (Q1)."""
+
+    def use_slot(self, st, chunk, ptep):
+        st.pte_chain[chunk].ptes[0] = ptep
+
+
+@breaks("chain_equals_ptes", **AGED)
+class CollapsesTooEarly(PteChainSupplied):
+    """PG_direct is set while a second entry maps the page (Q3)."""
+
+    def first_used(self, st, chunk):
+        return super().first_used(st, chunk) + (st.pte_chain[chunk].ptes[self.nrpte - 2] != 0)
+
+
+@breaks("kernel_bug")
+class LeavesTheLastEntry(PteChainSupplied):
+    """A chunk goes back with an entry in it, for the next who takes it to find (Q5)."""
+
+    def empty_slot(self, st, chunk, i):
+        if i < self.nrpte - 1:
+            super().empty_slot(st, chunk, i)
+
+
+@breaks("lock_discipline")
+class AsksUnderTheLock(PteChainSupplied):
+    """A chunk is asked for, and waited for, under page_table_lock."""
+
+    def page_add_rmap(self, st, folio, ptep):
+        self.pte_chain_free(st)
+        self.pte_chain_alloc(st)
+        super().page_add_rmap(st, folio, ptep)
+
+
+@breaks("no_leak")
+class KeepsTheSpare(PteChainSupplied):
+    """The chunk that was not needed is not given back."""
+
+    def pte_chain_free(self, st):
+        st.spare = 0
+
+
+@breaks("kernel_bug")
+class TakesTheSpareTwice(PteChainSupplied):
+    """A chunk that is in use is given back as if it were not."""
+
+    def chain_node(self, st):
+        return st.spare
+
+
+@pytest.mark.parametrize(("mutant", "invariant", "scope"), FAULTS)
+def test_the_fault_is_caught_by_its_invariant(mutant, invariant, scope):
+    found = explore(mutant, scope, target=invariant, max_states=20_000)
+    assert found.verdict.status is Status.VIOLATED, found.verdict
+    assert invariant in [v.invariant for v in found.verdict.violations]
+
+
+@pytest.mark.parametrize(
+    "scheme", [PteChainMinimal, PteChainList, PteChainChunks, PteChainSupplied, PteChainArray]
+)
+def test_the_schemes_without_the_faults_hold_in_the_same_scopes(scheme):
+    for scope in {scope for mutant, _, scope in FAULTS if mutant.__mro__[1] is scheme}:
+        found = explore(scheme, scope, max_states=600)
+        assert found.verdict.status is not Status.VIOLATED, found.verdict.violations
+
+
+# Shapes.
+
+
+def shared_by(scheme, mms, **scope):
+    machine = Run(scheme, Scope(mms=mms, pages=1, **scope))
+    for op in (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0)):
+        assert not machine.apply(op)
+    for child in range(2, mms + 1):
+        assert not machine.apply(Fork(mm=1, child=child))
+    return machine
+
+
+def test_the_first_commit_has_a_node_even_for_one_entry():
+    st = shared_by(PteChainMinimal, 1).st
+    assert st.pte_chain[st.folio[1].pte_chain].ptep == 1
+    assert st.pte_chain.live == 1
+    assert shared_by(PteChainList, 1).st.pte_chain.live == 0
+
+
+@pytest.mark.parametrize("scheme", [PteChainChunks, PteChainSupplied, PteChainArray])
+def test_who_leaves_a_full_chain_is_replaced_from_the_first_chunk(scheme):
+    machine = shared_by(scheme, 4)
+    st = machine.st
+    assert not machine.apply(Exit(mm=2))
+    chunk = st.folio[1].pte_chain
+    assert st.pte_chain[chunk].ptes == [3, 4, 1]
+    assert st.pte_chain[chunk].next == 0
+
+
+@pytest.mark.parametrize(("nrpte", "chunks"), [(3, 4), (7, 2), (15, 1), (31, 1)])
+def test_a_longer_cache_line_makes_a_shorter_chain(nrpte, chunks):
+    scheme = with_line(PteChainArray, nrpte)
+    st = shared_by(scheme, 8, folios=1, vmas=8, objects=20).st
+    assert st.pte_chain.live == -(-8 // nrpte) <= chunks
+    assert scheme.sizes["pte_chain"][0] == 4 * (nrpte + 1)
+    assert issubclass(scheme, PteChainArray)
+    assert PteChainArray.nrpte == NRPTE
+
+
+def test_page_referenced_makes_a_chain_of_one_direct():
+    machine = shared_by(PteChainArray, 2, young=True)
+    assert not machine.apply(Exit(mm=2))
+    assert machine.st.folio[1].direct == 0
+    assert not machine.apply(FolioReferenced(mm=1, address=0))
+    assert machine.st.folio[1].direct == 1
+    assert machine.st.pte_chain.live == 0
+
+
+# What a step costs.
+
+
+def test_fork_costs_a_lock_and_an_allocation_for_each_page():
+    costs = {}
+    for scheme in (PteChainMinimal, PteChainList, PteChainSupplied):
+        machine = Run(scheme, Scope(mms=3, pages=4, folios=8, objects=40))
+        machine.apply(Mmap(mm=1, start=0, length=4))
+        for address in range(4):
+            machine.apply(Write(mm=1, address=address))
+        machine.apply(Fork(mm=1, child=2))
+        st = machine.st
+        costs[scheme] = (st.nr_allocs, st.nr_locks)
+    locks = 2 + 3 * 4
+    assert costs[PteChainMinimal] == (1 + 4, locks)
+    assert costs[PteChainList] == (1 + 8, locks)
+    assert costs[PteChainSupplied] == (1 + 4, locks)
+
+
+def test_removal_looks_at_nodes_in_proportion_to_the_sharers():
+    looked = []
+    for mms in (2, 4, 8):
+        machine = shared_by(PteChainMinimal, mms, folios=1, vmas=8, objects=20)
+        machine.apply(Exit(mm=1))
+        looked.append(machine.st.nr_nodes)
+    assert looked == [2, 4, 8]
+
+
+def test_a_new_step_starts_at_no_cost():
+    machine = shared_by(PteChainMinimal, 2)
+    assert machine.st.nr_locks
+    machine.st.begin()
+    assert (machine.st.nr_locks, machine.st.nr_nodes, machine.st.nr_entries) == (0, 0, 0)
