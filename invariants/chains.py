@@ -27,11 +27,6 @@ def slots(st: "State", element: int) -> list[int]:
     return list(st.pte_chain[element].ptes)
 
 
-def packs_index(st: "State") -> bool:
-    """Tell whether a chunk remembers its first slot in use."""
-    return "idx" in st.scheme.extra_fields["pte_chain"]
-
-
 def recorded(st: "State", folio: int) -> list[int]:
     """Return the entries that the page's books name, as often as they do."""
     direct = st.folio[folio].direct
@@ -96,7 +91,9 @@ def chain_packed(st: "State") -> Iterator[Violation]:
             ptes = slots(st, chunk)
             used = len(ptes) - ptes.count(0)
             free = len(ptes) - used
-            idx = st.pte_chain[chunk].idx if packs_index(st) else free
+            idx = free
+            if "idx" in st.scheme.extra_fields["pte_chain"]:
+                idx = st.pte_chain[chunk].idx
             if idx != free or 0 in ptes[idx:] or (n and idx):
                 row = " ".join("used" if p else "free" for p in ptes)
                 yield Violation(
