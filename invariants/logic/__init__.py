@@ -1,0 +1,35 @@
+"""A small logic for what must hold of any number of processes, VMAs, pages and anon_vmas.
+
+One formula, three readings: evaluated on a finite structure (`finite`), translated for solvers
+(only `rmapcheck.prove` does), and printed for people (`text`). `lint` says whether a solver is
+certain to decide it.
+"""
+
+from invariants.logic.spec import (
+    Function,
+    Predicate,
+    Spec,
+    counts,
+    function,
+    invariant,
+    operation,
+    relation,
+)
+from invariants.logic.terms import If, Sort, SpecError, define, exists, forall
+
+__all__ = [
+    "Function",
+    "If",
+    "Predicate",
+    "Sort",
+    "Spec",
+    "SpecError",
+    "counts",
+    "define",
+    "exists",
+    "forall",
+    "function",
+    "invariant",
+    "operation",
+    "relation",
+]

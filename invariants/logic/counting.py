@@ -1,0 +1,95 @@
+"""That a counter equals what it counts, without counting.
+
+First-order logic has no cardinalities. But an operation changes a counter by `++` and `--` that
+name, each, the element that joins or leaves (`Entry`). For every key that is alive afterwards:
+
+1. an element joins the set if and only if some `++` names it, and leaves if and only if some
+   `--` does;
+2. no two entries name the same element;
+3. where an element takes another's place (an entry that mremap moves), nothing is written: then
+   "takes the place of" must be one to one;
+4. a key that comes to life counts nothing yet (its counter starts at 0), and no counter of a key
+   that is dead, before and after, is written.
+
+So counter and set grow by the same number, and by induction the counter is exact, for sets of any
+size. A forgotten `--` breaks the first rule, a double `++` the second.
+"""
+
+from collections.abc import Sequence
+
+from invariants.logic.terms import (
+    EXISTS,
+    FORALL,
+    Expr,
+    conj,
+    disj,
+    equal,
+    implies,
+    negate,
+    quantify,
+    variable,
+)
+from invariants.logic.working import Counter, Entry, Summand, Working
+
+
+def exactness(counter: Counter, ledger: Sequence[Entry], before: Working, after: Working) -> Expr:
+    """Return rules 1 to 4 for `counter`, said of the state before."""
+    parts = []
+    for i, summand in enumerate(counter.summands):
+        entries = [e for e in ledger if e.counter is counter and e.summand == i]
+        parts.append(_matched(counter, summand, entries, before, after))
+        parts += [_one_to_one(counter, summand, e, after) for e in entries if e.sign == 0]
+    return conj(*parts)
+
+
+def _lives(counter: Counter, st: Working, key: Expr) -> Expr:
+    return st.read(st._symbols[counter.alive], (key,))  # noqa: SLF001 - the logic's own
+
+
+def _element(summand: Summand) -> tuple[Expr, ...]:
+    return tuple(variable(s, "e") for s in summand.elements)
+
+
+def _matched(
+    counter: Counter, summand: Summand, entries: list[Entry], before: Working, after: Working
+) -> Expr:
+    element, key = _element(summand), variable(counter.per, "k")
+    was, now = (summand.member(st, *element, key) for st in (before, after))
+    lived, lives = (_lives(counter, st, key) for st in (before, after))
+    joins = [e.condition(*element, key) for e in entries if e.sign == 1]
+    leaves = [e.condition(*element, key) for e in entries if e.sign == -1]
+    written = disj(*joins, *leaves)
+    net_joins, net_leaves, kept = list(joins), list(leaves), []
+    for e in entries:
+        if e.sign == 0:
+            other = _element(summand)
+            out = quantify(EXISTS, other, e.condition(*element, *other, key))
+            into = quantify(EXISTS, other, e.condition(*other, *element, key))
+            leaves.append(out)
+            joins.append(into)
+            net_leaves.append(conj(out, negate(into)))
+            net_joins.append(conj(into, negate(out)))
+            kept.append(implies(conj(lives, out, into), conj(was, now)))
+    rules = [
+        implies(conj(negate(lived), lives), negate(was)),
+        implies(lives, equal(disj(*net_joins), conj(negate(was), now))),
+        implies(lives, equal(disj(*net_leaves), conj(was, negate(now)))),
+        implies(written, disj(lived, lives)),
+        *kept,
+    ]
+    for found in (joins, leaves):
+        rules += [
+            implies(lives, negate(conj(a, b))) for i, a in enumerate(found) for b in found[i + 1 :]
+        ]
+    return conj(*(quantify(FORALL, (*element, key), rule) for rule in rules))
+
+
+def _one_to_one(counter: Counter, summand: Summand, entry: Entry, after: Working) -> Expr:
+    a, b, c = _element(summand), _element(summand), _element(summand)
+    key = variable(counter.per, "k")
+    same = conj(*(equal(x, y) for x, y in zip(b, c, strict=True)))
+    both_out = conj(entry.condition(*a, *b, key), entry.condition(*a, *c, key))
+    both_in = conj(entry.condition(*b, *a, key), entry.condition(*c, *a, key))
+    lives = _lives(counter, after, key)
+    rule = implies(conj(lives, disj(both_out, both_in)), same)
+    return quantify(FORALL, (*a, *b, *c, key), rule)

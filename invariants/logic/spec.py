@@ -1,0 +1,381 @@
+"""A specification: a vocabulary, operations on it, and what must always hold.
+
+    class Vma(Sort): "struct vm_area_struct."
+
+    class MyRmap(Spec):
+        vma = relation(Vma)                                    # v is allocated
+        active = function(Vma, AnonVma, where=lambda st, v: st.faulted(v))
+
+        @operation
+        def munmap(self, st, v: Vma):                          # sorts are annotations
+            st.require(st.vma(v))
+            st.vma[v] = False
+
+        @invariant
+        def active_in_chain(self, st):
+            return forall(Vma, lambda v: st.faulted(v) >> st.avc(v, st.active(v)))
+
+A subclass inherits all of it, overrides a decision (a plain method), an operation or an invariant
+under the same name, and drops one by setting it to None.
+"""
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, TypeVar, TypeVarTuple, overload
+
+import attrs
+
+from invariants.logic.counting import exactness
+from invariants.logic.terms import (
+    FORALL,
+    TRUE,
+    Bool,
+    Expr,
+    Macro,
+    Sort,
+    SpecError,
+    Symbol,
+    apply,
+    conj,
+    equal,
+    forall,
+    formula,
+    implies,
+    quantify,
+    substitute,
+    variable,
+)
+from invariants.logic.working import Counter, Entry, Named, Summand, Working
+
+Ts = TypeVarTuple("Ts")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Predicate(Generic[*Ts]):
+    """`C: Predicate[Address]`: a parameter that is a set (or a relation) of elements."""
+
+    def __call__(self, *args: Expr) -> Expr:
+        raise NotImplementedError
+
+
+class Function(Generic[*Ts]):
+    """`I: Function[Address, Pgoff]`: a parameter that is a function; the last is its range."""
+
+    def __call__(self, *args: Expr) -> Any:  # noqa: ANN401 - a term of the last sort
+        raise NotImplementedError
+
+
+@attrs.frozen(eq=False)
+class Declared:
+    """A relation or a function as written in the class; its name is the attribute's."""
+
+    domain: tuple[type[Sort], ...]
+    range: type[Sort]
+    where: Callable[..., Expr] | None = None
+    doc: str = ""
+
+
+@attrs.frozen(eq=False)
+class DeclaredCounter:
+    """A counter as written in the class."""
+
+    per: type[Sort]
+    alive: str
+    summands: tuple[Summand, ...]
+    doc: str = ""
+
+
+def relation(*domain: type[Sort], doc: str = "") -> Any:  # noqa: ANN401 - becomes a Symbol
+    """Declare a relation. At first it holds of nothing."""
+    return Declared(domain, Bool, None, doc)
+
+
+def function(
+    *sorts: type[Sort],
+    where: Callable[..., Expr] | None = None,
+    doc: str = "",
+) -> Any:  # noqa: ANN401 - becomes a Symbol
+    """Declare a function into the last sort, which means something only `where` that holds."""
+    return Declared(sorts[:-1], sorts[-1], where, doc)
+
+
+def counts(*of: Any, per: type[Sort], alive: str, doc: str = "") -> Any:  # noqa: ANN401
+    """Declare a counter of each `per` that is `alive`: how many elements are in its sets.
+
+    `of` is one set or more, each as sorts and a lambda:
+    `counts(Vma, lambda st, v, a: st.active(v) == a, per=AnonVma, alive="anon_vma")`.
+    """
+    summands, sorts = [], []
+    for x in of:
+        if isinstance(x, type):
+            sorts.append(x)
+        else:
+            summands.append(Summand(tuple(sorts), x))
+            sorts = []
+    return DeclaredCounter(per, alive, tuple(summands), doc)
+
+
+@overload
+def operation(method: F) -> F: ...
+@overload
+def operation(*, changes: bool) -> Callable[[F], F]: ...
+def operation(method: Any = None, *, changes: bool = True) -> Any:
+    """Mark a method as an operation: `def fork(self, st, v: Vma, c: Vma)`.
+
+    One with `changes` False, such as a fork that runs out of memory, must change nothing.
+    """
+
+    def mark(method: Any) -> Any:  # noqa: ANN401 - a method, marked
+        method.logic_kind = "operation"
+        method.logic_changes = changes
+        return method
+
+    return mark if method is None else mark(method)
+
+
+def invariant(method: F) -> F:
+    """Mark a method as an invariant: `def coverage(self, st)` returns a formula."""
+    marked: Any = method
+    marked.logic_kind = "invariant"
+    return method
+
+
+@attrs.frozen(eq=False)
+class Parameter:
+    """A parameter of an operation: an element (`symbol` None), or a predicate or function."""
+
+    name: str
+    sorts: tuple[type[Sort], ...]
+    variable: Expr | None
+    symbol: Symbol | None
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401 - a term, or what makes terms
+        """Return what the operation is called with."""
+        if self.variable is not None:
+            return self.variable
+        assert self.symbol is not None  # noqa: S101 - one of the two is set
+        holes = tuple(variable(s, "x") for s in self.symbol.domain)
+        return Macro(holes, apply(self.symbol, holes))
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Transition:
+    """An operation worked out: guard, what becomes of each symbol, checks and counters."""
+
+    name: str
+    doc: str
+    parameters: tuple[Parameter, ...]
+    guard: tuple[Named, ...]
+    macros: dict[Symbol, Macro]
+    checks: tuple[Named, ...]
+    ledger: tuple[Entry, ...]
+    intended: bool
+    """Whether it is meant to change anything."""
+
+    def after(self, expr: Expr) -> Expr:
+        """Return `expr` of the state after, said of the state before."""
+        return substitute(expr, {}, self.macros)
+
+    @property
+    def changes(self) -> tuple[Symbol, ...]:
+        """Return the symbols that become something else."""
+        return tuple(self.macros)
+
+
+@attrs.frozen(eq=False)
+class Lemma:
+    """An invariant of the spec, worked out."""
+
+    name: str
+    doc: str
+    formula: Expr
+
+
+def is_sort(value: object) -> bool:
+    """Tell whether `value` is a sort."""
+    return isinstance(value, type) and issubclass(value, Sort)
+
+
+def _first(doc: str | None) -> str:
+    return " ".join((doc or "").strip().partition("\n\n")[0].split())
+
+
+class Spec:
+    """Base of all specifications. Everything is worked out once, when it is asked for."""
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    kernels: ClassVar[str] = ""
+    live: ClassVar[dict[type[Sort], str]] = {}
+    """For each sort the relation that its elements worth printing are in."""
+
+    def interesting(self, st: Any) -> Expr:  # noqa: ANN401 - a Working
+        """Return what should be possible together with each operation, lest it be vacuous."""
+        return TRUE
+
+    def __init__(self) -> None:
+        if not self.name:
+            type(self).name = type(self).__name__
+        self.symbols: dict[str, Symbol] = {}
+        self.where: dict[str, Callable[..., Expr]] = {}
+        self.counters: dict[str, Counter] = {}
+        for cls in reversed(type(self).__mro__):
+            for name, value in vars(cls).items():
+                self._declare(name, value)
+        self.sorts = self._all_sorts()
+        self.lemmas = tuple(self._lemma(n, m) for n, m in self._marked("invariant"))
+        self.transitions = {n: self._transition(n, m) for n, m in self._marked("operation")}
+
+    def _declare(self, name: str, value: object) -> None:
+        if value is None:
+            for kept in (self.symbols, self.where, self.counters):
+                kept.pop(name, None)
+        elif isinstance(value, Declared):
+            if name in self.symbols:
+                raise SpecError(f"{self.name} declares {name!r} twice")
+            self.symbols[name] = Symbol(name, value.domain, value.range, value.doc)
+            if value.where is not None:
+                self.where[name] = value.where
+        elif isinstance(value, DeclaredCounter):
+            self.counters[name] = Counter(name, value.per, value.alive, value.summands, value.doc)
+
+    def _all_sorts(self) -> tuple[type[Sort], ...]:
+        found: dict[type[Sort], None] = {}
+        for symbol in self.symbols.values():
+            for sort in (*symbol.domain, symbol.range):
+                if not is_sort(sort):
+                    raise SpecError(f"{self.name}: {symbol.name} names {sort!r}, not a sort")
+                if sort is not Bool:
+                    found[sort] = None
+        names = [s.__name__ for s in found]
+        for n in names:
+            if names.count(n) > 1:
+                raise SpecError(f"{self.name} has two sorts named {n!r}")
+        return tuple(found)
+
+    def _marked(self, kind: str) -> list[tuple[str, Any]]:
+        found: dict[str, Any] = {}
+        for cls in reversed(type(self).__mro__):
+            for name, value in vars(cls).items():
+                if getattr(value, "logic_kind", "") == kind or name in found:
+                    found[name] = getattr(self, name)
+        return [(n, m) for n, m in found.items() if m is not None]
+
+    def base(self) -> Working:
+        """Return the state before, untouched."""
+        return Working(self.symbols, self.counters)
+
+    def _lemma(self, name: str, method: Any) -> Lemma:  # noqa: ANN401
+        value = self._run(name, lambda: formula(method(self.base())))
+        if value.free:
+            raise SpecError(
+                f"{self.name}, {name}: {_names(value.free)} is used outside its lambda"
+            )
+        return Lemma(name, _first(method.__doc__), value)
+
+    def _run(self, name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401
+        try:
+            return work()
+        except SpecError as error:
+            raise SpecError(f"{self.name}, {name}: {error}") from None
+
+    def _transition(self, name: str, method: Any) -> Transition:  # noqa: ANN401
+        parameters = self._run(name, lambda: tuple(self._parameters(method)))
+        st = self.base()
+        self._run(name, lambda: method(st, *(p.value for p in parameters)))
+        return self._finished(name, method, parameters, st)
+
+    def _finished(
+        self,
+        name: str,
+        method: Any,  # noqa: ANN401
+        parameters: tuple[Parameter, ...],
+        st: Working,
+    ) -> Transition:
+        inner = vars(st)
+        allowed = frozenset(p.variable for p in parameters if p.variable is not None)
+        for named in (*inner["_guard"], *inner["_checks"]):
+            if named.formula.free - allowed:
+                said = _names(named.formula.free - allowed)
+                raise SpecError(f"{self.name}, {name}: {said} is used outside its lambda")
+        for symbol, macro in inner["_macros"].items():
+            if macro.body.free - allowed - frozenset(macro.variables):
+                said = _names(macro.body.free - allowed - frozenset(macro.variables))
+                raise SpecError(
+                    f"{self.name}, {name}: {said}, in {symbol.name}, is used outside its lambda"
+                )
+        return Transition(
+            name=name,
+            doc=_first(method.__doc__),
+            parameters=parameters,
+            guard=tuple(inner["_guard"]),
+            macros=dict(inner["_macros"]),
+            checks=tuple(inner["_checks"]),
+            ledger=tuple(inner["_ledger"]),
+            intended=method.logic_changes,
+        )
+
+    def _parameters(self, method: Any) -> "typing.Iterator[Parameter]":  # noqa: ANN401
+        for p in list(inspect.signature(method).parameters.values())[1:]:
+            note = p.annotation
+            origin = typing.get_origin(note) or note
+            if origin in (Predicate, Function):
+                sorts = typing.get_args(note)
+                to = Bool if origin is Predicate else sorts[-1]
+                domain = sorts if origin is Predicate else sorts[:-1]
+                self._known(p.name, sorts)
+                yield Parameter(p.name, sorts, None, Symbol(p.name, domain, to))
+            else:
+                self._known(p.name, (note,))
+                yield Parameter(p.name, (note,), variable(note, p.name), None)
+
+    def _known(self, name: str, sorts: tuple[Any, ...]) -> None:
+        for sort in sorts:
+            if sort not in self.sorts:
+                said = ", ".join(s.__name__ for s in self.sorts)
+                raise SpecError(
+                    f"parameter {name!r} needs a sort for its annotation, one of {said}"
+                )
+
+    def unchanged(self, transition: Transition) -> Expr:
+        """Return the formula which says that nothing that means something has changed."""
+        after = self.base()
+        vars(after)["_macros"].update(transition.macros)
+        parts = []
+        for symbol, macro in transition.macros.items():
+            holes = tuple(variable(s, s.__name__[0].lower()) for s in symbol.domain)
+            same = equal(macro(*holes), apply(symbol, holes))
+            if symbol.name in self.where:
+                same = implies(self.where[symbol.name](after, *holes), same)
+            parts.append(quantify(FORALL, holes, same))
+        return conj(*parts)
+
+    def meant(self, name: str) -> Macro | None:
+        """Return where the function `name` means something; None: everywhere."""
+        if name not in self.where:
+            return None
+        holes = tuple(variable(s, "x") for s in self.symbols[name].domain)
+        return Macro(holes, formula(self.where[name](self.base(), *holes)))
+
+    def initially(self) -> dict[Symbol, Macro]:
+        """Return the state at the start: no relation holds of anything."""
+        found = {}
+        for s in self.symbols.values():
+            if s.range is Bool:
+                found[s] = Macro(tuple(variable(d, "x") for d in s.domain), formula(False))
+        return found
+
+    def exactness(self, transition: Transition, counter: Counter) -> Expr:
+        """Return the formula which says that the counter is exact after, if it was before."""
+        after = self.base()
+        vars(after)["_macros"].update(transition.macros)
+        return exactness(counter, transition.ledger, self.base(), after)
+
+
+def _names(free: Any) -> str:  # noqa: ANN401
+    return ", ".join(sorted(v.name.partition("#")[0] for v in free))
+
+
+__all__ = ["Function", "Lemma", "Predicate", "Spec", "Transition", "forall"]

@@ -1,0 +1,396 @@
+"""Formulas of many-sorted first-order logic, written as Python expressions.
+
+A sort is a class, and a variable of that sort is what a lambda is called with::
+
+    class Vma(Sort):
+        "struct vm_area_struct."
+
+    forall(Vma, AnonVma, lambda v, a: st.avc(v, a) >> st.anon_vma(a))
+
+`&`, `|`, `~`, `>>` (implies), `==` and `!=` make formulas; `If` chooses. A formula has no truth
+value of its own, so `bool()` of one raises: `if`, `and`, `or` and `not` cannot be used on it by
+mistake. Each lambda is called once, at once, with variables that exist nowhere else.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from model.errors import ModelError
+
+SortOf: TypeAlias = "type[Sort]"
+
+VAR, APP, EQ, NOT, AND, OR, IMPLIES, ITE = "var", "app", "eq", "not", "and", "or", "implies", "ite"
+FORALL, EXISTS, TRUE_, FALSE_ = "forall", "exists", "true", "false"
+
+_NOTHING: frozenset[Any] = frozenset()
+_numbers = itertools.count()
+
+
+class SpecError(ModelError):
+    """A specification that makes no sense; the message says where and what to do."""
+
+
+@attrs.frozen(eq=False)
+class Symbol:
+    """A relation (range Bool) or a function; also one that is a parameter of an operation."""
+
+    name: str
+    domain: tuple[SortOf, ...]
+    range: SortOf
+    doc: str = ""
+
+    def __str__(self) -> str:
+        sorts = ", ".join(s.__name__ for s in self.domain)
+        return f"{self.name}({sorts})" + (
+            "" if self.range is Bool else f" → {self.range.__name__}"
+        )
+
+
+class Expr:
+    """A term or a formula (sort Bool). Made by the functions below, never changed."""
+
+    __slots__ = ("args", "bound", "free", "kind", "name", "sort", "symbol", "symbols")
+
+    kind: str
+    sort: SortOf
+    args: tuple["Expr", ...]
+    bound: tuple["Expr", ...]
+    name: str
+    symbol: Symbol | None
+    free: "frozenset[Expr]"
+    """Variables that are bound by nothing inside."""
+    symbols: frozenset[Symbol]
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        raise SpecError(
+            f"a formula has no truth value: write & | ~ >> and If(...) instead of and, or, not, "
+            f"if on {self}"
+        )
+
+    def __and__(self, other: "Expr | bool") -> "Expr":
+        return conj(self, formula(other))
+
+    def __rand__(self, other: "Expr | bool") -> "Expr":
+        return conj(formula(other), self)
+
+    def __or__(self, other: "Expr | bool") -> "Expr":
+        return disj(self, formula(other))
+
+    def __ror__(self, other: "Expr | bool") -> "Expr":
+        return disj(formula(other), self)
+
+    def __invert__(self) -> "Expr":
+        return negate(self)
+
+    def __rshift__(self, other: "Expr | bool") -> "Expr":
+        return implies(self, formula(other))
+
+    def __rrshift__(self, other: "Expr | bool") -> "Expr":
+        return implies(formula(other), self)
+
+    def __eq__(self, other: object) -> "Expr":  # type: ignore[override] # a formula, as in z3
+        return equal(self, other)
+
+    def __ne__(self, other: object) -> "Expr":  # type: ignore[override] # a formula, as in z3
+        return negate(equal(self, other))
+
+    def __str__(self) -> str:
+        from invariants.logic.text import text  # noqa: PLC0415 - it reads what is made here
+
+        return text(self)
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+class Sort(Expr):
+    """Base of all sorts. Elements are known by what relations and functions say of them."""
+
+    __slots__ = ()
+
+
+class Bool(Sort):
+    """The sort of formulas."""
+
+    __slots__ = ()
+
+
+def _node(
+    kind: str,
+    sort: SortOf,
+    args: tuple[Expr, ...] = (),
+    *,
+    bound: tuple[Expr, ...] = (),
+    name: str = "",
+    symbol: Symbol | None = None,
+) -> Expr:
+    e = Expr()
+    e.kind, e.sort, e.args, e.bound, e.name, e.symbol = kind, sort, args, bound, name, symbol
+    free: frozenset[Expr] = _NOTHING
+    symbols: frozenset[Symbol] = _NOTHING if symbol is None else frozenset((symbol,))
+    for arg in args:
+        if arg.free:
+            free |= arg.free
+        if arg.symbols:
+            symbols |= arg.symbols
+    if kind is VAR:
+        free = frozenset((e,))
+    elif bound:
+        free -= frozenset(bound)
+    e.free, e.symbols = free, symbols
+    return e
+
+
+TRUE = _node(TRUE_, Bool)
+FALSE = _node(FALSE_, Bool)
+
+
+def variable(sort: SortOf, name: str) -> Expr:
+    """Return a variable that is no other; `name` is how people read it."""
+    return _node(VAR, sort, name=f"{name}#{next(_numbers)}")
+
+
+def formula(value: object) -> Expr:
+    """Return `value`, a formula or a truth value, as a formula."""
+    if value is True:
+        return TRUE
+    if value is False:
+        return FALSE
+    if isinstance(value, Expr) and value.sort is Bool:
+        return value
+    raise SpecError(f"a formula was expected, not {_said(value)}")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Expr):
+        return f"{value}, a {value.sort.__name__}"
+    return f"{value!r}"
+
+
+def apply(symbol: Symbol, args: Sequence[object]) -> Expr:
+    """Return `symbol` applied to `args`, whose sorts are looked at."""
+    return _node(APP, symbol.range, checked(symbol, args), symbol=symbol)
+
+
+def checked(symbol: Symbol, args: Sequence[object]) -> tuple[Expr, ...]:
+    """Return `args` if they are terms of the right number and sorts; raise SpecError."""
+    if len(args) != len(symbol.domain):
+        raise SpecError(f"{symbol} takes {len(symbol.domain)} terms, not {len(args)}")
+    found = []
+    for arg, sort in zip(args, symbol.domain, strict=True):
+        if not isinstance(arg, Expr) or arg.sort is not sort:
+            raise SpecError(f"{symbol} wants a {sort.__name__}, not {_said(arg)}")
+        found.append(arg)
+    return tuple(found)
+
+
+def equal(a: Expr, b: object) -> Expr:
+    """Return `a == b`; for formulas, that both have the same truth value."""
+    if isinstance(b, bool):
+        b = formula(b)
+    if not isinstance(b, Expr) or a.sort is not b.sort:
+        raise SpecError(f"{_said(a)}, cannot equal {_said(b)}")
+    if a is b:
+        return TRUE
+    if a.sort is Bool:
+        for x, y in ((a, b), (b, a)):
+            if x is TRUE:
+                return y
+            if x is FALSE:
+                return negate(y)
+    return _node(EQ, Bool, (a, b))
+
+
+def negate(a: Expr) -> Expr:
+    """Return `~a`."""
+    if a.sort is not Bool:
+        raise SpecError(f"~ takes a formula, not {_said(a)}")
+    if a.kind is NOT:
+        return a.args[0]
+    if a is TRUE or a is FALSE:
+        return FALSE if a is TRUE else TRUE
+    return _node(NOT, Bool, (a,))
+
+
+def _flat(kind: str, parts: Sequence[Expr], unit: Expr, zero: Expr) -> Expr:
+    found: list[Expr] = []
+    for part in parts:
+        if part.sort is not Bool:
+            raise SpecError(f"a formula was expected, not {_said(part)}")
+        if part is zero:
+            return zero
+        for piece in part.args if part.kind is kind else (part,):
+            if piece is not unit and not any(piece is f for f in found):
+                found.append(piece)
+    if len(found) < 2:
+        return found[0] if found else unit
+    return _node(kind, Bool, tuple(found))
+
+
+def conj(*parts: Expr) -> Expr:
+    """Return the conjunction of `parts`."""
+    return _flat(AND, parts, TRUE, FALSE)
+
+
+def disj(*parts: Expr) -> Expr:
+    """Return the disjunction of `parts`."""
+    return _flat(OR, parts, FALSE, TRUE)
+
+
+def implies(a: Expr, b: Expr) -> Expr:
+    """Return `a >> b`."""
+    if a.sort is not Bool:
+        raise SpecError(f">> takes formulas, not {_said(a)}")
+    if a is TRUE:
+        return b
+    if a is FALSE or b is TRUE:
+        return TRUE
+    return negate(a) if b is FALSE else _node(IMPLIES, Bool, (a, b))
+
+
+def If(condition: Expr | bool, then: Expr | bool, other: Expr | bool) -> Expr:
+    """Return `then` where `condition` holds, else `other`: terms of one sort, or formulas."""
+    c = formula(condition)
+    a = formula(then) if isinstance(then, bool) else then
+    b = formula(other) if isinstance(other, bool) else other
+    if a.sort is not b.sort:
+        raise SpecError(f"If(...) chooses between two sorts: {_said(a)}, and {_said(b)}")
+    if c is TRUE or a is b:
+        return a
+    if c is FALSE:
+        return b
+    if a.sort is Bool:
+        if a is TRUE or a is FALSE:
+            return disj(c, b) if a is TRUE else conj(negate(c), b)
+        if b is TRUE or b is FALSE:
+            return disj(negate(c), a) if b is TRUE else conj(c, a)
+    return _node(ITE, a.sort, (c, a, b))
+
+
+def called(sorts: Sequence[Any], function: Callable[..., Any]) -> tuple[tuple[Expr, ...], Any]:
+    """Call `function` with a fresh variable of each sort; return these and what it returned."""
+    for sort in sorts:
+        if not (isinstance(sort, type) and issubclass(sort, Sort)):
+            raise SpecError(f"{sort!r} is not a sort; write forall(Vma, lambda v: ...)")
+    if not callable(function):
+        raise SpecError(f"a lambda was expected behind the sorts, not {function!r}")
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code else ()
+    if code and len(names) != len(sorts):
+        said = ", ".join(s.__name__ for s in sorts)
+        raise SpecError(f"a lambda takes {len(names)} variables where the sorts are {said}")
+    variables = tuple(
+        variable(sort, names[i] if i < len(names) else "x") for i, sort in enumerate(sorts)
+    )
+    return variables, function(*variables)
+
+
+def _quantified(kind: str, given: tuple[Any, ...]) -> Expr:
+    variables, value = called(given[:-1], given[-1])
+    return quantify(kind, variables, formula(value))
+
+
+def quantify(kind: str, variables: tuple[Expr, ...], body: Expr) -> Expr:
+    """Return `kind variables. body`; variables that do not occur are dropped.
+
+    No sort is empty, so that this changes nothing.
+    """
+    if body.kind is kind:
+        variables, body = (*variables, *body.bound), body.args[0]
+    used = tuple(v for v in variables if v in body.free)
+    return _node(kind, Bool, (body,), bound=used) if used else body
+
+
+def forall(*given: Any) -> Expr:  # noqa: ANN401 - sorts, then a lambda
+    """`forall(Vma, AnonVma, lambda v, a: ...)`: for all v and a."""
+    return _quantified(FORALL, given)
+
+
+def exists(*given: Any) -> Expr:  # noqa: ANN401 - sorts, then a lambda
+    """`exists(Vma, lambda v: ...)`: for some v."""
+    return _quantified(EXISTS, given)
+
+
+@attrs.frozen(eq=False)
+class Macro:
+    """A formula or term with holes: what a relation or function has become."""
+
+    variables: tuple[Expr, ...]
+    body: Expr
+
+    def __call__(self, *args: Expr) -> Expr:
+        if len(args) != len(self.variables):
+            raise SpecError(f"{len(self.variables)} terms are wanted, not {len(args)}")
+        for hole, arg in zip(self.variables, args, strict=True):
+            if arg.sort is not hole.sort:
+                raise SpecError(f"a {hole.sort.__name__} is wanted, not {_said(arg)}")
+        return substitute(self.body, dict(zip(self.variables, args, strict=True)))
+
+
+def define(*given: Any) -> Macro:  # noqa: ANN401 - sorts, then a lambda
+    """`left = define(Vma, lambda v: ...)`: a predicate, as of now, under a name.
+
+    What the state becomes later does not change it.
+    """
+    variables, value = called(given[:-1], given[-1])
+    return Macro(variables, formula(value) if isinstance(value, bool) else value)
+
+
+def substitute(
+    expr: Expr,
+    terms: Mapping[Expr, Expr],
+    macros: Mapping[Symbol, Macro] | None = None,
+) -> Expr:
+    """Return `expr` with `terms` for variables and `macros` for symbols, all at once.
+
+    Nothing is captured: bound variables are unique from the start, and a macro's body is about
+    the state before, so that it is never put into itself.
+    """
+    names = frozenset(terms)
+    touched = frozenset(macros or ())
+    memo: dict[Expr, Expr] = {}
+
+    def go(e: Expr) -> Expr:
+        if names.isdisjoint(e.free) and touched.isdisjoint(e.symbols):
+            return e
+        done = memo.get(e)
+        if done is None:
+            done = memo[e] = rebuild(e)
+        return done
+
+    def rebuild(e: Expr) -> Expr:
+        if e.kind is VAR:
+            return terms.get(e, e)
+        args = tuple([go(a) for a in e.args])
+        if e.kind is APP and e.symbol in touched and macros is not None:
+            return macros[e.symbol](*args)
+        return remake(e, args)
+
+    return go(expr)
+
+
+def remake(e: Expr, args: tuple[Expr, ...]) -> Expr:
+    """Return `e` with other arguments, simplified."""
+    if e.kind is APP:
+        return _node(APP, e.sort, args, symbol=e.symbol)
+    if e.kind in (FORALL, EXISTS):
+        return quantify(e.kind, e.bound, args[0])
+    make: dict[str, Callable[..., Expr]] = {
+        EQ: equal,
+        NOT: negate,
+        AND: conj,
+        OR: disj,
+        IMPLIES: implies,
+        ITE: If,
+    }
+    return make[e.kind](*args)
+
+
+def conjuncts(e: Expr) -> tuple[Expr, ...]:
+    """Return the parts of a conjunction; one, if it is none."""
+    return e.args if e.kind is AND else (e,)

@@ -1,0 +1,1 @@
+"""Proofs with Z3, for any number of processes, VMAs, pages and rmap objects."""

@@ -1,0 +1,197 @@
+"""The solvers: Z3, and cvc5 as a second opinion. Both read the same SMT-LIB text.
+
+This is the only place that imports them. An answer is "unsat" (the obligation holds), "sat" or
+"unknown"; whatever a solver says besides, or does not say in time, is "unknown".
+"""
+
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from invariants.logic.finite import Structure
+from invariants.logic.terms import Bool, Sort, Symbol
+from model.errors import ModelError
+from rmapcheck.prove import smt
+
+UNSAT, SAT, UNKNOWN = "unsat", "sat", "unknown"
+
+
+@attrs.frozen
+class Answer:
+    """What a solver says of one question, and how long it took."""
+
+    said: str
+    seconds: float
+    why: str = ""
+    """For "unknown": the solver's reason."""
+
+
+class Engine(Protocol):
+    """A solver with assertions, of which the last can be taken back."""
+
+    name: str
+
+    def add(self, text: str) -> None: ...
+    def push(self) -> None: ...
+    def pop(self) -> None: ...
+    def check(self, seconds: float) -> Answer: ...
+
+
+class Z3:
+    """Z3 by its Python interface."""
+
+    name = "z3"
+
+    def __init__(self, seed: int = 0) -> None:
+        import z3
+
+        self.z3 = z3
+        self.solver = z3.Solver()
+        self.solver.set("random_seed", seed)
+
+    def add(self, text: str) -> None:
+        """Assert SMT-LIB text, or declare what it declares."""
+        self.solver.from_string(text)
+
+    def push(self) -> None:
+        self.solver.push()
+
+    def pop(self) -> None:
+        self.solver.pop()
+
+    def check(self, seconds: float) -> Answer:
+        """Return the answer within about `seconds`."""
+        self.solver.set("timeout", max(1, int(seconds * 1000)))
+        start = time.perf_counter()
+        try:
+            said = str(self.solver.check())
+            why = self.solver.reason_unknown() if said == UNKNOWN else ""
+        except self.z3.Z3Exception as error:
+            said, why = UNKNOWN, str(error)
+        return Answer(said, time.perf_counter() - start, why)
+
+    def structure(
+        self,
+        sorts: Sequence[type[Sort]],
+        symbols: Sequence[Symbol],
+        constants: dict[str, type[Sort]],
+    ) -> tuple[Structure, dict[str, Any]]:
+        """Return the model as a finite structure, and the values of the constants."""
+        return _Reader(self.z3, self.solver.model()).read(sorts, symbols, constants)
+
+
+class _Reader:
+    """Reads a Z3 model; elements are called by their sort and a number."""
+
+    def __init__(self, z3: Any, model: Any) -> None:  # noqa: ANN401
+        self.z3 = z3
+        self.model = model
+        self.names: dict[Any, str] = {}
+
+    def read(
+        self,
+        sorts: Sequence[type[Sort]],
+        symbols: Sequence[Symbol],
+        constants: dict[str, type[Sort]],
+    ) -> tuple[Structure, dict[str, Any]]:
+        z3 = self.z3
+        self.sorts = {s: z3.DeclareSort(smt.sort_name(s)) for s in sorts}
+        values = {
+            name: self.model.eval(z3.Const(name, self.sorts[sort]), model_completion=True)
+            for name, sort in constants.items()
+        }
+        universe: dict[type[Sort], list[Any]] = {}
+        for sort in sorts:
+            elements = list(self.model.get_universe(self.sorts[sort]) or ())
+            if not elements:
+                elements = [self.model.eval(z3.Const("any", self.sorts[sort]), True)]
+            elements.sort(key=str)
+            for i, element in enumerate(elements):
+                self.names[element.get_id()] = f"{sort.__name__}{i + 1}"
+            universe[sort] = elements
+        says = {s.name: self.table(s, universe) for s in symbols}
+        named: dict[str, Sequence[Any]] = {
+            s.__name__: [self.names[e.get_id()] for e in es] for s, es in universe.items()
+        }
+        return Structure(named, says), {n: self.names[v.get_id()] for n, v in values.items()}
+
+    def table(self, symbol: Symbol, universe: dict[type[Sort], list[Any]]) -> Any:  # noqa: ANN401
+        z3 = self.z3
+        to = z3.BoolSort() if symbol.range is Bool else self.sorts[symbol.range]
+        function = z3.Function(
+            smt.symbol_name(symbol), *[self.sorts[d] for d in symbol.domain], to
+        )
+        found: dict[Any, Any] = {}
+        for args in itertools.product(*(universe[d] for d in symbol.domain)):
+            value = self.model.eval(function(*args), model_completion=True)
+            names = [self.names[a.get_id()] for a in args]
+            key = names[0] if len(names) == 1 else tuple(names)
+            found[key] = z3.is_true(value) if symbol.range is Bool else self.names[value.get_id()]
+        if symbol.range is Bool:
+            return {key for key, holds in found.items() if holds}
+        return found
+
+
+class Cvc5:
+    """cvc5 by its Python interface; an extra, `pip install rmapcheck[cvc5]`."""
+
+    name = "cvc5"
+
+    def __init__(self, seed: int = 0, *, find_models: bool = False) -> None:
+        try:
+            import cvc5
+        except ImportError:
+            raise ModelError(
+                "cvc5 is not installed; `pip install 'rmapcheck[cvc5]'` adds it"
+            ) from None
+        self.cvc5 = cvc5
+        self.terms = cvc5.TermManager()
+        self.solver = cvc5.Solver(self.terms)
+        self.solver.setOption("incremental", "true")
+        self.solver.setOption("seed", str(seed))
+        if find_models:
+            self.solver.setOption("finite-model-find", "true")
+        self.solver.setLogic("UF")
+        self.reader = cvc5.InputParser(self.solver)
+
+    def add(self, text: str) -> None:
+        """Assert SMT-LIB text, or declare what it declares."""
+        cvc5 = self.cvc5
+        self.reader.setIncrementalStringInput(cvc5.InputLanguage.SMT_LIB_2_6, "rmapcheck")
+        self.reader.appendIncrementalStringInput(text)
+        symbols = self.reader.getSymbolManager()
+        while True:
+            command = self.reader.nextCommand()
+            if command.isNull():
+                return
+            command.invoke(self.solver, symbols)
+
+    def push(self) -> None:
+        self.solver.push()
+
+    def pop(self) -> None:
+        self.solver.pop()
+
+    def check(self, seconds: float) -> Answer:
+        """Return the answer within about `seconds`."""
+        self.solver.setOption("tlimit-per", str(max(1, int(seconds * 1000))))
+        start = time.perf_counter()
+        result = self.solver.checkSat()
+        said = SAT if result.isSat() else UNSAT if result.isUnsat() else UNKNOWN
+        why = str(result.getUnknownExplanation()) if said == UNKNOWN else ""
+        return Answer(said, time.perf_counter() - start, why)
+
+
+def versions(solver: str) -> str:
+    """Return "z3 4.15.0, cvc5 1.2.0" for what `solver` names."""
+    found = []
+    if solver in ("z3", "both"):
+        import z3
+
+        found.append(f"z3 {z3.get_version_string()}")
+    if solver in ("cvc5", "both"):
+        found.append(f"cvc5 {Cvc5().cvc5.__version__}")
+    return ", ".join(found)

@@ -1,0 +1,1 @@
+"""What the rmap of each scheme does, said in logic, for `rmapcheck prove`."""

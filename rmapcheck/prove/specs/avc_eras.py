@@ -1,0 +1,243 @@
+"""The eras of anon_vma_chain, each as its difference from the one before."""
+
+from invariants.logic import If, Predicate, counts, exists, forall, invariant, operation, relation
+from invariants.logic.terms import Expr, Macro
+from rmapcheck.prove.specs.anon_vma_chain import AvcBase
+from rmapcheck.prove.specs.avc_hooks import AnonVma
+from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
+
+
+class AvcRoot(AvcBase):
+    """v2.6.36 … v2.6.39: a root for each family; a page keeps its mapping once it has one."""
+
+    name = "avc-2.6.36"
+    title = "anon_vma_chain with the root lock"
+    kernels = "v2.6.36 … v2.6.39"
+
+    root = relation(AnonVma, AnonVma)
+
+    anon_refcount = counts(
+        AnonVma,
+        lambda st, b, a: st.anon_vma(b) & ((b == a) | st.root(b, a)),
+        per=AnonVma,
+        alive="anon_vma",
+        doc="anon_vma->refcount: its list, and of a root the other members of its family",
+    )
+
+    def is_oldest(self, st: St, v: Expr, r: Expr) -> Expr:
+        return st.root(st.active(v), r)
+
+    def keeps_mapping(self, st: St, p: Expr) -> Expr:
+        """PageAnon already (do_page_add_anon_rmap(), v2.6.36)."""
+        return st.anon(p)
+
+    def found_family(self, st: St, v: Expr, n: Expr) -> None:
+        st.root[n] = lambda r: r == n
+        st.anon_refcount.inc(n, n)
+
+    def join_family(self, st: St, v: Expr, c: Expr, n: Expr) -> None:
+        st.root[n] = lambda r: st.root(st.active(v), r)
+        st.anon_refcount.inc(n, n)
+        st.anon_refcount.add(AnonVma, lambda b, a: (b == n) & (a != n) & st.root(st.active(v), a))
+
+    def put_anon_vmas(self, st: St, emptied: Macro) -> None:
+        """put_anon_vma(): a member holds its root, so the root goes last (76545066c852)."""
+        st.anon_refcount.sub(AnonVma, lambda b, a: emptied(b) & ((a == b) | st.root(b, a)))
+        super().put_anon_vmas(st, emptied)
+
+    @operation
+    def do_swap_page_exclusive(self, st: St, v: Vma, x: Address, p: Folio, s: Swap) -> None:
+        """Nobody else has the page, or could: to the VMA's own anon_vma."""
+        st.require(st.faulted(v))
+        st.require(
+            forall(
+                Vma,
+                Address,
+                lambda w, y: ~st.pte(w, y, p) & (st.swap_pte(w, y, s) >> ((w == v) & (y == x))),
+            ),
+            "only this entry has the page",
+        )
+        self.swap_in(st, v, x, p, s)
+        self.folio_add_anon_rmap(st, p, v, x)
+        self.set_mapping(st, p, st.active(v))
+        self.enter(st, v, x, p)
+
+    @invariant
+    def one_root(self, st: St) -> Expr:
+        """All anon_vmas of a VMA have one root, which is among them (S3)."""
+        return forall(
+            Vma,
+            AnonVma,
+            AnonVma,
+            AnonVma,
+            lambda v, a, b, r: (
+                (st.avc(v, a) & st.avc(v, b) & st.root(a, r)) >> (st.root(b, r) & st.avc(v, r))
+            ),
+        )
+
+    @invariant
+    def root_is_one(self, st: St) -> Expr:
+        """An anon_vma has one root."""
+        return forall(
+            AnonVma,
+            AnonVma,
+            AnonVma,
+            lambda a, r, q: (st.anon_vma(a) & st.root(a, r) & st.root(a, q)) >> (r == q),
+        )
+
+    @invariant
+    def relatives_have_one_root(self, st: St) -> Expr:
+        """All who hold one swap entry, or the page in its cache, are of one family."""
+        return forall(
+            Vma,
+            Address,
+            Vma,
+            Address,
+            Swap,
+            AnonVma,
+            lambda v, x, w, y, s, r: (
+                (st.swap_pte(v, x, s) & st.swap_pte(w, y, s) & st.root(st.active(v), r))
+                >> st.root(st.active(w), r)
+            ),
+        )
+
+    @invariant
+    def root_alive(self, st: St) -> Expr:
+        """The root of an anon_vma, whose lock is taken, has not been freed (76545066c852)."""
+        return forall(
+            AnonVma,
+            AnonVma,
+            lambda a, r: (st.anon_vma(a) & st.root(a, r)) >> st.anon_vma(r),
+        )
+
+    @invariant
+    def root_exists(self, st: St) -> Expr:
+        """Each anon_vma has a root."""
+        return forall(
+            AnonVma,
+            lambda a: st.anon_vma(a) >> exists(AnonVma, lambda r: st.root(a, r)),
+        )
+
+
+class AvcTree(AvcRoot):
+    """v3.0 … v3.18: a VMA with an inherited chain does not merge with a never-faulted one."""
+
+    name = "avc-3.0"
+    title = "anon_vma_chain with interval trees"
+    kernels = "v3.0 … v3.18"
+
+    def is_mergeable(self, st: St, v: Expr, w: Expr) -> Expr | bool:
+        """Equal, or one of them none and the neighbour's chain of one (965f55dea0e3)."""
+        both = st.faulted(v) & st.faulted(w)
+        return If(both, st.active(v) == st.active(w), self.may_take_over(st, v, w))
+
+    def may_take_over(self, st: St, v: Expr, w: Expr) -> Expr:
+        """Return whether v and w, not both faulted, may merge."""
+        neither = ~st.faulted(v) & ~st.faulted(w)
+        return neither | self.chain_is_singular(st, v)
+
+
+class AvcReuse(AvcTree):
+    """Since v3.19 fork reuses an idle anon_vma; anon_vmas know their parents and count."""
+
+    parent = relation(AnonVma, AnonVma)
+
+    def may_reuse(self, st: St, a: Expr, own: Expr) -> Expr:
+        """Return whether a forked VMA may take a for its own; `own` is its parent VMA's."""
+        raise NotImplementedError
+
+    def count_child(self, st: St, n: Expr, a: Expr) -> None:
+        """n has become a child of a."""
+
+    def found_family(self, st: St, v: Expr, n: Expr) -> None:
+        super().found_family(st, v, n)
+        st.parent[n] = lambda b: b == n
+        self.count_child(st, n, n)
+
+    def join_family(self, st: St, v: Expr, c: Expr, n: Expr) -> None:
+        super().join_family(st, v, c, n)
+        st.parent[n] = lambda b: b == st.active(v)
+        self.count_child(st, n, st.active(v))
+
+    @operation
+    def fork_reuse(self, st: St, v: Vma, c: Vma, m: Mm, a: AnonVma, K: Predicate[Address]) -> None:
+        """The child's c gets the chain of v, and an idle anon_vma of it; anon_vma_fork()."""
+        st.require(st.faulted(v) & st.avc(v, a), "a is in the chain of v")
+        st.require(self.may_reuse(st, a, st.active(v)), "reuse_anon_vma()")
+        self.dup_vma(st, v, c, m)
+        self.fork_chain(st, v, c)
+        st.faulted[c] = True
+        st.active[c] = a
+        self.count_active(st, c)
+        self.copy_entries(st, v, c, K)
+
+    @invariant
+    def chain_ancestors(self, st: St) -> Expr:
+        """A VMA that is in an anon_vma is in that one's parent too."""
+        return forall(
+            Vma,
+            AnonVma,
+            AnonVma,
+            lambda v, a, b: (st.avc(v, a) & st.parent(a, b)) >> st.avc(v, b),
+        )
+
+    @invariant
+    def parent_is_one(self, st: St) -> Expr:
+        """An anon_vma has one parent."""
+        return forall(
+            AnonVma,
+            AnonVma,
+            AnonVma,
+            lambda a, b, d: (st.anon_vma(a) & st.parent(a, b) & st.parent(a, d)) >> (b == d),
+        )
+
+    @invariant
+    def parent_alive(self, st: St) -> Expr:
+        """The parent of an anon_vma has not been freed (P3)."""
+        return forall(
+            AnonVma,
+            AnonVma,
+            lambda a, b: (st.anon_vma(a) & st.parent(a, b)) >> st.anon_vma(b),
+        )
+
+
+class AvcCounters(AvcReuse):
+    """v6.0-rc4 … v6.15: children and active VMAs are counted apart (2555283eb40d)."""
+
+    name = "avc-6.0"
+    title = "anon_vma_chain with two counters"
+    kernels = "v6.0-rc4 … v6.15"
+
+    num_active_vmas = counts(
+        Vma,
+        lambda st, v, a: st.faulted(v) & (st.active(v) == a),
+        per=AnonVma,
+        alive="anon_vma",
+        doc="anon_vma->num_active_vmas: VMAs whose anon_vma it is",
+    )
+    num_children = counts(
+        AnonVma,
+        lambda st, b, a: st.anon_vma(b) & st.parent(b, a),
+        per=AnonVma,
+        alive="anon_vma",
+        doc="anon_vma->num_children: anon_vmas whose parent it is; a root counts itself",
+    )
+
+    def may_reuse(self, st: St, a: Expr, own: Expr) -> Expr:
+        """No VMA has it for its own, and it has at most one child."""
+        return st.num_active_vmas.is_zero(a) & st.num_children.at_most_one(a)
+
+    def count_active(self, st: St, v: Expr) -> None:
+        st.num_active_vmas.add(Vma, lambda w, a: (w == v) & st.faulted(v) & (a == st.active(v)))
+
+    def count_dup(self, st: St, v: Expr, w: Expr, gets: Expr) -> None:
+        st.num_active_vmas.add(Vma, lambda u, a: (u == v) & gets & (a == st.active(w)))
+
+    def uncount_active(self, st: St, v: Expr) -> None:
+        st.num_active_vmas.sub(Vma, lambda w, a: (w == v) & st.faulted(v) & (a == st.active(v)))
+
+    def count_child(self, st: St, n: Expr, a: Expr) -> None:
+        st.num_children.inc(a, n)
+
+    def uncount_emptied(self, st: St, emptied: Macro) -> None:
+        st.num_children.sub(AnonVma, lambda b, a: emptied(b) & st.parent(b, a))
