@@ -160,6 +160,8 @@ class State:
         self.exhausted = ""
         self.freed: list[tuple[str, int]] = []
         self.reached: list[str] = []
+        self.rules: list[str] = []
+        """Branches that the running operation took, by name; compiled searches have none."""
         if self.held:
             self.held.clear()
         if self.splats:

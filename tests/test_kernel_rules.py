@@ -247,6 +247,28 @@ def test_13_mprotect_works_up_to_the_hole(machine):
     assert sorted(prots) == [1, 3]
 
 
+def test_madvise_sets_flags_behind_a_hole_too_and_then_says_enomem(machine):
+    machine.do(mapped(3), Munmap(mm=1, start=1, length=1))
+    assert machine.do(Madvise(mm=1, start=0, length=3, advice="dontfork")) == -ENOMEM
+    flags = [machine.st.vma[v].vm_flags & VM_DONTCOPY for v in machine.st.vma.indices()]
+    assert all(flags)
+    assert len(flags) == 2
+
+
+def test_mremap_to_the_same_size_does_nothing_even_where_a_vma_ends(machine):
+    machine.do(mapped(2), write(0), Mprotect(mm=1, start=1, length=1, prot="r"))
+    before = machine.vmas(1)
+    for length in (1, 2, 4):
+        assert machine.do(Mremap(mm=1, start=0, length=length, new_length=length)) == 0
+    assert machine.vmas(1) == before
+
+
+def test_mremap_grows_no_range_that_is_more_than_its_vma(machine):
+    machine.do(mapped(2), Mprotect(mm=1, start=1, length=1, prot="r"))
+    assert machine.do(Mremap(mm=1, start=0, length=2, new_length=3)) == -EFAULT
+    assert machine.do(Mremap(mm=1, start=0, length=1, new_length=2)) == -ENOMEM
+
+
 def test_15_a_shared_swap_entry_comes_back_not_exclusive_and_a_write_copies_it(machine):
     machine.do(mapped(1), write(0), Fork(mm=1, child=2), SwapOut(mm=1, address=0))
     machine.do(Read(mm=1, address=0))

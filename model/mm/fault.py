@@ -33,10 +33,14 @@ def handle_mm_fault(st: "State", mm: int, address: int, *, write: bool) -> int:
     acquire(st, MMAP_LOCK, mm, write=False)
     vma = vma_lookup(st, mm, address)
     error = -EFAULT
-    if vma:
+    if vma == 0:
+        st.rules.append("fault outside all VMAs")
+    else:
         flags = st.vma[vma].vm_flags
         if flags & (VM_WRITE if write else VM_ACCESS_FLAGS):
             error = handle_pte_fault(st, vma, address, pte_offset(st, mm, address), write=write)
+        else:
+            st.rules.append("fault that the protection forbids")
     release(st, MMAP_LOCK, mm)
     return error
 
@@ -63,8 +67,10 @@ def young(st: "State") -> int:
 def do_anonymous_page(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
     """First touch: the zero page for a read, a fresh page for a write; mm/memory.c."""
     if not write:
+        st.rules.append("read fault maps the zero page")
         st.pte[ptep].flags = PTE_ZERO | young(st)
         return 0
+    st.rules.append("first write")
     return _map_new_page(st, vma, address, ptep)
 
 
@@ -109,6 +115,8 @@ def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
         return 0
     if folio:
         st.reached.append("copy on write")
+    else:
+        st.rules.append("write fault replaces the zero page")
     return _map_new_page(st, vma, address, ptep)
 
 
@@ -119,11 +127,13 @@ def wp_can_reuse_anon_folio(st: "State", folio: int, vma: int) -> bool:
     """
     f = st.folio[folio]
     if st.scheme.anon_exclusive and f.exclusive:
+        st.rules.append("write fault reuses an exclusive page")
         return True
     if f.refcount > (2 if f.swap else 1):
         return False
     acquire(st, FOLIO_LOCK, folio)
     if f.swap:
+        st.rules.append("write fault on a page of the swap cache")
         folio_free_swap(st, folio)
     reuse = f.refcount == 1
     if reuse:
@@ -143,7 +153,10 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     if st.scheme.pte_chain_alloc(st):
         return -ENOMEM
     folio = st.swap[entry].folio
-    if folio == 0:
+    if folio:
+        st.rules.append("swap-in from the swap cache")
+    else:
+        st.rules.append("swap-in from disk")
         folio = alloc_folio(st)
         if folio == 0:
             st.scheme.pte_chain_free(st)
@@ -157,11 +170,14 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     exclusive = bool(p.flags & PTE_EXCLUSIVE)
     if write and st.folio[folio].refcount == 2:
         exclusive = folio_free_swap(st, folio) or exclusive
+        if exclusive:
+            st.rules.append("swap-in by a write takes the page over")
     p.folio = folio
     p.swap = 0
     p.flags = young(st) | (PTE_WRITE if exclusive and write else 0)
     st.scheme.folio_add_anon_rmap(st, folio, vma, address, ptep, exclusive=exclusive)
     if exclusive and st.scheme.anon_exclusive:
+        st.rules.append("swap-in of an exclusive page")
         st.folio[folio].exclusive = 1
     tell(st, "swap_in", vma, ptep, folio, entry)
     st.reached.append("swap-in")
@@ -169,5 +185,6 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     release(st, FOLIO_LOCK, folio)
     st.scheme.pte_chain_free(st)
     if write and not exclusive:
+        st.rules.append("swap-in by a write finds the page shared")
         return do_wp_page(st, vma, address, ptep)
     return 0

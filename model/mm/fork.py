@@ -45,7 +45,9 @@ def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
     """Copy the VMAs one by one; dup_mmap(), kernel/fork.c (mm/mmap.c since v6.13)."""
     mpnt = st.mm[oldmm].mmap
     while mpnt:
-        if st.vma[mpnt].vm_flags & VM_DONTCOPY == 0:
+        if st.vma[mpnt].vm_flags & VM_DONTCOPY:
+            st.rules.append("fork leaves out a VMA")
+        else:
             tmp = dup_vma(st, mpnt)
             if tmp == 0:
                 return -ENOMEM
@@ -63,8 +65,11 @@ def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
     else:
         st.vma[tmp].vm_mm = mm
     error = 0
-    if st.vma[tmp].vm_flags & VM_WIPEONFORK == 0 and st.scheme.fork_copies(st, mpnt):
-        error = copy_page_range(st, tmp, mpnt)
+    if st.vma[tmp].vm_flags & VM_WIPEONFORK == 0:
+        if st.scheme.fork_copies(st, mpnt):
+            error = copy_page_range(st, tmp, mpnt)
+        else:
+            st.rules.append("fork copies no entries of a never-faulted VMA")
     if not st.scheme.links_vma_first:
         vma_link(st, mm, tmp)
     return error
@@ -76,6 +81,7 @@ def dup_vma(st: "State", mpnt: int) -> int:
     if tmp == 0:
         return 0
     if st.vma[tmp].vm_flags & VM_WIPEONFORK:
+        st.rules.append("fork wipes a VMA")
         st.vma[tmp].anon_vma = 0
     elif st.scheme.anon_vma_fork(st, tmp, mpnt):
         kmem_cache_free(st, st.vma, tmp)
@@ -123,14 +129,18 @@ def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:
     ptep = pte_offset(st, st.vma[dst_vma].vm_mm, address)
     dst = st.pte[ptep]
     if src.folio:
+        st.rules.append("fork shares a page")
         src.flags &= ~PTE_WRITE
         st.folio[src.folio].refcount += 1
         if st.scheme.anon_exclusive:
             st.folio[src.folio].exclusive = 0
         st.scheme.folio_dup_anon_rmap(st, src.folio, dst_vma, src_vma, address, ptep)
     elif src.swap:
+        st.rules.append("fork shares a swap slot")
         swap_duplicate(st, src.swap)
         src.flags &= ~PTE_EXCLUSIVE
+    elif src.flags:
+        st.rules.append("fork copies an entry of the zero page")
     dst.folio = src.folio
     dst.swap = src.swap
     dst.flags = src.flags & ~PTE_YOUNG

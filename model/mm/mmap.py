@@ -43,6 +43,7 @@ def mmap_region(
     flags = prot | (VM_ACCOUNT if prot & VM_WRITE else 0)
     if vma_merge_new_range(st, mm, start, end, start, flags, 0, 0, just_expand):
         return 0
+    st.rules.append("mmap makes a VMA")
     vma = kmem_cache_alloc(st, st.vma)
     if vma == 0:
         return -ENOMEM
@@ -75,6 +76,7 @@ def sys_mprotect(st: "State", mm: int, start: int, length: int, prot: int) -> in
     while start < end and error == 0:
         vma = find_vma(st, mm, start)
         if vma == 0 or st.vma[vma].vm_start > start:
+            st.rules.append("mprotect stops at a hole")
             error = -ENOMEM
         else:
             stop = min(end, st.vma[vma].vm_end)
@@ -89,11 +91,14 @@ def mprotect_fixup(st: "State", mm: int, vma: int, start: int, end: int, prot: i
     v = st.vma[vma]
     flags = (v.vm_flags & ~VM_ACCESS_FLAGS) | prot
     if flags == v.vm_flags:
+        st.rules.append("mprotect changes nothing")
         return 0
     if prot & VM_WRITE:
         if v.vm_flags & (VM_WRITE | VM_ACCOUNT) == 0:
+            st.rules.append("mprotect charges")
             flags |= VM_ACCOUNT
     elif st.scheme.mprotect_unaccounts and v.anon_vma == 0:
+        st.rules.append("mprotect uncharges")
         flags &= ~VM_ACCOUNT
     vma = vma_modify(st, mm, vma, start, end, flags)
     if vma < 0:
@@ -121,6 +126,7 @@ def madvise_dontneed(st: "State", mm: int, start: int, length: int) -> int:
     while start < end:
         vma = find_vma(st, mm, start)
         if vma == 0 or st.vma[vma].vm_start > start:
+            st.rules.append("dontneed meets a hole")
             error = -ENOMEM
         if vma == 0:
             break
@@ -136,15 +142,19 @@ def madvise_dontneed(st: "State", mm: int, start: int, length: int) -> int:
 def madvise_flags(
     st: "State", mm: int, start: int, length: int, set_flags: int, clear_flags: int
 ) -> int:
-    """Set and clear vm_flags of a range; madvise_update_vma(), mm/madvise.c."""
+    """Set and clear vm_flags of a range, behind holes too; madvise_walk_vmas(), mm/madvise.c.
+
+    Return 0, or -ENOMEM if part is not mapped.
+    """
     acquire(st, MMAP_LOCK, mm)
-    error = 0
     end = start + length
+    unmapped = -ENOMEM if has_hole(st, mm, start, end) else 0
+    error = 0
     while start < end and error == 0:
         vma = find_vma(st, mm, start)
-        if vma == 0 or st.vma[vma].vm_start > start:
-            error = -ENOMEM
+        if vma == 0 or st.vma[vma].vm_start >= end:
             break
+        start = max(start, st.vma[vma].vm_start)
         stop = min(end, st.vma[vma].vm_end)
         flags = (st.vma[vma].vm_flags | set_flags) & ~clear_flags
         if flags != st.vma[vma].vm_flags:
@@ -155,4 +165,15 @@ def madvise_flags(
                 st.vma[vma].vm_flags = flags
         start = stop
     release(st, MMAP_LOCK, mm)
-    return error
+    return error or unmapped
+
+
+def has_hole(st: "State", mm: int, start: int, end: int) -> bool:
+    """Tell whether some page of `start` … `end` is in no VMA."""
+    while start < end:
+        vma = find_vma(st, mm, start)
+        if vma == 0 or st.vma[vma].vm_start > start:
+            st.rules.append("madvise meets a hole")
+            return True
+        start = st.vma[vma].vm_end
+    return False

@@ -45,19 +45,30 @@ def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> in
     vma = vma_lookup(st, mm, start)
     if vma == 0:
         return -EFAULT
-    if new_length <= length:
+    if new_length < length:
+        st.rules.append("mremap shrinks in place")
         return do_munmap(st, mm, start + new_length, start + length)
+    if new_length == length:
+        st.rules.append("mremap changes nothing")
+        return 0
     v = st.vma[vma]
     end = start + new_length
+    if v.vm_end < start + length:
+        st.rules.append("mremap grows no range of several VMAs")
+        return -EFAULT
     if v.vm_end != start + length or end > st.pages:
         return -ENOMEM
     if v.vm_next and st.vma[v.vm_next].vm_start < end:
+        st.rules.append("mremap finds no room to grow")
         return -ENOMEM
     pgoff = linear_page_index(st, vma, v.vm_end)
     if beyond_pgoff(st, pgoff + new_length - length):
         return -EINVAL
     merged = vma_merge_new_range(st, mm, v.vm_end, end, pgoff, v.vm_flags, v.anon_vma, 0, False)
-    return 0 if merged == vma else -ENOMEM
+    if merged != vma:
+        return -ENOMEM
+    st.rules.append("mremap grows in place")
+    return 0
 
 
 def beyond_pgoff(st: "State", end: int) -> bool:
@@ -75,11 +86,13 @@ def remap_move(
 ) -> int:
     """Move to `to`, over whatever is there, VMA by VMA; remap_move(), mm/mremap.c, v6.17."""
     if start < to + new_length and to < start + length:
+        st.rules.append("mremap refuses an overlap")
         return -EINVAL
     error = check_range(st, mm, start, length, new_length)
     if error:
         return error
     if new_length < length:
+        st.rules.append("mremap moves and shrinks")
         error = do_munmap(st, mm, start + new_length, start + length)
         length = new_length
     address = start
@@ -87,8 +100,12 @@ def remap_move(
         vma = find_vma(st, mm, address)
         if vma == 0 or st.vma[vma].vm_start >= start + length:
             break
+        if st.vma[vma].vm_start > address:
+            st.rules.append("mremap moves the hole between VMAs")
         address = max(address, st.vma[vma].vm_start)
         end = min(start + length, st.vma[vma].vm_end)
+        if address > start:
+            st.rules.append("mremap moves several VMAs")
         grown = end - address + max(new_length - length, 0)
         error = mremap_to(
             st, mm, address, end - address, grown, to + address - start, dontunmap=dontunmap
@@ -101,11 +118,13 @@ def check_range(st: "State", mm: int, start: int, length: int, new_length: int) 
     """Return 0 if the range may be moved: one VMA, or since v6.17 any (without resize)."""
     vma = vma_lookup(st, mm, start)
     if vma == 0:
+        st.rules.append("mremap of no VMA")
         return -EFAULT
     if st.vma[vma].vm_end >= start + min(length, new_length):
         return 0
     if st.scheme.mremap_many and length == new_length:
         return 0
+    st.rules.append("mremap refuses several VMAs")
     return -EFAULT
 
 
@@ -148,6 +167,8 @@ def move_vma(
         return do_munmap(st, mm, start, start + length)
     s = st.vma[source]
     if s.vm_start == start and s.vm_end == start + length and source != new_vma:
+        if s.anon_vma:
+            st.rules.append("dontunmap takes the anon_vma from a whole VMA")
         st.scheme.unlink_anon_vmas(st, source)
         tell(st, "dontunmap", source)
     st.reached.append("mremap keeps the old mapping")
@@ -161,6 +182,10 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
     """
     v = st.vma[vma]
     pgoff = to if v.anon_vma == 0 else linear_page_index(st, vma, start)
+    if pgoff == to:
+        st.rules.append("mremap makes vm_pgoff fit the new place")
+    else:
+        st.rules.append("mremap keeps vm_pgoff")
     if beyond_pgoff(st, pgoff + length):
         return 0
     new = vma_merge_new_range(st, mm, to, to + length, pgoff, v.vm_flags, v.anon_vma, vma, False)

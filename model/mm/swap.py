@@ -71,6 +71,7 @@ def folio_free_swap(st: "State", folio: int) -> bool:
     entry = st.folio[folio].swap
     if entry == 0 or st.swap[entry].count > 0:
         return False
+    st.rules.append("a page leaves the swap cache")
     st.folio[folio].swap = 0
     st.swap[entry].folio = 0
     kmem_cache_free(st, st.swap, entry)
@@ -104,6 +105,10 @@ def swap_out(st: "State", folio: int) -> int:
     A page that stays mapped somewhere stays in the swap cache.
     """
     acquire(st, FOLIO_LOCK, folio)
+    if st.folio[folio].swap:
+        st.rules.append("swap-out of a page in the swap cache")
+    if st.folio[folio].refcount > 1 and not st.folio[folio].swap:
+        st.rules.append("swap-out of a shared page")
     if st.folio[folio].swap or add_to_swap(st, folio):
         if st.scheme.folio_mapped(st, folio):
             rmap_walk(st, folio, UNMAP)
@@ -170,6 +175,8 @@ def try_to_unmap_one(st: "State", folio: int, ptep: int) -> None:
     address = ptep_to_address(st, ptep)
     entry = st.folio[folio].swap
     exclusive = st.scheme.anon_exclusive and st.folio[folio].exclusive
+    if exclusive:
+        st.rules.append("swap-out of an exclusive page")
     st.folio[folio].exclusive = 0
     swap_duplicate(st, entry)
     p = st.pte[ptep]

@@ -40,12 +40,14 @@ def zap_pte(st: "State", vma: int, address: int, ptep: int) -> None:
     p.swap = 0
     p.flags = 0
     if folio:
+        st.rules.append("zap of a page")
         st.scheme.folio_remove_rmap(st, folio, vma, address, ptep)
         tell(st, "zap", vma, ptep, folio)
         free_swap_cache(st, folio)
         folio_put(st, folio)
     elif entry:
         tell(st, "zap", vma, ptep, 0, entry)
+        st.rules.append("zap of a swap entry")
         free_swap_and_cache(st, entry)
 
 
@@ -56,11 +58,13 @@ def do_munmap(st: "State", mm: int, start: int, end: int) -> int:
     """
     vma = find_vma(st, mm, start)
     if vma and st.vma[vma].vm_start < start < st.vma[vma].vm_end:
+        st.rules.append("munmap keeps the lower end of a VMA")
         if split_vma(st, mm, vma, start, new_below=False):
             return -ENOMEM
         vma = st.vma[vma].vm_next
     last = find_vma(st, mm, end - 1)
     if last and st.vma[last].vm_start < end < st.vma[last].vm_end:
+        st.rules.append("munmap keeps the upper end of a VMA")
         if split_vma(st, mm, last, end, new_below=True):
             return -ENOMEM
         vma = find_vma(st, mm, start)

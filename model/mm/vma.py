@@ -110,7 +110,12 @@ def range_changes(st: "State", vma: int, adjust: int) -> None:
 
 
 def _fits(st: "State", left_end: int, right_start: int, flags: int, other: int) -> bool:
-    return left_end == right_start and st.vma[other].vm_flags == flags
+    if left_end != right_start:
+        return False
+    if st.vma[other].vm_flags != flags:
+        st.rules.append("no merge: vm_flags")
+        return False
+    return True
 
 
 def can_vma_merge_left(
@@ -128,6 +133,7 @@ def can_vma_merge_left(
         return False
     p = st.vma[prev]
     if p.vm_pgoff + p.vm_end - p.vm_start != pgoff:
+        st.rules.append("no merge left: vm_pgoff")
         return False
     return st.scheme.is_mergeable_anon_vma(st, prev, anon_vma, middle, copied_from)
 
@@ -146,6 +152,7 @@ def can_vma_merge_right(
     if nxt == 0 or not _fits(st, end, st.vma[nxt].vm_start, flags, nxt):
         return False
     if st.vma[nxt].vm_pgoff != pgoff_end:
+        st.rules.append("no merge right: vm_pgoff")
         return False
     return st.scheme.is_mergeable_anon_vma(st, nxt, anon_vma, middle, copied_from)
 
@@ -173,11 +180,14 @@ def vma_merge_new_range(
         st, nxt, end, pgoff + end - start, flags, anon_vma, 0, copied_from
     )
     if left and right and not st.scheme.are_anon_vmas_compatible(st, prev, nxt):
+        st.rules.append("a new range joins one side only: anon_vmas differ")
         right = False
     if not left and not right:
         return 0
     if left and right:
         st.reached.append("merge case 1")
+    else:
+        st.rules.append("merge case 2" if left else "merge case 3")
     new_start = st.vma[prev].vm_start if left else start
     new_end = st.vma[nxt].vm_end if right else end
     new_pgoff = st.vma[prev].vm_pgoff if left else pgoff
@@ -248,6 +258,7 @@ def vma_merge_existing_range(
         st, nxt, end, pgoff + end - start, flags, anon_vma, middle, 0
     )
     if left and right and not st.scheme.are_anon_vmas_compatible(st, prev, nxt):
+        st.rules.append("a middle joins one side only: anon_vmas differ")
         right = False
     if left and right:
         return _merge_both(st, mm, prev, middle, nxt)
@@ -261,6 +272,8 @@ def vma_merge_existing_range(
 def _merge_both(st: "State", mm: int, prev: int, middle: int, nxt: int) -> int:
     st.reached.append("merge case 6")
     source = nxt if st.vma[nxt].anon_vma else middle
+    if st.vma[prev].anon_vma == 0 and st.vma[source].anon_vma:
+        st.rules.append("case 6 imports a chain")
     if st.scheme.dup_anon_vma(st, prev, source, prev):
         return -ENOMEM
     range_changes(st, prev, source)

@@ -148,7 +148,10 @@ class AvcList(Scheme):
             return 0
         anon_vma = st.vma[old].anon_vma
         if anon_vma and chain_is_singular(st, old):
+            st.rules.append("next's anon_vma adopted" if old == b else "prev's anon_vma adopted")
             return anon_vma
+        if anon_vma:
+            st.rules.append("no anon_vma adopted from a fork child")
         return 0
 
     def clone_nth(self, length: int, i: int) -> int:
@@ -247,6 +250,7 @@ class AvcList(Scheme):
                 kmem_cache_free(st, st.anon_vma_chain, avc)
                 return -ENOMEM
             self.count_root(st, anon_vma)
+            st.rules.append("a root anon_vma is made")
         lock = self.lock_of(st, anon_vma)
         acquire(st, ANON_VMA_LOCK, lock)
         st.vma[vma].anon_vma = anon_vma

@@ -115,6 +115,10 @@ class AvcCounters(AvcDegree):
     def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
         """No VMA has it for its own, and it has at most one child (2555283eb40d)."""
         a = st.anon_vma[anon_vma]
+        if a.num_active_vmas:
+            st.rules.append("no reuse: a VMA has the anon_vma for its own")
+        elif a.num_children > 1:
+            st.rules.append("no reuse: the anon_vma has two children")
         idle: bool = a.num_children < 2 and a.num_active_vmas == 0
         return idle
 
@@ -162,9 +166,22 @@ class AvcMerge(AvcCounters):
         """Whichever side is faulted must not be a fork child (879bca0a2c4f, v6.16)."""
         other = st.vma[tgt].anon_vma
         if other == 0 and anon_vma:
-            return not self.is_fork_child(st, middle) and not self.is_fork_child(st, copied_from)
+            if self.is_fork_child(st, middle):
+                st.rules.append("no merge: the range is of a fork child")
+                return False
+            if self.is_fork_child(st, copied_from):
+                st.rules.append("no merge: the range is copied from a fork child")
+                return False
+            st.rules.append("a never-faulted neighbour takes faulted pages")
+            return True
         if other and anon_vma == 0:
-            return not self.is_fork_child(st, tgt)
+            if self.is_fork_child(st, tgt):
+                st.rules.append("no merge: the neighbour is a fork child")
+                return False
+            st.rules.append("a faulted neighbour takes a never-faulted range")
+            return True
+        if other != anon_vma:
+            st.rules.append("no merge: anon_vmas differ")
         return other == anon_vma
 
 

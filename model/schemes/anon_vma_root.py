@@ -69,8 +69,10 @@ class AvcRoot(AvcList):
         """Drop a reference; the last frees it, and perhaps its root (76545066c852)."""
         st.anon_vma[anon_vma].refcount -= 1
         if st.anon_vma[anon_vma].refcount:
+            st.rules.append("a root anon_vma outlives its VMAs")
             return
         root = st.anon_vma[anon_vma].root
+        st.rules.append("an anon_vma goes" if root != anon_vma else "a root anon_vma goes")
         kmem_cache_free(st, st.anon_vma, anon_vma)
         if root != anon_vma:
             self.put_anon_vma(st, root)
