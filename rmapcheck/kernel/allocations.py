@@ -1,0 +1,99 @@
+"""Which rmap objects the kernel allocates and frees: the kmem tracepoints of a private instance.
+
+The instance follows the nursery and whatever it forks (set_event_pid, event-fork), and hears of
+the three caches only. Objects of VMAs outside the arena (program, stack) are told apart by
+identity: an object is the arena's if an operation on the arena allocated it, and of a fork, the
+first VMAs are the arena's, since it lies lowest (dup_mmap() goes by address).
+"""
+
+import os
+import re
+from collections import Counter
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import attrs
+
+from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.kernel.footprint import PREFIX, Footprint
+from rmapcheck.kernel.libc import detached_mount
+
+STRUCTS = {
+    b"anon_vma": "anon_vma",
+    b"anon_vma_chain": "anon_vma_chain",
+    b"vm_area_struct": "vma",
+}
+"""Name of a slab cache → pool of the model."""
+FOREIGN = (b"copy_fs_struct", b"free_fs_struct", b"alloc_fs_context")
+"""Call sites of what shares a merged cache with anon_vma_chain."""
+BUFFER_KB = "512"
+
+_EVENT = re.compile(rb"kmem_cache_(alloc|free): call_site=([^ +]+)\S* ptr=(\S+)(?: name=(\w+))?")
+
+
+@attrs.frozen
+class Event:
+    """One allocation or one free."""
+
+    alloc: bool
+    site: str
+    pointer: bytes
+    pool: str
+
+
+class Recorder:
+    """A trace instance of our own."""
+
+    def __init__(self, stack: ExitStack, footprint: Footprint) -> None:
+        """Set the instance up; it is removed when `stack` ends. Raise Unavailable."""
+        self.pipe = -1
+        self.ours: dict[bytes, str] = {}
+        """Pointer of each live object of the arena → its pool."""
+        self.sites: Counter[str] = Counter()
+        try:
+            fd = detached_mount("tracefs")
+        except OSError as error:
+            raise Unavailable(f"tracefs cannot be mounted ({error.strerror})") from None
+        stack.callback(os.close, fd)
+        self.path = Path(f"/proc/self/fd/{fd}/instances/{PREFIX}{os.getpid()}")
+        footprint.note("instance", self.path)
+        stack.callback(footprint.forget, "instance")
+        try:
+            self.path.mkdir()
+            stack.callback(self.path.rmdir)
+            self._configure()
+            self.pipe = os.open(self.path / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
+            stack.callback(os.close, self.pipe)
+        except OSError as error:
+            raise Unavailable(
+                f"no trace instance can be set up ({error.filename}: {error.strerror})"
+            ) from None
+
+    def _configure(self) -> None:
+        self._set("buffer_size_kb", BUFFER_KB)
+        self._set("options/event-fork", "1")
+        wanted = "||".join(f'name=="{name.decode()}"' for name in STRUCTS)
+        for event in ("kmem_cache_alloc", "kmem_cache_free"):
+            self._set(f"events/kmem/{event}/filter", wanted)
+
+    def _set(self, name: str, value: str) -> None:
+        (self.path / name).write_text(value, encoding="ascii")
+
+    def follow(self, pid: int) -> None:
+        """Record what a process and those that it will fork do, from now on."""
+        self._set("set_event_pid", str(pid))
+        for event in ("kmem_cache_alloc", "kmem_cache_free"):
+            self._set(f"events/kmem/{event}/enable", "1")
+
+    def events(self) -> list[Event]:
+        """Return what happened since the last call."""
+        data = b""
+        with suppress(BlockingIOError):
+            while chunk := os.read(self.pipe, 65536):
+                data += chunk
+        found = []
+        for what, site, pointer, name in _EVENT.findall(data):
+            if site not in FOREIGN and (name in STRUCTS or not name):
+                pool = STRUCTS.get(name, "")
+                found.append(Event(what == b"alloc", site.decode(), pointer, pool))
+        return found

@@ -1,0 +1,57 @@
+"""From a C file to a program: the compiler and the cache folder are those of the long searches."""
+
+import hashlib
+import subprocess
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.native.build import BuildError, cache_folder, compiler
+
+FLAGS = ("-std=gnu11", "-O1", "-Wall", "-static", "-no-pie")
+"""Static, so that a program runs where there is nothing else, and without position independence,
+so that it lies above the arena."""
+PATIENCE = 120
+"""Seconds for which the compiler may work."""
+
+
+def source_of(name: str) -> str:
+    """Return the text of a C file of this package."""
+    return (files("rmapcheck.kernel") / name).read_text(encoding="utf-8")
+
+
+def build_program(source: str, stem: str, flags: tuple[str, ...] = FLAGS) -> Path:
+    """Return the program that `source` becomes, compiled unless the cache has it.
+
+    Raise Unavailable where there is no compiler, or it fails (no static C library, say).
+    """
+    path = compiler()
+    if path is None:
+        raise Unavailable("there is no C compiler; install gcc")
+    key = hashlib.sha256("\0".join((source, path, *flags)).encode()).hexdigest()[:32]
+    try:
+        target = cache_folder() / f"{stem}-{key}"
+        if not target.exists():
+            _compile(path, source, target, flags)
+    except (BuildError, OSError) as error:
+        raise Unavailable(f"{stem} cannot be built: {error}") from None
+    return target
+
+
+def _compile(path: str, source: str, target: Path, flags: tuple[str, ...]) -> None:
+    """Compile beside the target and move the result there, so that nobody meets half a file."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        code, made = Path(folder) / "program.c", Path(folder) / "program"
+        code.write_text(source, encoding="utf-8")
+        command = [path, *flags, "-o", str(made), str(code)]
+        try:
+            run = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=PATIENCE
+            )
+        except subprocess.TimeoutExpired:
+            raise BuildError(f"the compiler did not finish in {PATIENCE} seconds") from None
+        if run.returncode:
+            lines = [line for line in run.stderr.splitlines() if "error" in line or "ld:" in line]
+            raise BuildError((lines or [run.stderr.strip()])[0][-300:])
+        made.replace(target)

@@ -1,0 +1,191 @@
+"""Which step comes next: drawn at random, or such that the model meets a rule it has met least.
+
+An operation is drawn with whatever arguments, sensible or not (`possible` lists only those that
+have an effect; the kernel must also agree about those that have none, and about errors). Directed
+choice draws several, takes each in the model, one step ahead, and keeps the one whose rules were
+met least often so far.
+
+Each episode plays with a random part of what there is (swarm testing): some pages, some processes,
+some kinds of operation more often than others.
+"""
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import attrs
+
+from model.operations import (
+    ADVICES,
+    PROTECTION_NAMES,
+    Exit,
+    Fork,
+    Madvise,
+    Mmap,
+    Mprotect,
+    Mremap,
+    Munmap,
+    Operation,
+    Read,
+    SwapOut,
+    Write,
+)
+from model.operations.reclaim import folio_named
+from rmapcheck.kernel.predict import Step
+
+if TYPE_CHECKING:
+    from model.state import State
+
+KINDS: tuple[type[Operation], ...] = (
+    Mmap,
+    Munmap,
+    Mprotect,
+    Read,
+    Write,
+    Fork,
+    Exit,
+    Mremap,
+    Madvise,
+    SwapOut,
+)
+WEIGHTS = {Mmap: 3, Write: 6, Fork: 3, Mprotect: 3, Mremap: 3, SwapOut: 1}
+"""How often an episode draws a kind of operation, next to the others; not named: 2."""
+SWARM = (0, 1, 1, 3)
+"""An episode multiplies each weight by one of these; never 0 for `ALWAYS`."""
+ALWAYS = (Mmap, Write, Fork)
+ADVICE_NAMES = ("dontneed", *ADVICES)
+
+
+@attrs.frozen
+class Mix:
+    """What one episode plays with."""
+
+    pages: int
+    processes: int
+    kinds: tuple[type[Operation], ...]
+    weights: tuple[int, ...]
+
+    @classmethod
+    def drawn(cls, rng: Random, pages: int, processes: int, *, swap: bool) -> "Mix":
+        """Draw a mix of at most so many pages and processes."""
+        kinds, weights = [], []
+        for kind in KINDS:
+            weight = WEIGHTS.get(kind, 2) * rng.choice(SWARM[1:] if kind in ALWAYS else SWARM)
+            if weight and (swap or kind is not SwapOut):
+                kinds.append(kind)
+                weights.append(weight)
+        fewest = min(3, pages)
+        return cls(
+            pages=rng.randint(fewest, pages),
+            processes=rng.randint(1, processes),
+            kinds=tuple(kinds),
+            weights=tuple(weights),
+        )
+
+
+def propose(st: "State", rng: Random, mix: Mix) -> Step | None:
+    """Draw a step, or None if what was drawn cannot be asked for now."""
+    kind = rng.choices(mix.kinds, mix.weights)[0]
+    mm = rng.choice(st.mm.indices())
+    if kind is SwapOut:
+        return reclaim_step(st, rng, mm)
+    op = DRAW[kind](st, rng, mix, mm)
+    return Step((op,)) if op is not None and op.enabled(st) else None
+
+
+def reclaim_all(st: "State") -> Step | None:
+    """Return the step that swaps out all pages, or None where there are none."""
+    ops = tuple(SwapOut.possible(st))
+    return Step(ops, reclaim=True) if ops else None
+
+
+def reclaim_step(st: "State", rng: Random, mm: int) -> Step | None:
+    """Swap out everything, or one page that has one mapping."""
+    if rng.random() < 0.4:
+        return reclaim_all(st)
+    alone = [
+        address
+        for address in range(st.pages)
+        if (folio := folio_named(st, mm, address))
+        and st.pte[(mm - 1) * st.pages + address + 1].folio == folio
+        and st.folio[folio].mapcount == 1
+    ]
+    return Step((SwapOut(mm=mm, address=rng.choice(alone)),)) if alone else None
+
+
+def _range(rng: Random, pages: int) -> tuple[int, int]:
+    """Draw a start and a length; short ones are likelier."""
+    start = rng.randrange(pages)
+    most = pages - start
+    return start, min(rng.randint(1, most), rng.randint(1, most))
+
+
+def _mmap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    start, length = _range(rng, mix.pages)
+    prot = rng.choice(("rw", "rw", "rw", *PROTECTION_NAMES))
+    return Mmap(mm=mm, start=start, length=length, prot=prot)
+
+
+def _munmap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    start, length = _range(rng, mix.pages)
+    return Munmap(mm=mm, start=start, length=length)
+
+
+def _mprotect(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    start, length = _range(rng, mix.pages)
+    prot = rng.choice(("rw", "rw", *PROTECTION_NAMES))
+    return Mprotect(mm=mm, start=start, length=length, prot=prot)
+
+
+def _madvise(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    start, length = _range(rng, mix.pages)
+    return Madvise(mm=mm, start=start, length=length, advice=rng.choice(ADVICE_NAMES))
+
+
+def _read(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    return Read(mm=mm, address=rng.randrange(mix.pages))
+
+
+def _write(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    return Write(mm=mm, address=rng.randrange(mix.pages))
+
+
+def _fork(st: "State", _rng: Random, mix: Mix, mm: int) -> Operation | None:
+    for child in range(1, mix.processes + 1):
+        if not st.mm.is_live(child):
+            return Fork(mm=mm, child=child)
+    return None
+
+
+def _exit(_st: "State", _rng: Random, _mix: Mix, mm: int) -> Operation:
+    return Exit(mm=mm)
+
+
+def _mremap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    start, length = _range(rng, mix.pages)
+    way = rng.random()
+    if way < 0.2:
+        new_length = rng.randint(1, mix.pages - start)
+        return Mremap(mm=mm, start=start, length=length, new_length=new_length)
+    new_length = length if way < 0.85 else rng.randint(1, mix.pages)
+    to = rng.randrange(mix.pages - new_length + 1)
+    return Mremap(
+        mm=mm,
+        start=start,
+        length=length,
+        new_length=new_length,
+        to=to,
+        dontunmap=length == new_length and rng.random() < 0.35,
+    )
+
+
+DRAW = {
+    Mmap: _mmap,
+    Munmap: _munmap,
+    Mprotect: _mprotect,
+    Madvise: _madvise,
+    Read: _read,
+    Write: _write,
+    Fork: _fork,
+    Exit: _exit,
+    Mremap: _mremap,
+}

@@ -1,0 +1,167 @@
+"""What the kernel shows of the puppets: VMAs, page tables, and the pages themselves.
+
+/proc/PID/maps gives VMAs and protections (not vm_pgoff, which is 0 there for anonymous memory),
+/proc/PID/pagemap the frame or swap slot of each page, /proc/kpagecount the mapcount, and
+/proc/kpageflags the rest: bit 34, KPF_OWNER_2, is PG_anon_exclusive for an anonymous page
+(stable_page_flags(), fs/proc/page.c, v6.1, v6.12, v6.18).
+"""
+
+import os
+import re
+import struct
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+
+from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.kernel.puppets import ARENA, PAGE
+
+if TYPE_CHECKING:
+    from rmapcheck.kernel.puppets import Puppet, Puppets
+
+PM_PRESENT = 1 << 63
+PM_SWAP = 1 << 62
+PFN_MASK = (1 << 55) - 1
+
+KPF_WRITEBACK = 8
+KPF_SWAPCACHE = 13
+KPF_ZERO_PAGE = 24
+KPF_ANON_EXCLUSIVE = 34
+
+ZERO = -1
+"""An entry that maps the zero page. 0 is none, a positive number a frame, a smaller one a slot."""
+
+PATIENCE = 10
+"""Seconds in which a page must have been written to swap."""
+
+_LINE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])", re.MULTILINE)
+_WORD = struct.Struct("Q")
+
+Range = tuple[int, int, int]
+"""A VMA: first page, page behind the last, protection (PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4)."""
+
+
+def slot_number(entry: int) -> int:
+    """Return how a swap slot is written as an entry, and the slot of such an entry."""
+    return -2 - entry
+
+
+@attrs.frozen
+class Process:
+    """What one process has."""
+
+    vmas: tuple[Range, ...]
+    entries: tuple[int, ...]
+
+
+@attrs.frozen
+class Frame:
+    """What is known of a page that is mapped somewhere."""
+
+    mapcount: int
+    exclusive: bool
+    swapcache: bool
+
+
+@attrs.frozen
+class Look:
+    """All processes, by number, and the frames that they map, by number."""
+
+    processes: dict[int, Process]
+    frames: dict[int, Frame]
+
+
+class Observer:
+    """Reads /proc. Raise Unavailable at the start where it does not tell root about pages."""
+
+    def __init__(self, pages: int) -> None:
+        self.pages = pages
+        self.words = struct.Struct(f"{pages}Q")
+        self.zero: set[int] = set()
+        self.opened: list[int] = []
+        try:
+            for name in ("kpagecount", "kpageflags"):
+                self.opened.append(os.open(f"/proc/{name}", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"{error.filename} cannot be read ({error.strerror})") from None
+
+    def close(self) -> None:
+        """Close what is open."""
+        for fd in self.opened:
+            os.close(fd)
+        self.opened = []
+
+    def vmas(self, puppet: "Puppet") -> tuple[Range, ...]:
+        """Return the VMAs in the arena of a puppet; they are the first in its maps."""
+        found = []
+        text = os.pread(puppet.maps, 64 * (self.pages + 2), 0)
+        for match in _LINE.finditer(text):
+            start, end, r, w, x = match.groups()
+            first = (int(start, 16) - ARENA) // PAGE
+            if first >= self.pages:
+                break
+            prot = (r != b"-") + 2 * (w != b"-") + 4 * (x != b"-")
+            found.append((first, (int(end, 16) - ARENA) // PAGE, prot))
+        return tuple(found)
+
+    def entries(self, puppet: "Puppet") -> list[int]:
+        """Return what each page of the arena maps."""
+        data = os.pread(puppet.pagemap, self.words.size, ARENA // PAGE * 8)
+        return [
+            self._entry(word) if word & (PM_PRESENT | PM_SWAP) else 0
+            for word in self.words.unpack(data)
+        ]
+
+    def _entry(self, word: int) -> int:
+        value = word & PFN_MASK
+        if word & PM_SWAP:
+            return slot_number(value)
+        return ZERO if value in self.zero else value
+
+    def look(self, puppets: "Puppets") -> Look:
+        """Return what all processes but the nursery have."""
+        processes = {}
+        frames: dict[int, Frame] = {}
+        for slot, puppet in puppets.alive.items():
+            if slot:
+                entries = self.entries(puppet)
+                for i, entry in enumerate(entries):
+                    if entry > 0 and entry not in frames:
+                        frame = self.frame(entry)
+                        if frame is None:
+                            entries[i] = ZERO
+                        else:
+                            frames[entry] = frame
+                processes[slot] = Process(self.vmas(puppet), tuple(entries))
+        return Look(processes, frames)
+
+    def settle(self, frames: list[int]) -> None:
+        """Wait until none of the frames is being written to swap.
+
+        Until then a page that is out of all page tables stays in the swap cache, even if a fault
+        wants it for itself (folio_free_swap(), mm/swapfile.c).
+        """
+        end = time.monotonic() + PATIENCE
+        while any(self.flags(pfn) >> KPF_WRITEBACK & 1 for pfn in frames):
+            if time.monotonic() > end:
+                return
+            time.sleep(0.0001)
+
+    def flags(self, pfn: int) -> int:
+        """Return the word of a frame in /proc/kpageflags."""
+        data = os.pread(self.opened[1], 8, pfn * 8)
+        return int(_WORD.unpack(data)[0]) if len(data) == 8 else 1 << KPF_ZERO_PAGE
+
+    def frame(self, pfn: int) -> Frame | None:
+        """Return what is known of a page frame; None of the zero page, which has no rmap."""
+        bits = self.flags(pfn)
+        if bits >> KPF_ZERO_PAGE & 1:
+            self.zero.add(pfn)
+            return None
+        return Frame(
+            mapcount=_WORD.unpack(os.pread(self.opened[0], 8, pfn * 8))[0],
+            exclusive=bool(bits >> KPF_ANON_EXCLUSIVE & 1),
+            swapcache=bool(bits >> KPF_SWAPCACHE & 1),
+        )
