@@ -100,7 +100,7 @@ def test_every_saved_case_can_be_shown_and_exported(path):
     case = load_case(path)
     for format_ in ("text", "html", "svg"):
         assert render(case, format_) == render(case, format_)
-    for format_ in EXPORTS:
+    for format_ in sorted(EXPORTS.keys() - {"c", "kselftest"}):  # tests/test_reproducer.py
         assert export(case, format_) == export(case, format_)
 
 

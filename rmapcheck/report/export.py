@@ -1,4 +1,4 @@
-"""Cases in the words of other tools: a pytest function, a Mermaid drawing, an ITF trace.
+"""Cases in the words of other tools: a pytest function, a Mermaid drawing, an ITF trace, C.
 
 Text of a case goes into program text only as a quoted literal, so that a title cannot become code.
 """
@@ -16,6 +16,7 @@ from model.scope import Scope
 from rmapcheck.case import Case
 from rmapcheck.film import Film, film_of
 from rmapcheck.replay import scheme_of
+from rmapcheck.report.program import to_c, to_kselftest
 from rmapcheck.report.state_text import pool_of, value_of
 
 if TYPE_CHECKING:
@@ -167,4 +168,10 @@ def _itf_number(value: int) -> dict[str, str]:
     return {"#bigint": str(value)}
 
 
-EXPORTS: dict[str, Exporter] = {"pytest": to_pytest, "mermaid": to_mermaid, "itf": to_itf}
+EXPORTS: dict[str, Exporter] = {
+    "pytest": to_pytest,
+    "mermaid": to_mermaid,
+    "itf": to_itf,
+    "c": to_c,
+    "kselftest": to_kselftest,
+}

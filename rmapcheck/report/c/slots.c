@@ -1,0 +1,286 @@
+/*
+ * Slots: the processes of the run. Each reads numbers of operations from its own pipe and answers
+ * through one pipe that all share; the next operation starts when the last has been answered. Only
+ * the program itself can write to the slots: when it dies, they read the end of their pipes and go.
+ */
+
+enum { CONTROL = -1, CONTENTS = -2, PAGEOUT = -3 };
+
+struct answer {
+	int result;
+	int arena;		/* where it was not what it was elsewhere */
+	pid_t pid;
+};
+
+static int commands[SLOTS + 1][2], answers[2];
+static pid_t pids[SLOTS + 1];
+static int pidfds[SLOTS + 1];
+static int self;
+static sigjmp_buf fault;
+
+static void faulted(int signal)
+{
+	siglongjmp(fault, signal);
+}
+
+static unsigned long control(int i)
+{
+	return address(arenas + 1, 0) + i * PAGE;
+}
+
+static int touch(unsigned long at, int value)
+{
+	volatile int *word = (volatile int *)at;
+
+	if (sigsetjmp(fault, 1))
+		return -EFAULT;
+	if (value)
+		*word = value;
+	else
+		(void)*word;
+	return 0;
+}
+
+static int returned(void *got, unsigned long wanted)
+{
+	if (got == MAP_FAILED)
+		return -errno;
+	return got == (void *)wanted ? 0 : -ERANGE;
+}
+
+static int moved(const struct op *op, int arena)
+{
+	void *from = (void *)address(arena, op->start);
+	size_t length = op->length * PAGE, new_length = op->new_length * PAGE;
+	unsigned long to = address(arena, op->to);
+	int flags = MREMAP_MAYMOVE | MREMAP_FIXED | op->arg;
+
+	if (op->to < 0)
+		return returned(mremap(from, length, new_length, 0), (unsigned long)from);
+	return returned(mremap(from, length, new_length, flags, (void *)to), to);
+}
+
+static int mapped(unsigned long at, int pages, int protection)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+
+	return returned(mmap((void *)at, pages * PAGE, protection, flags, -1, 0), at);
+}
+
+/* One operation in one arena: 0 or -errno. */
+static int act(const struct op *op, int arena)
+{
+	unsigned long at = address(arena, op->start);
+	size_t length = op->length * PAGE;
+
+	switch (op->what) {
+	case MMAP:
+		return mapped(at, op->length, op->arg);
+	case MUNMAP:
+		return munmap((void *)at, length) ? -errno : 0;
+	case MPROTECT:
+		return mprotect((void *)at, length, op->arg) ? -errno : 0;
+	case MREMAP:
+		return moved(op, arena);
+	case MADVISE:
+		return madvise((void *)at, length, op->arg) ? -errno : 0;
+	case READ:
+		return touch(at, 0);
+	case WRITE:
+		return touch(at, (int)(op - ops) + 1);
+	default:
+		return -ENOSYS;
+	}
+}
+
+static struct answer act_everywhere(const struct op *op)
+{
+	struct answer answer = { .result = act(op, 0) };
+
+	for (int arena = 1; arena < arenas; arena++) {
+		int result = act(op, arena);
+
+		if (result != op->result) {
+			answer.result = result;
+			answer.arena = arena;
+		}
+	}
+	return answer;
+}
+
+static void map_control(void)
+{
+	for (int i = 0; i < arenas; i++) {
+		unsigned long at = control(2 * i);
+
+		if (mapped(at, 1, PROT_READ | PROT_WRITE) || touch(at, 1))
+			_exit(1);
+	}
+}
+
+/* The number of a page, from 1, that does not hold what was last written to it; else 0. */
+static struct answer contents(void)
+{
+	struct answer answer = { 0 };
+
+	for (int arena = 0; arena < arenas; arena++)
+		for (int page = 0; page < PAGES; page++) {
+			const struct cell *cell = &after[self][page];
+			const int *word = (const int *)address(arena, page);
+
+			if (cell->holds != ANON || cell->value < 0)
+				continue;
+			if (touch((unsigned long)word, 0) || *(volatile const int *)word != cell->value) {
+				answer.result = page + 1;
+				answer.arena = arena;
+			}
+		}
+	return answer;
+}
+
+/* MADV_PAGEOUT leaves pages alone that somebody else maps too. */
+static int page_out(void)
+{
+	int result = 0;
+
+	for (int arena = 0; arena < arenas; arena++)
+		for (int page = 0; page < PAGES; page++)
+			if (after[self][page].holds == ANON &&
+			    madvise((void *)address(arena, page), PAGE, MADV_PAGEOUT))
+				result = -errno;
+	for (int i = 0; i < arenas; i++)
+		if (madvise((void *)control(2 * i), PAGE, MADV_PAGEOUT))
+			result = -errno;
+	return result;
+}
+
+static void reply(struct answer answer)
+{
+	if (write(answers[1], &answer, sizeof(answer)) != sizeof(answer))
+		_exit(1);
+}
+
+static void forked(int child)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		self = child;
+	else
+		reply((struct answer){ .result = pid < 0 ? -errno : 0, .pid = pid });
+}
+
+static void serve(void)
+{
+	int number;
+
+	while (read(commands[self][0], &number, sizeof(number)) == sizeof(number)) {
+		if (number == CONTROL) {
+			map_control();
+			reply((struct answer){ 0 });
+		} else if (number == CONTENTS) {
+			reply(contents());
+		} else if (number == PAGEOUT) {
+			reply((struct answer){ .result = page_out() });
+		} else if (ops[number].what == FORK) {
+			forked(ops[number].child);
+		} else if (ops[number].what == EXIT) {
+			break;
+		} else {
+			reply(act_everywhere(&ops[number]));
+		}
+	}
+	_exit(0);
+}
+
+/* Wait until the descriptor is ready, or the process of the slot has ended. */
+static int ready(int fd, int slot)
+{
+	struct pollfd waits[2] = {
+		{ .fd = fd, .events = POLLIN },
+		{ .fd = slot ? pidfds[slot] : -1, .events = POLLIN },
+	};
+
+	if (poll(waits, 2, 120000) <= 0)
+		return 0;
+	return (waits[0].revents & POLLIN) != 0;
+}
+
+static struct answer ask(int slot, int number)
+{
+	struct answer answer;
+
+	if (write(commands[slot][1], &number, sizeof(number)) != sizeof(number))
+		skip("process %d cannot be told what to do", slot);
+	if (!ready(answers[0], slot) ||
+	    read(answers[0], &answer, sizeof(answer)) != sizeof(answer))
+		skip("process %d %s", slot, stop ? "was interrupted" : "does not answer");
+	return answer;
+}
+
+static void settle(int slot, pid_t pid)
+{
+	pids[slot] = pid;
+	pidfds[slot] = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfds[slot] < 0)
+		skip("there is no pidfd_open (Linux 5.3)");
+}
+
+/* A process has no memory any more when its pidfd becomes readable. */
+static int wait_end(int slot)
+{
+	int ended = ready(pidfds[slot], 0);
+
+	close(pidfds[slot]);
+	pids[slot] = 0;
+	return ended;
+}
+
+static void serve_first(void)
+{
+	struct sigaction action = { .sa_handler = faulted };
+
+	for (int slot = 1; slot <= SLOTS; slot++)
+		close(commands[slot][1]);
+	close(answers[0]);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	signal(SIGINT, SIG_IGN);
+	self = 1;
+	enter_reclaim();
+	serve();
+}
+
+/* Refuse to map over anything that is there. */
+static void check_room(void)
+{
+	size_t length = control(2 * arenas) - BASE;
+	void *got = mmap((void *)BASE, length, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (got != (void *)BASE)
+		skip("the addresses from 0x%lx on are taken", BASE);
+	munmap(got, length);
+}
+
+static void start_slots(void)
+{
+	pid_t pid;
+
+	check_room();
+	signal(SIGCHLD, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+	for (int slot = 1; slot <= SLOTS; slot++)
+		if (pipe(commands[slot]))
+			skip("pipe: %s", strerror(errno));
+	if (pipe(answers))
+		skip("pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid == 0)
+		serve_first();
+	if (pid < 0)
+		skip("fork: %s", strerror(errno));
+	settle(1, pid);
+}
