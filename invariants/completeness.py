@@ -4,8 +4,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from invariants.registry import Violation, invariant
+from model.mm.rmap import rmap_visits
 from model.mm.vma import vma_lookup
-from model.state import RmapWalkControl, linear_page_index, ptep_to_address, ptep_to_mm
+from model.state import (
+    RmapWalkControl,
+    folio_test_anon,
+    linear_page_index,
+    ptep_to_address,
+    ptep_to_mm,
+)
 
 if TYPE_CHECKING:
     from model.state import State
@@ -31,6 +38,11 @@ def mapped_folios(st: "State") -> list[int]:
     return found
 
 
+def mapped_anon_folios(st: "State") -> list[int]:
+    """Return the anonymous pages that are mapped."""
+    return [folio for folio in mapped_folios(st) if folio_test_anon(st, folio)]
+
+
 def mappers_of(st: "State", folio: int) -> list[int]:
     """Return the page-table entries that map a page, ascending."""
     return [ptep for ptep in range(1, st.pte.size + 1) if st.pte[ptep].folio == folio]
@@ -46,7 +58,7 @@ def walk_complete(st: "State") -> Iterator[Violation]:
     """The rmap walk of a page visits every page-table entry that maps it."""
     for folio in mapped_folios(st):
         rwc = RmapWalkControl()
-        st.scheme.rmap_walk(st, folio, rwc)
+        rmap_visits(st, folio, rwc)
         for ptep in mappers_of(st, folio):
             if ptep not in rwc.visited:
                 seen = ", ".join(place(st, p) for p in rwc.visited) or "nothing"
@@ -69,7 +81,7 @@ def walk_sound(st: "State") -> Iterator[Violation]:
     for folio in mapped_folios(st):
         pteps = mappers_of(st, folio)
         rwc = RmapWalkControl()
-        st.scheme.rmap_walk(st, folio, rwc)
+        rmap_visits(st, folio, rwc)
         for i, ptep in enumerate(rwc.visited):
             let = f"f be folio {folio}, whose rmap_walk visits {place(st, ptep)}"
             witness = (("folio", folio), ("pte", ptep))
@@ -87,7 +99,7 @@ def walk_sound(st: "State") -> Iterator[Violation]:
 @invariant("P1, B1")
 def coverage(st: "State") -> Iterator[Violation]:
     """A mapped page's anon_vma is in the chain of the VMA that maps it, under the right index."""
-    for folio in mapped_folios(st):
+    for folio in mapped_anon_folios(st):
         f = st.folio[folio]
         for ptep in mappers_of(st, folio):
             address = ptep_to_address(st, ptep)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @invariant("G1", universal=True)
 def refcount(st: "State") -> Iterator[Violation]:
-    """A page is referenced once by each entry that maps it and once by the swap cache."""
+    """A page is referenced once by each entry that maps it, and by the swap or page cache."""
     for folio in st.folio.indices():
         f = st.folio[folio]
-        expected = len(mappers_of(st, folio)) + (f.swap != 0)
+        expected = len(mappers_of(st, folio)) + (f.swap != 0) + (f.address_space != 0)
         if f.refcount != expected:
             yield Violation(
                 "refcount",

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 from invariants.completeness import mappers_of, place
 from invariants.registry import Step, Violation, invariant, step_invariant
 from model.errors import ENOMEM
-from model.state import PTE_WRITE, PTE_ZERO
+from model.mm.vma import vma_lookup
+from model.state import (
+    PTE_WRITE,
+    PTE_ZERO,
+    VM_SHARED,
+    folio_test_anon,
+    ptep_to_address,
+    ptep_to_mm,
+)
 
 if TYPE_CHECKING:
     from model.state import State
@@ -14,10 +22,16 @@ if TYPE_CHECKING:
 
 @invariant("P5", universal=True)
 def cow_isolation(st: "State") -> Iterator[Violation]:
-    """A page that somebody can write through an entry is in no other entry, present or swapped."""
+    """A page that somebody can write through an entry is in no other entry, present or swapped.
+
+    But a page of a file may be written to wherever, and only where, it is mapped shared.
+    """
     for ptep in range(1, st.pte.size + 1):
         p = st.pte[ptep]
         if not p.flags & PTE_WRITE:
+            continue
+        if p.folio and not folio_test_anon(st, p.folio):
+            yield from private_to_file(st, ptep)
             continue
         swap = st.folio[p.folio].swap if p.folio else 0
         others = [e for e in mappers_of(st, p.folio) if e != ptep] if p.folio else []
@@ -34,10 +48,26 @@ def cow_isolation(st: "State") -> Iterator[Violation]:
             )
 
 
+def private_to_file(st: "State", ptep: int) -> Iterator[Violation]:
+    """Yield what is wrong if a private mapping can write to the file itself."""
+    mm = ptep_to_mm(st, ptep)
+    vma = vma_lookup(st, mm, ptep_to_address(st, ptep)) if st.mm.is_live(mm) else 0
+    if vma and not st.vma[vma].vm_flags & VM_SHARED:
+        yield Violation(
+            "cow_isolation",
+            f"e be the writable entry of {place(st, ptep)}, in the private VMA {vma}",
+            "e must map a copy of the file's page",
+            f"it maps the page itself, folio {st.pte[ptep].folio}",
+            (("pte", ptep), ("vma", vma)),
+        )
+
+
 @invariant("P4")
 def exclusive_once(st: "State") -> Iterator[Violation]:
     """A page marked PageAnonExclusive is mapped by one entry, and a writable one is so marked."""
     for folio in st.folio.indices():
+        if not folio_test_anon(st, folio):
+            continue
         pteps = mappers_of(st, folio)
         exclusive = st.folio[folio].exclusive
         writable = any(st.pte[p].flags & PTE_WRITE for p in pteps)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mapped_folios
+from invariants.completeness import mapped_anon_folios
 from invariants.registry import Step, Violation, from_oops, invariant, step_invariant
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def no_leak(st: "State") -> Iterator[Violation]:
 
 @invariant("P3")
 def mapping_alive(st: "State") -> Iterator[Violation]:
-    """The anon_vma of a mapped page has not been freed."""
-    for folio in mapped_folios(st):
+    """The anon_vma of a mapped anonymous page has not been freed."""
+    for folio in mapped_anon_folios(st):
         mapping = st.folio[folio].mapping
         if not st.anon_vma.is_live(mapping):
             state = "is not set" if mapping == 0 else "names one that has been freed"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from invariants.completeness import name_of, place
 from invariants.registry import Violation, invariant
 from model.mm.vma import vma_lookup
-from model.state import linear_page_index, ptep_to_address, ptep_to_mm
+from model.state import folio_test_anon, linear_page_index, ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
     from model.state import State
@@ -66,6 +66,8 @@ def faulted_has_anon_vma(st: "State") -> Iterator[Violation]:
     """
     for ptep in range(1, st.pte.size + 1):
         if st.pte[ptep].folio == 0 and st.pte[ptep].swap == 0:
+            continue
+        if st.pte[ptep].folio and not folio_test_anon(st, st.pte[ptep].folio):
             continue
         vma = vma_of(st, ptep)
         if vma and st.vma[vma].anon_vma == 0:

@@ -24,26 +24,30 @@ T = TypeVar("T")
 NULL = 0
 
 
-def num(high: int | str, *, scheme: bool = False) -> Any:  # noqa: ANN401 - as attrs.field
+def num(high: int | str, *, scheme: bool = False, when: str = "") -> Any:  # noqa: ANN401
     """Declare a field that holds 0 … `high`; a string names a limit of the Scope.
 
-    `scheme`: the field exists only where the scheme lists it in `Scheme.fields`.
+    `scheme`: the field exists only where the scheme lists it in `Scheme.fields`. `when`: it
+    exists, whatever the scheme, where this attribute of the Scope is not 0.
     """
-    return attrs.field(default=0, metadata={"high": high, "scheme": scheme})
+    return attrs.field(default=0, metadata={"high": high, "scheme": scheme, "when": when})
 
 
-def ref(struct: str, *, weak: bool = False, scheme: bool = False) -> Any:  # noqa: ANN401
-    """Declare a field that holds a reference to `struct`.
+def ref(struct: str, *, weak: bool = False, scheme: bool = False, when: str = "") -> Any:  # noqa: ANN401
+    """Declare a field that holds a reference to `struct`; `scheme` and `when` as in `num`.
 
     A *weak* reference may outlive its object (as `folio->mapping` of an unmapped folio does);
     when the object is freed it is sent to the poisoned slot n + 1.
     """
-    return attrs.field(default=0, metadata={"ref": struct, "weak": weak, "scheme": scheme})
+    meta = {"ref": struct, "weak": weak, "scheme": scheme, "when": when}
+    return attrs.field(default=0, metadata=meta)
 
 
-def refs(struct: str, length: int) -> Any:  # noqa: ANN401
-    """Declare an array of `length` references to `struct`."""
-    return attrs.field(factory=lambda: [NULL] * length, metadata={"ref": struct, "length": length})
+def refs(struct: str, length: int | str, *, scheme: bool = False) -> Any:  # noqa: ANN401
+    """Declare an array of `length` references to `struct`; a string names a limit of the Scope."""
+    size = length if isinstance(length, int) else 0
+    meta = {"ref": struct, "length": length, "scheme": scheme}
+    return attrs.field(factory=lambda: [NULL] * size, metadata=meta)
 
 
 class Poison:

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from model.errors import KernelOops, SchemeError
-from model.heap import Pool
-from model.layout_source import source_of
+from model.errors import KernelOops, SchemeError, ScopeError
+from model.heap import Pool, refs
+from model.layout_source import FIXED, source_of
 
 if TYPE_CHECKING:
     from model.scheme import Scheme
     from model.scope import Scope
     from model.state import State
 
-CORE = ("mm", "vma", "pte", "folio", "swap")
+CORE = ("mm", "vma", "pte", "folio", "swap", "address_space")
 
 
 @attrs.frozen
@@ -77,16 +77,17 @@ def _infos(name: str, attribute: Any, sizes: dict[str, int], scope: "Scope") -> 
     return [FieldInfo(n, high, target, meta.get("weak", False)) for n in names]
 
 
-def _core_structs() -> dict[str, type]:
+def _core_structs(scope: "Scope") -> dict[str, type]:
     from model import state  # noqa: PLC0415 - state needs this module first
 
-    return {
+    core: dict[str, type] = {
         "mm": state.Mm,
         "vma": state.Vma,
         "pte": state.Pte,
         "folio": state.Folio,
         "swap": state.Swap,
     }
+    return core | {"address_space": state.AddressSpace} if scope.files else core
 
 
 class Layout:
@@ -95,25 +96,30 @@ class Layout:
     def __init__(self, scope: "Scope", scheme: "type[Scheme]") -> None:
         self.scope = scope
         self.scheme = scheme
-        classes = _core_structs()
+        if scope.files and not scheme.maps_files:
+            msg = f"scheme {scheme.name!r} does not model files: choose a scope with files=0"
+            raise ScopeError(msg)
+        classes = _core_structs(scope)
         for cls in scheme.structs:
             classes[pool_name(cls)] = cls
         sizes = dict.fromkeys(classes, scope.objects)
         sizes |= {"mm": scope.mms, "vma": scope.vmas, "pte": scope.mms * scope.pages}
-        sizes |= {"folio": scope.folios, "swap": scope.swaps}
+        sizes |= {"folio": scope.folios, "swap": scope.swaps, "address_space": scope.files}
         self.structs = {n: self._struct(n, c, sizes) for n, c in classes.items()}
-        self.heap = tuple(n for n in self.structs if n not in ("mm", "pte"))
+        self.heap = tuple(n for n in self.structs if n not in FIXED)
         self._compile()
 
     def _struct(self, name: str, cls: type, sizes: dict[str, int]) -> StructInfo:
-        extra = self.scheme.extra_fields.get(name, {})
+        extra = dict(self.scheme.extra_fields.get(name, {}))
+        if self.scope.files:
+            extra |= self.scheme.i_mmap_fields.get(name, {})
         chosen = self.scheme.fields.get(name)
-        if extra:
-            cls = _with_fields(cls, extra)
+        cls = _with_fields(cls, extra | _measured(cls, self.scope))
         infos: list[FieldInfo] = []
         for attribute in attrs.fields(cls):
             if name in CORE:
-                active = not attribute.metadata["scheme"] or attribute.name in (chosen or ())
+                active = _active(attribute.metadata, self.scope)
+                active |= attribute.name in (chosen or ())
             else:
                 active = chosen is None or attribute.name in chosen
             if active or attribute.name in extra:
@@ -185,12 +191,32 @@ class Layout:
         return same
 
 
+def _active(metadata: Any, scope: "Scope") -> bool:  # noqa: ANN401
+    """Tell whether a field of the core exists without the scheme's asking for it."""
+    when = metadata.get("when", "")
+    return bool(getattr(scope, when)) if when else not metadata.get("scheme", False)
+
+
+def _measured(cls: type, scope: "Scope") -> dict[str, Any]:
+    """Return the arrays of `cls` whose length the scope says, declared anew with that length."""
+    return {
+        a.name: refs(a.metadata["ref"], getattr(scope, a.metadata["length"]))
+        for a in attrs.fields(cls)
+        if isinstance(a.metadata.get("length"), str)
+    }
+
+
 def _with_fields(cls: type, extra: dict[str, Any]) -> type:
-    new = {n: a for n, a in extra.items() if n not in attrs.fields_dict(cls)}
+    known = attrs.fields_dict(cls)
+    new = {n: a for n, a in extra.items() if n not in known or _is_longer(known[n])}
     if not new:
         return cls
     made: type = attrs.make_class(cls.__name__, new, bases=(cls,), slots=True, eq=False)
     return made
+
+
+def _is_longer(attribute: "attrs.Attribute[Any]") -> bool:
+    return isinstance(attribute.metadata.get("length"), str)
 
 
 def _checked(struct: StructInfo) -> type:

@@ -8,16 +8,30 @@ unrolled.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.layout import Layout, StructInfo
+    from model.layout import FieldInfo, Layout, StructInfo
+
+FIXED = ("mm", "pte", "address_space")
+"""Structs whose objects have their number for a name: processes, entries, files."""
+
+
+def named(field: "FieldInfo") -> bool:
+    """Tell whether a field is a number, or names something that is always there."""
+    return field.target in ("", "pte", "address_space")
+
+
+def renamed(field: "FieldInfo") -> bool:
+    """Tell whether a field's value depends on the names of objects or processes."""
+    return field.target not in ("", "address_space")
 
 
 def _emit(layout: "Layout", struct: "StructInfo", indent: str) -> list[str]:
     lines = []
     for field in struct.fields:
-        if field.target in ("", "mm", "pte"):
+        if field.target in ("", *FIXED):
             value = f"o.{field.name}"
             text = {
                 "": f"a({value})",
+                "address_space": f"a({value})",
                 "mm": f"a(L_mm[{value}])",
                 "pte": f"a(L_pte({value}))",
             }[field.target]
@@ -85,6 +99,7 @@ def _encode_source(layout: "Layout") -> list[str]:
         *_emit(layout, structs["mm"], " " * 8),
         f"        for o in pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
         *_emit(layout, structs["pte"], " " * 12),
+        *_files_source(layout),
         f"    {' = '.join('i_' + n for n in layout.heap)} = 0",
         "    while True:",
     ]
@@ -113,6 +128,13 @@ def _encode_source(layout: "Layout") -> list[str]:
     return out
 
 
+def _files_source(layout: "Layout") -> list[str]:
+    if "address_space" not in layout.structs:
+        return []
+    files = layout.structs["address_space"]
+    return ["    for o in st.address_space[1:-1]:", *_emit(layout, files, " " * 8)]
+
+
 def _load_source(layout: "Layout") -> list[str]:
     scope, structs = layout.scope, layout.structs
     mm, pte = structs["mm"], structs["pte"]
@@ -133,6 +155,11 @@ def _load_source(layout: "Layout") -> list[str]:
                 f"    o = pte[{(m - 1) * scope.pages + a + 1}]; {_targets(pte)} = b[{i}:{i + w}]"
             )
             i += w
+    for f in range(1, scope.files + 1):
+        files = structs["address_space"]
+        w = len(files.fields)
+        out.append(f"    o = st.address_space[{f}]; {_targets(files)} = b[{i}:{i + w}]")
+        i += w
     out += ["    mm.live = live", f"    i = {i}"]
     for name in layout.heap:
         struct = structs[name]
@@ -178,7 +205,7 @@ def _raw_source(layout: "Layout") -> list[str]:
 
 def _signature_source(layout: "Layout") -> list[str]:
     scope, structs = layout.scope, layout.structs
-    vma = [f"o.{f.name}" + (" != 0" if f.target else "") for f in structs["vma"].fields]
+    vma = [f"o.{f.name}" + (" != 0" if renamed(f) else "") for f in structs["vma"].fields]
     folio = [f"f.{f.name}" for f in structs["folio"].fields if not f.target]
     return [
         "def signature(st, m):",
@@ -201,7 +228,7 @@ def _dangling_source(layout: "Layout") -> list[str]:
     """Find a strong reference, in a live object, to an object that is not live."""
     out = ["def dangling(st):"]
     for struct in layout.structs.values():
-        strong = [f for f in struct.fields if f.target and not f.weak and f.target != "pte"]
+        strong = [f for f in struct.fields if not named(f) and not f.weak]
         if not strong:
             continue
         out += [
@@ -229,9 +256,12 @@ def _leaked_source(layout: "Layout") -> list[str]:
             f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; S_{name} = set()"
         )
     visits = {
-        name: [f for f in struct.fields if f.target not in ("", "mm", "pte")]
+        name: [f for f in struct.fields if f.target not in ("", *FIXED)]
         for name, struct in structs.items()
     }
+
+    if "address_space" in visits:  # a VMA that only its file knows is lost all the same
+        visits["address_space"] = [f for f in visits["address_space"] if f.target != "vma"]
 
     def follow(name: str, indent: str) -> list[str]:
         lines = []
@@ -250,6 +280,7 @@ def _leaked_source(layout: "Layout") -> list[str]:
         *follow("mm", " " * 8),
         f"        for o in st.pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
         *follow("pte", " " * 12),
+        *_from_files(follow("address_space", " " * 8) if "address_space" in structs else []),
         f"    while {' or '.join('Q_' + n for n in layout.heap)}:",
     ]
     for name in layout.heap:
@@ -261,3 +292,7 @@ def _leaked_source(layout: "Layout") -> list[str]:
             f"        return ({name!r}, min(set({name}.indices()) - S_{name}))",
         ]
     return [*out, "    return None"]
+
+
+def _from_files(lines: list[str]) -> list[str]:
+    return ["    for o in st.address_space[1:-1]:", *lines] if lines else []

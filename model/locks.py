@@ -4,10 +4,10 @@ The order is that of the head of mm/rmap.c (v7.0), cut down to what the model ha
 
     mmap_lock                   mm->mmap_lock (mmap_sem before v5.8), nests in fork
       folio lock                PG_locked
-        anon_vma lock           root->rwsem; one per anon_vma before v2.6.36
-          PG_chainlock          page->flags bit (v2.5.27 … v2.6.6)
+        i_mmap lock             of the file: see model/i_mmap.py
+          anon_vma lock         root->rwsem; one per anon_vma before v2.6.36
             page_table_lock     ptl; two nest in fork and mremap
-              pte_chainlock…
+              PG_chainlock      page->flags bit (v2.5.27 … v2.6.6)
 
 A lock taken out of order, twice, or not released is reported at once; operations run one after
 another, so nobody ever waits.
@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 
 MMAP_LOCK = 1
 FOLIO_LOCK = 2
-ANON_VMA_LOCK = 3
-PTL = 4
-CHAIN_LOCK = 5
+I_MMAP_LOCK = 3
+ANON_VMA_LOCK = 4
+PTL = 5
+CHAIN_LOCK = 6
 
-NAMES = ("", "mmap_lock", "folio lock", "anon_vma lock", "page_table_lock", "PG_chainlock")
+NAMES = (
+    "",
+    "mmap_lock",
+    "folio lock",
+    "i_mmap lock",
+    "anon_vma lock",
+    "page_table_lock",
+    "PG_chainlock",
+)
 NESTING = (MMAP_LOCK, PTL)
 """Kinds of which two may be held together (down_write_nested(), spin_lock_nested())."""
 SPINNING = (PTL, CHAIN_LOCK)

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from model.i_mmap import IMmapList
+from model.locks import I_MMAP_LOCK, acquire, release
+from model.state import vma_address
+
 if TYPE_CHECKING:
     from model.state import RmapWalkControl, State
 
@@ -48,8 +52,11 @@ class Bug:
     """How many of these are set-up that the literature does not count."""
 
 
-class Scheme:
-    """Base of every rmap scheme; tells the core nothing and finds nothing."""
+class Scheme(IMmapList):
+    """Base of every rmap scheme; tells the core nothing and finds no anonymous page.
+
+    Pages of files it finds by their file, if the scheme says that it `maps_files`.
+    """
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
@@ -90,8 +97,12 @@ class Scheme:
     links_vma_first: ClassVar[bool] = True
     """dup_mmap() links the child's VMA before it copies the entries (6f5995073d, v2.6.4)."""
 
+    maps_files: ClassVar[bool] = False
+    """The scheme has answers for pages of files, so that a scope may have some."""
+
     lacks: ClassVar[tuple[str, ...]] = ()
-    """Features that these kernels did not have: exec_shift, dontfork, wipeonfork, dontunmap."""
+    """Features that these kernels did not have: exec_shift, dontfork, wipeonfork, dontunmap,
+    punch_hole, remap_file_pages."""
 
     def fork_copies(self, st: "State", pvma: int) -> bool:
         """Tell whether fork copies the entries of `pvma` or leaves them to faults.
@@ -186,10 +197,20 @@ class Scheme:
     ) -> None:
         """Fork maps the page a second time, in the child's `vma`, by entry `ptep`."""
 
+    def folio_add_file_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        """A fault (or remap_file_pages) maps a page of the page cache; folio lock, ptl."""
+
+    def folio_dup_file_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        """Fork maps a page of a file in the child's `vma` as well, by entry `ptep`."""
+
     def folio_remove_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
-        """An entry that mapped the page has been cleared."""
+        """An entry that mapped the page, anonymous or of a file, has been cleared."""
 
     def folio_move_anon_rmap(self, st: "State", folio: int, vma: int) -> None:
         """A write fault in `vma` reuses the page, which only this entry maps."""
@@ -219,6 +240,34 @@ class Scheme:
 
     def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
         """Call `visit` for each page-table entry at which the page may be mapped, in order."""
+
+    # Pages of files: `rmap_walk`, `rmap_lock` and `walk_lock` are asked about anonymous ones only.
+
+    def rmap_lock_file(self, st: "State", folio: int) -> int:
+        """Take the lock under which a file page's rmap may be walked; return what to unlock."""
+        mapping = st.folio[folio].address_space
+        if mapping:
+            acquire(st, I_MMAP_LOCK, mapping, write=False)
+        return mapping
+
+    def rmap_unlock_file(self, st: "State", lock: int) -> None:
+        """Drop what `rmap_lock_file` took."""
+        if lock:
+            release(st, I_MMAP_LOCK, lock)
+
+    def rmap_walk_file(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
+        """Visit the page's place in each VMA of its file; rmap_walk_file(), mm/rmap.c.
+
+        page_referenced_file(), try_to_unmap_file() since v2.6.7.
+        """
+        mapping = st.folio[folio].address_space
+        if mapping == 0:
+            return
+        index = st.folio[folio].index
+        for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
+            address = vma_address(st, vma, index)
+            if address >= 0:
+                self.visit(st, rwc, st.vma[vma].vm_mm, address)
 
     @staticmethod
     def visit(st: "State", rwc: "RmapWalkControl", mm: int, address: int) -> None:

@@ -17,8 +17,17 @@ GROUPS = (
     "brk",
     "swap",
     "referenced",
+    "file",
+    "reclaim",
+    "truncate",
+    "remap",
 )
-"""Names of the operation groups; `Scope.ops` picks among them."""
+"""Names of the operation groups; `Scope.ops` picks among them. Those from "file" on need files."""
+
+EXTRAS = ("swapoff", "mlock")
+"""Groups that a scope has only if it names them."""
+
+FILE_GROUPS = GROUPS[GROUPS.index("file") :]
 
 LARGEST_FIELD = 250
 """States are stored one byte a field, and two values are kept back for dangling references."""
@@ -42,8 +51,9 @@ def _known_groups(_instance: object, _attribute: object, value: object) -> None:
         msg = f"scope: ops must be a list of group names, not {value!r}"
         raise ScopeError(msg)
     for name in value:
-        if name not in GROUPS:
-            msg = f"scope: no operation group is called {name!r}; choose among {', '.join(GROUPS)}"
+        if name not in (*GROUPS, *EXTRAS):
+            known = ", ".join((*GROUPS, *EXTRAS))
+            msg = f"scope: no operation group is called {name!r}; choose among {known}"
             raise ScopeError(msg)
     if len(set(value)) != len(value):
         msg = "scope: ops names a group twice"
@@ -76,6 +86,10 @@ class Scope:
     as from a SLAB_TYPESAFE_BY_RCU cache; else such pointers stay dangling for good."""
     premapped: int = _limit(0, 32, 0)
     """Process 1 starts with a readable and writable VMA over so many pages from page 0."""
+    files: int = _limit(0, 4, 0)
+    """Files that can be mapped; 0: no file-backed memory, and no trace of it in any state."""
+    file_pages: int = _limit(1, 32, 1)
+    """Length of each file at the start, and the most that it can have."""
     ops: tuple[str, ...] = attrs.field(default=GROUPS, validator=_known_groups)
 
     def __attrs_post_init__(self) -> None:
@@ -93,13 +107,31 @@ class Scope:
             )
             raise ScopeError(msg)
 
+    @property
+    def offsets(self) -> int:
+        """The largest page offset: of anonymous memory an address, of a file its length."""
+        return max(self.pages, self.file_pages) if self.files else self.pages
+
+    @property
+    def nonlinear(self) -> bool:
+        """Tell whether remap_file_pages() may put file pages where vm_pgoff does not say."""
+        return self.files > 0 and "remap" in self.ops
+
+    @property
+    def every(self) -> bool:
+        """Tell whether `ops` are all groups that a scope has unless it says otherwise."""
+        wanted = GROUPS if self.files else [g for g in GROUPS if g not in FILE_GROUPS]
+        return all(g in self.ops for g in wanted) and not set(self.ops) & set(EXTRAS)
+
     def __str__(self) -> str:
         extra = "".join(
             f", {name}" for name in ("alloc_fail", "young", "recycle") if getattr(self, name)
         )
         if self.premapped:
             extra += f", premapped={self.premapped}"
-        ops = "all" if self.ops == GROUPS else "+".join(self.ops)
+        if self.files:
+            extra += f", files={self.files} of {self.file_pages} pages"
+        ops = "all" if self.every else "+".join(self.ops)
         return (
             f"mms={self.mms} pages={self.pages} vmas={self.vmas} folios={self.folios} "
             f"swaps={self.swaps} objects={self.objects} protections={self.protections}"

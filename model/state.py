@@ -1,7 +1,8 @@
 """The kernel structs of the model, and State, which owns a pool of each.
 
 Fields keep their kernel names. Those marked *scheme* exist only where the scheme lists them in
-`Scheme.fields`; elsewhere they stay 0 and are no part of the state.
+`Scheme.fields`; elsewhere they stay 0 and are no part of the state. So do those declared with
+`when`, in a scope without what they are for.
 
 Sizes and addresses are in pages. A page-table entry has a number of its own, so that a scheme may
 point at one as the pte_chain kernels did: entry (mm, address) is number
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from model.heap import Pool, num, ref
+from model.heap import Pool, num, ref, refs
 from model.layout import Layout, layout_of
 from model.scope import LARGEST_FIELD
 
@@ -29,6 +30,10 @@ VM_EXEC = 4
 VM_ACCOUNT = 8
 VM_DONTCOPY = 16
 VM_WIPEONFORK = 32
+VM_SHARED = 64
+VM_LOCKED = 128
+VM_NONLINEAR = 256
+"""Only in what `vma_flags` returns: a stored field has one byte."""
 VM_ACCESS_FLAGS = VM_READ | VM_WRITE | VM_EXEC
 
 # pte flags
@@ -38,6 +43,8 @@ PTE_ZERO = 2
 PTE_EXCLUSIVE = 4
 """A swap entry that remembers PageAnonExclusive (pte_swp_exclusive(), since v5.19)."""
 PTE_YOUNG = 8
+PTE_FILE = 16
+"""The entry holds the offset of a page in the VMA's file, `pgoff`; pte_file(), v2.5.66 … v3.19."""
 
 
 @attrs.define(slots=True, eq=False)
@@ -55,9 +62,15 @@ class Vma:
     vm_mm: int = ref("mm")
     vm_start: int = num("pages")
     vm_end: int = num("pages")
-    vm_pgoff: int = num("pages")
-    vm_flags: int = num(63)
+    vm_pgoff: int = num("offsets")
+    vm_flags: int = num(255)
     vm_next: int = ref("vma")
+    vm_file: int = ref("address_space", when="files")
+    """The file that is mapped (its f_mapping), or 0"""
+    vm_nonlinear: int = num(1, when="nonlinear")
+    """VM_NONLINEAR of vm_flags (v2.6.0 … v3.19), which has but one byte here"""
+    shared: int = ref("vma", scheme=True)
+    """scheme: next VMA of the same file, where i_mmap is a list; its lock"""
     anon_vma: int = ref("anon_vma", scheme=True)
     """scheme: the anon_vma for pages that only this VMA maps; mmap_lock, page_table_lock"""
     anon_vma_chain: int = ref("anon_vma_chain", scheme=True)
@@ -72,23 +85,29 @@ class Pte:
 
     folio: int = ref("folio")
     swap: int = ref("swap")
-    flags: int = num(15)
+    flags: int = num(31)
+    pgoff: int = num("offsets", when="nonlinear")
+    """pte_to_pgoff() of an entry with PTE_FILE"""
 
 
 @attrs.define(slots=True, eq=False)
 class Folio:
-    """struct folio (struct page before v5.16) of one page, anonymous."""
+    """struct folio (struct page before v5.16) of one page, anonymous or of the page cache."""
 
     refcount: int = num(LARGEST_FIELD)
-    """References: one for each PTE, one for the swap cache."""
+    """References: one for each PTE, one for the swap cache or the page cache."""
     swap: int = ref("swap")
     """The slot whose swap-cache folio this is; folio lock"""
     mapcount: int = num(LARGEST_FIELD, scheme=True)
     """scheme: how many PTEs map the folio, as rmap counts them"""
     mapping: int = ref("anon_vma", weak=True, scheme=True)
     """scheme: the rmap object; not cleared when the last PTE goes (since v2.6.9)"""
-    index: int = num("pages", scheme=True)
-    """scheme: linear page offset, set with `mapping`"""
+    index: int = num("offsets", scheme=True, when="files")
+    """scheme: linear page offset, set with `mapping`. Of a page-cache page: offset in the file."""
+    anon: int = num(1, when="files")
+    """PageAnon(): it was made by an anonymous fault. All pages are where there are no files."""
+    address_space: int = ref("address_space", when="files")
+    """`mapping` of a page-cache page, 0 once it has left the cache; folio lock, i_pages lock"""
     exclusive: int = num(1, scheme=True)
     """scheme: PageAnonExclusive (since v5.19)"""
     direct: int = ref("pte", scheme=True)
@@ -105,6 +124,21 @@ class Swap:
     """swap_map[]: swap PTEs that name the slot."""
     folio: int = ref("folio")
     """The swap-cache folio; SWAP_HAS_CACHE of swap_map[] is `folio != 0`."""
+
+
+@attrs.define(slots=True, eq=False)
+class AddressSpace:
+    """struct address_space with its inode: a file; its number is also its name in traces.
+
+    What lists its VMAs, i_mmap, is the scheme's: see `Scheme.i_mmap_fields`.
+    """
+
+    i_size: int = num("file_pages")
+    """Length of the file; inode lock"""
+    i_pages: list[int] = refs("folio", "file_pages")  # noqa: RUF009 - declares, as attrs.field
+    """The page cache, by offset: page_tree before v4.17; i_pages lock"""
+    i_mmap: list[int] = refs("vma", 2, scheme=True)  # noqa: RUF009 - declares, as attrs.field
+    """scheme: first VMAs, where i_mmap is a list; its lock"""
 
 
 @attrs.define(slots=True, eq=False)
@@ -131,6 +165,8 @@ class State:
     pte: Pool[Pte]
     folio: Pool[Folio]
     swap: Pool[Swap]
+    address_space: Pool[AddressSpace]
+    """Only where the scope has files; all of them exist from boot to the end."""
 
     def __init__(self, scope: "Scope", scheme: "Scheme", *, checked: bool = False) -> None:
         self.scope = scope
@@ -141,6 +177,8 @@ class State:
             setattr(self, name, pool)
         for m in range(1, scope.mms * scope.pages + 1):
             self.pte[m] = self.pte.objects[m]
+        for f in range(1, scope.files + 1):
+            self.address_space[f] = self.address_space.objects[f]
         self.held: list[HeldLock] = []
         self.spare = 0
         """What pte_chain_alloc() set aside; between operations always 0."""
@@ -191,6 +229,17 @@ def linear_page_index(st: State, vma: int, address: int) -> int:
     """Return the page offset of `address` in `vma`; linear_page_index(), linux/pagemap.h."""
     v = st.vma[vma]
     return v.vm_pgoff + address - v.vm_start
+
+
+def vma_flags(st: State, vma: int) -> int:
+    """Return all flags of a VMA, VM_NONLINEAR among them."""
+    v = st.vma[vma]
+    return v.vm_flags | (VM_NONLINEAR if v.vm_nonlinear else 0)
+
+
+def folio_test_anon(st: State, folio: int) -> bool:
+    """Tell whether the page is anonymous, not of the page cache; PageAnon(), linux/mm.h."""
+    return not st.scope.files or st.folio[folio].anon != 0
 
 
 def vma_address(st: State, vma: int, index: int) -> int:

@@ -15,14 +15,16 @@ from model.errors import ModelError, SchemeError
 from model.layout import CORE, pool_name
 from model.scheme import Scheme
 from model.scope import Scope
-from model.state import Folio, Mm, Pte, State, Swap, Vma
+from model.state import AddressSpace, Folio, Mm, Pte, State, Swap, Vma
 from rmapcheck import catalogue
 from rmapcheck.guard import HOOKS, own_classes, place_of, told, watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CORE_STRUCTS: dict[str, type] = dict(zip(CORE, (Mm, Vma, Pte, Folio, Swap), strict=True))
+CORE_STRUCTS: dict[str, type] = dict(
+    zip(CORE, (Mm, Vma, Pte, Folio, Swap, AddressSpace), strict=True)
+)
 TUPLES = ("structs", "invariants", "goals", "lacks")
 DICTS = ("fields", "extra_fields", "sizes")
 CONTAINERS = (list, dict, set, bytearray, deque)

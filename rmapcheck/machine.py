@@ -141,7 +141,7 @@ class RmapMachine(RuleBasedStateMachine):
     @initialize(data=draw.data())
     def choose(self, data: draw.DataObject) -> None:
         """Draw how often this run is to draw each class of operations."""
-        for cls in classes_of(self.scope.ops):
+        for cls in classes_of(self.scope):
             weights = WEIGHTS[1:] if cls.group in ALWAYS else WEIGHTS
             self.classes += [cls] * data.draw(draw.sampled_from(weights), cls.name)
 

@@ -106,7 +106,7 @@ class Search:
         self.next = 0
         self.generated = 0
         self.cut: dict[str, int] = {}
-        self.per_operation = {cls.name: Count() for cls in OPERATIONS if cls.group in scope.ops}
+        self.per_operation = {cls.name: Count() for cls in OPERATIONS if cls.exists(scope)}
         self.goals = goals_of(scheme, scope)
         self.wanted: list[Goal] = [g for g in self.goals if g.predicate]
         self.words: set[str] = set()

@@ -21,8 +21,6 @@ from rmapcheck.run import Run, replay
 from rmapcheck.verdict import Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from invariants.registry import Violation
     from model.scheme import Scheme
     from model.scope import Scope
@@ -57,15 +55,15 @@ class WalkResult:
         return tuple(name for name, runs in self.goals.items() if runs == 0)
 
 
-def classes_of(groups: "Sequence[str]") -> list[type[Operation]]:
-    """Return the operation classes of `groups`, in the order of `OPERATIONS`."""
-    return [cls for cls in OPERATIONS if cls.group in groups]
+def classes_of(scope: "Scope") -> list[type[Operation]]:
+    """Return the operation classes that `scope` has, in the order of `OPERATIONS`."""
+    return [cls for cls in OPERATIONS if cls.exists(scope)]
 
 
 def drawn_weights(scope: "Scope", rng: Random) -> dict[type[Operation], int]:
     """Return the operation classes that one run is to play with, and how often it draws each."""
     weights = {}
-    for cls in classes_of(scope.ops):
+    for cls in classes_of(scope):
         weight = rng.choice(WEIGHTS[1:] if cls.group in ALWAYS else WEIGHTS)
         if weight:
             weights[cls] = weight

@@ -16,7 +16,7 @@ from model.locks import MMAP_LOCK, acquire, release
 from model.mm.fault import handle_mm_fault
 from model.mm.mremap import move_page_tables
 from model.mm.unmap import exit_mmap
-from model.mm.vma import range_changes, vma_link
+from model.mm.vma import range_changed, range_changes, vma_link
 from model.state import VM_ACCOUNT, VM_READ, VM_WRITE
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def shift_arg_pages(st: "State", mm: int, shift: int) -> int:
     start = v.vm_start
     range_changes(st, vma, 0)
     v.vm_start = start - shift
-    st.scheme.vma_complete(st, vma, 0)
+    range_changed(st, vma, 0)
     moved = move_page_tables(st, vma, start, vma, start - shift, 1)
     range_changes(st, vma, 0)
     v.vm_end = start - shift + 1
-    st.scheme.vma_complete(st, vma, 0)
+    range_changed(st, vma, 0)
     tell(st, "exec_move", vma)
     release(st, MMAP_LOCK, mm)
     return 0 if moved == 1 else -ENOMEM

@@ -1,10 +1,11 @@
-"""Page faults of anonymous private memory: zero page, first write, copy on write, swap-in.
+"""Page faults: zero page, first write, copy on write, swap-in, pages of files.
 
 After mm/memory.c, v6.x; the decisions are the same since v2.6.7 as long as nobody pins pages. Left
 out: huge pages, userfaultfd, pins (GUP), that v2.6.24 … v2.6.31 had no zero page, that kernels
 before v2.6.32 removed the old page from the rmap before they added the copy, that v5.10 copied
 every page in the swap cache, and that v6.1 and later may make an entry writable in mprotect
-already (can_change_pte_writable()).
+already (can_change_pte_writable()). A read fault of a shared mapping maps the page read-only, as
+since v2.6.19 where dirty pages are accounted.
 """
 
 from typing import TYPE_CHECKING
@@ -12,15 +13,20 @@ from typing import TYPE_CHECKING
 from model.errors import EFAULT, ENOMEM
 from model.events import tell
 from model.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
+from model.mm.filemap import filemap_fault
 from model.mm.swap import alloc_folio, folio_free_swap, folio_put, free_swap_cache, swap_free
 from model.mm.vma import vma_lookup
 from model.state import (
     PTE_EXCLUSIVE,
+    PTE_FILE,
     PTE_WRITE,
     PTE_YOUNG,
     PTE_ZERO,
     VM_ACCESS_FLAGS,
+    VM_SHARED,
     VM_WRITE,
+    folio_test_anon,
+    linear_page_index,
     pte_offset,
 )
 
@@ -51,6 +57,8 @@ def handle_pte_fault(st: "State", vma: int, address: int, ptep: int, *, write: b
     if p.swap:
         return do_swap_page(st, vma, address, ptep, write=write)
     if p.folio == 0 and not p.flags & PTE_ZERO:
+        if st.vma[vma].vm_file:
+            return do_fault(st, vma, address, ptep, write=write)
         return do_anonymous_page(st, vma, address, ptep, write=write)
     if write and not p.flags & PTE_WRITE:
         return do_wp_page(st, vma, address, ptep)
@@ -72,6 +80,65 @@ def do_anonymous_page(st: "State", vma: int, address: int, ptep: int, *, write: 
         return 0
     st.rules.append("first write")
     return _map_new_page(st, vma, address, ptep)
+
+
+def file_offset(st: "State", vma: int, address: int, ptep: int) -> int:
+    """Return the offset of the page that a fault brings: by the entry, or else linear."""
+    if st.scope.nonlinear and st.pte[ptep].flags & PTE_FILE:
+        return st.pte[ptep].pgoff
+    return linear_page_index(st, vma, address)
+
+
+def faults_beyond(st: "State", vma: int, address: int, ptep: int) -> bool:
+    """Tell whether a fault there finds no page, since the file has become shorter: SIGBUS."""
+    if not st.scope.files or st.vma[vma].vm_file == 0 or st.pte[ptep].folio or st.pte[ptep].swap:
+        return False
+    index = file_offset(st, vma, address, ptep)
+    return index >= st.address_space[st.vma[vma].vm_file].i_size
+
+
+def do_fault(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
+    """Map a page of the file, or for a private write its copy. Return 0, -EFAULT or -ENOMEM.
+
+    do_fault(), mm/memory.c, with do_read_fault(), do_cow_fault() and do_shared_fault();
+    do_no_page() before v2.6.23. Beyond the end of the file: VM_FAULT_SIGBUS.
+    """
+    if not st.scope.files or faults_beyond(st, vma, address, ptep):
+        return -EFAULT
+    v = st.vma[vma]
+    index = file_offset(st, vma, address, ptep)
+    folio = filemap_fault(st, v.vm_file, index)
+    if folio == 0:
+        return -ENOMEM
+    if write and not v.vm_flags & VM_SHARED:
+        st.reached.append("a page of a file is copied")
+        error = _map_new_page(st, vma, address, ptep)
+    else:
+        error = finish_fault(st, vma, address, ptep, folio, write=write)
+        if error == 0:
+            return 0
+    folio_put(st, folio)
+    return error
+
+
+def finish_fault(
+    st: "State", vma: int, address: int, ptep: int, folio: int, *, write: bool
+) -> int:
+    """Map a page of the page cache; finish_fault(), mm/memory.c. Return 0 or -ENOMEM."""
+    if st.scheme.pte_chain_alloc(st):
+        return -ENOMEM
+    acquire(st, FOLIO_LOCK, folio)
+    acquire(st, PTL, st.vma[vma].vm_mm)
+    p = st.pte[ptep]
+    p.folio = folio
+    p.flags = young(st) | (PTE_WRITE if write else 0)
+    if st.scope.nonlinear:
+        p.pgoff = 0
+    st.scheme.folio_add_file_rmap(st, folio, vma, address, ptep)
+    release(st, PTL, st.vma[vma].vm_mm)
+    release(st, FOLIO_LOCK, folio)
+    st.scheme.pte_chain_free(st)
+    return 0
 
 
 def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
@@ -107,10 +174,16 @@ def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
 
 
 def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
-    """Write to a page mapped read-only: reuse it if nobody shares it, else copy; mm/memory.c."""
+    """Write to a page mapped read-only: reuse it if nobody shares it, else copy; mm/memory.c.
+
+    Of a shared mapping it is the file's page that is written to (wp_page_shared()).
+    """
     p = st.pte[ptep]
     folio = p.folio
-    if folio and wp_can_reuse_anon_folio(st, folio, vma):
+    if folio and st.vma[vma].vm_flags & VM_SHARED:
+        p.flags |= PTE_WRITE | young(st)
+        return 0
+    if folio and folio_test_anon(st, folio) and wp_can_reuse_anon_folio(st, folio, vma):
         p.flags |= PTE_WRITE | young(st)
         return 0
     if folio:

@@ -1,7 +1,7 @@
 """fork: dup_mmap() and copy_page_range().
 
 After kernel/fork.c and mm/memory.c. Per VMA, in address order: duplicate the struct, enter the
-rmap, join the child's list, copy the entries. Left out: pinned pages, VM_LOCKED; a fork that runs
+rmap, join the child's list, copy the entries. Left out: pinned pages; a fork that runs
 out of memory leaves the parent's pages write-protected, as the kernel does.
 """
 
@@ -11,15 +11,18 @@ from model.errors import ENOMEM
 from model.events import tell
 from model.heap import claim, kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
+from model.mm.filemap import vma_link_file
 from model.mm.swap import swap_duplicate
 from model.mm.unmap import exit_mmap
-from model.mm.vma import find_vma, vm_area_dup, vma_link
+from model.mm.vma import find_vma, vm_area_dup, vma_link_list
 from model.state import (
     PTE_EXCLUSIVE,
     PTE_WRITE,
     PTE_YOUNG,
     VM_DONTCOPY,
+    VM_SHARED,
     VM_WIPEONFORK,
+    folio_test_anon,
     pte_offset,
 )
 
@@ -61,7 +64,7 @@ def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
 def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
     """Link the child's copy of one VMA and fill its entries. Return 0 or -ENOMEM."""
     if st.scheme.links_vma_first:
-        vma_link(st, mm, tmp)
+        vma_link_list(st, mm, tmp)
     else:
         st.vma[tmp].vm_mm = mm
     error = 0
@@ -71,7 +74,7 @@ def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
         else:
             st.rules.append("fork copies no entries of a never-faulted VMA")
     if not st.scheme.links_vma_first:
-        vma_link(st, mm, tmp)
+        vma_link_list(st, mm, tmp)
     return error
 
 
@@ -86,6 +89,7 @@ def dup_vma(st: "State", mpnt: int) -> int:
     elif st.scheme.anon_vma_fork(st, tmp, mpnt):
         kmem_cache_free(st, st.vma, tmp)
         return 0
+    vma_link_file(st, tmp, mpnt)
     return tmp
 
 
@@ -123,18 +127,16 @@ def assert_walker_finds(st: "State", vma: int, address: int) -> None:
 def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:
     """Share a page, a swap slot or the zero page with the child, both read-only.
 
-    copy_present_pte(), copy_nonpresent_pte(), mm/memory.c.
+    copy_present_pte(), copy_nonpresent_pte(), mm/memory.c. A shared mapping stays as it is.
     """
     src = st.pte[pte_offset(st, st.vma[src_vma].vm_mm, address)]
     ptep = pte_offset(st, st.vma[dst_vma].vm_mm, address)
     dst = st.pte[ptep]
     if src.folio:
         st.rules.append("fork shares a page")
-        src.flags &= ~PTE_WRITE
-        st.folio[src.folio].refcount += 1
-        if st.scheme.anon_exclusive:
-            st.folio[src.folio].exclusive = 0
-        st.scheme.folio_dup_anon_rmap(st, src.folio, dst_vma, src_vma, address, ptep)
+        if not st.vma[src_vma].vm_flags & VM_SHARED:
+            src.flags &= ~PTE_WRITE
+        copy_present_page(st, src.folio, dst_vma, src_vma, address, ptep)
     elif src.swap:
         st.rules.append("fork shares a swap slot")
         swap_duplicate(st, src.swap)
@@ -144,4 +146,19 @@ def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:
     dst.folio = src.folio
     dst.swap = src.swap
     dst.flags = src.flags & ~PTE_YOUNG
+    if st.scope.nonlinear:
+        dst.pgoff = src.pgoff
     tell(st, "fork_pte", ptep, pte_offset(st, st.vma[src_vma].vm_mm, address), src.folio)
+
+
+def copy_present_page(
+    st: "State", folio: int, dst_vma: int, src_vma: int, address: int, ptep: int
+) -> None:
+    """Count the child's entry, of an anonymous page or of one of a file."""
+    st.folio[folio].refcount += 1
+    if not folio_test_anon(st, folio):
+        st.scheme.folio_dup_file_rmap(st, folio, dst_vma, src_vma, address, ptep)
+        return
+    if st.scheme.anon_exclusive:
+        st.folio[folio].exclusive = 0
+    st.scheme.folio_dup_anon_rmap(st, folio, dst_vma, src_vma, address, ptep)

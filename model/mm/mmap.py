@@ -1,18 +1,27 @@
 """System calls on VMAs: mmap, munmap, brk, mprotect, madvise.
 
-After mm/vma.c, mm/mmap.c, mm/mprotect.c and mm/madvise.c. Left out: files, MAP_SHARED, limits,
-MAP_GROWSDOWN; before v6.12 a MAP_FIXED mmap that ran out of memory had already unmapped the range.
+After mm/vma.c, mm/mmap.c, mm/mprotect.c and mm/madvise.c. Left out: shared anonymous memory,
+limits, MAP_GROWSDOWN; before v6.12 a MAP_FIXED mmap that ran out of memory had already unmapped
+the range.
 """
 
 from typing import TYPE_CHECKING
 
-from model.errors import ENOMEM
+from model.errors import EINVAL, ENOMEM
 from model.events import tell
 from model.heap import kmem_cache_alloc
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.unmap import do_munmap, zap_page_range
 from model.mm.vma import find_vma, vma_link, vma_merge_new_range, vma_modify
-from model.state import PTE_WRITE, VM_ACCESS_FLAGS, VM_ACCOUNT, VM_WRITE, pte_offset
+from model.state import (
+    PTE_WRITE,
+    VM_ACCESS_FLAGS,
+    VM_ACCOUNT,
+    VM_SHARED,
+    VM_WIPEONFORK,
+    VM_WRITE,
+    pte_offset,
+)
 
 if TYPE_CHECKING:
     from model.state import State
@@ -23,25 +32,60 @@ def sys_mmap(st: "State", mm: int, start: int, length: int, prot: int) -> int:
     acquire(st, MMAP_LOCK, mm)
     error = do_munmap(st, mm, start, start + length)
     if error == 0:
-        error = mmap_region(st, mm, start, start + length, prot, just_expand=False)
+        flags = prot | accountable(prot)
+        error = mmap_region(st, mm, start, start + length, flags, 0, start, just_expand=False)
     release(st, MMAP_LOCK, mm)
     return error
+
+
+def sys_mmap_file(
+    st: "State",
+    mm: int,
+    start: int,
+    length: int,
+    prot: int,
+    file: int,
+    pgoff: int,
+    *,
+    shared: bool,
+) -> int:
+    """Map pages of a file from `pgoff` on, over whatever is there. Return 0 or -ENOMEM."""
+    acquire(st, MMAP_LOCK, mm)
+    error = do_munmap(st, mm, start, start + length)
+    if error == 0:
+        flags = prot | (VM_SHARED if shared else accountable(prot))
+        error = mmap_region(st, mm, start, start + length, flags, file, pgoff, just_expand=False)
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def accountable(prot: int) -> int:
+    """Return VM_ACCOUNT for private memory that can be written to; accountable_mapping()."""
+    return VM_ACCOUNT if prot & VM_WRITE else 0
 
 
 def sys_brk(st: "State", mm: int, start: int, length: int) -> int:
     """Grow the heap by free pages from `start` on; do_brk_flags(), mm/vma.c."""
     acquire(st, MMAP_LOCK, mm)
-    error = mmap_region(st, mm, start, start + length, 3, just_expand=True)
+    flags = 3 | accountable(3)
+    error = mmap_region(st, mm, start, start + length, flags, 0, start, just_expand=True)
     release(st, MMAP_LOCK, mm)
     return error
 
 
 def mmap_region(
-    st: "State", mm: int, start: int, end: int, prot: int, *, just_expand: bool
+    st: "State",
+    mm: int,
+    start: int,
+    end: int,
+    flags: int,
+    file: int,
+    pgoff: int,
+    *,
+    just_expand: bool,
 ) -> int:
     """Cover a free range by growing a neighbour or by a new VMA; mmap_region(), mm/vma.c."""
-    flags = prot | (VM_ACCOUNT if prot & VM_WRITE else 0)
-    if vma_merge_new_range(st, mm, start, end, start, flags, 0, 0, just_expand):
+    if vma_merge_new_range(st, mm, start, end, pgoff, flags, file, 0, 0, just_expand):
         return 0
     st.rules.append("mmap makes a VMA")
     vma = kmem_cache_alloc(st, st.vma)
@@ -50,8 +94,9 @@ def mmap_region(
     v = st.vma[vma]
     v.vm_start = start
     v.vm_end = end
-    v.vm_pgoff = start
+    v.vm_pgoff = pgoff
     v.vm_flags = flags
+    v.vm_file = file
     vma_link(st, mm, vma)
     tell(st, "mmap", vma)
     return 0
@@ -94,7 +139,7 @@ def mprotect_fixup(st: "State", mm: int, vma: int, start: int, end: int, prot: i
         st.rules.append("mprotect changes nothing")
         return 0
     if prot & VM_WRITE:
-        if v.vm_flags & (VM_WRITE | VM_ACCOUNT) == 0:
+        if v.vm_flags & (VM_WRITE | VM_ACCOUNT | VM_SHARED) == 0:
             st.rules.append("mprotect charges")
             flags |= VM_ACCOUNT
     elif st.scheme.mprotect_unaccounts and v.anon_vma == 0:
@@ -144,7 +189,7 @@ def madvise_flags(
 ) -> int:
     """Set and clear vm_flags of a range, behind holes too; madvise_walk_vmas(), mm/madvise.c.
 
-    Return 0, or -ENOMEM if part is not mapped.
+    Return 0, or -ENOMEM if part is not mapped, or -EINVAL for MADV_WIPEONFORK of a file.
     """
     acquire(st, MMAP_LOCK, mm)
     end = start + length
@@ -155,6 +200,9 @@ def madvise_flags(
         if vma == 0 or st.vma[vma].vm_start >= end:
             break
         start = max(start, st.vma[vma].vm_start)
+        if set_flags & VM_WIPEONFORK and st.vma[vma].vm_file:
+            error = -EINVAL
+            break
         stop = min(end, st.vma[vma].vm_end)
         flags = (st.vma[vma].vm_flags | set_flags) & ~clear_flags
         if flags != st.vma[vma].vm_flags:

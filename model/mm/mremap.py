@@ -1,12 +1,14 @@
 """mremap: shrink, grow in place, move, MREMAP_FIXED, MREMAP_DONTUNMAP.
 
-After mm/mremap.c and copy_vma() in mm/vma.c. A VMA that was never faulted gets the pgoff of its
-new place; a faulted one keeps its pgoff, so that the index of its pages stays true::
+After mm/mremap.c and copy_vma() in mm/vma.c. An anonymous VMA that was never faulted gets the
+pgoff of its new place; a faulted one, or one of a file, keeps its pgoff, so that the index of its
+pages stays true::
 
     before     start AA vm_pgoff 1        pages have index 1, 2
     after      ...........AA vm_pgoff 1   still 1, 2, although now at 9, 10
 
-Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes, mlock.
+Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes, and that since v3.7
+the lock of i_mmap is taken only where a walk may meet the new place before the old one.
 """
 
 from typing import TYPE_CHECKING
@@ -14,11 +16,11 @@ from typing import TYPE_CHECKING
 from model.errors import EFAULT, EINVAL, ENOMEM
 from model.events import tell
 from model.heap import kmem_cache_free
-from model.locks import MMAP_LOCK, PTL, acquire, release
+from model.locks import I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
 from model.mm.unmap import do_munmap
 from model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup, vma_merge_new_range
 from model.scheme import VMA_OP_REMAP
-from model.state import linear_page_index, pte_offset
+from model.state import linear_page_index, pte_offset, vma_flags
 
 if TYPE_CHECKING:
     from model.state import State
@@ -62,23 +64,28 @@ def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> in
         st.rules.append("mremap finds no room to grow")
         return -ENOMEM
     pgoff = linear_page_index(st, vma, v.vm_end)
-    if beyond_pgoff(st, pgoff + new_length - length):
+    if beyond_pgoff(st, vma, pgoff + new_length - length):
         return -EINVAL
-    merged = vma_merge_new_range(st, mm, v.vm_end, end, pgoff, v.vm_flags, v.anon_vma, 0, False)
+    flags = vma_flags(st, vma)
+    merged = vma_merge_new_range(
+        st, mm, v.vm_end, end, pgoff, flags, v.vm_file, v.anon_vma, 0, False
+    )
     if merged != vma:
         return -ENOMEM
     st.rules.append("mremap grows in place")
     return 0
 
 
-def beyond_pgoff(st: "State", end: int) -> bool:
+def beyond_pgoff(st: "State", vma: int, end: int) -> bool:
     """Tell whether the scope has no page offsets up to `end`; the step then does not count.
 
-    A moved VMA keeps its pgoff; grown at each new place, it would need ever larger ones.
+    A moved VMA keeps its pgoff; grown at each new place, it would need ever larger ones. Offsets
+    in a file go as far as the scope lets files grow.
     """
-    if end > st.pages:
+    limit = st.scope.file_pages if st.vma[vma].vm_file else st.pages
+    if end > limit:
         st.exhausted = "vm_pgoff"
-    return end > st.pages
+    return end > limit
 
 
 def remap_move(
@@ -181,14 +188,19 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
     copy_vma(), mm/vma.c.
     """
     v = st.vma[vma]
-    pgoff = to if v.anon_vma == 0 else linear_page_index(st, vma, start)
+    pgoff = linear_page_index(st, vma, start)
+    if v.anon_vma == 0 and v.vm_file == 0:
+        pgoff = to
     if pgoff == to:
         st.rules.append("mremap makes vm_pgoff fit the new place")
     else:
         st.rules.append("mremap keeps vm_pgoff")
-    if beyond_pgoff(st, pgoff + length):
+    if beyond_pgoff(st, vma, pgoff + length):
         return 0
-    new = vma_merge_new_range(st, mm, to, to + length, pgoff, v.vm_flags, v.anon_vma, vma, False)
+    flags = vma_flags(st, vma)
+    new = vma_merge_new_range(
+        st, mm, to, to + length, pgoff, flags, v.vm_file, v.anon_vma, vma, False
+    )
     if new:
         st.reached.append("mremap merges")
         return new
@@ -208,14 +220,22 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
 
 
 def move_page_tables(st: "State", vma: int, start: int, new_vma: int, to: int, length: int) -> int:
-    """Move the entries one by one; return how many pages were done; mm/mremap.c."""
+    """Move the entries one by one; return how many pages were done; mm/mremap.c.
+
+    Of a file under the lock of i_mmap, lest truncate miss a page on its way (699417d2ab, v2.6.6).
+    """
     mm = st.vma[vma].vm_mm
+    mapping = st.vma[vma].vm_file
     for i in range(length):
         if st.scheme.pte_chain_alloc(st):
             return i
+        if mapping:
+            acquire(st, I_MMAP_LOCK, mapping)
         acquire(st, PTL, mm)
         move_pte(st, vma, new_vma, pte_offset(st, mm, start + i), pte_offset(st, mm, to + i))
         release(st, PTL, mm)
+        if mapping:
+            release(st, I_MMAP_LOCK, mapping)
         st.scheme.pte_chain_free(st)
     tell(st, "move", vma, new_vma, start, to)
     return length
@@ -231,6 +251,9 @@ def move_pte(st: "State", vma: int, new_vma: int, old_ptep: int, new_ptep: int) 
     old.folio = 0
     old.swap = 0
     old.flags = 0
+    if st.scope.nonlinear:
+        new.pgoff = old.pgoff
+        old.pgoff = 0
     if new.folio:
         st.scheme.move_rmap(st, new.folio, vma, new_vma, old_ptep, new_ptep)
     tell(st, "move_pte", old_ptep, new_ptep, new.folio)

@@ -39,6 +39,8 @@ def zap_pte(st: "State", vma: int, address: int, ptep: int) -> None:
     p.folio = 0
     p.swap = 0
     p.flags = 0
+    if st.scope.nonlinear:
+        p.pgoff = 0
     if folio:
         st.rules.append("zap of a page")
         st.scheme.folio_remove_rmap(st, folio, vma, address, ptep)

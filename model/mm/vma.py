@@ -1,7 +1,7 @@
 """VMAs: the ordered list of an address space, merge and split.
 
 After mm/vma.c, v6.13 … v7.0; the cases of vma_merge() before v6.11 give the same address space and
-are named by their old numbers. Left out: the maple tree (a list in address order instead), files,
+are named by their old numbers. Left out: the maple tree (a list in address order instead),
 policies, VM_SOFTDIRTY and the other flags that merging ignores, the limit on the number of VMAs,
 and the pre-v4.9 habit of keeping the *other* VMA object in case 8.
 
@@ -18,7 +18,14 @@ from model.errors import ENOMEM
 from model.events import tell
 from model.heap import kmem_cache_alloc, kmem_cache_free
 from model.locks import ANON_VMA_LOCK, assert_held_write
+from model.mm.filemap import (
+    unlink_file_vma,
+    vma_complete_file,
+    vma_link_file,
+    vma_prepare_file,
+)
 from model.scheme import VMA_OP_SPLIT
+from model.state import VM_NONLINEAR, vma_flags
 
 if TYPE_CHECKING:
     from model.state import State
@@ -51,7 +58,13 @@ def vma_prev(st: "State", mm: int, address: int) -> int:
 
 
 def vma_link(st: "State", mm: int, vma: int) -> None:
-    """Put `vma` into the address space; vma_link(), mm/vma.c."""
+    """Put `vma` into the address space and its file's list; vma_link(), mm/vma.c."""
+    vma_link_list(st, mm, vma)
+    vma_link_file(st, vma, 0)
+
+
+def vma_link_list(st: "State", mm: int, vma: int) -> None:
+    """Put `vma` into the list of the address space; __vma_link_list(), mm/mmap.c."""
     v = st.vma[vma]
     v.vm_mm = mm
     prev = vma_prev(st, mm, v.vm_start)
@@ -88,6 +101,8 @@ def vm_area_dup(st: "State", vma: int) -> int:
     n.vm_end = v.vm_end
     n.vm_pgoff = v.vm_pgoff
     n.vm_flags = v.vm_flags
+    n.vm_file = v.vm_file
+    n.vm_nonlinear = v.vm_nonlinear
     n.anon_vma = v.anon_vma
     return new
 
@@ -95,12 +110,15 @@ def vm_area_dup(st: "State", vma: int) -> int:
 def remove_vma(st: "State", mm: int, vma: int) -> None:
     """Unlink and free a VMA whose page-table entries are gone or another VMA's."""
     st.scheme.unlink_anon_vmas(st, vma)
+    unlink_file_vma(st, vma)
     vma_unlink(st, mm, vma)
     kmem_cache_free(st, st.vma, vma)
 
 
 def range_changes(st: "State", vma: int, adjust: int) -> None:
     """Announce that the range of `vma` (and `adjust`) changes; vma_prepare(), mm/vma.c."""
+    if st.scope.files:
+        vma_prepare_file(st, vma, adjust)
     st.scheme.vma_prepare(st, vma, adjust)
     lock = st.scheme.range_lock(st, vma)
     if lock == 0 and adjust:
@@ -109,13 +127,19 @@ def range_changes(st: "State", vma: int, adjust: int) -> None:
         assert_held_write(st, ANON_VMA_LOCK, lock, "the range of a VMA changes")
 
 
-def _fits(st: "State", left_end: int, right_start: int, flags: int, other: int) -> bool:
-    if left_end != right_start:
-        return False
-    if st.vma[other].vm_flags != flags:
+def range_changed(st: "State", vma: int, adjust: int) -> None:
+    """Announce that the range of `vma` (and `adjust`) has changed; vma_complete(), mm/vma.c."""
+    st.scheme.vma_complete(st, vma, adjust)
+    if st.scope.files:
+        vma_complete_file(st, vma, adjust)
+
+
+def is_mergeable_vma(st: "State", vma: int, flags: int, file: int) -> bool:
+    """Tell whether flags and file are those of `vma`; is_mergeable_vma(), mm/vma.c."""
+    if vma_flags(st, vma) != flags:
         st.rules.append("no merge: vm_flags")
         return False
-    return True
+    return st.vma[vma].vm_file == file
 
 
 def can_vma_merge_left(
@@ -124,12 +148,15 @@ def can_vma_merge_left(
     start: int,
     pgoff: int,
     flags: int,
+    file: int,
     anon_vma: int,
     middle: int,
     copied_from: int,
 ) -> bool:
     """Tell whether `prev` may grow up over `start`; can_vma_merge_left(), mm/vma.c."""
-    if prev == 0 or not _fits(st, st.vma[prev].vm_end, start, flags, prev):
+    if prev == 0 or st.vma[prev].vm_end != start:
+        return False
+    if not is_mergeable_vma(st, prev, flags, file):
         return False
     p = st.vma[prev]
     if p.vm_pgoff + p.vm_end - p.vm_start != pgoff:
@@ -144,12 +171,15 @@ def can_vma_merge_right(
     end: int,
     pgoff_end: int,
     flags: int,
+    file: int,
     anon_vma: int,
     middle: int,
     copied_from: int,
 ) -> bool:
     """Tell whether `nxt` may grow down below `end`; can_vma_merge_right(), mm/vma.c."""
-    if nxt == 0 or not _fits(st, end, st.vma[nxt].vm_start, flags, nxt):
+    if nxt == 0 or st.vma[nxt].vm_start != end:
+        return False
+    if not is_mergeable_vma(st, nxt, flags, file):
         return False
     if st.vma[nxt].vm_pgoff != pgoff_end:
         st.rules.append("no merge right: vm_pgoff")
@@ -164,6 +194,7 @@ def vma_merge_new_range(
     end: int,
     pgoff: int,
     flags: int,
+    file: int,
     anon_vma: int,
     copied_from: int,
     just_expand: bool,
@@ -175,9 +206,9 @@ def vma_merge_new_range(
     """
     prev = vma_prev(st, mm, start)
     nxt = st.vma[prev].vm_next if prev else st.mm[mm].mmap
-    left = can_vma_merge_left(st, prev, start, pgoff, flags, anon_vma, 0, copied_from)
+    left = can_vma_merge_left(st, prev, start, pgoff, flags, file, anon_vma, 0, copied_from)
     right = not just_expand and can_vma_merge_right(
-        st, nxt, end, pgoff + end - start, flags, anon_vma, 0, copied_from
+        st, nxt, end, pgoff + end - start, flags, file, anon_vma, 0, copied_from
     )
     if left and right and not st.scheme.are_anon_vmas_compatible(st, prev, nxt):
         st.rules.append("a new range joins one side only: anon_vmas differ")
@@ -225,7 +256,7 @@ def vma_expand(
     t.vm_start = start
     t.vm_end = end
     t.vm_pgoff = pgoff
-    st.scheme.vma_complete(st, target, nxt if remove_next else 0)
+    range_changed(st, target, nxt if remove_next else 0)
     if remove_next:
         remove_vma(st, mm, nxt)
     if copied_from == 0:
@@ -247,15 +278,17 @@ def vma_merge_existing_range(
         next grows down, middle shrinks       MMMMNNNN ->     MMNNNNNN   case 4
     """
     m = st.vma[middle]
+    file = m.vm_file
+    flags |= vma_flags(st, middle) & VM_NONLINEAR
     prev = vma_prev(st, mm, m.vm_start)
     nxt = m.vm_next
     anon_vma = m.anon_vma
     pgoff = m.vm_pgoff + start - m.vm_start
     left = start == m.vm_start and can_vma_merge_left(
-        st, prev, start, pgoff, flags, anon_vma, middle, 0
+        st, prev, start, pgoff, flags, file, anon_vma, middle, 0
     )
     right = end == m.vm_end and can_vma_merge_right(
-        st, nxt, end, pgoff + end - start, flags, anon_vma, middle, 0
+        st, nxt, end, pgoff + end - start, flags, file, anon_vma, middle, 0
     )
     if left and right and not st.scheme.are_anon_vmas_compatible(st, prev, nxt):
         st.rules.append("a middle joins one side only: anon_vmas differ")
@@ -278,7 +311,7 @@ def _merge_both(st: "State", mm: int, prev: int, middle: int, nxt: int) -> int:
         return -ENOMEM
     range_changes(st, prev, source)
     st.vma[prev].vm_end = st.vma[nxt].vm_end
-    st.scheme.vma_complete(st, prev, source)
+    range_changed(st, prev, source)
     remove_vma(st, mm, middle)
     remove_vma(st, mm, nxt)
     tell(st, "merge", prev, middle, nxt)
@@ -296,7 +329,7 @@ def _merge_left(st: "State", mm: int, prev: int, middle: int, end: int) -> int:
     if not whole:
         m.vm_pgoff += end - m.vm_start
         m.vm_start = end
-    st.scheme.vma_complete(st, prev, middle)
+    range_changed(st, prev, middle)
     if whole:
         remove_vma(st, mm, middle)
     tell(st, "merge", prev, middle)
@@ -314,7 +347,7 @@ def _merge_right(st: "State", mm: int, middle: int, nxt: int, start: int) -> int
     n.vm_start = start
     if not whole:
         st.vma[middle].vm_end = start
-    st.scheme.vma_complete(st, nxt, middle)
+    range_changed(st, nxt, middle)
     if whole:
         remove_vma(st, mm, middle)
     tell(st, "merge", nxt, middle)
@@ -346,7 +379,7 @@ def split_vma(st: "State", mm: int, vma: int, address: int, *, new_below: bool) 
         v.vm_start = address
     else:
         v.vm_end = address
-    st.scheme.vma_complete(st, vma, 0)
+    range_changed(st, vma, 0)
     vma_link(st, mm, new)
     tell(st, "split", vma, new)
     return 0

@@ -13,6 +13,7 @@ import attrs
 from model.errors import KernelOops
 from model.heap import claim
 from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
+from model.operations.file import MmapFile, Reclaim
 from model.operations.memory import Brk, Madvise, Mmap, Mprotect, Mremap, Munmap
 from model.operations.process import Exec, Exit, Fork, Read, Write
 from model.operations.reclaim import FolioReferenced, SwapOut, folio_named
@@ -33,12 +34,14 @@ __all__ = [
     "Fork",
     "Madvise",
     "Mmap",
+    "MmapFile",
     "Mprotect",
     "Mremap",
     "Munmap",
     "Operation",
     "Outcome",
     "Read",
+    "Reclaim",
     "SwapOut",
     "Write",
     "boot",
@@ -63,19 +66,21 @@ OPERATIONS: tuple[type[Operation], ...] = (
     Madvise,
     SwapOut,
     FolioReferenced,
+    MmapFile,
+    Reclaim,
 )
 BY_NAME: dict[str, type[Operation]] = {cls.name: cls for cls in OPERATIONS}
 
 
 def possible_operations(st: "State") -> list[Operation]:
     """Return all operations that mean something in `st`, in a fixed order, none failing."""
-    ops = st.scope.ops
-    return [op for cls in OPERATIONS if cls.group in ops for op in cls.possible(st)]
+    scope = st.scope
+    return [op for cls in OPERATIONS if cls.exists(scope) for op in cls.possible(st)]
 
 
 def rename(op: Operation, names: dict[int, int]) -> Operation:
     """Return `op` with the processes renamed."""
-    changes: dict[str, Any] = {"mm": names[op.mm]}
+    changes: dict[str, Any] = {"mm": names[op.mm] if op.mm else 0}
     if isinstance(op, Fork):
         changes["child"] = names[op.child]
     return attrs.evolve(op, **changes)
@@ -113,5 +118,7 @@ def run(st: "State", op: Operation) -> Outcome:
 def boot(st: "State") -> None:
     """Make the first state: process 1, with `premapped` pages mapped and nothing else."""
     claim(st.mm, 1)
+    for file in range(1, st.scope.files + 1):
+        st.address_space[file].i_size = st.scope.file_pages
     if st.scope.premapped:
         run(st, Mmap(mm=1, start=0, length=st.scope.premapped))

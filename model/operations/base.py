@@ -36,6 +36,8 @@ class Operation:
 
     name: ClassVar[str] = ""
     group: ClassVar[str] = ""
+    needs: ClassVar[str] = ""
+    """An attribute of the Scope that must not be 0 for the operation to exist."""
     atomic: ClassVar[bool] = False
     """An error leaves every page and VMA as it was."""
 
@@ -43,6 +45,11 @@ class Operation:
     """The process that acts, from 1."""
     fail: int = 0
     """Which of the operation's allocations fails, from 1; 0: none."""
+
+    @classmethod
+    def exists(cls, scope: "Scope") -> bool:
+        """Tell whether the machine of `scope` has such operations."""
+        return cls.group in scope.ops and (not cls.needs or bool(getattr(scope, cls.needs)))
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
@@ -74,11 +81,40 @@ class Operation:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+@attrs.frozen(kw_only=True)
+class FileOperation(Operation):
+    """Base of the operations on a file that no process takes part in."""
+
+    needs = "files"
+
+    mm: int = 0
+    """No process."""
+    file: int
+    """The file, from 1."""
+
+    def enabled(self, st: "State") -> bool:
+        return True
+
+
+def known_protection(_instance: object, _attribute: object, value: str) -> None:
+    """Raise ValueError if there is no such protection."""
+    if value not in PROTECTIONS:
+        raise ValueError(f"prot must be one of {', '.join(PROTECTIONS)}, not {value!r}")
+
+
 def _beyond(op: Operation, scope: "Scope") -> str:
     values = attrs.asdict(op)
-    for name in ("mm", "child"):
-        if name in values and not 1 <= values[name] <= scope.mms:
-            return f"{name} must be from 1 to {scope.mms}, not {values[name]}"
+    if op.needs and not getattr(scope, op.needs):
+        return f"{op.needs} must not be 0 for {op.name}"
+    limits = {"mm": scope.mms, "child": scope.mms, "file": scope.files}
+    for name, last in limits.items():
+        named = name in values and not (name == "mm" and isinstance(op, FileOperation))
+        if named and not 1 <= values[name] <= last:
+            return f"{name} must be from 1 to {last}, not {values[name]}"
+    if not 0 <= values.get("index", 0) < max(scope.file_pages, 1):
+        return f"index must be from 0 to {scope.file_pages - 1}, not {values['index']}"
+    if isinstance(op, FileOperation):
+        return "" if values["fail"] >= 0 else f"fail must be 0 or more, not {values['fail']}"
     start = values.get("start", values.get("address", 0))
     if not 0 <= start < scope.pages:
         return f"page {start} is outside 0 … {scope.pages - 1}"

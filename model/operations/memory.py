@@ -15,7 +15,14 @@ from model.mm.mmap import (
 )
 from model.mm.mremap import sys_mremap
 from model.mm.vma import find_vma, vma_lookup
-from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation, covered
+from model.operations.base import (
+    ADVICES,
+    PROTECTION_NAMES,
+    PROTECTIONS,
+    Operation,
+    covered,
+    known_protection,
+)
 from model.state import (
     VM_ACCESS_FLAGS,
     pte_offset,
@@ -24,11 +31,6 @@ from model.state import (
 if TYPE_CHECKING:
     from model.scheme import Scheme
     from model.state import State
-
-
-def _prot(_instance: object, _attribute: object, value: str) -> None:
-    if value not in PROTECTIONS:
-        raise ValueError(f"prot must be one of {', '.join(PROTECTIONS)}, not {value!r}")
 
 
 def _advice(_instance: object, _attribute: object, value: str) -> None:
@@ -46,7 +48,7 @@ class Mmap(Operation):
     atomic = False
     start: int
     length: int
-    prot: str = attrs.field(default="rw", validator=_prot)
+    prot: str = attrs.field(default="rw", validator=known_protection)
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
@@ -119,7 +121,7 @@ class Mprotect(Operation):
     group = "mprotect"
     start: int
     length: int
-    prot: str = attrs.field(validator=_prot)
+    prot: str = attrs.field(validator=known_protection)
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:

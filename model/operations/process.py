@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from model.mm.exec import sys_execve
-from model.mm.fault import handle_mm_fault
+from model.mm.fault import faults_beyond, handle_mm_fault
 from model.mm.fork import sys_fork
 from model.mm.unmap import mmput
 from model.mm.vma import vma_lookup
@@ -42,6 +42,7 @@ class Read(Operation):
                     vma
                     and st.vma[vma].vm_flags & VM_ACCESS_FLAGS
                     and (p.swap or not (p.folio or p.flags & PTE_ZERO))
+                    and not faults_beyond(st, vma, address, pte_offset(st, mm, address))
                 ):
                     yield cls(mm=mm, address=address)
 
@@ -63,7 +64,12 @@ class Write(Operation):
             for address in range(st.pages):
                 p = st.pte[pte_offset(st, mm, address)]
                 vma = vma_lookup(st, mm, address)
-                if vma and st.vma[vma].vm_flags & VM_WRITE and not p.flags & PTE_WRITE:
+                if (
+                    vma
+                    and st.vma[vma].vm_flags & VM_WRITE
+                    and not p.flags & PTE_WRITE
+                    and not faults_beyond(st, vma, address, pte_offset(st, mm, address))
+                ):
                     yield cls(mm=mm, address=address)
 
     def apply(self, st: "State") -> int:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from model.mm.swap import folio_referenced, swap_out
+from model.mm.rmap import folio_referenced
+from model.mm.vmscan import swap_out
 from model.operations.base import Operation
 from model.state import (
+    folio_test_anon,
     pte_offset,
     ptep_to_address,
     ptep_to_mm,
@@ -51,11 +53,16 @@ class SwapOut(Operation):
     def possible(cls, st: "State") -> Iterator[Self]:
         for ptep in range(1, st.pte.size + 1):
             folio = newly_named(st, ptep)
-            if folio and (st.folio[folio].swap or st.swap.live < st.swap.size):
+            if (
+                folio
+                and folio_test_anon(st, folio)
+                and (st.folio[folio].swap or st.swap.live < st.swap.size)
+            ):
                 yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
 
     def enabled(self, st: "State") -> bool:
-        return st.mm.is_live(self.mm) and folio_named(st, self.mm, self.address) != 0
+        folio = folio_named(st, self.mm, self.address) if st.mm.is_live(self.mm) else 0
+        return folio != 0 and folio_test_anon(st, folio)
 
     def apply(self, st: "State") -> int:
         return swap_out(st, folio_named(st, self.mm, self.address))

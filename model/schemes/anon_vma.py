@@ -83,6 +83,7 @@ class AnonVma267(Scheme):
     )
     goals = ("neighbour's anon_vma adopted", "a merge hands its anon_vma on")
     flaws: ClassVar[tuple[str, ...]] = ("E02", "E04", "E05")
+    maps_files = True
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anon_vma": (12, 24)}
     lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
 
@@ -278,6 +279,17 @@ class AnonVma267(Scheme):
             self.set_anon(st, folio, vma, address)
 
     def folio_dup_anon_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        st.folio[folio].mapcount += 1
+
+    def folio_add_file_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        """A page of a file is counted; its file leads to it."""
+        st.folio[folio].mapcount += 1
+
+    def folio_dup_file_rmap(
         self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
     ) -> None:
         st.folio[folio].mapcount += 1

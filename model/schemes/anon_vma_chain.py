@@ -125,6 +125,7 @@ class AvcList(Scheme):
         "mapping_alive",
     )
     goals: ClassVar[tuple[str, ...]] = ("chain of three", "neighbour's anon_vma adopted")
+    maps_files = True
     sizes: ClassVar[dict[str, tuple[int, int]]] = {
         "anon_vma": (12, 24),
         "anon_vma_chain": (28, 56),
@@ -419,6 +420,17 @@ class AvcList(Scheme):
     ) -> None:
         st.folio[folio].mapcount += 1
 
+    def folio_add_file_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        """A page of a file is counted; its file leads to it."""
+        st.folio[folio].mapcount += 1
+
+    def folio_dup_file_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        st.folio[folio].mapcount += 1
+
     def folio_remove_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
@@ -464,6 +476,7 @@ def anon_vma_compatible(st: "State", a: int, b: int) -> bool:
     vb = st.vma[b]
     return (
         va.vm_end == vb.vm_start
+        and va.vm_file == vb.vm_file
         and (va.vm_flags ^ vb.vm_flags) & ~VM_ACCESS_FLAGS == 0
         and vb.vm_pgoff == va.vm_pgoff + va.vm_end - va.vm_start
     )

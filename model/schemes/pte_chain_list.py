@@ -25,7 +25,7 @@ pages, arrays as long as a cache line (pte_chain.py) most of the others; then an
 any of it. And a node was taken where nothing may fail, under two spinlocks: a kernel before
 v2.5.55 that got none stopped (E06).
 
-Left out: files, mlock and so the node that try_to_unmap() of v2.5.27 … v2.5.31 lost when it met a
+Left out: mlock and so the node that try_to_unmap() of v2.5.27 … v2.5.31 lost when it met a
 locked VMA; the trylock of page_table_lock under PG_chainlock (here the walk lets go of
 PG_chainlock first, since one operation runs at a time); page_referenced() in a race; the list of
 free nodes (the pool is one). VMAs are merged by linear pgoff, which is the address, though these
@@ -43,6 +43,7 @@ import attrs
 
 from model.cost import count_nodes
 from model.heap import bug, kmem_cache_alloc, kmem_cache_free, ref
+from model.i_mmap import IMmapLists
 from model.locks import CHAIN_LOCK, PTL, acquire, assert_held_write, release
 from model.scheme import Scheme
 from model.state import ptep_to_address, ptep_to_mm
@@ -60,7 +61,7 @@ class PteChain:
     """The one entry of a node (v2.5.27 … v2.5.34)."""
 
 
-class PteChainMinimal(Scheme):
+class PteChainMinimal(IMmapLists, Scheme):
     """The first commit (c48c43e6ed41), and rmap 1 … 15 for v2.4: one node for each entry."""
 
     name = "pte_chain-minimal"
@@ -76,6 +77,7 @@ class PteChainMinimal(Scheme):
     goals: ClassVar[tuple[str, ...]] = ("a chain of two",)
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"pte_chain": (8, 16)}
     walk_checks_pte = False
+    maps_files = True
     lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
 
     def pfn_valid(self, st: "State", ptep: int) -> bool:
@@ -178,6 +180,17 @@ class PteChainMinimal(Scheme):
         """copy_page_range(), mm/memory.c: the child's entry is one more."""
         self.page_add_rmap(st, folio, ptep)
 
+    def folio_add_file_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        """Pages of files are in chains like all others."""
+        self.page_add_rmap(st, folio, ptep)
+
+    def folio_dup_file_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        self.page_add_rmap(st, folio, ptep)
+
     def folio_remove_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
@@ -210,6 +223,16 @@ class PteChainMinimal(Scheme):
             rwc.nodes += 1
             self.walk_node(st, node, rwc)
             node = st.pte_chain[node].next
+
+    def rmap_walk_file(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
+        self.rmap_walk(st, folio, rwc)
+
+    def rmap_lock_file(self, st: "State", folio: int) -> int:
+        """No lock of the file: the chain knows no VMA."""
+        return self.rmap_lock(st, folio)
+
+    def rmap_unlock_file(self, st: "State", lock: int) -> None:
+        self.rmap_unlock(st, lock)
 
     def walk_node(self, st: "State", node: int, rwc: "RmapWalkControl") -> None:
         """Visit the entry of one node."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from invariants.registry import INVARIANTS
 from model.errors import ModelError
 from model.scheme import Scheme
-from model.scope import GROUPS, Scope
+from model.scope import Scope
 from rmapcheck import catalogue
 from rmapcheck.case import OOPSES
 from rmapcheck.cli.common import Choice, Out, command
@@ -175,9 +175,10 @@ def counted(cut: dict[str, int]) -> str:
 
 def short(scope: Scope) -> str:
     """Return the scope in a few words, for a column."""
-    ops = "all" if scope.ops == GROUPS else " ".join(scope.ops)
+    ops = "all" if scope.every else " ".join(scope.ops)
+    files = f"+{scope.files}×{scope.file_pages}" if scope.files else ""
     fails = " alloc_fail" if scope.alloc_fail else ""
-    return f"{scope.mms}×{scope.pages} {ops}{fails}"
+    return f"{scope.mms}×{scope.pages}{files} {ops}{fails}"
 
 
 def _report_json(report: Report) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The pools in C: structs, checked access, allocation and freeing, after model/heap.py."""
 
-from model.layout import StructInfo
+from model.layout import CORE, StructInfo
 from rmapcheck.native.program import Program
 
 POOL = """
@@ -96,7 +96,7 @@ def pools(program: Program) -> str:
     out = []
     recycle = program.scope.recycle
     for struct in program.layout.structs.values():
-        recycled = recycle and struct.name not in ("mm", "vma", "pte", "folio", "swap")
+        recycled = recycle and struct.name not in CORE
         weak = (
             ""
             if recycled

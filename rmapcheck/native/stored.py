@@ -1,6 +1,9 @@
 """The stored forms of a state in C, byte for byte those of model/layout.py."""
 
+from collections.abc import Callable
+
 from model.layout import Layout, StructInfo
+from model.layout_source import FIXED, named, renamed
 
 PUT = """
 static inline void put(S *st, unsigned char **out, int value, int high)
@@ -40,7 +43,7 @@ def _puts(layout: Layout, struct: StructInfo, out: str, indent: str) -> list[str
                 f"(label_mm[({value} - 1) / {pages} + 1] - 1) * {pages}"
                 f" + ({value} - 1) % {pages} + 1)"
             )
-        elif field.target:
+        elif renamed(field):
             value = f"label_{field.target}(st, &q_{field.target}, {value})"
         lines.append(f"{indent}put(st, &{out}, {value}, {min(field.high, 255)});")
     return lines
@@ -87,6 +90,7 @@ def encode(layout: Layout) -> str:
         *_puts(layout, structs["pte"], "out", "      "),
         "    }",
         "  }",
+        *_each_file(layout, lambda s: _puts(layout, s, "out", "    ")),
         "  for (;;) {",
     ]
     for n in layout.heap:
@@ -155,7 +159,8 @@ def load(layout: Layout) -> str:
         *(f"      o->{f.name} = *b++;" for f in structs["pte"].fields),
         "    }",
         "  }",
-        *_entries_live(layout),
+        *_each_file(layout, lambda s: [f"    o->{f.name} = *b++;" for f in s.fields]),
+        *_always_live(layout),
     ]
     for n in layout.heap:
         out += [
@@ -170,12 +175,30 @@ def load(layout: Layout) -> str:
     return "\n".join([*out, "}"])
 
 
-def _entries_live(layout: Layout) -> list[str]:
-    size = layout.structs["pte"].size
+def _each_file(layout: Layout, body: Callable[[StructInfo], list[str]]) -> list[str]:
+    """Return a loop over all files, where the scope has files."""
+    files = layout.structs.get("address_space")
+    if files is None:
+        return []
     return [
-        f"  memset(st->pte.state + 1, 1, {size});",
-        f"  st->pte.alive = st->pte.high = {size};",
+        f"  for (int i = 1; i <= {files.size}; i++) {{",
+        "    struct address_space *o = &st->address_space.o[i];",
+        *body(files),
+        "  }",
     ]
+
+
+def _always_live(layout: Layout) -> list[str]:
+    """Return what says that all entries and files are there."""
+    lines = []
+    for name in ("pte", "address_space"):
+        if name in layout.structs:
+            size = layout.structs[name].size
+            lines += [
+                f"  memset(st->{name}.state + 1, 1, {size});",
+                f"  st->{name}.alive = st->{name}.high = {size};",
+            ]
+    return lines
 
 
 def raw(layout: Layout) -> str:
@@ -209,7 +232,7 @@ def raw(layout: Layout) -> str:
 def signature(layout: Layout) -> str:
     """Return signature(): what of a process does not depend on names; see Layout.orders."""
     scope, structs = layout.scope, layout.structs
-    vma = [f"o->{f.name}" + (" != 0" if f.target else "") for f in structs["vma"].fields]
+    vma = [f"o->{f.name}" + (" != 0" if renamed(f) else "") for f in structs["vma"].fields]
     folio = [f"f->{f.name}" for f in structs["folio"].fields if not f.target]
     size = (scope.pages + 1) * (len(vma) + 1) + scope.pages * (len(folio) + 2)
     lines = [
@@ -240,7 +263,7 @@ def dangling(layout: Layout) -> str:
     """Return dangling(): does a live object refer to one that is not; see Layout.dangling."""
     out = ["static int dangling(S *st)", "{"]
     for s in layout.structs.values():
-        strong = [f for f in s.fields if f.target and not f.weak and f.target != "pte"]
+        strong = [f for f in s.fields if not named(f) and not f.weak]
         if strong:
             out += [
                 f"  for (int i = 1; i <= st->{s.name}.high; i++) {{",
@@ -260,11 +283,13 @@ def leaked(layout: Layout) -> str:
     scope, structs = layout.scope, layout.structs
 
     def follow(s: StructInfo) -> list[str]:
+        # A VMA that only its file knows is lost all the same.
+        skipped = ("", *FIXED, *(("vma",) if s.name == "address_space" else ()))
         return [
             f"    if (o->{f.name} && {f.target}_is_live(st, o->{f.name}))"
             f" (void)label_{f.target}(st, &q_{f.target}, o->{f.name});"
             for f in s.fields
-            if f.target not in ("", "mm", "pte")
+            if f.target not in skipped
         ]
 
     out = ["static int leaked(S *st)", "{"]
@@ -281,6 +306,7 @@ def leaked(layout: Layout) -> str:
         *follow(structs["pte"]),
         "    }",
         "  }",
+        *_each_file(layout, follow),
         "  for (int more = 1; more;) {",
         "    more = 0;",
     ]

@@ -143,7 +143,7 @@ def _apply(program: Program, st: Value) -> str:
     """Return the function that carries out an operation of any class."""
     cases = []
     for number, cls in enumerate(OPERATIONS):
-        if cls.group in program.scope.ops:
+        if cls.exists(program.scope):
             self = Value("", Kind("operation", cls.__name__))
             name = program.root(_definition(cls.apply), {"self": self, "st": st}, "plain")
             cases.append(f"    case {number}: return {name}(st, op);")
@@ -162,7 +162,7 @@ def _possible(program: Program, st: Value) -> str:
     """Return the function that offers all operations, in the order of possible_operations()."""
     calls = []
     for cls in OPERATIONS:
-        if cls.group in program.scope.ops:
+        if cls.exists(program.scope):
             values = {"cls": Value("", Kind("class", cls.__name__), cls), "st": st}
             function = cls.possible.__func__  # type: ignore[attr-defined]
             name = program.root(_definition(function), values, "offer")

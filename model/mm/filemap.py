@@ -1,0 +1,107 @@
+"""Files in memory: the page cache, and the lists of VMAs that map a file.
+
+After mm/filemap.c, and mm/mmap.c (__vma_link_file(), unlink_file_vma(), vma_adjust()). A page of
+the cache has one reference from the cache and one from each entry that maps it. Left out: dirty
+pages and writeback (a page is on disk as soon as it is written to), readahead, map-around of
+faults (v3.15), read() and write(), denied writes, DAX, shmem: pages of files never go to swap.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.heap import kmem_cache_alloc
+from model.locks import I_MMAP_LOCK, acquire, assert_held_write, release
+from model.mm.swap import folio_put
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+# VMAs of a file.
+
+
+def vma_link_file(st: "State", vma: int, beside: int) -> None:
+    """Enter `vma` into its file's i_mmap, if it maps one; __vma_link_file(), mm/mmap.c.
+
+    `beside`: the VMA of the parent in fork, which covers the same pages; else 0.
+    """
+    if st.scope.files:
+        mapping = st.vma[vma].vm_file
+        if mapping:
+            acquire(st, I_MMAP_LOCK, mapping)
+            st.scheme.i_mmap_insert(st, mapping, vma, beside)
+            release(st, I_MMAP_LOCK, mapping)
+
+
+def unlink_file_vma(st: "State", vma: int) -> None:
+    """Take `vma` out of its file's i_mmap; unlink_file_vma(), mm/mmap.c."""
+    if st.scope.files:
+        mapping = st.vma[vma].vm_file
+        if mapping:
+            acquire(st, I_MMAP_LOCK, mapping)
+            st.scheme.i_mmap_remove(st, mapping, vma)
+            release(st, I_MMAP_LOCK, mapping)
+
+
+def vma_prepare_file(st: "State", vma: int, adjust: int) -> None:
+    """Lock i_mmap, and take out what is listed by range, before the range changes.
+
+    vma_adjust() before v6.3, vma_prepare() since. `adjust`, if not 0, maps the same file.
+    """
+    mapping = st.vma[vma].vm_file
+    if mapping == 0:
+        return
+    if st.scheme.i_mmap_lock_adjust():
+        acquire(st, I_MMAP_LOCK, mapping)
+    assert_held_write(st, I_MMAP_LOCK, mapping, "the range of a file's VMA changes")
+    if st.scheme.i_mmap_keyed:
+        st.scheme.i_mmap_remove(st, mapping, vma)
+        if adjust:
+            st.scheme.i_mmap_remove(st, mapping, adjust)
+
+
+def vma_complete_file(st: "State", vma: int, adjust: int) -> None:
+    """Put back what `vma_prepare_file` took out, and unlock."""
+    mapping = st.vma[vma].vm_file
+    if mapping == 0:
+        return
+    if st.scheme.i_mmap_keyed:
+        st.scheme.i_mmap_insert(st, mapping, vma, 0)
+        if adjust:
+            st.scheme.i_mmap_insert(st, mapping, adjust, 0)
+    if st.scheme.i_mmap_lock_adjust():
+        release(st, I_MMAP_LOCK, mapping)
+
+
+# The page cache.
+
+
+def filemap_fault(st: "State", mapping: int, index: int) -> int:
+    """Return the page at `index`, with a reference for the caller, or 0; filemap_fault().
+
+    filemap_nopage() before v2.6.23. A page that is not there is allocated and read.
+    """
+    folio: int = st.address_space[mapping].i_pages[index]
+    if folio == 0:
+        folio = kmem_cache_alloc(st, st.folio)
+        if folio == 0:
+            return 0
+        filemap_add_folio(st, mapping, folio, index)
+    st.folio[folio].refcount += 1
+    return folio
+
+
+def filemap_add_folio(st: "State", mapping: int, folio: int, index: int) -> None:
+    """Put a page into the cache, which takes a reference; add_to_page_cache() before v5.16."""
+    f = st.folio[folio]
+    f.refcount += 1
+    f.address_space = mapping
+    f.index = index
+    st.address_space[mapping].i_pages[index] = folio
+
+
+def filemap_remove_folio(st: "State", folio: int) -> None:
+    """Take a page out of the cache; __remove_from_page_cache() before v5.16. It may be freed."""
+    f = st.folio[folio]
+    st.address_space[f.address_space].i_pages[f.index] = 0
+    f.address_space = 0
+    folio_put(st, folio)

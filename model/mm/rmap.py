@@ -1,0 +1,145 @@
+"""What the kernel does by rmap, whatever the scheme: find all entries of a page, and act on them.
+
+After mm/rmap.c: rmap_walk(), folio_referenced() (page_referenced() before v5.18), try_to_unmap().
+Left out: that a walk ends as soon as all mappings have been found, trylocks that make a walker
+give up, and what a walk over anonymous pages does about VM_LOCKED beyond leaving the entry alone.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.cost import count_entries, count_nodes
+from model.events import tell
+from model.locks import ANON_VMA_LOCK, FOLIO_LOCK, PTL, acquire, assert_held, release
+from model.mm.swap import folio_put, swap_duplicate
+from model.mm.vma import vma_lookup
+from model.state import (
+    PTE_EXCLUSIVE,
+    PTE_FILE,
+    PTE_YOUNG,
+    VM_LOCKED,
+    RmapWalkControl,
+    folio_test_anon,
+    linear_page_index,
+    ptep_to_address,
+    ptep_to_mm,
+)
+
+if TYPE_CHECKING:
+    from model.state import State
+
+REFERENCED = 1
+UNMAP = 2
+
+
+def rmap_visits(st: "State", folio: int, rwc: RmapWalkControl) -> None:
+    """Let the scheme say where the page may be mapped, an anonymous page or one of a file."""
+    if folio_test_anon(st, folio):
+        st.scheme.rmap_walk(st, folio, rwc)
+    else:
+        st.scheme.rmap_walk_file(st, folio, rwc)
+
+
+def rmap_lock(st: "State", folio: int) -> int:
+    """Take the lock under which the page's rmap may be walked; return what to unlock."""
+    if not folio_test_anon(st, folio):
+        return st.scheme.rmap_lock_file(st, folio)
+    lock = st.scheme.rmap_lock(st, folio)
+    walk_lock = st.scheme.walk_lock(st, folio)
+    if walk_lock:
+        assert_held(st, ANON_VMA_LOCK, walk_lock, "the rmap is walked")
+    return lock
+
+
+def rmap_unlock(st: "State", folio: int, lock: int) -> None:
+    """Drop what `rmap_lock` took."""
+    if folio_test_anon(st, folio):
+        st.scheme.rmap_unlock(st, lock)
+    else:
+        st.scheme.rmap_unlock_file(st, lock)
+
+
+def rmap_walk(st: "State", folio: int, action: int) -> int:
+    """Visit each entry that the scheme's walk yields and act on it; rmap_walk(), mm/rmap.c.
+
+    Return the number of entries on which `action` had an effect.
+    """
+    lock = rmap_lock(st, folio)
+    rwc = RmapWalkControl()
+    rmap_visits(st, folio, rwc)
+    count_nodes(st, rwc.nodes)
+    count_entries(st, len(rwc.visited))
+    done = 0
+    for ptep in rwc.visited:
+        mm = ptep_to_mm(st, ptep)
+        acquire(st, PTL, mm)
+        if st.pte[ptep].folio == folio or not st.scheme.walk_checks_pte:
+            done += _walk_one(st, folio, ptep, action)
+        release(st, PTL, mm)
+    rmap_unlock(st, folio, lock)
+    return done
+
+
+def _walk_one(st: "State", folio: int, ptep: int, action: int) -> int:
+    if action == UNMAP:
+        return try_to_unmap_one(st, folio, ptep)
+    if st.pte[ptep].flags & PTE_YOUNG:
+        st.pte[ptep].flags &= ~PTE_YOUNG
+        return 1
+    return 0
+
+
+def try_to_unmap_one(st: "State", folio: int, ptep: int) -> int:
+    """Replace an entry by a swap entry, of a file's page by none; try_to_unmap_one(), mm/rmap.c.
+
+    Return 1, or 0 where the page is locked in memory.
+    """
+    mm = ptep_to_mm(st, ptep)
+    address = ptep_to_address(st, ptep)
+    vma = vma_lookup(st, mm, address)
+    if "mlock" in st.scope.ops and vma and st.vma[vma].vm_flags & VM_LOCKED:
+        return 0
+    if folio_test_anon(st, folio):
+        unmap_anon(st, folio, ptep)
+    else:
+        unmap_file(st, folio, vma, ptep)
+    st.scheme.folio_remove_rmap(st, folio, vma, address, ptep)
+    tell(st, "unmap", ptep, folio, st.pte[ptep].swap)
+    folio_put(st, folio)
+    return 1
+
+
+def unmap_anon(st: "State", folio: int, ptep: int) -> None:
+    """Let the entry name the page's swap slot."""
+    entry = st.folio[folio].swap
+    exclusive = st.scheme.anon_exclusive and st.folio[folio].exclusive
+    if exclusive:
+        st.rules.append("swap-out of an exclusive page")
+    st.folio[folio].exclusive = 0
+    swap_duplicate(st, entry)
+    p = st.pte[ptep]
+    p.folio = 0
+    p.swap = entry
+    p.flags = PTE_EXCLUSIVE if exclusive else 0
+
+
+def unmap_file(st: "State", folio: int, vma: int, ptep: int) -> None:
+    """Clear the entry, unless a fault would not find the page again by its address.
+
+    Then it keeps the offset (pgoff_to_pte(), v2.5.66 … v3.19).
+    """
+    p = st.pte[ptep]
+    p.folio = 0
+    p.flags = 0
+    if st.scope.nonlinear:
+        index = st.folio[folio].index
+        if vma and linear_page_index(st, vma, ptep_to_address(st, ptep)) != index:
+            p.flags = PTE_FILE
+            p.pgoff = index
+
+
+def folio_referenced(st: "State", folio: int) -> int:
+    """Return how many entries had their accessed bit set, and clear it; mm/rmap.c."""
+    acquire(st, FOLIO_LOCK, folio)
+    referenced = rmap_walk(st, folio, REFERENCED)
+    release(st, FOLIO_LOCK, folio)
+    return referenced

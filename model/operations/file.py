@@ -1,0 +1,103 @@
+"""Operations on files: map them, make them shorter, take their pages from the page cache.
+
+A file is named by its number, one of its pages by (file, index). Which process truncates a file,
+or needs memory, makes no difference: these operations name none.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+import attrs
+
+from model.mm.mmap import sys_mmap_file
+from model.mm.vmscan import reclaim_file_folio
+from model.operations.base import (
+    PROTECTION_NAMES,
+    PROTECTIONS,
+    FileOperation,
+    Operation,
+    known_protection,
+)
+
+if TYPE_CHECKING:
+    from model.scope import Scope
+    from model.state import State
+
+
+@attrs.frozen(kw_only=True)
+class MmapFile(Operation):
+    """mmap(MAP_FIXED) of `length` pages of a file from page `pgoff` on; private or shared."""
+
+    name = "mmap_file"
+    group = "file"
+    needs = "files"
+    start: int
+    length: int
+    file: int
+    pgoff: int
+    shared: bool
+    prot: str = attrs.field(default="rw", validator=known_protection)
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for start in range(st.pages):
+                for length in range(1, min(st.pages - start, st.scope.file_pages) + 1):
+                    yield from cls._range(st, mm, start, length)
+
+    @classmethod
+    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        for file in range(1, st.scope.files + 1):
+            for pgoff in range(st.scope.file_pages - length + 1):
+                for shared in (False, True):
+                    for prot in PROTECTION_NAMES[: st.scope.protections]:
+                        yield cls(
+                            mm=mm,
+                            start=start,
+                            length=length,
+                            file=file,
+                            pgoff=pgoff,
+                            shared=shared,
+                            prot=prot,
+                        )
+
+    def apply(self, st: "State") -> int:
+        return sys_mmap_file(
+            st,
+            self.mm,
+            self.start,
+            self.length,
+            PROTECTIONS[self.prot],
+            self.file,
+            self.pgoff,
+            shared=self.shared,
+        )
+
+    def beyond(self, scope: "Scope") -> str:
+        wrong = super().beyond(scope)
+        if not wrong and self.pgoff + self.length > scope.file_pages:
+            last = scope.file_pages - self.length
+            return f"pgoff must be from 0 to {last}, not {self.pgoff}"
+        return wrong
+
+
+@attrs.frozen(kw_only=True)
+class Reclaim(FileOperation):
+    """Reclaim takes page `index` of a file: unmaps it everywhere, drops it from the page cache."""
+
+    name = "reclaim"
+    group = "reclaim"
+    index: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for file in range(1, st.scope.files + 1):
+            for index in range(st.scope.file_pages):
+                if st.address_space[file].i_pages[index]:
+                    yield cls(file=file, index=index)
+
+    def enabled(self, st: "State") -> bool:
+        return st.address_space[self.file].i_pages[self.index] != 0
+
+    def apply(self, st: "State") -> int:
+        return reclaim_file_folio(st, st.address_space[self.file].i_pages[self.index])
