@@ -97,6 +97,7 @@ class Case:
 
 def _converter() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=False)
+    converter.register_unstructure_hook(Scope, _scope_to_json)
     converter.register_unstructure_hook_func(_is_operation, _operation_to_json)
     converter.register_structure_hook_func(_is_operation, _operation_from_json)
     return converter
@@ -104,6 +105,14 @@ def _converter() -> Converter:
 
 def _is_operation(cls: object) -> bool:
     return isinstance(cls, type) and issubclass(cls, Operation)
+
+
+def _scope_to_json(scope: Scope) -> dict[str, Any]:
+    """Files are mentioned where there are any: cases older than these have none."""
+    values = attrs.asdict(scope)
+    if not scope.files:
+        del values["files"], values["file_pages"]
+    return values
 
 
 def _operation_to_json(op: Operation) -> dict[str, Any]:

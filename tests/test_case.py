@@ -91,12 +91,12 @@ def test_one_step_a_line_keys_sorted_and_defaults_left_out():
 
 def test_every_operation_can_be_saved():
     values = {"prot": "r", "advice": "dontneed", "child": 2, "start": 1, "address": 1}
+    values |= {"shared": True}
     for cls in OPERATIONS:
         needed = [a.name for a in attrs.fields(cls) if a.default is attrs.NOTHING]
         op = cls(**{name: values.get(name, 1) for name in needed})
-        case = attrs.evolve(
-            CASE, steps=(op,), expect=Expect(verdict="HOLDS"), scope=Scope(mms=2, pages=4)
-        )
+        scope = Scope(mms=2, pages=4, files=1, file_pages=4)
+        case = attrs.evolve(CASE, steps=(op,), expect=Expect(verdict="HOLDS"), scope=scope)
         assert parse_case(case_text(case).encode()) == case
 
 

@@ -33,15 +33,15 @@ UNMAP = 2
 
 def rmap_visits(st: "State", folio: int, rwc: RmapWalkControl) -> None:
     """Let the scheme say where the page may be mapped, an anonymous page or one of a file."""
-    if folio_test_anon(st, folio):
-        st.scheme.rmap_walk(st, folio, rwc)
-    else:
+    if st.scope.files and not folio_test_anon(st, folio):
         st.scheme.rmap_walk_file(st, folio, rwc)
+    else:
+        st.scheme.rmap_walk(st, folio, rwc)
 
 
 def rmap_lock(st: "State", folio: int) -> int:
     """Take the lock under which the page's rmap may be walked; return what to unlock."""
-    if not folio_test_anon(st, folio):
+    if st.scope.files and not folio_test_anon(st, folio):
         return st.scheme.rmap_lock_file(st, folio)
     lock = st.scheme.rmap_lock(st, folio)
     walk_lock = st.scheme.walk_lock(st, folio)
@@ -52,10 +52,10 @@ def rmap_lock(st: "State", folio: int) -> int:
 
 def rmap_unlock(st: "State", folio: int, lock: int) -> None:
     """Drop what `rmap_lock` took."""
-    if folio_test_anon(st, folio):
-        st.scheme.rmap_unlock(st, lock)
-    else:
+    if st.scope.files and not folio_test_anon(st, folio):
         st.scheme.rmap_unlock_file(st, lock)
+    else:
+        st.scheme.rmap_unlock(st, lock)
 
 
 def rmap_walk(st: "State", folio: int, action: int) -> int:
