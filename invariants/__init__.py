@@ -10,6 +10,7 @@ from invariants import (
     lifetime,
     lists,
     locking,
+    scan,
     structure,
 )
 from invariants.registry import (
@@ -37,5 +38,6 @@ __all__ = [
     "lifetime",
     "lists",
     "locking",
+    "scan",
     "structure",
 ]

@@ -53,7 +53,7 @@ def place(st: "State", ptep: int) -> str:
     return f"page {ptep_to_address(st, ptep)} of process {ptep_to_mm(st, ptep)}"
 
 
-@invariant("G2, P2", universal=True)
+@invariant("G2, P2", universal=True, only="rmap")
 def walk_complete(st: "State") -> Iterator[Violation]:
     """The rmap walk of a page visits every page-table entry that maps it."""
     for folio in mapped_folios(st):
@@ -71,7 +71,7 @@ def walk_complete(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("G3", universal=True)
+@invariant("G3", universal=True, only="rmap")
 def walk_sound(st: "State") -> Iterator[Violation]:
     """The walk visits no entry of a dead process, and none twice.
 

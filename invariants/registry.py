@@ -6,16 +6,18 @@ the invariant, and what the state shows instead.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from model.errors import KernelOops, SchemeError
+from model.state import State
 
 if TYPE_CHECKING:
     from model.operations import Operation, Outcome
     from model.scheme import Scheme
-    from model.state import State
+    from model.scope import Scope
 
 
 @attrs.frozen
@@ -55,6 +57,10 @@ class Invariant:
     source: str
     """Number in the spec, or commit: where the invariant comes from."""
     universal: bool
+    only: str = ""
+    """"rmap" or "scan": for schemes that have an rmap, that scan page tables; "": for both."""
+    runs_on: bool = False
+    """The check lets the machine run on, and so is given a copy of it."""
     state: StateCheck | None = None
     step: StepCheck | None = None
 
@@ -68,12 +74,21 @@ class Invariant:
 INVARIANTS: dict[str, Invariant] = {}
 
 
-def invariant(source: str, *, universal: bool = False) -> Callable[[StateCheck], StateCheck]:
+def invariant(
+    source: str, *, universal: bool = False, only: str = "", runs_on: bool = False
+) -> Callable[[StateCheck], StateCheck]:
     """Register a check of states under its function's name."""
 
     def register(check: StateCheck) -> StateCheck:
         name = check.__name__
-        INVARIANTS[name] = Invariant(name=name, source=source, universal=universal, state=check)
+        INVARIANTS[name] = Invariant(
+            name=name,
+            source=source,
+            universal=universal,
+            only=only,
+            runs_on=runs_on,
+            state=check,
+        )
         return check
 
     return register
@@ -91,14 +106,23 @@ def step_invariant(source: str) -> Callable[[StepCheck], StepCheck]:
 
 
 def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
-    """Return the invariants that `scheme` is to keep: the universal ones and its own."""
+    """Return the invariants that `scheme` is to keep: the universal ones and its own.
+
+    One that lets the machine run on comes last, since compiled code has no copy to give it.
+    """
     for name in scheme.invariants:
         if name not in INVARIANTS:
             raise SchemeError(
                 f"scheme {scheme.name!r} names the invariant {name!r}, which does not exist; "
                 "`rmapcheck invariants` lists them"
             )
-    return tuple(i for i in INVARIANTS.values() if i.universal or i.name in scheme.invariants)
+    other = "rmap" if scheme.virtual_scan else "scan"
+    chosen = [
+        i
+        for i in INVARIANTS.values()
+        if (i.universal and i.only != other) or i.name in scheme.invariants
+    ]
+    return tuple(sorted(chosen, key=lambda i: i.runs_on))
 
 
 def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]:
@@ -113,7 +137,7 @@ def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]
         if inv.state is None:
             continue
         try:
-            first = next(inv.state(st), None)
+            first = _first_in_future(st, inv.state) if inv.runs_on else next(inv.state(st), None)
         except KernelOops as oops:
             crash = crash or from_oops(oops, f"the state as {inv.name} reads it")
         else:
@@ -121,6 +145,20 @@ def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]
                 found.append(first)
     found.sort(key=lambda v: v.invariant != "no_leak")  # what is leaked is also counted wrongly
     return [*found, crash] if crash else found
+
+
+def _first_in_future(st: "State", check: StateCheck) -> Violation | None:
+    """Return the first violation of a check that lets the machine run on, a copy of it."""
+    other = _machine(st.scope, type(st.scheme))  # type: ignore[arg-type]
+    st.layout.load_raw(other, st.layout.encode_raw(st))
+    other.begin()
+    return next(check(other), None)
+
+
+@lru_cache(maxsize=4)
+def _machine(scope: "Scope", scheme: "type[Scheme]") -> "State":
+    """Return a machine to run on."""
+    return State(scope, scheme())
 
 
 def check_step(st: "State", step: Step, invariants: Iterable[Invariant]) -> list[Violation]:

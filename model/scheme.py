@@ -84,6 +84,8 @@ class Scheme(IMmapList):
 
     walk_checks_pte: ClassVar[bool] = True
     """The walker tests that an entry maps the folio before it touches it (pfn check)."""
+    virtual_scan: ClassVar[bool] = False
+    """There is no rmap: swap_out() goes through page tables (until v2.5.26)."""
     mremap_many: ClassVar[bool] = False
     """mremap() moves ranges over several VMAs (d23cb648e365, v6.17)."""
     mprotect_unaccounts: ClassVar[bool] = False
@@ -102,7 +104,15 @@ class Scheme(IMmapList):
 
     lacks: ClassVar[tuple[str, ...]] = ()
     """Features that these kernels did not have: exec_shift, dontfork, wipeonfork, dontunmap,
-    punch_hole, remap_file_pages."""
+    punch_hole, remap_file_pages, page_referenced."""
+
+    def joins_mmlist_first(self, st: "State") -> bool:
+        """Tell whether fork puts the child on mmlist before it copies anything; dup_mmap()."""
+        return True
+
+    def swap_mm_moves_on(self, st: "State") -> bool:
+        """Tell whether a dying process that is swap_mm hands that on; mmput(), v2.4.16."""
+        return True
 
     def fork_copies(self, st: "State", pvma: int) -> bool:
         """Tell whether fork copies the entries of `pvma` or leaves them to faults.

@@ -53,6 +53,12 @@ class Mm:
 
     mmap: int = ref("vma")
     """First VMA in address order."""
+    mmlist: int = ref("mm", scheme=True)
+    """scheme: next process on mmlist, a ring (v2.4 … v2.5.26); mmlist_lock"""
+    swap_mm: int = num(1, scheme=True)
+    """scheme: the global swap_mm is this process; mmlist_lock"""
+    swap_address: int = num("pages", scheme=True)
+    """scheme: where swap_out() goes on here, `pages` (TASK_SIZE) at the end; page_table_lock"""
 
 
 @attrs.define(slots=True, eq=False)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from invariants.registry import INVARIANTS
+from invariants.registry import INVARIANTS, Invariant, applicable
 from model.errors import SchemeError
 from model.scheme import Bug, Scheme
 from rmapcheck import catalogue
@@ -56,18 +56,18 @@ def invariant_rows() -> Rows:
     """Return name, where it comes from, who is held to it, and what it says."""
     rows: Rows = []
     for inv in INVARIANTS.values():
-        who = "all" if inv.universal else _eras(inv.name)
+        who = "all" if inv.universal and not inv.only else _eras(inv)
         rows.append((inv.name, inv.source, who, inv.doc))
     return rows
 
 
-def _eras(invariant: str) -> str:
+def _eras(invariant: Invariant) -> str:
     """Return the schemes held to an invariant, those in a row as their first and last."""
     parts: list[str] = []
     first = last = ""
     eras: list[type[Scheme]] = [*catalogue.schemes().values(), Scheme]
     for cls in eras:
-        if invariant in cls.invariants:
+        if cls is not Scheme and invariant in applicable(cls):
             first, last = first or cls.name, cls.name
         elif first:
             parts.append(first if first == last else f"{first} … {last}")

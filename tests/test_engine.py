@@ -76,6 +76,8 @@ PIN_SCOPES = {
 }
 PINS = {
     # scheme, scope: states, transitions
+    ("virtual_scan-2.4", "no memory"): (206, 4361),
+    ("virtual_scan-2.4", "two pages"): (7398, 87678),
     ("pte_chain-minimal", "two pages"): (2276, 25200),
     ("pte_chain-2.5.27", "two pages"): (2276, 25200),
     ("pte_chain-2.5.35", "two pages"): (2276, 25200),

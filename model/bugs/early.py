@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from model.scheme import Bug
 from model.schemes.anon_vma import AnonVma268, AnonVma2618
 from model.schemes.pte_chain import PteChainArray, PteChainChunks, PteChainList
+from model.schemes.virtual_scan import VirtualScan
 
 if TYPE_CHECKING:
     from model.state import State
@@ -148,3 +149,23 @@ class DupMmapTree(PteChainArray):
         scope={"mms": 2, "pages": 1, "premapped": 1, "ops": ["fault", "fork"]},
         steps=2,
     )
+
+
+class SwapMmLeftBehind(VirtualScan):
+    """A process exited while swap_mm pointed to it, and the scan went on from freed memory."""
+
+    name = "E08"
+    bug = Bug(
+        id="E08",
+        title="2.4.14 + Bug in swap_out",
+        introduced="v2.4.13",
+        fixed="v2.4.16",
+        violates="mmlist",
+        evidence="the report (linux-mm, 2001-11-20, m1vgg41x3x.fsf@frodo.biederman.org) and "
+        "mmput() of v2.4.18 are verified; the releases between are recalled",
+        scope={"mms": 2, "pages": 1, "ops": ["fork", "exit", "swap"]},
+        steps=2,
+    )
+
+    def swap_mm_moves_on(self, st: "State") -> bool:
+        return False

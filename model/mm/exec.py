@@ -16,6 +16,7 @@ from model.locks import MMAP_LOCK, acquire, release
 from model.mm.fault import handle_mm_fault
 from model.mm.mremap import move_page_tables
 from model.mm.unmap import exit_mmap
+from model.mm.virtual_scan import mmlist_exec
 from model.mm.vma import range_changed, range_changes, vma_link
 from model.state import VM_ACCOUNT, VM_READ, VM_WRITE
 
@@ -29,6 +30,8 @@ def sys_execve(st: "State", mm: int, shift: int) -> int:
     On -ENOMEM the process is left with an empty image, as one killed in mid-exec.
     """
     exit_mmap(st, mm)
+    if st.scheme.virtual_scan:
+        mmlist_exec(st, mm)
     top = st.pages
     error = setup_stack(st, mm, top)
     if error == 0:

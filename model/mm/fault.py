@@ -168,7 +168,7 @@ def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
     release(st, PTL, mm)
     st.scheme.pte_chain_free(st)
     if old:
-        free_swap_cache(st, old)
+        free_swap_cache(st, old, held=1)
         folio_put(st, old)
     return 0
 

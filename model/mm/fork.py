@@ -13,7 +13,8 @@ from model.heap import claim, kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.filemap import vma_link_file
 from model.mm.swap import swap_duplicate
-from model.mm.unmap import exit_mmap
+from model.mm.unmap import mmput
+from model.mm.virtual_scan import mmlist_add
 from model.mm.vma import find_vma, vm_area_dup, vma_link_list
 from model.state import (
     PTE_EXCLUSIVE,
@@ -35,12 +36,15 @@ def sys_fork(st: "State", oldmm: int, mm: int) -> int:
     claim(st.mm, mm)
     acquire(st, MMAP_LOCK, oldmm)
     acquire(st, MMAP_LOCK, mm)
+    if st.scheme.virtual_scan and st.scheme.joins_mmlist_first(st):
+        mmlist_add(st, mm, oldmm)
     error = dup_mmap(st, mm, oldmm)
+    if st.scheme.virtual_scan and st.mm[mm].mmlist == 0:
+        mmlist_add(st, mm, oldmm)
     release(st, MMAP_LOCK, mm)
     release(st, MMAP_LOCK, oldmm)
     if error:
-        exit_mmap(st, mm)
-        kmem_cache_free(st, st.mm, mm)
+        mmput(st, mm)
     return error
 
 
@@ -117,6 +121,8 @@ def assert_walker_finds(st: "State", vma: int, address: int) -> None:
     lock whether it may unmap it: whatever a walker reads must then be in order.
     """
     mm = st.vma[vma].vm_mm
+    if st.scheme.virtual_scan and st.mm[mm].mmlist == 0:
+        st.splats.append(f"page {address} of process {mm} is filled in before it is on mmlist")
     if not st.scheme.walk_checks_pte and st.pte[pte_offset(st, mm, address)].folio:
         if find_vma(st, mm, address) != vma:
             st.splats.append(

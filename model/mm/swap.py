@@ -68,9 +68,20 @@ def folio_free_swap(st: "State", folio: int) -> bool:
     return True
 
 
-def free_swap_cache(st: "State", folio: int) -> None:
-    """Free the swap-cache copy of a page that nobody maps; free_swap_cache(), mm/swap_state.c."""
-    if st.folio[folio].swap and not st.scheme.folio_mapped(st, folio):
+def free_swap_cache(st: "State", folio: int, *, held: int = 0) -> None:
+    """Free the swap-cache copy of a page that nobody maps; free_swap_cache(), mm/swap_state.c.
+
+    Without rmap the references tell, of which the caller holds `held`; free_page_and_swap_cache()
+    and remove_exclusive_swap_page(), v2.4.
+    """
+    f = st.folio[folio]
+    if f.swap == 0:
+        return
+    if st.scheme.virtual_scan:
+        mapped = f.refcount > 1 + held
+    else:
+        mapped = st.scheme.folio_mapped(st, folio)
+    if not mapped:
         folio_free_swap(st, folio)
 
 

@@ -12,6 +12,7 @@ from model.events import tell
 from model.heap import kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.swap import folio_put, free_swap_and_cache, free_swap_cache
+from model.mm.virtual_scan import mmlist_del
 from model.mm.vma import find_vma, remove_vma, split_vma
 from model.state import pte_offset
 
@@ -45,7 +46,7 @@ def zap_pte(st: "State", vma: int, address: int, ptep: int) -> None:
         st.rules.append("zap of a page")
         st.scheme.folio_remove_rmap(st, folio, vma, address, ptep)
         tell(st, "zap", vma, ptep, folio)
-        free_swap_cache(st, folio)
+        free_swap_cache(st, folio, held=1)
         folio_put(st, folio)
     elif entry:
         tell(st, "zap", vma, ptep, 0, entry)
@@ -98,5 +99,7 @@ def exit_mmap(st: "State", mm: int) -> None:
 
 def mmput(st: "State", mm: int) -> None:
     """The process is gone; mmput(), kernel/fork.c."""
+    if st.scheme.virtual_scan:
+        mmlist_del(st, mm)
     exit_mmap(st, mm)
     kmem_cache_free(st, st.mm, mm)

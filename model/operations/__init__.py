@@ -12,11 +12,12 @@ import attrs
 
 from model.errors import KernelOops
 from model.heap import claim
+from model.mm.virtual_scan import mmlist_add
 from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
 from model.operations.file import MmapFile, Reclaim
 from model.operations.memory import Brk, Madvise, Mmap, Mprotect, Mremap, Munmap
 from model.operations.process import Exec, Exit, Fork, Read, Write
-from model.operations.reclaim import FolioReferenced, SwapOut, folio_named
+from model.operations.reclaim import FolioReferenced, SwapOut, SwapScan, folio_named
 
 if TYPE_CHECKING:
     from model.state import State
@@ -43,6 +44,7 @@ __all__ = [
     "Read",
     "Reclaim",
     "SwapOut",
+    "SwapScan",
     "Write",
     "boot",
     "folio_named",
@@ -65,6 +67,7 @@ OPERATIONS: tuple[type[Operation], ...] = (
     Mremap,
     Madvise,
     SwapOut,
+    SwapScan,
     FolioReferenced,
     MmapFile,
     Reclaim,
@@ -120,5 +123,7 @@ def boot(st: "State") -> None:
     claim(st.mm, 1)
     for file in range(1, st.scope.files + 1):
         st.address_space[file].i_size = st.scope.file_pages
+    if st.scheme.virtual_scan:
+        mmlist_add(st, 1, 0)
     if st.scope.premapped:
         run(st, Mmap(mm=1, start=0, length=st.scope.premapped))

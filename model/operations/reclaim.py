@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from model.mm.rmap import folio_referenced
+from model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
 from model.mm.vmscan import swap_out
 from model.operations.base import Operation
 from model.state import (
+    RmapWalkControl,
     folio_test_anon,
     pte_offset,
     ptep_to_address,
@@ -16,6 +18,7 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
+    from model.scheme import Scheme
     from model.state import State
 
 
@@ -53,19 +56,52 @@ class SwapOut(Operation):
     def possible(cls, st: "State") -> Iterator[Self]:
         for ptep in range(1, st.pte.size + 1):
             folio = newly_named(st, ptep)
-            if (
-                folio
-                and folio_test_anon(st, folio)
-                and (st.folio[folio].swap or st.swap.live < st.swap.size)
-            ):
+            if folio and folio_test_anon(st, folio) and can_swap_out(st, folio):
                 yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
 
     def enabled(self, st: "State") -> bool:
         folio = folio_named(st, self.mm, self.address) if st.mm.is_live(self.mm) else 0
-        return folio != 0 and folio_test_anon(st, folio)
+        if folio == 0 or not folio_test_anon(st, folio):
+            return False
+        return not st.scheme.virtual_scan or can_swap_out(st, folio)
 
     def apply(self, st: "State") -> int:
         return swap_out(st, folio_named(st, self.mm, self.address))
+
+
+def can_swap_out(st: "State", folio: int) -> bool:
+    """Tell whether reclaim can take the page.
+
+    Without rmap only if nobody maps it any more; shrink_cache(), mm/vmscan.c, v2.4.
+    """
+    if st.scheme.virtual_scan:
+        return st.folio[folio].swap != 0 and st.folio[folio].refcount == 1
+    return st.folio[folio].swap != 0 or st.swap.live < st.swap.size
+
+
+@attrs.frozen(kw_only=True)
+class SwapScan(Operation):
+    """swap_out() goes on, from process `mm`, until a page can be freed or all were looked at."""
+
+    name = "swap_scan"
+    group = "swap"
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        if st.scheme.virtual_scan:
+            for mm in st.mm.indices():
+                if st.mm[mm].swap_mm:
+                    yield cls(mm=mm)
+
+    def enabled(self, st: "State") -> bool:
+        return st.mm.is_live(self.mm) and st.mm[self.mm].swap_mm != 0
+
+    def apply(self, st: "State") -> int:
+        scan_page_tables(st, SWAP_CLUSTER_MAX, RmapWalkControl())
+        return 0
+
+    def lacking(self, scheme: "Scheme") -> str:
+        return "" if scheme.virtual_scan else "swap_out() (until v2.5.26)"
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +114,7 @@ class FolioReferenced(Operation):
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
-        if st.scope.young:
+        if st.scope.young and "page_referenced" not in st.scheme.lacks:
             for ptep in range(1, st.pte.size + 1):
                 folio = newly_named(st, ptep)
                 if folio and st.scheme.folio_mapped(st, folio):
@@ -86,6 +122,9 @@ class FolioReferenced(Operation):
 
     def enabled(self, st: "State") -> bool:
         return st.mm.is_live(self.mm) and folio_named(st, self.mm, self.address) != 0
+
+    def lacking(self, scheme: "Scheme") -> str:
+        return "page_referenced() (v2.5.27)" if "page_referenced" in scheme.lacks else ""
 
     def apply(self, st: "State") -> int:
         folio_referenced(st, folio_named(st, self.mm, self.address))

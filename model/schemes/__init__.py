@@ -1,6 +1,7 @@
 """The schemes, one kernel generation a file, its eras as subclasses."""
 
 HISTORY = (
+    "virtual_scan",
     "pte_chain_list",
     "pte_chain",
     "anon_vma",

@@ -23,9 +23,9 @@ The vocabulary, which the abstraction of a model state must supply:
 
 Page tables are indexed by VMA, which is the same as by process since VMAs of one do not overlap
 (`vmas_disjoint`). Operations and their parameters are the methods marked @operation in
-`address_spaces.py` and `machine.py`: each is one step at the moment where the kernel's lock is dropped, and a VMA at a
-time. What is split finer or coarser in the model is a sequence of these (exit: zap and remove_vma
-of each VMA).
+`address_spaces.py` and `machine.py`: each is one step at the moment where the kernel's lock is
+dropped, and a VMA at a time. What is split finer or coarser in the model is a sequence of these
+(exit: zap and remove_vma of each VMA).
 
 Left out: intervals and their order, permissions, huge pages, locks and races, KSM, migration.
 """

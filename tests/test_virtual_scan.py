@@ -1,0 +1,221 @@
+"""No rmap: what swap_out() unmaps, that it comes by everywhere, and faults that prevent it."""
+
+import pytest
+
+from invariants.registry import INVARIANTS, applicable
+from invariants.scan import on_mmlist
+from model.bugs.early import SwapMmLeftBehind
+from model.mm import virtual_scan as vmscan
+from model.operations import (
+    Exec,
+    Exit,
+    FolioReferenced,
+    Fork,
+    Mmap,
+    Read,
+    SwapOut,
+    SwapScan,
+    Write,
+)
+from model.schemes.pte_chain import PteChainArray
+from model.schemes.virtual_scan import VirtualScan
+from model.scope import Scope
+from rmapcheck.explore import explore
+from rmapcheck.run import NotPossible, Run
+from rmapcheck.verdict import Status
+
+ALL = Scope(mms=2, pages=1, alloc_fail=True)
+TWO_PAGES = Scope(
+    mms=2, pages=2, premapped=2, folios=3, swaps=2, ops=("munmap", "fault", "fork", "exit", "swap")
+)
+THREE = Scope(mms=3, pages=1, premapped=1, ops=("fault", "fork", "exit", "swap"))
+AGED = Scope(mms=2, pages=2, premapped=2, young=True, ops=("fault", "fork", "swap"))
+
+
+@pytest.mark.parametrize(
+    ("scope", "states"), [(ALL, 520), (TWO_PAGES, 4583), (THREE, 601), (AGED, 3262)], ids=str
+)
+def test_holds_in_every_state(scope, states):
+    found = explore(VirtualScan, scope)
+    assert found.verdict.status is Status.HOLDS, found.verdict.violations
+    assert found.verdict.how == "exhaustive"
+    assert not found.vacuous
+    assert found.distinct == states
+
+
+def test_a_scheme_without_rmap_owes_a_scan_and_no_walk():
+    names = [inv.name for inv in applicable(VirtualScan)]
+    assert "walk_complete" not in names
+    assert names[-1] == "scan_visits_all"
+    others = [inv.name for inv in applicable(PteChainArray)]
+    assert "walk_complete" in others
+    assert not {"mmlist", "scan_visits_all"} & set(others)
+    assert INVARIANTS["scan_visits_all"].universal
+
+
+# Faults.
+
+
+class JoinsLate(VirtualScan):
+    """Fork puts the child on mmlist when all is copied: swapoff would have missed its entries."""
+
+    name = "joins-late"
+    breaks = "lock_discipline"
+
+    def joins_mmlist_first(self, st):
+        return False
+
+
+class BreaksTheRing(VirtualScan):
+    """A process that gets a page is a ring of its own, and the scan never finds the others."""
+
+    name = "breaks-the-ring"
+    breaks = "scan_visits_all"
+
+    def folio_add_new_anon_rmap(self, st, folio, vma, address, ptep):
+        st.mm[st.vma[vma].vm_mm].mmlist = st.vma[vma].vm_mm
+
+
+class TwoCursors(VirtualScan):
+    name = "two-cursors"
+    breaks = "mmlist"
+
+    def folio_add_new_anon_rmap(self, st, folio, vma, address, ptep):
+        st.mm[st.vma[vma].vm_mm].swap_mm = 1
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+@pytest.mark.parametrize("mutant", [JoinsLate, BreaksTheRing, TwoCursors, SwapMmLeftBehind])
+def test_the_fault_is_caught(mutant, engine):
+    target = mutant.bug.violates if mutant.bug else mutant.breaks
+    found = explore(mutant, THREE, target=target, engine=engine)
+    assert target in [v.invariant for v in found.verdict.violations]
+
+
+def test_a_swap_mm_that_is_gone_is_used_by_the_next_scan():
+    machine = Run(SwapMmLeftBehind, THREE)
+    machine.apply(Fork(mm=1, child=2))
+    assert [v.invariant for v in machine.apply(Exit(mm=1))] == ["mmlist", "null_dereference"]
+
+
+def counts_what_stays(st, ptep):
+    """Stand in for try_to_swap_out(): a page that got no swap slot counts as freeable."""
+    kept = st.pte[ptep].folio
+    return swapped(st, ptep) or int(st.pte[ptep].folio == kept)
+
+
+swapped = vmscan.try_to_swap_out
+
+
+def test_a_scan_that_stops_at_a_page_it_left_never_gets_past_it(monkeypatch):
+    monkeypatch.setattr(vmscan, "try_to_swap_out", counts_what_stays)
+    found = explore(VirtualScan, TWO_PAGES, engine="python")
+    assert [v.invariant for v in found.verdict.violations] == ["scan_visits_all"]
+
+
+def stays_at_young(st, mm, vma, count, scan):
+    """Stand in for swap_out_vma(): an entry that was used lately ends the scan where it is."""
+    address = max(st.mm[mm].swap_address, st.vma[vma].vm_start)
+    ptep = vmscan.pte_offset(st, mm, address)
+    if st.pte[ptep].folio and st.pte[ptep].flags & vmscan.PTE_YOUNG:
+        scan.visited.append(ptep)
+        return 0
+    return scanned(st, mm, vma, count, scan)
+
+
+scanned = vmscan.swap_out_vma
+
+
+def test_a_scan_that_is_stopped_by_a_page_in_use_never_gets_past_it(monkeypatch):
+    monkeypatch.setattr(vmscan, "swap_out_vma", stays_at_young)
+    found = explore(VirtualScan, AGED, engine="python")
+    assert [v.invariant for v in found.verdict.violations] == ["scan_visits_all"]
+
+
+def test_looking_into_the_future_changes_nothing():
+    machine = Run(VirtualScan, TWO_PAGES)
+    told = []
+    machine.st.observer = lambda *event: told.append(event[1])
+    machine.apply(Write(mm=1, address=0))
+    before = machine.st.layout.encode_raw(machine.st)
+    assert not machine.apply(Write(mm=1, address=1))
+    assert machine.st.swap.live == 0
+    assert machine.st.layout.encode_raw(machine.st) != before
+    assert "unmap" not in told
+
+
+# What a scan does.
+
+
+def shared(mms, pages, **scope):
+    machine = Run(VirtualScan, Scope(mms=mms, pages=pages, **{"folios": 8, "swaps": 4} | scope))
+    machine.apply(Mmap(mm=1, start=0, length=pages))
+    for address in range(pages):
+        machine.apply(Write(mm=1, address=address))
+    for child in range(2, mms + 1):
+        machine.apply(Fork(mm=1, child=child))
+    return machine
+
+
+def test_a_page_is_free_only_when_the_scan_has_been_everywhere():
+    machine = shared(3, 1)
+    st = machine.st
+    assert not machine.apply(SwapScan(mm=1))
+    assert [st.pte[p].folio for p in (1, 2, 3)] == [0, 0, 0]
+    assert st.folio[1].refcount == 1
+    assert st.swap[st.folio[1].swap].count == 3
+    assert st.nr_entries == 3
+    assert not machine.apply(SwapOut(mm=1, address=0))
+    assert st.folio.live == 0
+
+
+def test_everything_on_the_way_is_unmapped_too():
+    """For one page of M processes with P shared pages, the scan takes (M - 1) P + 1 entries."""
+    machine = shared(4, 3, swaps=3)
+    machine.apply(SwapScan(mm=1))
+    left = sum(machine.st.pte[p].folio != 0 for p in range(1, 13))
+    assert left == 12 - (3 * 3 + 1)
+
+
+def test_a_used_page_is_spared_once():
+    machine = shared(1, 1, young=True)
+    machine.apply(SwapScan(mm=1))
+    assert machine.st.pte[1].folio == 0, "the second round of the same scan took it"
+    assert machine.st.nr_entries == 2
+
+
+def test_the_scan_goes_on_where_it_stopped_but_in_the_last_vma():
+    machine = shared(1, 4)
+    machine.apply(SwapScan(mm=1))
+    assert machine.st.mm[1].swap_address == 4, "the kernel takes that for the end"
+    machine = shared(1, 3)
+    machine.apply(Mmap(mm=1, start=2, length=1, prot="r"))
+    machine.apply(SwapScan(mm=1))
+    assert machine.st.mm[1].swap_address == 1
+
+
+def test_without_swap_space_the_entry_stays():
+    machine = shared(2, 1, swaps=0)
+    machine.apply(SwapScan(mm=1))
+    assert [machine.st.pte[p].folio for p in (1, 2)] == [1, 1]
+
+
+def test_swap_mm_steps_over_exec_and_exit():
+    machine = shared(3, 1)
+    assert on_mmlist(machine.st) == [1, 3, 2], "a child stands behind its parent"
+    machine.apply(Exec(mm=1))
+    assert on_mmlist(machine.st) == [3, 2, 1]
+    machine.apply(Exit(mm=3))
+    assert on_mmlist(machine.st) == [2, 1]
+
+
+def test_what_the_era_lacks_is_said():
+    machine = shared(1, 1, young=True)
+    with pytest.raises(NotPossible, match="has no page_referenced"):
+        machine.apply(FolioReferenced(mm=1, address=0))
+    with pytest.raises(NotPossible, match="means nothing"):
+        machine.apply(SwapOut(mm=1, address=0))
+    later = Run(PteChainArray, Scope(mms=1, pages=1, premapped=1))
+    with pytest.raises(NotPossible, match="has no swap_out"):
+        later.apply(SwapScan(mm=1))
+    assert not later.apply(Read(mm=1, address=0))
