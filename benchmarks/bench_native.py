@@ -19,7 +19,7 @@ from model.scope import GROUPS, Scope
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
 from rmapcheck.native import build
-from rmapcheck.native.search import explore_native
+from rmapcheck.native.explore import explore_native
 from rmapcheck.native.translate import translate
 
 FULL = Scope(mms=2, pages=2, folios=2, swaps=1, vmas=5, objects=10, ops=GROUPS)

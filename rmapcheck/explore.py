@@ -10,13 +10,14 @@ rmapcheck.native, which makes C of the model's source (docs/adr/0002-model-to-c.
 """
 
 import os
-import resource
 from typing import Any
 
 import attrs
 
 from model.scheme import Scheme
 from model.scope import Scope
+from rmapcheck.checkpoint import CheckpointError, Checkpoints
+from rmapcheck.native import memory
 from rmapcheck.search import (
     CannotCompileError,
     Count,
@@ -51,6 +52,9 @@ def explore(
     target: str = "",
     reporter: Reporter | None = None,
     engine: str = "auto",
+    workers: int = 1,
+    fingerprint: bool = False,
+    checkpoints: Checkpoints | None = None,
 ) -> Exploration:
     """Search all states of `scheme` in `scope`.
 
@@ -62,6 +66,10 @@ def explore(
 
     `engine`: "python" interprets, "native" compiles (EngineError if that cannot be done), "auto"
     compiles where it can and is worth while, or as the environment's RMAPCHECK_ENGINE says.
+
+    In C, `workers` threads search (0: one a core), with the results of one. `fingerprint`: of an
+    expanded state 64 bits are kept; HOLDS then names the probability that two states shared them.
+    `checkpoints` need the search in C (CheckpointError if it cannot be). See docs/wide-scopes.md.
     """
     if engine == "auto":
         engine = os.environ.get("RMAPCHECK_ENGINE") or engine
@@ -69,9 +77,29 @@ def explore(
         raise EngineError(f"no engine is called {engine!r}; choose among {', '.join(ENGINES)}")
     search = Search(scheme, scope, symmetry=symmetry, target=target)
     limits = _Limits(max_depth, max_states, max_seconds, max_memory_mb)
-    if engine == "python":
+    threads = workers or len(os.sched_getaffinity(0))
+    how = {"workers": threads, "fingerprint": fingerprint, "checkpoints": checkpoints}
+    done = _search(search, limits, reporter, engine, how)
+    if done.engine != "native" and workers > 1:
+        done = attrs.evolve(done, notes=("the interpreted search runs with one worker",))
+    if done.engine != "native" and fingerprint:
+        exactly = "the interpreted search stores its states exactly, not as fingerprints"
+        done = attrs.evolve(done, notes=(*done.notes, exactly))
+    return done
+
+
+def _search(
+    search: Search,
+    limits: "_Limits",
+    reporter: Reporter | None,
+    engine: str,
+    how: dict[str, Any],
+) -> Exploration:
+    if engine == "python" and not how["checkpoints"]:
         return _interpret(search, limits, reporter)
-    return _compile(search, limits, reporter, engine)
+    if engine == "python":
+        raise CheckpointError("the interpreted search has no checkpoints; leave --engine out")
+    return _compile(search, limits, reporter, engine, how)
 
 
 def _interpret(search: Search, limits: "_Limits", reporter: Reporter | None) -> Exploration:
@@ -83,18 +111,22 @@ def _interpret(search: Search, limits: "_Limits", reporter: Reporter | None) -> 
 
 
 def _compile(
-    search: Search, limits: "_Limits", reporter: Reporter | None, engine: str
+    search: Search,
+    limits: "_Limits",
+    reporter: Reporter | None,
+    engine: str,
+    how: dict[str, Any],
 ) -> Exploration:
     """Search in C if possible; with "auto" only after a head start, unless all is built."""
     from rmapcheck.native import build
-    from rmapcheck.native.search import explore_native
+    from rmapcheck.native.explore import explore_native
     from rmapcheck.native.source import Untranslatable
     from rmapcheck.native.translate import translate
 
     try:
         translation = translate(search.scheme, search.scope, symmetry=search.symmetry)
         built = build.library_path(translation.source).exists()
-        if engine == "auto" and not built:
+        if engine == "auto" and not built and not how["checkpoints"]:
             done = _advance(search, limits, reporter, HEAD_START)
             if done is not None:
                 return done
@@ -110,10 +142,13 @@ def _compile(
             translation=translation,
             started=search.started,
             **limits.named(),
+            **how,
         )
     except (Untranslatable, build.BuildError) as why:
         if engine == "native":
             raise CannotCompileError(f"the search cannot be compiled: {why}") from None
+        if how["checkpoints"]:
+            raise CheckpointError(f"checkpoints need the search in C, but: {why}") from None
         search.engine = f"python: {why}"
     return _interpret(search, limits, reporter)
 
@@ -167,7 +202,6 @@ class _Limits:
         if self.seconds is not None and search.seconds > self.seconds:
             return f"{self.seconds:g} s used, depth {search.depth} not finished"
         if self.memory_mb is not None:
-            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-            if used > self.memory_mb:
+            if memory.used() > self.memory_mb * memory.MEGABYTE:
                 return f"{self.memory_mb} MB used, depth {search.depth} not finished"
         return ""

@@ -80,6 +80,8 @@ class Exploration:
     """Steps dropped because the scope had no more of a pool's objects."""
     engine: str = "python"
     """"native", "python", or "python: " and why it was not native."""
+    notes: tuple[str, ...] = ()
+    """What was asked of the search and did not come to pass."""
 
 
 class Search:

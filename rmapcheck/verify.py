@@ -170,12 +170,14 @@ class Climber:
         seed: int = 0,
         reporter: Reporter | None = None,
         told_of: Callable[[str], None] = lambda _: None,
+        workers: int = 1,
     ) -> None:
         self.scheme = scheme
         self.budget = budget
         self.seed = seed
         self.reporter = reporter
         self.told_of = told_of
+        self.workers = workers
         self.rungs: list[Rung] = []
         self.started = time.monotonic()
         bug = expected_bug(scheme)
@@ -263,6 +265,7 @@ class Climber:
             max_depth=DEPTHS.get(scope),
             target=self.target,
             reporter=self.reporter,
+            workers=self.workers,
         )
         return Rung(
             name="exhaustive",

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from rmapcheck import catalogue
-from rmapcheck.cli import app, engines, run
+from rmapcheck.cli import app, run
+from rmapcheck.cli import explore as exploring
 from rmapcheck.verdict import Exit
 from rmapcheck.verify import LADDER, Climber, exit_code, expected_bug
 
@@ -143,7 +144,7 @@ def test_a_crash_of_our_own(rmapcheck, monkeypatch):
     def fail(_text):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(engines, "find_scheme", fail)
+    monkeypatch.setattr(exploring, "find_scheme", fail)
     code, _out, err = rmapcheck("explore", "avc-7.0")
     assert code == Exit.CRASH
     assert err.count("\n") == 1
@@ -155,7 +156,7 @@ def test_a_crash_of_our_own(rmapcheck, monkeypatch):
 
 
 def test_a_crash_in_json(rmapcheck, monkeypatch):
-    monkeypatch.setattr(engines, "find_scheme", None)
+    monkeypatch.setattr(exploring, "find_scheme", None)
     code, out, _err = rmapcheck("explore", "avc-7.0", "--json")
     assert json.loads(out)["exit"] == code == Exit.CRASH
 

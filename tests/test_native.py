@@ -11,7 +11,8 @@ from model.scope import Scope
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import EngineError, explore
 from rmapcheck.native import build
-from rmapcheck.native.search import Ended, NativeSearch, explore_native
+from rmapcheck.native.explore import explore_native
+from rmapcheck.native.search import Ended, NativeSearch
 from rmapcheck.native.source import Untranslatable
 from rmapcheck.native.translate import translate
 from rmapcheck.run import Replayed

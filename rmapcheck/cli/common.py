@@ -262,7 +262,9 @@ UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, e
 def _check_limits(named: dict[str, Any]) -> None:
     """Raise ModelError for a limit that is no limit: nan, inf, less than nothing."""
     for name, value in named.items():
-        if value is None or not (name == "budget" or name.startswith("max_")):
+        if value is None or not (
+            name in ("budget", "checkpoint_every") or name.startswith("max_")
+        ):
             continue
         if name == "max_depth" and value == 0:
             continue

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import attrs
 import typer
 from rich.table import Table
 
@@ -23,14 +22,11 @@ from rmapcheck.cli.results import (
     verdict_json,
     verdict_line,
 )
-from rmapcheck.explore import ENGINES, explore
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.plugins import find_scheme
-from rmapcheck.search import CannotCompileError, Exploration
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify import (
     BUDGET,
-    LADDER,
     QUICK,
     WIDE,
     Climber,
@@ -56,6 +52,9 @@ Target = Annotated[
     str,
     typer.Option("--target", metavar="INVARIANT", help="Look for a violation of this one only."),
 ]
+Workers = Annotated[
+    int, typer.Option(min=0, max=64, help="Threads of the search in C; 0: one for each core.")
+]
 
 WORST = (Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
 
@@ -74,6 +73,7 @@ def verify_command(
         bool, typer.Option("--quick", help=f"The same as --budget {QUICK:g}.")
     ] = False,
     seed: Seed = 0,
+    workers: Workers = 0,
     save: Save = None,
 ) -> int:
     """Check a scheme in every way there is.
@@ -91,7 +91,10 @@ def verify_command(
         result: dict[str, Any]
         try:
             scheme = find_scheme(name)
-            code, result = _verify_one(out, name, scheme, QUICK if quick else budget, seed, save)
+            climber = Climber(
+                scheme, budget=QUICK if quick else budget, seed=seed, workers=workers
+            )
+            code, result = _verify_one(out, name, climber, save)
         except ModelError as error:
             if len(names) == 1:
                 raise
@@ -108,10 +111,11 @@ def _all() -> list[str]:
 
 
 def _verify_one(
-    out: Out, name: str, scheme: type[Scheme], budget: float, seed: int, save: Path | None
+    out: Out, name: str, climber: Climber, save: Path | None
 ) -> tuple[Exit, dict[str, Any]]:
+    scheme = climber.scheme
     live = out.progress()
-    climber = Climber(scheme, budget=budget, seed=seed, reporter=live, told_of=live.begin)
+    climber.reporter, climber.told_of = live, live.begin
     out.covered = lambda: _covered(climber, live.figures)
     try:
         report = climber.climb()
@@ -200,67 +204,6 @@ def _report_json(report: Report) -> dict[str, Any]:
     }
 
 
-# explore
-
-
-@command(scope=True, name="explore")
-def explore_command(
-    out: Out,
-    scheme: OneScheme,
-    scope: Choice,
-    symmetry: Annotated[
-        bool, typer.Option(help="Count states that differ in names of objects as one.")
-    ] = True,
-    max_depth: Annotated[
-        int | None,
-        typer.Option(help="Operations. If nothing else ends it: HOLDS(bounded …), exit code 0."),
-    ] = None,
-    max_states: Annotated[int | None, typer.Option(help="States.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Seconds.")] = None,
-    max_memory_mb: Annotated[int | None, typer.Option(help="Megabytes.")] = 6000,
-    engine: Annotated[
-        str, typer.Option("--engine", metavar="NAME", help=", ".join(ENGINES))
-    ] = "auto",
-    target: Target = "",
-    save: Save = None,
-) -> int:
-    """Search every state of a scope. Breadth first, so that the trace is a shortest one.
-
-    Without a scope option: a bug's own scope, or a small one that ends within seconds.
-    """
-    if engine not in ENGINES:
-        raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
-    cls = sound(find_scheme(scheme))
-    wanted = check_target(target) or _target_of(cls)
-    chosen = scope.over(default_scope(cls, scope, LADDER[6]))
-    live = out.progress()
-    live.begin(f"{cls.name} {chosen}")
-    out.covered = lambda: f"{live.figures()}, nothing violated so far"
-    try:
-        with told(cls), watchdog(cls):
-            done = explore(
-                cls,
-                chosen,
-                symmetry=symmetry,
-                max_depth=max_depth,
-                max_states=max_states,
-                max_seconds=max_seconds,
-                max_memory_mb=max_memory_mb,
-                target=wanted,
-                reporter=live,
-                engine=engine,
-            )
-    except CannotCompileError as error:
-        raise ModelError(f"{error}; leave --engine out") from None
-    finally:
-        live.end()
-    if done.verdict.status is Status.HOLDS and done.generated == 0 and max_depth is not None:
-        idle = attrs.evolve(done.verdict, status=Status.UNKNOWN, how="", why="no step was taken")
-        done = attrs.evolve(done, verdict=idle)
-    show_exploration(out, done)
-    return finish(out, cls, done.verdict, wanted, scheme, save, exploration_json(done))
-
-
 def sound(cls: type[Scheme]) -> type[Scheme]:
     """Return the scheme, after a look whether a plug-in keeps to the interface as it runs.
 
@@ -276,7 +219,8 @@ def default_scope(cls: type[Scheme], choice: Choice, small: Scope) -> Scope:
     return bug_scope(cls) or (Scope() if choice.given else small)
 
 
-def _target_of(cls: type[Scheme]) -> str:
+def target_of(cls: type[Scheme]) -> str:
+    """Return what a seeded bug violates, or ""."""
     bug = expected_bug(cls)
     return bug.violates if bug else ""
 
@@ -307,39 +251,6 @@ def finish(
     return code
 
 
-def show_exploration(out: Out, done: Exploration) -> None:
-    """Print what a search covered."""
-    out.show(f"scope  {done.verdict.scope}")
-    table = plain_table("operation", "offered", "new states", right=(1, 2))
-    for name, count in done.per_operation.items():
-        table.add_row(name, str(count.enabled), str(count.fired))
-    out.show(table)
-    out.show(
-        f"{done.distinct} states, {done.generated} steps, depth {done.depth}, {done.seconds:.1f} s"
-    )
-    if done.cut:
-        out.show(f"dropped, as the scope had no room: {counted(done.cut)}")
-    if done.reached:
-        out.show(f"reached: {', '.join(done.reached)}")
-    if done.vacuous:
-        out.show(f"vacuous (not reached, though possible): {', '.join(done.vacuous)}")
-
-
-def exploration_json(done: Exploration) -> dict[str, Any]:
-    """Return the figures of a search."""
-    return {
-        "generated": done.generated,
-        "distinct": done.distinct,
-        "depth": done.depth,
-        "seconds": round(done.seconds, 2),
-        "per_operation": {n: attrs.asdict(c) for n, c in done.per_operation.items()},
-        "reached": list(done.reached),
-        "vacuous": list(done.vacuous),
-        "cut": done.cut,
-        "engine_used": done.engine,
-    }
-
-
 # fuzz
 
 
@@ -363,7 +274,7 @@ def fuzz_command(
     if engine not in ("walk", "hypothesis", "both"):
         raise ModelError(f"--engine must be walk, hypothesis or both, not {engine!r}")
     cls = sound(find_scheme(scheme))
-    wanted = check_target(target) or _target_of(cls)
+    wanted = check_target(target) or target_of(cls)
     chosen = scope.over(bug_scope(cls) or WIDE)
     both = [
         _walker(cls, chosen, walk_steps, seed, max_seconds, wanted),

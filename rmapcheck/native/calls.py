@@ -57,8 +57,10 @@ class Calls(Lists):
             return Value(f"stop(st, OOPS_BUG, {what.code}, 0)", NONE, busy=True)
         if function is RmapWalkControl:
             name = self.temp()
-            self.declared.append(f"static _Thread_local int {name}_v[WALK]; Walk {name};")
-            return Value(f"walk_start(&{name}, {name}_v)", WALK, busy=True)
+            self.declared.append(f"Walk {name};")
+            self.program.walks += 1
+            code = f"walk_start(&{name}, st->walk[{self.program.walks - 1}])"
+            return Value(code, WALK, busy=True)
         if isinstance(function, FunctionType):
             return self.call_function(function, [], node)
         if isinstance(function, type) and issubclass(function, Operation):

@@ -93,6 +93,8 @@ class Program:
         self.instances: dict[Any, Instance] = {}
         self.tables: dict[Any, str] = {}
         self.functions: list[str] = []
+        self.walks = 0
+        """Places where a walk begins: each has room of its own."""
         self.operations = {cls.__name__: cls for cls in OPERATIONS}
         self.operation_fields = _operation_fields()
 

@@ -2,28 +2,25 @@
 
 import ctypes
 import enum
-import resource
-from collections.abc import Sequence
-from pathlib import Path
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import attrs
 
 from invariants.registry import Violation, check_state
 from model.operations import OPERATIONS, Operation, boot, possible_operations
+from model.operations import run as carry_out
 from model.scheme import Scheme
 from model.scope import Scope
-from rmapcheck.native import build
+from rmapcheck.checkpoint import PIECE, Reader
+from rmapcheck.native import build, memory
 from rmapcheck.native.translate import Translation, translate
 from rmapcheck.run import replay
-from rmapcheck.search import EngineError, Exploration, Reporter, Search
-from rmapcheck.verdict import Status
+from rmapcheck.search import EngineError, Exploration, Search
 
-SLICE = 0.05
-"""Seconds of search between two returns to Python, for Ctrl-C and reporters."""
-SHARE = 0.8
-"""Part of the memory now available that a search without a limit may take."""
-MEGABYTE = 1 << 20
+SAVED = ("next", "depth", "layer_end", "generated")
+SAVED_ARRAYS = ("fired", "enabled", "cut", "words", "met")
 OUT_OF_RANGE = 11
 FOUND_OOPS, FOUND_LOCKS, FOUND_ATOMICITY = 1000, 2000, 3000
 OOPSES = {1: "null_dereference", 2: "use_after_free", 3: "double_free", 4: "kernel_bug"}
@@ -87,7 +84,13 @@ class _Keys(Sequence[bytes]):
         length = ctypes.c_uint64()
         library, handle = self.search.library, self.search.handle
         at = library.search_key(handle, index, ctypes.byref(length))
+        if not at:
+            raise LookupError(f"state {index} is known by its fingerprint only")
         return ctypes.string_at(at, length.value)
+
+
+class OutOfMemory(Exception):  # noqa: N818 - a limit, which ends the search with UNKNOWN
+    """The memory limit leaves no room even to begin."""
 
 
 class NativeSearch(Search):
@@ -114,13 +117,17 @@ class NativeSearch(Search):
         self.handle = 0
         self.translation = translation or translate(scheme, scope, symmetry=symmetry)
         self.library = build.load(build.build(self.translation.source, defines))
-        self.memory = _budget(memory_mb)
-        self.handle = self.library.search_new(self._wants(), self.memory, workers, fingerprint)
+        self.fingerprint = fingerprint
+        self.handle = self.library.search_new(
+            self._wants(), memory.budget(memory_mb), workers, fingerprint
+        )
         if not self.handle:
-            raise MemoryError
+            raise OutOfMemory
         layout = _report(self.translation)
         self.report: Any = layout.from_address(self.library.search_report(self.handle))
         self.keys = _Keys(self)  # type: ignore[assignment]
+        boot(self.st)
+        self.first = self.key()
 
     def __del__(self) -> None:
         if getattr(self, "handle", 0):
@@ -138,9 +145,7 @@ class NativeSearch(Search):
         return bytes(wants)
 
     def start(self) -> list[Violation]:
-        boot(self.st)
-        key = self.key()
-        if not self.library.search_start(self.handle, key, len(key)):
+        if not self.library.search_start(self.handle, self.first, len(self.first)):
             raise EngineError("the first state cannot be stored")
         self.sync()
         return check_state(self.st, self.invariants)
@@ -173,28 +178,51 @@ class NativeSearch(Search):
 
     def path(self, index: int) -> list[tuple[Operation, bytes]]:
         """Return the operations that lead to state `index`, each with the state it led to."""
+        key = self.first
         steps = []
+        for number in self._line(index):
+            _, ordinal, fail = self.origin(number)
+            op = self._operation(key, ordinal, fail)
+            key = self._after(key, op) if self.fingerprint else self.keys[number]
+            if self.fingerprint and self._print_of(key) != self._print(number):
+                raise EngineError(f"{op} leads elsewhere than it did in the search")
+            steps.append((op, key))
+        return steps
+
+    def _line(self, index: int) -> list[int]:
+        """Return the states on the way to state `index`, and it, without the first."""
+        numbers = []
         while index:
-            parent, ordinal, fail = self.origin(index)
-            steps.append((self.operation(parent, ordinal, fail), self.keys[index]))
-            index = parent
-        return steps[::-1]
+            numbers.append(index)
+            index = self.origin(index)[0]
+        return numbers[::-1]
+
+    def _after(self, key: bytes, op: Operation) -> bytes:
+        self.load(key)
+        carry_out(self.st, op)
+        return self.key()
+
+    def _print(self, index: int) -> int:
+        return int(self.library.search_print(self.handle, index))
+
+    def _print_of(self, key: bytes) -> int:
+        return int(self.library.search_print_of(key, len(key)))
 
     def origin(self, index: int) -> tuple[int, int, int]:
         """Return the parent of state `index`, and the step that leads to it; see From."""
         number = self.library.search_from(self.handle, index)
         return number >> 32, number >> 16 & 0xFFFF, number >> 6 & 0x3FF
 
-    def operation(self, index: int, ordinal: int, fail: int) -> Operation:
-        """Return operation number `ordinal` of those possible in state `index`."""
-        self.load(self.keys[index])
+    def _operation(self, key: bytes, ordinal: int, fail: int) -> Operation:
+        """Return operation number `ordinal` of those possible in a state."""
+        self.load(key)
         op = possible_operations(self.st)[ordinal]
         return attrs.evolve(op, fail=fail) if fail else op
 
     def last(self) -> Operation:
         """Return the operation at which the search ended."""
         report = self.report
-        return self.operation(report.parent, report.ordinal, report.fail)
+        return self._operation(self.keys[report.parent], report.ordinal, report.fail)
 
     def found(self) -> str:
         """Return the name of the invariant that ended the search."""
@@ -227,71 +255,45 @@ class NativeSearch(Search):
         full = self.trace(self.report.parent, last)
         return list(full[len(trace) :])
 
+    # Checkpoints.
 
-def _budget(memory_mb: int | None) -> int:
-    """Return how many bytes the stored states may take."""
-    if memory_mb is not None:
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        return max(1, memory_mb - used) * MEGABYTE
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 1 << 40
-    sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.split()[1:]}
-    return int(sizes.get("MemAvailable", 1 << 30) * 1024 * SHARE)
+    def identity(self) -> dict[str, Any]:
+        """Return what a checkpoint has to agree in with the search that goes on from it."""
+        return {
+            "scheme": self.scheme.name,
+            "scope": str(self.scope),
+            "symmetry": self.symmetry,
+            "target": self.target,
+            "fingerprint": self.fingerprint,
+            "model": hashlib.sha256(self.translation.source.encode()).hexdigest(),
+        }
 
+    def counters(self) -> dict[str, Any]:
+        """Return the counters of the search, for a checkpoint."""
+        numbers = {name: getattr(self.report, name) for name in SAVED}
+        return numbers | {name: list(getattr(self.report, name)) for name in SAVED_ARRAYS}
 
-def explore_native(
-    scheme: type[Scheme],
-    scope: Scope,
-    *,
-    symmetry: bool = True,
-    max_depth: int | None = None,
-    max_states: int | None = None,
-    max_seconds: float | None = None,
-    max_memory_mb: int | None = None,
-    target: str = "",
-    reporter: Reporter | None = None,
-    translation: Translation | None = None,
-    started: float | None = None,
-) -> Exploration:
-    """Search as `explore` does, in C. Raises Untranslatable and BuildError before it begins."""
-    search = NativeSearch(
-        scheme,
-        scope,
-        symmetry=symmetry,
-        target=target,
-        memory_mb=max_memory_mb,
-        translation=translation,
-    )
-    search.started = started or search.started
-    first = search.start()
-    if search.wants(first):
-        return search.violated(target or first[0].invariant, None, 0)
-    while True:
-        left = SLICE if max_seconds is None else min(SLICE, max_seconds - search.seconds)
-        ended = search.run(max_states, max_depth, left)
-        if ended is Ended.VIOLATION:
-            return search.violated(search.found(), search.last(), search.report.parent)
-        if ended is Ended.BROKEN:
-            return search.broken()
-        if ended is not Ended.SLICE:
-            return _summary(search, ended, max_states, max_depth)
-        if max_seconds is not None and search.seconds > max_seconds:
-            why = f"{max_seconds:g} s used, depth {search.depth} not finished"
-            return search.result(Status.UNKNOWN, why=why)
-        if reporter:
-            reporter.progress(search)
+    def packed(self) -> Iterator[bytes]:
+        """Yield all states, as the library packs them."""
+        buffer = ctypes.create_string_buffer(PIECE)
+        used = ctypes.c_uint64()
+        number, states = 0, self.report.states
+        while number < states:
+            number = self.library.search_pack(
+                self.handle, number, buffer, PIECE, ctypes.byref(used)
+            )
+            yield buffer.raw[: used.value]
 
-
-def _summary(
-    search: NativeSearch, ended: Ended, max_states: int | None, max_depth: int | None
-) -> Exploration:
-    if ended is Ended.EXHAUSTED:
-        return search.result(Status.HOLDS, how="exhaustive")
-    if ended is Ended.DEPTH:
-        return search.result(Status.HOLDS, how=f"bounded, depth {max_depth}")
-    what = f"{max_states} states reached"
-    if ended is Ended.MEMORY:
-        what = f"{search.memory // MEGABYTE} MB of states stored"
-    return search.result(Status.UNKNOWN, why=f"{what}, depth {search.depth} not finished")
+    def restore(self, counters: dict[str, Any], reader: Reader) -> None:
+        """Take over the counters and all states. Raise OutOfMemory if there is no room."""
+        for name in SAVED:
+            setattr(self.report, name, counters[name])
+        for name in SAVED_ARRAYS:
+            getattr(self.report, name)[:] = counters[name]
+        for piece in reader.pieces():
+            done = self.library.search_unpack(self.handle, piece, len(piece))
+            if done == 0:
+                raise OutOfMemory
+            if done < 0:
+                raise reader.refuse("makes no sense")
+        self.sync()

@@ -81,6 +81,7 @@ def translate(scheme: type[Scheme], scope: Scope, *, symmetry: bool = True) -> T
             _file("visited.c"),
             _file("engine.c"),
             _file("workers.c"),
+            _file("saved.c"),
         ]
     )
     return Translation(source, tuple(checks), tuple(goals), tuple(program.texts))
@@ -109,6 +110,7 @@ def _head(program: Program, checks: int, goals: int) -> list[str]:
         "CAPACITY": max(256, 8 * scope.mms * scope.pages),
         "NESTING": nesting,
         "SPINNING": spinning,
+        "WALKS": max(1, program.walks),
         "SYMMETRY": int(program.symmetry),
         "MMS": scope.mms,
         "KEY": key,

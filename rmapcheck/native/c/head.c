@@ -26,6 +26,7 @@ enum { LOCKS = 64, LOOPS = 1000000, WALK = 40000 };
 #define RUNNING \
   jmp_buf *trap; \
   void *search; \
+  int (*walk)[WALK]; \
   int failure, subject, number; \
   int fail_at, nr_allocs, spare, exhausted, splats, loops, held, reached; \
   Held lock[LOCKS]; \

@@ -1,5 +1,6 @@
 /* What a search is made of: a store that all workers share, and a machine for each worker. */
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 enum { RUNNING_ON, EXHAUSTED, VIOLATION, BROKEN, MEMORY, STATES, DEPTH };
@@ -64,9 +65,13 @@ typedef struct {
   int offered, offers_room;
   int before_v[CAPACITY], after_v[CAPACITY];
   unsigned char now[KEY + 8], other[KEY + 8];
+  int walk[WALKS][WALK];
 } Worker;
 
-enum { WORKERS = 64, CHUNK = 16, ROUND = 1 << 16 };
+#ifndef CHUNK
+#define CHUNK 16 /* states that a worker draws at a time */
+#endif
+enum { WORKERS = 64, ROUND = 1 << 16 };
 
 typedef struct Search {
   Report r;
@@ -84,13 +89,21 @@ typedef struct Search {
   int pause, starved;
 } Search;
 
+static void *take(Search *s, uint64_t n);
+static void give(Search *s, void *p, uint64_t n);
+
 static void offer(S *st, const Op *op)
 {
   Worker *w = st->search;
   if (w->offered == w->offers_room) {
-    int room = w->offers_room ? 2 * w->offers_room : 256;
-    Op *more = room >> (ORDINAL_BITS + 1) ? 0 : realloc(w->offers, room * sizeof *more);
-    if (!more) stop(st, MODEL_ORDINAL, 0, room);
+    uint64_t old = w->offers_room, room = old ? 2 * old : 256;
+    Op *more = room >> (ORDINAL_BITS + 1) ? 0 : take(w->search, room * sizeof *more);
+    if (!more) {
+      w->search->starved = room >> (ORDINAL_BITS + 1) == 0;
+      stop(st, MODEL_ORDINAL, 0, room);
+    }
+    if (old) memcpy(more, w->offers, old * sizeof *more);
+    give(w->search, w->offers, old * sizeof *more);
     w->offers = more;
     w->offers_room = room;
   }

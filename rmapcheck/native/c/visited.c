@@ -194,6 +194,9 @@ static From *add(Worker *w, int n, From from)
   uint64_t h = s->fingerprint ? fingerprint(w->now, n) : hash(w->now, n);
   uint64_t at = h & (s->slots - 1), old = __atomic_load_n(&s->slot[at], __ATOMIC_ACQUIRE);
   From *mine = 0;
+#ifdef JITTER
+  if ((from ^ h) % 5 == 0) sched_yield();
+#endif
   for (;;) {
     if (!old) {
       if (!mine) mine = write_down(w, n, h, from);

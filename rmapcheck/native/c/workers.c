@@ -6,6 +6,8 @@
    would have stopped: states that were reached, and steps that were taken, after it are taken
    back. */
 
+enum { STACK = 1 << 24 }; /* the model's functions may call themselves a thousand deep */
+
 static double now(void)
 {
   struct timespec t;
@@ -19,8 +21,10 @@ static int draw(Worker *w, uint64_t fresh)
   Search *s = w->search;
   fresh = __atomic_add_fetch(&s->fresh, fresh, __ATOMIC_RELAXED);
   if (w->parent < w->end) return 1; /* left over from when there was no room */
-  if (s->pause || s->stop != NEVER || s->r.states + fresh >= s->max_states) return 0;
-  if (now() > s->end) return 0;
+  if (s->claimed > s->round) { /* at least one state is expanded, whatever the limits */
+    if (s->pause || s->stop != NEVER || s->r.states + fresh >= s->max_states) return 0;
+    if (now() > s->end) return 0;
+  }
   uint64_t at = __atomic_fetch_add(&s->claimed, CHUNK, __ATOMIC_RELAXED);
   if (at >= s->round_end) return 0;
   w->parent = at;
@@ -46,14 +50,18 @@ static void *labour(void *arg)
 static int labour_all(Search *s, int workers)
 {
   pthread_t thread[WORKERS];
+  pthread_attr_t large;
   int started = 1, dry = 0;
-  while (started < workers && !pthread_create(&thread[started], 0, labour, s->worker[started]))
+  pthread_attr_init(&large);
+  pthread_attr_setstacksize(&large, STACK);
+  while (started < workers && !pthread_create(&thread[started], &large, labour, s->worker[started]))
     started++;
+  pthread_attr_destroy(&large);
   labour(s->worker[0]);
   for (int i = 1; i < started; i++) pthread_join(thread[i], 0);
   for (int i = started; i < workers; i++) labour(s->worker[i]);
   for (int i = 0; i < workers; i++) dry |= s->worker[i]->dry;
-  return dry;
+  return dry | s->starved;
 }
 
 /* Share out the table's room among the workers; 0 if there is too little. */
@@ -176,6 +184,8 @@ static void round_of(Search *s)
   do
     if (!share_out(s)) {
       s->r.status = MEMORY;
+      give(s, s->slot, s->slots * sizeof *s->slot); /* what ends the search needs memory too */
+      s->slot = 0;
       return;
     }
   while (labour_all(s, workers));
@@ -191,7 +201,7 @@ void search_free(Search *s)
     Worker *w = s->worker[i];
     for (Segment *g = w->records.first; g; g = next) next = g->next, drop(s, g);
     for (Segment *g = w->seals.first; g; g = next) next = g->next, drop(s, g);
-    free(w->offers);
+    give(s, w->offers, w->offers_room * sizeof *w->offers);
     give(s, w, sizeof *w);
   }
   give(s, s->slot, s->slots * sizeof *s->slot);
@@ -217,6 +227,7 @@ Search *search_new(const unsigned char *wants, uint64_t memory, int workers, int
     if (!w) return search_free(s), NULL;
     w->search = s;
     w->base.search = w->work.search = w;
+    w->base.walk = w->work.walk = w->walk;
     s->worker[s->workers++] = w;
   }
   if (!more_slots(s)) return search_free(s), NULL;
@@ -225,6 +236,13 @@ Search *search_new(const unsigned char *wants, uint64_t memory, int workers, int
 
 const Report *search_report(Search *s) { return &s->r; }
 uint64_t search_from(Search *s, uint64_t i) { return from_of(s, i); }
+
+/* Return the fingerprint of a state, and that of a key. */
+uint64_t search_print(Search *s, uint64_t i)
+{
+  return i < s->sealed ? ((Sealed *)s->place[i])->print : s->place[i]->sealed->print;
+}
+uint64_t search_print_of(const unsigned char *key, int n) { return fingerprint(key, n); }
 
 /* Return the key of a state, or NULL if its record has been dropped. */
 const unsigned char *search_key(Search *s, uint64_t i, uint64_t *n)

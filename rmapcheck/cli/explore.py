@@ -1,0 +1,145 @@
+"""explore: the command that searches every state of a scope."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from model.errors import ModelError
+from rmapcheck.checkpoint import EVERY, Checkpoints
+from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.engines import (
+    OneScheme,
+    Save,
+    Target,
+    Workers,
+    check_target,
+    counted,
+    default_scope,
+    finish,
+    sound,
+    target_of,
+)
+from rmapcheck.cli.results import plain_table
+from rmapcheck.explore import ENGINES, explore
+from rmapcheck.guard import told, watchdog
+from rmapcheck.plugins import find_scheme
+from rmapcheck.search import CannotCompileError, Exploration
+from rmapcheck.verdict import Status
+from rmapcheck.verify import LADDER
+
+
+@command(scope=True, name="explore")
+def explore_command(
+    out: Out,
+    scheme: OneScheme,
+    scope: Choice,
+    symmetry: Annotated[
+        bool, typer.Option(help="Count states that differ in names of objects as one.")
+    ] = True,
+    max_depth: Annotated[
+        int | None,
+        typer.Option(help="Operations. If nothing else ends it: HOLDS(bounded …), exit code 0."),
+    ] = None,
+    max_states: Annotated[int | None, typer.Option(help="States.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds.")] = None,
+    max_memory_mb: Annotated[int | None, typer.Option(help="Megabytes.")] = 6000,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help=", ".join(ENGINES))
+    ] = "auto",
+    workers: Workers = 0,
+    fingerprint: Annotated[
+        bool,
+        typer.Option("--fingerprint", help="Keep 64 bits of each state; say how sure that is."),
+    ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Save the search there, now and then and at its end."),
+    ] = None,
+    checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS")] = EVERY,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Go on from there, and save there too."),
+    ] = None,
+    target: Target = "",
+    save: Save = None,
+) -> int:
+    """Search every state of a scope. Breadth first, so that the trace is a shortest one.
+
+    Without a scope option: a bug's own scope, or a small one that ends within seconds.
+    """
+    if engine not in ENGINES:
+        raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
+    cls = sound(find_scheme(scheme))
+    wanted = check_target(target) or target_of(cls)
+    checkpoints = None
+    if checkpoint or resume:
+        path = checkpoint or resume
+        checkpoints = Checkpoints(path=path, every=checkpoint_every, resume=resume)
+    chosen = scope.over(default_scope(cls, scope, LADDER[6]))
+    live = out.progress()
+    live.begin(f"{cls.name} {chosen}")
+    out.covered = lambda: f"{live.figures()}, nothing violated so far"
+    try:
+        with told(cls), watchdog(cls):
+            done = explore(
+                cls,
+                chosen,
+                symmetry=symmetry,
+                max_depth=max_depth,
+                max_states=max_states,
+                max_seconds=max_seconds,
+                max_memory_mb=max_memory_mb,
+                target=wanted,
+                reporter=live,
+                engine=engine,
+                workers=workers,
+                fingerprint=fingerprint,
+                checkpoints=checkpoints,
+            )
+    except CannotCompileError as error:
+        raise ModelError(f"{error}; leave --engine out") from None
+    finally:
+        live.end()
+    if done.verdict.status is Status.HOLDS and done.generated == 0 and max_depth is not None:
+        idle = attrs.evolve(done.verdict, status=Status.UNKNOWN, how="", why="no step was taken")
+        done = attrs.evolve(done, verdict=idle)
+    for note in done.notes:
+        out.complain(note)
+    show_exploration(out, done)
+    return finish(out, cls, done.verdict, wanted, scheme, save, exploration_json(done))
+
+
+def show_exploration(out: Out, done: Exploration) -> None:
+    """Print what a search covered."""
+    out.show(f"scope  {done.verdict.scope}")
+    table = plain_table("operation", "offered", "new states", right=(1, 2))
+    for name, count in done.per_operation.items():
+        table.add_row(name, str(count.enabled), str(count.fired))
+    out.show(table)
+    out.show(
+        f"{done.distinct} states, {done.generated} steps, depth {done.depth}, {done.seconds:.1f} s"
+    )
+    if done.cut:
+        out.show(f"dropped, as the scope had no room: {counted(done.cut)}")
+    if done.reached:
+        out.show(f"reached: {', '.join(done.reached)}")
+    if done.vacuous:
+        out.show(f"vacuous (not reached, though possible): {', '.join(done.vacuous)}")
+
+
+def exploration_json(done: Exploration) -> dict[str, Any]:
+    """Return the figures of a search."""
+    return {
+        "generated": done.generated,
+        "distinct": done.distinct,
+        "depth": done.depth,
+        "seconds": round(done.seconds, 2),
+        "per_operation": {n: attrs.asdict(c) for n, c in done.per_operation.items()},
+        "reached": list(done.reached),
+        "vacuous": list(done.vacuous),
+        "cut": done.cut,
+        "engine_used": done.engine,
+        "notes": list(done.notes),
+    }

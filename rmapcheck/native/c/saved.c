@@ -1,0 +1,73 @@
+/* The store as bytes, for checkpoints: of each state its From, and its fingerprint if it is sealed,
+   else the size of its key and the key. */
+
+/* Write states from number `first` on, as many as have room; return the number after the last. */
+uint64_t search_pack(Search *s, uint64_t first, unsigned char *to, uint64_t room, uint64_t *used)
+{
+  unsigned char *at = to;
+  for (; first < s->r.states; first++) {
+    Record *x = s->place[first];
+    uint64_t need = first < s->sealed ? sizeof(Sealed) : 10 + x->size;
+    if (need > to + room - at) break;
+    From from = from_of(s, first);
+    memcpy(at, &from, 8);
+    if (first < s->sealed) memcpy(at + 8, &((Sealed *)x)->print, 8);
+    else {
+      memcpy(at + 8, &x->size, 2);
+      memcpy(at + 10, x->key, x->size);
+    }
+    at += need;
+  }
+  *used = at - to;
+  return first;
+}
+
+static int unpack_sealed(Search *s, const unsigned char *b)
+{
+  Worker *w = s->worker[0];
+  Segment *g = room(w, &w->seals);
+  if (!w->quota || !g) return 0;
+  Sealed *x = (Sealed *)(g->at + g->used);
+  memcpy(x, b, sizeof *x);
+  g->used += sizeof *x;
+  put_slot(s, x->print, x);
+  w->quota--;
+  s->place[s->r.states++] = (Record *)x;
+  return 1;
+}
+
+static int unpack_key(Search *s, From from, const unsigned char *key, int n)
+{
+  Worker *w = s->worker[0];
+  if (!has_room(w)) return 0;
+  memcpy(w->now, key, n);
+  if (!add(w, n, from)) return 0;
+  w->added = 0;
+  s->place[s->r.states++] = next_record(w);
+  return 1;
+}
+
+/* Store the states that search_pack() wrote; 1 if that went well, 0 without memory, -1 if they
+   make no sense. `next`, `depth` and `layer_end` of the report must have been set. */
+int search_unpack(Search *s, const unsigned char *b, uint64_t n)
+{
+  const unsigned char *end = b + n;
+  uint64_t depth = s->r.depth, need;
+  s->sealed = s->fingerprint ? s->r.next : 0;
+  for (int done; b < end; b += need) {
+    From from;
+    uint16_t size = 0;
+    int sealed = s->r.states < s->sealed;
+    if (end - b < (sealed ? 16 : 10)) return -1;
+    memcpy(&from, b, 8);
+    if (!sealed) memcpy(&size, b + 8, 2);
+    need = sealed ? 16 : 10 + size;
+    if (size > KEY || end - b < need || (s->r.states && parent_of(from) >= s->r.next)) return -1;
+    if (!s->worker[0]->quota && !share_out(s)) return 0;
+    s->r.depth = depth && s->r.states < s->r.layer_end ? depth - 1 : depth;
+    done = sealed ? unpack_sealed(s, b) : unpack_key(s, from, b + 10, size);
+    s->r.depth = depth;
+    if (!done) return s->starved || !s->worker[0]->quota ? 0 : -1;
+  }
+  return 1;
+}
