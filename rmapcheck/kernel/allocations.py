@@ -97,3 +97,48 @@ class Recorder:
                 pool = STRUCTS.get(name, "")
                 found.append(Event(what == b"alloc", site.decode(), pointer, pool))
         return found
+
+    def take(self, forked_vmas: int | None) -> "Tally | None":
+        """Return what the arena's VMAs allocated and freed since the last call.
+
+        `forked_vmas`: the step was a fork that gave the child so many VMAs in the arena. None when
+        events were lost, so that nothing can be said.
+        """
+        allocated: Counter[str] = Counter()
+        freed: Counter[str] = Counter()
+        segment = 0
+        for event in self.events():
+            if event.alloc:
+                segment += event.site == "vm_area_dup"
+                if forked_vmas is None or 0 < segment <= forked_vmas:
+                    self.ours[event.pointer] = event.pool
+                    allocated[event.pool] += 1
+                    self.sites[event.site] += 1
+            elif (pool := self.ours.pop(event.pointer, None)) is not None:
+                freed[pool] += 1
+                self.sites[event.site] += 1
+        return Tally(allocated, freed)
+
+
+@attrs.frozen
+class Tally:
+    """How many objects of each pool were allocated and freed."""
+
+    allocated: dict[str, int]
+    freed: dict[str, int]
+
+    def __str__(self) -> str:
+        counts = [
+            f"{pool} +{self.allocated.get(pool, 0)} -{self.freed.get(pool, 0)}"
+            for pool in STRUCTS.values()
+            if self.allocated.get(pool, 0) or self.freed.get(pool, 0)
+        ]
+        return ", ".join(counts) or "none"
+
+    def same(self, other: "Tally") -> bool:
+        """Tell whether both counted alike."""
+        return all(
+            self.allocated.get(p, 0) == other.allocated.get(p, 0)
+            and self.freed.get(p, 0) == other.freed.get(p, 0)
+            for p in STRUCTS.values()
+        )

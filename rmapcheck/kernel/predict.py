@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from model.operations import Operation, Outcome, run
-from model.state import PTE_ZERO, VM_ACCESS_FLAGS
+from model.operations import Operation, Outcome, Read, SwapOut, run
+from model.state import PTE_ZERO, VM_ACCESS_FLAGS, pte_offset
 from rmapcheck.kernel.observe import ZERO, Frame, Look, Process, Range, slot_number
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ class Step:
 
     ops: tuple[Operation, ...]
     reclaim: bool = False
+
+    @property
+    def swaps(self) -> bool:
+        """Tell whether pages are written to swap."""
+        return isinstance(self.ops[0], SwapOut)
 
     def __str__(self) -> str:
         return f"reclaim of {len(self.ops)} pages" if self.reclaim else str(self.ops[0])
@@ -106,13 +111,27 @@ class Predictor:
         self.content: dict[int, int] = {}
         """Entry of the model → what was last written there."""
 
-    def run(self, step: Step) -> list[Outcome]:
-        """Take a step in the model."""
-        outcomes = []
+    def run(self, step: Step) -> "Iterator[Outcome]":
+        """Take a step in the model, operation by operation."""
         for op in step.ops:
-            outcomes.append(run(self.st, op))
+            held = self._held(op)
+            outcome = run(self.st, op)
+            yield outcome
+            self._keep(op, held)
             self._forget()
-        return outcomes
+
+    def _held(self, op: Operation) -> int:
+        """Return what the page that is swapped in or out holds."""
+        if not isinstance(op, SwapOut | Read):
+            return 0
+        p = self.st.pte[pte_offset(self.st, op.mm, op.address)]
+        return self.content.get(p.folio or slot_number(p.swap), 0)
+
+    def _keep(self, op: Operation, held: int) -> None:
+        """Note that what a page held is now in its slot, or the other way round."""
+        if held and isinstance(op, SwapOut | Read):
+            p = self.st.pte[pte_offset(self.st, op.mm, op.address)]
+            self.content[p.folio or slot_number(p.swap)] = held
 
     def _forget(self) -> None:
         """Drop what was matched with objects that the last operation freed."""

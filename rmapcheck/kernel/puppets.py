@@ -173,17 +173,22 @@ class Puppets:
                 self.exit(slot)
 
     def close(self) -> None:
-        """End all puppets, those that hang too, and reap the nursery."""
-        for mine in self.sockets:
-            mine.close()
+        """End all puppets, those that hang too, the nursery last: it is who reaps the others."""
+        for slot in sorted({*range(len(self.sockets)), *self.alive}, reverse=True):
+            if slot < len(self.sockets):
+                self.sockets[slot].close()
+            puppet = self.alive.pop(slot, None)
+            if puppet is not None:
+                self._end(puppet, nursery=slot == 0)
         self.sockets = []
-        for slot in sorted(self.alive, reverse=True):
-            puppet = self.alive.pop(slot)
-            if not puppet.gone(1):
-                with suppress(OSError):
-                    signal.pidfd_send_signal(puppet.pidfd, signal.SIGKILL)
-                puppet.gone(PATIENCE)
-            if slot == 0:
-                with suppress(ChildProcessError):
-                    os.waitpid(puppet.pid, 0)
-            puppet.close()
+
+    @staticmethod
+    def _end(puppet: Puppet, *, nursery: bool) -> None:
+        if not puppet.gone(1):
+            with suppress(OSError):
+                signal.pidfd_send_signal(puppet.pidfd, signal.SIGKILL)
+            puppet.gone(PATIENCE)
+        if nursery:
+            with suppress(ChildProcessError):
+                os.waitpid(puppet.pid, 0)
+        puppet.close()

@@ -84,7 +84,13 @@ class Memcg:
         (self.path / "cgroup.procs").write_text(str(pid), encoding="ascii")
 
     def reclaim(self) -> None:
-        """Reclaim whatever the cgroup's processes use, once."""
+        """Reclaim whatever the cgroup's processes use, once.
+
+        Reading memory.stat first has its counters summed up: reclaim goes by them when it decides
+        whether active pages are to be looked at (prepare_scan_control(), mm/vmscan.c), and they
+        are up to two seconds old otherwise.
+        """
+        (self.path / "memory.stat").read_bytes()
         self._reclaim(self.path)
 
     def _reclaim(self, path: Path) -> None:

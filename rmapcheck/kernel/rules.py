@@ -1,0 +1,137 @@
+"""The rules: branches of the machine that a kernel developer would name, and how often they ran.
+
+Model code leaves their names in `st.rules` and `st.reached`. What is listed here can be reached in
+a run against a kernel of v6.16 and later; tests hold the list against the code.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model.state import State
+
+FAULTS = (
+    "fault outside all VMAs",
+    "fault that the protection forbids",
+    "read fault maps the zero page",
+    "first write",
+    "write fault replaces the zero page",
+    "copy on write",
+    "write fault reuses an exclusive page",
+    "write fault reuses",
+)
+SWAPPING = (
+    "swap-in",
+    "swap-in from disk",
+    "swap-in from the swap cache",
+    "swap-in of an exclusive page",
+    "swap-in by a write takes the page over",
+    "swap-in by a write finds the page shared",
+    "write fault on a page of the swap cache",
+    "a page leaves the swap cache",
+    "swap-out of a shared page",
+    "swap-out of an exclusive page",
+    "swap-out of a page in the swap cache",
+    "fork shares a swap slot",
+    "zap of a swap entry",
+)
+PROCESSES = (
+    "fork shares a page",
+    "fork copies an entry of the zero page",
+    "fork copies no entries of a never-faulted VMA",
+    "fork leaves out a VMA",
+    "fork wipes a VMA",
+)
+MAPPINGS = (
+    "mmap makes a VMA",
+    "munmap keeps the lower end of a VMA",
+    "munmap keeps the upper end of a VMA",
+    "zap of a page",
+    "split",
+    "mprotect changes nothing",
+    "mprotect charges",
+    "mprotect uncharges",
+    "mprotect stops at a hole",
+    "madvise meets a hole",
+    "dontneed meets a hole",
+)
+MERGES = (
+    *(f"merge case {number}" for number in range(1, 9)),
+    "case 6 imports a chain",
+    "merge imports a chain",
+    "no merge: vm_flags",
+    "no merge left: vm_pgoff",
+    "no merge right: vm_pgoff",
+    "no merge: anon_vmas differ",
+    "no merge: the neighbour is a fork child",
+    "no merge: the range is of a fork child",
+    "no merge: the range is copied from a fork child",
+    "a never-faulted neighbour takes faulted pages",
+    "a faulted neighbour takes a never-faulted range",
+    "a new range joins one side only: anon_vmas differ",
+    "a middle joins one side only: anon_vmas differ",
+)
+MOVES = (
+    "mremap of no VMA",
+    "mremap refuses an overlap",
+    "mremap refuses several VMAs",
+    "mremap changes nothing",
+    "mremap shrinks in place",
+    "mremap grows in place",
+    "mremap grows no range of several VMAs",
+    "mremap finds no room to grow",
+    "mremap moves and shrinks",
+    "mremap moves several VMAs",
+    "mremap moves the hole between VMAs",
+    "mremap merges",
+    "mremap keeps vm_pgoff",
+    "mremap makes vm_pgoff fit the new place",
+    "mremap keeps the old mapping",
+    "dontunmap takes the anon_vma from a whole VMA",
+)
+ANON_VMAS = (
+    "a root anon_vma is made",
+    "neighbour's anon_vma adopted",
+    "next's anon_vma adopted",
+    "prev's anon_vma adopted",
+    "no anon_vma adopted from a fork child",
+    "chain of two cloned",
+    "chain of three",
+    "anon_vma reused at fork",
+    "no reuse: a VMA has the anon_vma for its own",
+    "no reuse: the anon_vma has two children",
+    "an anon_vma goes",
+    "a root anon_vma goes",
+    "a root anon_vma outlives its VMAs",
+)
+GROUPS = {
+    "faults": FAULTS,
+    "swap": SWAPPING,
+    "fork": PROCESSES,
+    "VMAs": MAPPINGS,
+    "merges": MERGES,
+    "mremap": MOVES,
+    "anon_vmas": ANON_VMAS,
+}
+RULES: tuple[str, ...] = tuple(rule for group in GROUPS.values() for rule in group)
+
+
+def taken(st: "State") -> set[str]:
+    """Return the rules that the last operation on `st` took."""
+    return {*st.rules, *st.reached}
+
+
+class Coverage(Counter[str]):
+    """How often each rule ran on the kernel. `swap`: whether swapping can be compared at all."""
+
+    def __init__(self, *, swap: bool) -> None:
+        super().__init__()
+        self.wanted = tuple(r for r in RULES if swap or r not in SWAPPING)
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the rules that never ran."""
+        return tuple(rule for rule in self.wanted if not self[rule])
+
+    def worth(self, rules: set[str]) -> float:
+        """Return how much a step that takes these rules is wanted: rare ones count more."""
+        return sum(1.0 / (1 + self[rule]) for rule in rules)

@@ -1,0 +1,198 @@
+"""The stage: everything of this machine that a run needs, set up, and cleared away at the end.
+
+Tiers: what can be compared here. Each that is missing has its reason, which is reported.
+
+    L0   VMAs, frames, swap entries, mapcounts     root, /proc/kpagecount, /proc/kpageflags
+    swap forced walks                              a swap file and a memory cgroup of our own
+    L1   allocations of rmap objects               a tracefs instance of our own
+    L2   the anon_vma graph itself                 BPF and BTF; only when asked for
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+import attrs
+
+from rmapcheck.kernel.allocations import Recorder, Tally
+from rmapcheck.kernel.build import build_program, source_of
+from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.kernel.footprint import Footprint
+from rmapcheck.kernel.observe import Look, Observer
+from rmapcheck.kernel.perform import Performer
+from rmapcheck.kernel.puppets import MMAP, MUNMAP, WRITE, Puppets
+from rmapcheck.kernel.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
+
+if TYPE_CHECKING:
+    from rmapcheck.kernel.predict import Step
+    from rmapcheck.kernel.structure import Structure
+
+TIERS = ("L0", "swap", "L1", "L2")
+
+
+@attrs.frozen(kw_only=True)
+class Wishes:
+    """What a stage is to be like."""
+
+    processes: int = 6
+    pages: int = 10
+    swap: bool = True
+    allocations: bool = True
+    structure: bool = False
+    shared_swap: bool = False
+    """Use the swap that the machine has already."""
+    wait: float = 0.0
+    """Seconds to wait for another run to end."""
+
+
+class Stage:
+    """Puppets, and what observes them. Use it in a `with`; raise Unavailable where there is none.
+
+    `skipped` says of each tier that is missing why it is.
+    """
+
+    def __init__(self, wishes: Wishes) -> None:
+        self.wishes = wishes
+        self.stack = ExitStack()
+        self.skipped: dict[str, str] = {}
+        self.memcg: Memcg | None = None
+        self.recorder: Recorder | None = None
+        self.structure: Structure | None = None
+        self.retries = 0
+        """How often pages had to be reclaimed once more."""
+
+    def __enter__(self) -> Self:
+        try:
+            self._set_up()
+        except BaseException:
+            self.stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """The tiers that are there."""
+        return tuple(t for t in TIERS if t not in self.skipped)
+
+    def _set_up(self) -> None:
+        if os.geteuid() != 0:
+            raise Unavailable("only root may look at page frames; run it as root")
+        self.footprint = self.stack.enter_context(Footprint(wait=self.wishes.wait))
+        self.observer = Observer(self.wishes.pages)
+        self.stack.callback(self.observer.close)
+        program = build_program(source_of("puppet.c"), "puppet")
+        self._try("swap", self._swap, wanted=self.wishes.swap)
+        self._try("L1", self._record, wanted=self.wishes.allocations)
+        self.puppets = self.stack.enter_context(
+            Puppets(program, self.wishes.processes, self.wishes.pages)
+        )
+        nursery = self.puppets.nursery.pid
+        if self.memcg is not None:
+            self.memcg.add(nursery)
+        if self.recorder is not None:
+            self.recorder.follow(nursery)
+        self.performer = Performer(self.puppets, self.memcg)
+        self._calibrate()
+        self._try("L2", self._look_inside, wanted=self.wishes.structure)
+
+    def _try(self, tier: str, make: Callable[[], None], *, wanted: bool) -> None:
+        if not wanted:
+            self.skipped[tier] = "not asked for"
+            return
+        try:
+            make()
+        except Unavailable as error:
+            self.skipped[tier] = str(error)
+
+    def _swap(self) -> None:
+        shared = check_swap(allowed=self.wishes.shared_swap)
+        with ExitStack() as stack:
+            if not shared:
+                own_swap(stack, self.footprint)
+            self.memcg = own_memcg(stack, self.footprint)
+            self.stack.push(stack.pop_all())
+
+    def _record(self) -> None:
+        with ExitStack() as stack:
+            self.recorder = Recorder(stack, self.footprint)
+            self.stack.push(stack.pop_all())
+
+    def _look_inside(self) -> None:
+        from rmapcheck.kernel.structure import Structure
+
+        with ExitStack() as stack:
+            self.structure = Structure(stack, self.puppets)
+            self.stack.push(stack.pop_all())
+
+    def _calibrate(self) -> None:
+        """Let the first page be written to, and see whether what must be seen then is seen.
+
+        A container may hide frame numbers (they are 0 without CAP_SYS_ADMIN), another kernel may
+        name its slab caches otherwise.
+        """
+        self.puppets.fork(0, 1)
+        self.allocations(None)
+        for command in ((MMAP, 0, 1, 3), (WRITE, 0, 1)):
+            if error := self.puppets.call(1, *command):
+                raise OracleError(f"a puppet cannot even map and write a page ({error})")
+        entry = self.observer.entries(self.puppets.alive[1])[0]
+        frame = self.observer.frame(entry) if entry > 0 else None
+        if frame is None or frame.mapcount != 1:
+            raise Unavailable("/proc/PID/pagemap does not tell page frames here")
+        self._calibrate_exclusive(frame.exclusive)
+        tally = self.allocations(None)
+        if tally is not None:
+            seen = tally.allocated
+            if any(seen.get(pool, 0) != 1 for pool in ("vma", "anon_vma", "anon_vma_chain")):
+                self.skipped["L1"] = f"the first page of a VMA made {tally}, not one of each"
+                self.recorder = None
+        self.puppets.call(1, MUNMAP, 0, 1)
+        self.puppets.exit(1)
+        self.allocations(None)
+
+    def _calibrate_exclusive(self, exclusive: bool) -> None:
+        if not exclusive:
+            raise Unavailable("/proc/kpageflags has no PageAnonExclusive here (before v6.1?)")
+
+    # What an episode does.
+
+    def begin(self) -> None:
+        """Start an episode: process 1, with an empty arena."""
+        self.puppets.exit_all()
+        self.puppets.fork(0, 1)
+        self.allocations(None)
+        if self.recorder is not None:
+            self.recorder.ours.clear()
+
+    def perform(self, step: "Step") -> int:
+        """Carry out a step, and wait until it is over."""
+        before = [] if not step.swaps else list(self.observer.look(self.puppets).frames)
+        result = self.performer.do(step)
+        if step.swaps:
+            self._settle(before)
+        return result
+
+    def _settle(self, frames: list[int]) -> None:
+        self.observer.settle(frames)
+        if self.memcg is not None:
+            self.memcg.drain()
+
+    def look(self, step: "Step") -> Look:
+        """Return what there is now; a reclaim is repeated until all is out, or long enough."""
+        seen = self.observer.look(self.puppets)
+        for _ in range(TRIES if step.reclaim else 0):
+            if not seen.frames:
+                break
+            self.retries += 1
+            self.performer.reclaim()
+            self._settle(list(seen.frames))
+            seen = self.observer.look(self.puppets)
+        return seen
+
+    def allocations(self, forked_vmas: int | None) -> Tally | None:
+        """Return what the arena allocated and freed since the last call, if that is recorded."""
+        return None if self.recorder is None else self.recorder.take(forked_vmas)
