@@ -9,7 +9,8 @@ first VMAs are the arena's, since it lies lowest (dup_mmap() goes by address).
 import os
 import re
 from collections import Counter
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -49,6 +50,7 @@ class Recorder:
         self.pipe = -1
         self.ours: dict[bytes, str] = {}
         """Pointer of each live object of the arena → its pool."""
+        self.waiting: list[Event] = []
         self.sites: Counter[str] = Counter()
         try:
             fd = detached_mount("tracefs")
@@ -85,6 +87,13 @@ class Recorder:
         for event in ("kmem_cache_alloc", "kmem_cache_free"):
             self._set(f"events/kmem/{event}/enable", "1")
 
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Do not record what happens meanwhile."""
+        self.waiting += self.events()
+        yield
+        self.events()
+
     def events(self) -> list[Event]:
         """Return what happened since the last call."""
         data = b""
@@ -107,7 +116,9 @@ class Recorder:
         allocated: Counter[str] = Counter()
         freed: Counter[str] = Counter()
         segment = 0
-        for event in self.events():
+        events = self.waiting + self.events()
+        self.waiting = []
+        for event in events:
             if event.alloc:
                 segment += event.site == "vm_area_dup"
                 if forked_vmas is None or 0 < segment <= forked_vmas:

@@ -1,8 +1,8 @@
 """Which scheme predicts which kernel: the newest era of anon_vma_chain, and named rules on top.
 
 An era stands for several releases; where they differ in something that the model has, a rule says
-since when. The newest era whose kernels include the running one is taken, and the rules are set for
-it. Kernels before v6.1 are not compared: nothing tells PageAnonExclusive there.
+since when. The newest era whose kernels include the running one is taken, and the rules are set
+for it. Kernels before v6.1 are not compared: nothing tells PageAnonExclusive there.
 """
 
 import re

@@ -13,7 +13,7 @@ import attrs
 
 from model.errors import KernelOops
 from model.heap import Pool
-from model.operations import Outcome, Read, SwapOut, Write, boot
+from model.operations import Outcome, Read, Write, boot
 from model.scope import Scope
 from model.state import State, pte_offset
 from rmapcheck.kernel.allocations import STRUCTS, Tally
@@ -22,6 +22,7 @@ from rmapcheck.kernel.observe import ZERO, slot_number
 from rmapcheck.kernel.predict import Difference, Predictor, Step, entry_text
 from rmapcheck.kernel.puppets import READ
 from rmapcheck.kernel.rules import Coverage, taken
+from rmapcheck.kernel.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from model.scheme import Scheme
@@ -70,15 +71,18 @@ class Episode:
         self.played: list[Played] = []
         stage.begin()
 
-    def play(self, step: Step) -> Played | None:
-        """Take a step on both sides and compare. None: the scope is too small for it."""
+    def play(self, step: Step, before: Snapshot | None = None) -> Played | None:
+        """Take a step on both sides and compare. None: the scope is too small for it.
+
+        `before`: the state as it is, if somebody has put it aside already.
+        """
         st = self.st
-        raw = st.layout.encode_raw(st)
+        before = before or Snapshot(st)
         live = {pool: getattr(st, pool).live for pool in STRUCTS.values()}
         content = self._content_before(step)
         outcomes, freed, rules = self._predict(step)
         if any(o.exhausted for o in outcomes):
-            st.layout.load_raw(st, raw)
+            before.restore()
             return None
         returned = self.stage.perform(step)
         found = list(self._returned(step, outcomes, returned, content))
@@ -262,10 +266,11 @@ class Oracle:
         episode = Episode(self.stage, self.scheme, self.scope)
         self.tallies.episodes += 1
         for _ in range(EPISODE):
-            step = self._choose(episode.st, mix)
+            before = Snapshot(episode.st)
+            step = self._choose(episode.st, mix, before)
             if step is None:
                 break
-            if self._failed(episode, episode.play(step)):
+            if self._failed(episode, episode.play(step, before)):
                 return
         self._walk(episode)
 
@@ -290,18 +295,17 @@ class Oracle:
             self.tallies.failed = tuple(kept)
         return bool(played.differences)
 
-    def _choose(self, st: State, mix: Mix) -> Step | None:
+    def _choose(self, st: State, mix: Mix, before: Snapshot) -> Step | None:
         """Draw a step: plainly, or the best of several one step ahead."""
         if self.rng.random() >= self.settings.directed:
             return self._draw(st, mix)
-        raw = st.layout.encode_raw(st)
         best, most = None, -1.0
         for _ in range(CANDIDATES):
             step = self._draw(st, mix)
             if step is None:
                 break
             worth = self._worth(st, step)
-            st.layout.load_raw(st, raw)
+            before.restore()
             if worth > most:
                 best, most = step, worth
         return best
@@ -326,7 +330,7 @@ class Oracle:
 def replayed(
     stage: "Stage", scheme: "type[Scheme]", scope: Scope, steps: Sequence[Step]
 ) -> tuple[Played, ...]:
-    """Play steps once more, leaving out what cannot be asked for; return them up to a difference."""
+    """Play steps again, without what cannot be asked for; return them up to a difference."""
     episode = Episode(stage, scheme, scope)
     for step in steps:
         again = reclaim_all(episode.st) if step.reclaim else step

@@ -31,7 +31,7 @@
 #define PAGE 4096UL
 #define SLOTS 32
 
-enum { MMAP = 1, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE };
+enum { MMAP = 1, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE, BALLAST };
 
 static long pages;
 static int slots, sockets[SLOTS], own;
@@ -100,6 +100,16 @@ static long map_private(long start, long length, long prot)
   return p == MAP_FAILED ? -(long)errno : 0;
 }
 
+/* Uses so many pages outside the arena, and gives them back. */
+static long ballast(long count)
+{
+  long i;
+  char *p = mmap(NULL, count * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return -(long)errno;
+  for (i = 0; i < count; i++) *(volatile char *)(p + i * PAGE) = 1;
+  return result(munmap(p, count * PAGE));
+}
+
 static long perform(const int64_t *c)
 {
   long start = c[1], length = c[2];
@@ -108,6 +118,7 @@ static long perform(const int64_t *c)
   case READ: return outside(start, 1) ? -E2BIG : access_page(start, 0, 0);
   case WRITE: return outside(start, 1) ? -E2BIG : access_page(start, c[2], 1);
   case MREMAP: return remap(c[1], c[2], c[3], c[4], c[5]);
+  case BALLAST: return ballast(c[1]);
   }
   if (outside(start, length)) return -E2BIG;
   switch (c[0]) {

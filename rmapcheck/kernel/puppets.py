@@ -29,7 +29,7 @@ FIRST_FD = 100
 PATIENCE = 20
 """Seconds in which a command must be answered; each takes microseconds."""
 
-MMAP, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE = range(1, 10)
+MMAP, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE, BALLAST = range(1, 11)
 COMMAND = struct.Struct("6q")
 ANSWER = struct.Struct("q")
 

@@ -10,7 +10,7 @@ Tiers: what can be compared here. Each that is missing has its reason, which is 
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Self
 
 import attrs
@@ -21,13 +21,15 @@ from rmapcheck.kernel.errors import OracleError, Unavailable
 from rmapcheck.kernel.footprint import Footprint
 from rmapcheck.kernel.observe import Look, Observer
 from rmapcheck.kernel.perform import Performer
-from rmapcheck.kernel.puppets import MMAP, MUNMAP, WRITE, Puppets
+from rmapcheck.kernel.puppets import BALLAST, MMAP, MUNMAP, WRITE, Puppets
 from rmapcheck.kernel.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
 
 if TYPE_CHECKING:
     from rmapcheck.kernel.predict import Step
     from rmapcheck.kernel.structure import Structure
 
+CHURN = 1024
+"""Pages that the nursery uses for a moment."""
 TIERS = ("L0", "swap", "L1", "L2")
 
 
@@ -188,10 +190,20 @@ class Stage:
             if not seen.frames:
                 break
             self.retries += 1
+            self._churn()
             self.performer.reclaim()
             self._settle(list(seen.frames))
             seen = self.observer.look(self.puppets)
         return seen
+
+    def _churn(self) -> None:
+        """Let the cgroup's counters change so much that reading memory.stat sums them up.
+
+        Until then they are up to two seconds old, and reclaim, which goes by them, may find no
+        active page to look at (prepare_scan_control(), mm/vmscan.c).
+        """
+        with self.recorder.deaf() if self.recorder is not None else nullcontext():
+            self.puppets.call(0, BALLAST, CHURN)
 
     def allocations(self, forked_vmas: int | None) -> Tally | None:
         """Return what the arena allocated and freed since the last call, if that is recorded."""

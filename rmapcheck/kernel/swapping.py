@@ -86,9 +86,7 @@ class Memcg:
     def reclaim(self) -> None:
         """Reclaim whatever the cgroup's processes use, once.
 
-        Reading memory.stat first has its counters summed up: reclaim goes by them when it decides
-        whether active pages are to be looked at (prepare_scan_control(), mm/vmscan.c), and they
-        are up to two seconds old otherwise.
+        Reading memory.stat first has its counters summed up, if they have changed enough.
         """
         (self.path / "memory.stat").read_bytes()
         self._reclaim(self.path)
