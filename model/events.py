@@ -8,6 +8,7 @@ compiled search leaves it out.
 
 Each event names the numbers of the objects that it is about::
 
+    begin, end  mm                            an operation, by that process
     mmap        vma                           a new VMA over a free range
     expand      vma, gone                     `vma` grew over a free range (and swallowed `gone`)
     split       vma, new
@@ -22,7 +23,7 @@ Each event names the numbers of the objects that it is about::
     fork_pte    ptep, old_ptep, folio         one entry of it
     copy        vma, new                      copy_vma() made a VMA for mremap
     move_pte    ptep, new_ptep, folio
-    move        vma, new_vma, start, to       all entries of mremap have moved
+    move        vma, new_vma, start, to       all entries have moved, or back again
     dontunmap   vma                           MREMAP_DONTUNMAP left the whole VMA without pages
     exec_move   vma                           the new image's stack has moved down
     add_to_swap folio, swap

@@ -18,6 +18,7 @@ from model.scheme import Scheme
 from model.scope import Scope
 from rmapcheck.checkpoint import CheckpointError, Checkpoints
 from rmapcheck.native import memory
+from rmapcheck.run import Observer
 from rmapcheck.search import (
     CannotCompileError,
     Count,
@@ -55,6 +56,7 @@ def explore(
     workers: int = 1,
     fingerprint: bool = False,
     checkpoints: Checkpoints | None = None,
+    observer: Observer | None = None,
 ) -> Exploration:
     """Search all states of `scheme` in `scope`.
 
@@ -70,12 +72,13 @@ def explore(
     In C, `workers` threads search (0: one a core), with the results of one. `fingerprint`: of an
     expanded state 64 bits are kept; HOLDS then names the probability that two states shared them.
     `checkpoints` need the search in C (CheckpointError if it cannot be). See docs/wide-scopes.md.
+    With an `observer`, who must be told of each step's events, the search is interpreted.
     """
     if engine == "auto":
         engine = os.environ.get("RMAPCHECK_ENGINE") or engine
     if engine not in ENGINES:
         raise EngineError(f"no engine is called {engine!r}; choose among {', '.join(ENGINES)}")
-    search = Search(scheme, scope, symmetry=symmetry, target=target)
+    search = Search(scheme, scope, symmetry=symmetry, target=target, observer=observer)
     limits = _Limits(max_depth, max_states, max_seconds, max_memory_mb)
     threads = workers or len(os.sched_getaffinity(0))
     how = {"workers": threads, "fingerprint": fingerprint, "checkpoints": checkpoints}
@@ -95,9 +98,9 @@ def _search(
     engine: str,
     how: dict[str, Any],
 ) -> Exploration:
-    if engine == "python" and not how["checkpoints"]:
+    if (engine == "python" or search.observer) and not how["checkpoints"]:
         return _interpret(search, limits, reporter)
-    if engine == "python":
+    if engine == "python" or search.observer:
         raise CheckpointError("the interpreted search has no checkpoints; leave --engine out")
     return _compile(search, limits, reporter, engine, how)
 

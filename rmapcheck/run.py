@@ -4,12 +4,19 @@ Replay, minimisation, the random walker and Hypothesis all stand on this; only e
 has a loop of its own.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from invariants.isolation import projection
-from invariants.registry import Step, Violation, applicable, check_state, check_step
+from invariants.registry import (
+    Invariant,
+    Step,
+    Violation,
+    applicable,
+    check_state,
+    check_step,
+)
 from model.operations import Operation, Outcome, boot, possible_operations, run
 from model.scheme import Scheme
 from model.scope import Scope
@@ -23,19 +30,40 @@ class NotPossible(Exception):  # noqa: N818 - it is no error of the program
     """The operation means nothing in this state (a dead process, a page that is not there)."""
 
 
+class Observer(Protocol):
+    """Is told of the machine's events (model.events), and judges each step by them."""
+
+    @property
+    def invariant(self) -> Invariant:
+        """What it finds wrong with a step."""
+
+    def __call__(self, st: State, event: str, a: int, b: int, c: int, d: int) -> None:
+        """`event` has taken effect in `st`."""
+
+
 class Run:
     """A run of `scheme` in `scope`, from boot. `checked`: test the range of every field written.
 
     Raises SchemeError when the scheme breaks its interface.
     """
 
-    def __init__(self, scheme: type[Scheme], scope: Scope, *, checked: bool = True) -> None:
+    def __init__(
+        self,
+        scheme: type[Scheme],
+        scope: Scope,
+        *,
+        checked: bool = True,
+        observer: Observer | None = None,
+    ) -> None:
         self.scheme = scheme
         self.st = State(scope, scheme(), checked=checked)
         self.invariants = applicable(scheme)
         self.steps: list[Operation] = []
         self.outcome = Outcome()
         boot(self.st)
+        if observer is not None:
+            self.st.observer = observer
+            self.invariants += (observer.invariant,)
 
     def possible(self) -> list[Operation]:
         """Return the operations that mean something now, none failing."""
@@ -93,13 +121,18 @@ class Replayed:
 
 
 def replay(
-    scheme: type[Scheme], scope: Scope, steps: "Sequence[Operation]", *, target: str = ""
+    scheme: type[Scheme],
+    scope: Scope,
+    steps: "Sequence[Operation]",
+    *,
+    target: str = "",
+    observer: Observer | None = None,
 ) -> Replayed:
     """Apply `steps` until one violates something (or `target`, if given).
 
     Raise NotPossible if one cannot be applied, or the scope has too few objects for it.
     """
-    machine = Run(scheme, scope)
+    machine = Run(scheme, scope, observer=observer)
     outcomes = []
     for number, op in enumerate(steps, 1):
         found = machine.apply(op)

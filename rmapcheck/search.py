@@ -24,7 +24,7 @@ from model.operations import (
 from model.scheme import Scheme
 from model.scope import Scope
 from model.state import State
-from rmapcheck.run import replay
+from rmapcheck.run import Observer, replay
 from rmapcheck.verdict import Status, Verdict
 
 if TYPE_CHECKING:
@@ -88,7 +88,13 @@ class Search:
     """One exhaustive search. `explore` runs it; reporters and tests look into it."""
 
     def __init__(
-        self, scheme: type[Scheme], scope: Scope, *, symmetry: bool = True, target: str = ""
+        self,
+        scheme: type[Scheme],
+        scope: Scope,
+        *,
+        symmetry: bool = True,
+        target: str = "",
+        observer: Observer | None = None,
     ) -> None:
         self.scheme = scheme
         self.scope = scope
@@ -97,6 +103,10 @@ class Search:
         self.st = State(scope, scheme())
         self.st.every_name = not symmetry
         self.invariants = applicable(scheme)
+        self.observer = observer
+        if observer is not None:
+            self.st.observer = observer
+            self.invariants += (observer.invariant,)
         self.visited: dict[bytes, int] = {}
         self.keys: list[bytes] = []
         self.parent = array("L")
@@ -207,7 +217,7 @@ class Search:
         self, index: int, op: Operation, outcome: Outcome, before: object, count: Count
     ) -> list[Violation]:
         """Check one step and, if its state is new, that state."""
-        if outcome.oops or outcome.splats or before is not None:
+        if outcome.oops or outcome.splats or before is not None or self.observer:
             step = Step(op=op, outcome=outcome, before=before)
             found = check_step(self.st, step, self.invariants)
             if self.wants(found):
@@ -296,7 +306,7 @@ class Search:
     def violated(self, invariant: str, last: Operation | None, index: int) -> Exploration:
         """Replay the trace to what was found, and report it if the replay agrees."""
         trace = self.trace(index, last)
-        again = replay(self.scheme, self.scope, trace, target=self.target)
+        again = replay(self.scheme, self.scope, trace, target=self.target, observer=self.observer)
         names = {v.invariant for v in again.violations}
         if again.step != len(trace) or invariant not in names:
             raise EngineError(

@@ -17,7 +17,7 @@ import attrs
 from invariants.goals import Goal, goals_of
 from model.operations import OPERATIONS, Operation
 from rmapcheck.explore import EngineError
-from rmapcheck.run import Run, replay
+from rmapcheck.run import Observer, Run, replay
 from rmapcheck.verdict import Status, Verdict
 
 if TYPE_CHECKING:
@@ -81,12 +81,19 @@ class Walker:
     """One walk. `sample` runs it; tests look into it."""
 
     def __init__(
-        self, scheme: "type[Scheme]", scope: "Scope", *, seed: int, target: str = ""
+        self,
+        scheme: "type[Scheme]",
+        scope: "Scope",
+        *,
+        seed: int,
+        target: str = "",
+        observer: Observer | None = None,
     ) -> None:
         self.scheme = scheme
         self.scope = scope
         self.seed = seed
         self.target = target
+        self.observer = observer
         self.rng = Random(seed)
         self.goals = dict.fromkeys((g.name for g in goals_of(scheme, scope)), 0)
         self.cut: dict[str, int] = {}
@@ -97,7 +104,7 @@ class Walker:
 
     def restart(self) -> None:
         """Boot a new machine and draw what it may play with."""
-        self.machine = Run(self.scheme, self.scope)
+        self.machine = Run(self.scheme, self.scope, observer=self.observer)
         self.weights = drawn_weights(self.scope, self.rng)
         self.wanted: list[Goal] = goals_of(self.scheme, self.scope)
         self.runs += 1
@@ -176,7 +183,7 @@ class Walker:
     def violated(self) -> WalkResult:
         """Replay the run so far on a machine of its own, and report what that one finds."""
         trace = tuple(self.machine.steps)
-        again = replay(self.scheme, self.scope, trace, target=self.target)
+        again = replay(self.scheme, self.scope, trace, target=self.target, observer=self.observer)
         if not self.wants(list(again.violations)) or again.step != len(trace):
             raise EngineError(
                 f"the walk with seed {self.seed} violated something at step {len(trace)}, "
@@ -194,6 +201,7 @@ def sample(
     max_seconds: float | None = None,
     restart: int = 60,
     target: str = "",
+    observer: Observer | None = None,
 ) -> WalkResult:
     """Try `steps` random operations, at most `restart` of them in one run.
 
@@ -202,7 +210,7 @@ def sample(
     goes on from any other, except an oops. Raises SchemeError for a scheme that breaks its
     interface, EngineError if a trace does not replay.
     """
-    walker = Walker(scheme, scope, seed=seed, target=target)
+    walker = Walker(scheme, scope, seed=seed, target=target, observer=observer)
     in_run = 0
     for tried in range(steps):
         if tried % CHECK_EVERY == 0 and max_seconds is not None:

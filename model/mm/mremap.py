@@ -168,8 +168,10 @@ def move_vma(
     moved = move_page_tables(st, source, start, new_vma, to, length)
     if moved < length:
         move_page_tables(st, new_vma, to, source, start, moved)
+        tell(st, "move", source, new_vma, start, to)
         do_munmap(st, mm, to, to + new_length)
         return -ENOMEM
+    tell(st, "move", source, new_vma, start, to)
     if not dontunmap:
         return do_munmap(st, mm, start, start + length)
     s = st.vma[source]
@@ -237,7 +239,6 @@ def move_page_tables(st: "State", vma: int, start: int, new_vma: int, to: int, l
         if mapping:
             release(st, I_MMAP_LOCK, mapping)
         st.scheme.pte_chain_free(st)
-    tell(st, "move", vma, new_vma, start, to)
     return length
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from model.errors import KernelOops
+from model.events import tell
 from model.heap import claim
 from model.mm.virtual_scan import mmlist_add
 from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
@@ -109,8 +110,10 @@ def run(st: "State", op: Operation) -> Outcome:
     st.begin(op.fail)
     error = 0
     oops = None
+    tell(st, "begin", op.mm)
     try:
         error = op.apply(st)
+        tell(st, "end", op.mm)
     except KernelOops as caught:
         oops = caught
     if st.held and oops is None:

@@ -132,9 +132,13 @@ class AvcTree(AvcRoot):
         return If(both, st.active(v) == st.active(w), self.may_take_over(st, v, w))
 
     def may_take_over(self, st: St, v: Expr, w: Expr) -> Expr:
-        """Return whether v and w, not both faulted, may merge."""
+        """Return whether v and w, not both faulted, may merge: the faulted one's chain is one.
+
+        Into a free range two neighbours may grow that would not merge with each other: each is
+        asked alone, so that it does not matter which of them is faulted.
+        """
         neither = ~st.faulted(v) & ~st.faulted(w)
-        return neither | self.chain_is_singular(st, v)
+        return neither | self.chain_is_singular(st, v) | self.chain_is_singular(st, w)
 
 
 class AvcReuse(AvcTree):

@@ -1,0 +1,140 @@
+"""From a state of the model to what a spec says of it: the abstraction.
+
+The words are those of rmapcheck.prove.specs.vocabulary; elements are the numbers that objects have
+in their pools. What is in no process's list of VMAs is no VMA yet. A reference to an object that
+has been freed is the number one past the pool, which is no live element.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from invariants.logic.finite import Structure
+from invariants.logic.terms import Bool
+from model.state import pte_offset
+
+if TYPE_CHECKING:
+    from invariants.logic.spec import Spec
+    from model.state import State
+
+Says = dict[str, Any]
+Part = Callable[["State", Says, list[int]], None]
+"""Adds to what is said; is given the VMAs, in order."""
+
+
+class Abstraction:
+    """Makes structures of `spec` from states."""
+
+    def __init__(self, spec: "Spec") -> None:
+        self.spec = spec
+        self.parts = [part for words, part in PARTS if all(w in spec.symbols for w in words)]
+        self.nothing: Says = {
+            s.name: set() if s.range is Bool else {} for s in spec.symbols.values()
+        }
+        self.universe: dict[str, Any] = {}
+
+    def of(self, st: "State") -> Structure:
+        """Return what the spec says of `st`."""
+        if not self.universe:
+            self.universe = universe(st)
+        says = self.nothing.copy()
+        vmas = list(linked(st))
+        for part in self.parts:
+            part(st, says, vmas)
+        return Structure(self.universe, says)
+
+
+def universe(st: "State") -> dict[str, Any]:
+    """Return the elements of each sort: all that the pools can hold, and one past each."""
+    found = {
+        "Mm": range(1, st.mm.size + 1),
+        "Address": range(st.pages),
+        "Pgoff": range(-st.pages, 2 * st.pages + 1),
+        "Vma": range(1, st.vma.size + 2),
+        "Folio": range(1, st.folio.size + 2),
+        "Swap": range(1, st.swap.size + 2),
+        "Inode": range(1, 2),
+        "Pte": range(1, st.pte.size + 1),
+    }
+    if "anon_vma" in st.layout.structs:
+        found["AnonVma"] = range(1, st.anon_vma.size + 2)
+    return found
+
+
+def linked(st: "State") -> Iterator[int]:
+    """Yield the VMAs of all processes."""
+    for mm in st.mm.indices():
+        vma = st.mm[mm].mmap
+        while vma:
+            yield vma
+            vma = st.vma[vma].vm_next
+
+
+def machine(st: "State", says: Says, vmas: list[int]) -> None:
+    """Virtual memory: vocabulary.py."""
+    covers, pgoff, pte, swap_pte, mm = set(), {}, set(), set(), {}
+    for vma in vmas:
+        v = st.vma[vma]
+        mm[vma] = v.vm_mm
+        for address in range(v.vm_start, v.vm_end):
+            covers.add((vma, address))
+            pgoff[vma, address] = v.vm_pgoff + address - v.vm_start
+            p = st.pte[pte_offset(st, v.vm_mm, address)]
+            if p.folio:
+                pte.add((vma, address, p.folio))
+            elif p.swap:
+                swap_pte.add((vma, address, p.swap))
+    says["vma"] = set(vmas)
+    says.update(covers=covers, pgoff=pgoff, pte=pte, swap_pte=swap_pte, mm=mm)
+    says["folio"] = set(st.folio.indices())
+    says["swap"] = set(st.swap.indices())
+    says["swap_cache"] = {(s, st.swap[s].folio) for s in says["swap"] if st.swap[s].folio}
+
+
+def anon_pages(st: "State", says: Says, vmas: list[int]) -> None:
+    """Which folios are known to rmap, and where: schemes with folio->mapping."""
+    known = [p for p in st.folio.indices() if st.folio[p].mapping]
+    says["anon"] = set(known)
+    says["mapping"] = {p: st.folio[p].mapping for p in known}
+    says["index"] = {p: st.folio[p].index for p in known}
+
+
+def anon_vmas(st: "State", says: Says, vmas: list[int]) -> None:
+    """struct anon_vma, and the VMAs that have one."""
+    says["anon_vma"] = set(st.anon_vma.indices())
+    says["faulted"] = {v for v in vmas if st.vma[v].anon_vma}
+    says["active"] = {v: st.vma[v].anon_vma for v in says["faulted"]}
+
+
+def chains(st: "State", says: Says, vmas: list[int]) -> None:
+    """struct anon_vma_chain."""
+    avc = set()
+    oldest = {}
+    for vma in vmas:
+        c = st.vma[vma].anon_vma_chain
+        while c:
+            oldest[vma] = st.anon_vma_chain[c].anon_vma
+            avc.add((vma, oldest[vma]))
+            c = st.anon_vma_chain[c].same_vma
+    says["avc"] = avc
+    says["oldest"] = oldest
+
+
+def roots(st: "State", says: Says, vmas: list[int]) -> None:
+    """anon_vma->root, since v2.6.36."""
+    says["root"] = {(a, st.anon_vma[a].root) for a in st.anon_vma.indices()}
+
+
+def parents(st: "State", says: Says, vmas: list[int]) -> None:
+    """anon_vma->parent, since v3.19."""
+    says["parent"] = {(a, st.anon_vma[a].parent) for a in st.anon_vma.indices()}
+
+
+PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
+    (("covers",), machine),
+    (("mapping",), anon_pages),
+    (("anon_vma",), anon_vmas),
+    (("avc",), chains),
+    (("root",), roots),
+    (("parent",), parents),
+)
+"""What makes the words of a spec, if it has them."""

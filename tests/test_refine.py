@@ -1,0 +1,187 @@
+"""Every step of the model is a step of the spec; and a bridge that is broken is noticed."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from invariants.logic.finite import Structure
+from model.scope import Scope
+from model.state import pte_offset
+from rmapcheck.case import load_case
+from rmapcheck.explore import explore
+from rmapcheck.plugins import find_scheme
+from rmapcheck.prove import abstraction
+from rmapcheck.prove.refine import NAME, Refinement
+from rmapcheck.prove.specs.avc_eras import AvcCounters, AvcTree
+from rmapcheck.run import replay
+from rmapcheck.verdict import Status
+from rmapcheck.verify import LADDER
+from rmapcheck.walk import sample
+
+CASES = Path(__file__).parent.parent / "counterexamples"
+SPECS = {"avc-3.0": AvcTree, "avc-6.0": AvcCounters}
+WIDE = Scope(mms=3, pages=3, vmas=9, folios=6, swaps=2, objects=40, alloc_fail=True)
+NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
+
+
+def refined(scheme, spec, *, steps=1500, scope=WIDE, seed=1):
+    observer = Refinement(spec)
+    result = sample(
+        scheme, scope, steps=steps, seed=seed, target=NAME, observer=observer, restart=40
+    )
+    return result.verdict, observer
+
+
+@pytest.mark.parametrize("scope", LADDER[:4], ids=range(4))
+@pytest.mark.parametrize("name", SPECS)
+def test_every_step_of_a_small_scope_is_one_of_the_spec(name, scope):
+    observer = Refinement(SPECS[name]())
+    done = explore(find_scheme(name), scope, observer=observer)
+    assert done.verdict.status is Status.HOLDS, done.verdict.violations
+    assert done.verdict.how == "exhaustive"
+    assert observer.events > done.generated / 2
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_random_steps_are_steps_of_the_spec_and_reach_what_it_says(name):
+    verdict, observer = refined(find_scheme(name), SPECS[name](), steps=3000)
+    assert verdict.status is Status.SAMPLED, verdict.violations
+    never = {n for n, times in observer.explained.items() if not times}
+    rare = {"mmap_file", "page_cache_add", "file_fault", "truncate", "clone_enomem"}
+    rare |= {"fork_enomem", "fork_reuse", "mremap_merge", "prepare_adopt"}
+    assert never - rare <= ({"dontunmap"} if name == "avc-3.0" else set())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("B23-degree-ambiguity", "reuse_anon_vma()"),
+        ("B29-unfaulted-mremap-merge", "faulted: 1 should be in it"),
+    ],
+)
+def test_a_seeded_bug_is_no_refinement_of_the_corrected_spec(name, says):
+    case = load_case(CASES / f"{name}.json")
+    observer = Refinement(AvcCounters())
+    found = replay(
+        find_scheme(case.scheme), case.scope, case.steps, target=NAME, observer=observer
+    )
+    assert says in found.violations[0].but
+
+
+# Broken bridges: each must be noticed, whichever end of it is broken.
+
+
+def swapless(st, says, vmas):
+    abstraction_machine(st, says, vmas)
+    says["swap_cache"] = set()
+
+
+def shifted(st, says, vmas):
+    abstraction_machine(st, says, vmas)
+    says["pgoff"] = {k: v + (k[1] == 0) for k, v in says["pgoff"].items()}
+
+
+def blind_to_swap_entries(st, says, vmas):
+    abstraction_machine(st, says, vmas)
+    says["swap_pte"] = set()
+
+
+def greedy(st, says, vmas):
+    """Entries of all processes, by the first VMA at the address."""
+    abstraction_machine(st, says, vmas)
+    first = {}
+    for vma, x in sorted(says["covers"]):
+        first.setdefault(x, vma)
+    says["pte"] = {(first[x], x, p) for _, x, p in says["pte"]}
+
+
+def newest_mapping(st, says, vmas):
+    abstraction_pages(st, says, vmas)
+    for vma, x, p in says["pte"]:
+        if st.vma[vma].anon_vma and st.pte[pte_offset(st, st.vma[vma].vm_mm, x)].folio:
+            says["mapping"][p] = st.vma[vma].anon_vma
+
+
+def indexless(st, says, vmas):
+    abstraction_pages(st, says, vmas)
+    says["index"] = dict.fromkeys(says["index"], 0)
+
+
+def tailless(st, says, vmas):
+    abstraction_chains(st, says, vmas)
+    says["avc"] = {(v, a) for v, a in says["avc"] if a == st.vma[v].anon_vma}
+
+
+def rootless(st, says, vmas):
+    says["root"] = {(a, a) for a in st.anon_vma.indices()}
+
+
+abstraction_machine = abstraction.machine
+abstraction_pages = abstraction.anon_pages
+abstraction_chains = abstraction.chains
+
+BROKEN = [
+    (swapless, "machine"),
+    (shifted, "machine"),
+    (blind_to_swap_entries, "machine"),
+    (greedy, "machine"),
+    (newest_mapping, "anon_pages"),
+    (indexless, "anon_pages"),
+    (tailless, "chains"),
+    (rootless, "roots"),
+]
+
+
+@pytest.mark.parametrize(("broken", "part"), BROKEN, ids=[b.__name__ for b, _ in BROKEN])
+def test_a_broken_abstraction_is_noticed(broken, part, monkeypatch):
+    whole = getattr(abstraction, part)
+    parts = tuple((w, broken if p is whole else p) for w, p in abstraction.PARTS)
+    monkeypatch.setattr(abstraction, "PARTS", parts)
+    verdict, _ = refined(find_scheme("avc-6.0"), AvcCounters(), scope=NARROW)
+    assert verdict.status is Status.VIOLATED
+
+
+@pytest.mark.parametrize(
+    ("module", "event"),
+    [
+        ("fork", "fork"),
+        ("unmap", "zap"),
+        ("vma", "split"),
+        ("mremap", "move"),
+        ("swap", "free_page"),
+        ("fault", "fault"),
+        ("exec", "exec_move"),
+        ("swap", "add_to_swap"),
+    ],
+)
+def test_an_event_that_is_not_told_is_noticed(module, event, monkeypatch):
+    where = importlib.import_module(f"model.mm.{module}")
+    told = where.tell
+
+    def silent(st, name, *objects):
+        if name != event:
+            told(st, name, *objects)
+
+    monkeypatch.setattr(where, "tell", silent)
+    verdict, _ = refined(find_scheme("avc-6.0"), AvcCounters(), scope=NARROW)
+    assert verdict.status is Status.VIOLATED
+
+
+def test_a_state_that_changes_behind_the_events_is_noticed():
+    observer = Refinement(AvcCounters())
+    observer.before = Structure({}, {})
+
+    class Stray(find_scheme("avc-6.0")):
+        """Takes the parent's own AVC away when it forks."""
+
+        def anon_vma_fork(self, st, vma, pvma):
+            error = super().anon_vma_fork(st, vma, pvma)
+            avc = st.vma[pvma].anon_vma_chain
+            if avc and st.anon_vma_chain[avc].same_vma:
+                st.vma[pvma].anon_vma_chain = st.anon_vma_chain[avc].same_vma
+            return error
+
+    verdict, _ = refined(Stray, AvcCounters(), scope=NARROW)
+    assert verdict.status is Status.VIOLATED
+    assert "avc" in str(verdict.violations[0])
