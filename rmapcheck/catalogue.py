@@ -1,4 +1,8 @@
-"""Every scheme and every seeded bug that comes with rmapcheck, by name."""
+"""Every scheme and every seeded bug that comes with rmapcheck, by name.
+
+A bug is one decision of one scheme; `BUG@SCHEME` is the same decision in a later scheme that still
+makes it, as in ``B04@avc-6.0``: what that bug would do to the kernels of today.
+"""
 
 import importlib
 import pkgutil
@@ -7,6 +11,7 @@ from types import ModuleType
 
 import model.bugs
 import model.schemes
+from model.errors import SchemeError
 from model.scheme import Scheme
 
 
@@ -39,3 +44,29 @@ def schemes() -> dict[str, type[Scheme]]:
 def bugs() -> dict[str, type[Scheme]]:
     """Return the seeded bugs by name, such as ``B23``."""
     return {cls.name: cls for module in _modules(model.bugs) for cls in _classes_in(module)}
+
+
+@cache
+def built_in(name: str) -> type[Scheme] | None:
+    """Return the scheme, bug, or ``BUG@SCHEME`` of that name; None if there is none.
+
+    Raise SchemeError where the scheme does not make the decision that the bug changes.
+    """
+    bug, at, scheme = name.partition("@")
+    if not at:
+        return schemes().get(name) or bugs().get(name)
+    if bug not in bugs() or scheme not in schemes():
+        return None
+    return _grafted(name, bugs()[bug], schemes()[scheme])
+
+
+def _grafted(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]:
+    """Return the bug's decision in a scheme that descends from the bug's own."""
+    base = next(c for c in bug.__mro__ if issubclass(c, Scheme) and c.bug is None)
+    if not issubclass(scheme, base):
+        raise SchemeError(
+            f"{name}: {bug.name} is a decision of {base.name}, from which {scheme.name} does not "
+            "descend; choose a later scheme of the same kind"
+        )
+    own = {"title": scheme.title, "kernels": "none", "bug": bug.bug, "__doc__": bug.__doc__}
+    return type(bug)(name, (bug, scheme), {"name": name, "__module__": scheme.__module__, **own})

@@ -23,13 +23,13 @@ GROUP = "rmapcheck.schemes"
 def find_scheme(text: str) -> type[Scheme]:
     """Return the scheme that `text` names.
 
-    A built-in scheme or bug, FILE.py, FILE.py:Class, module:Class, or an installed entry point.
-    Raises SchemeError.
+    A built-in scheme or bug, BUG@SCHEME, FILE.py, FILE.py:Class, module:Class, or an installed
+    entry point. Raises SchemeError.
     """
-    built_in = catalogue.schemes() | catalogue.bugs()
-    if text in built_in:
-        return built_in[text]
-    scheme = _outside(text, sorted(built_in))
+    known = catalogue.built_in(text)
+    if known is not None:
+        return known
+    scheme = _outside(text, sorted(catalogue.schemes() | catalogue.bugs()))
     check_interface(scheme, text)
     return scheme
 

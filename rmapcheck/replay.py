@@ -6,7 +6,7 @@ from model.operations import Operation
 from model.scheme import Scheme
 from model.scope import Scope
 from rmapcheck.case import Case, CaseError
-from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.catalogue import built_in
 from rmapcheck.run import NotPossible, Replayed, Run, replay
 from rmapcheck.verdict import Status
 
@@ -58,9 +58,9 @@ def scheme_of(case: Case) -> type[Scheme]:
     Raise CaseError for any other: a plug-in is code, and reading a case never runs code. Whoever
     trusts the plug-in loads it and hands it over.
     """
-    known = {**schemes(), **bugs()}
-    if case.scheme in known:
-        return known[case.scheme]
+    known = built_in(case.scheme)
+    if known is not None:
+        return known
     if ":" in case.scheme or case.scheme.endswith(".py"):
         raise CaseError(
             f"the case is about the plug-in {case.scheme}, which a case may not load by itself; "

@@ -38,8 +38,8 @@ def bug_of(cls: type[Scheme]) -> Bug:
 
 
 def mended(cls: type[Scheme]) -> type[Scheme]:
-    """Return the scheme that a bug's class is, without the bug."""
-    return next(c for c in cls.__mro__[1:] if issubclass(c, Scheme) and c.bug is None)
+    """Return the scheme that a bug's class is, without the bug; any other is returned itself."""
+    return next(c for c in cls.__mro__ if issubclass(c, Scheme) and c.bug is None)
 
 
 def bug_rows() -> Rows:

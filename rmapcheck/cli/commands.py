@@ -7,11 +7,31 @@ from typing import Annotated
 import typer
 
 from rmapcheck.case import version
-from rmapcheck.cli import cases, demo, doctor, engines, explore, lists, scaffold
+from rmapcheck.cli import (
+    cases,
+    demo,
+    doctor,
+    engines,
+    explore,
+    kernel_run,
+    lists,
+    scaffold,
+)
 from rmapcheck.cli.common import Out, app
 from rmapcheck.verdict import Exit
 
-__all__ = ["app", "call", "cases", "demo", "doctor", "engines", "explore", "lists", "scaffold"]
+__all__ = [
+    "app",
+    "call",
+    "cases",
+    "demo",
+    "doctor",
+    "engines",
+    "explore",
+    "kernel_run",
+    "lists",
+    "scaffold",
+]
 
 ORDER = (
     *("demo", "verify", "explore", "fuzz", "replay", "minimize", "diff", "show", "export"),

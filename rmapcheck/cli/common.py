@@ -37,6 +37,14 @@ app = typer.Typer(
     context_settings={"max_content_width": WIDTH},
 )
 
+kernel_app = typer.Typer(
+    name="kernel",
+    help="Hold the model against kernels that run.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(kernel_app)
+
 
 class _Console(Console):
     """A console that leaves a broken pipe to `commands.call`."""
@@ -223,9 +231,9 @@ def _choice(options: dict[str, Any]) -> Choice:
 
 
 def command(
-    *, scope: bool = False, name: str | None = None
+    *, scope: bool = False, name: str | None = None, group: typer.Typer = app
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Make a function a command, with the common options and perhaps those of a scope.
+    """Make a function a command (of a `group`), with the common options and perhaps a scope's.
 
     It is called with `out`, with `scope` (a Choice) if wanted, and returns its exit code.
     """
@@ -249,7 +257,7 @@ def command(
         shown = [*kept, *extra]
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in shown}
-        app.command(name)(run)
+        group.command(name)(run)
         return function
 
     return register

@@ -40,7 +40,9 @@ from rmapcheck.verify import (
     target_first,
 )
 
-SCHEME_HELP = "A built-in name (`rmapcheck schemes`), FILE.py, FILE.py:Class, or module:Class."
+SCHEME_HELP = (
+    "A built-in name (`rmapcheck schemes`), BUG@SCHEME, FILE.py, FILE.py:Class, or module:Class."
+)
 Schemes = Annotated[list[str] | None, typer.Argument(metavar="SCHEME...", help=SCHEME_HELP)]
 OneScheme = Annotated[str, typer.Argument(metavar="SCHEME", help=SCHEME_HELP)]
 Save = Annotated[

@@ -89,6 +89,11 @@ class Prediction:
         """Return the pages that stay mapped."""
         return tuple(page for page in self.pages if page.stays)
 
+    @property
+    def places(self) -> set[tuple[int, int]]:
+        """Return process and page of each that stays mapped."""
+        return {(page.mm, page.address) for page in self.stays}
+
 
 def refuse(number: int, op: Operation) -> None:
     """Raise ModelError if no program can do `op`."""

@@ -54,7 +54,7 @@ static int mounted(const char *wanted, const char *option, char *where, size_t s
 
 static int make_group(const char *root, const char *knob, const char *order)
 {
-	snprintf(group, sizeof(group), "%.150s/rmapcheck-%d", root, (int)getpid());
+	snprintf(group, sizeof(group), "%.150s/rmapcheck-reproducer-%d", root, (int)getpid());
 	snprintf(group_knob, sizeof(group_knob), "%s/%s", group, knob);
 	group_order = order;
 	if (mkdir(group, 0755) == 0) {
