@@ -68,5 +68,12 @@ def _grafted(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]
             f"{name}: {bug.name} is a decision of {base.name}, from which {scheme.name} does not "
             "descend; choose a later scheme of the same kind"
         )
-    own = {"title": scheme.title, "kernels": "none", "bug": bug.bug, "__doc__": bug.__doc__}
-    return type(bug)(name, (bug, scheme), {"name": name, "__module__": scheme.__module__, **own})
+    own: dict[str, object] = {
+        "title": scheme.title,
+        "kernels": "none",
+        "bug": bug.bug,
+        "__doc__": bug.__doc__,
+    }
+    own |= {"name": name, "__module__": scheme.__module__}
+    made: type[Scheme] = type(name, (bug, scheme), own)
+    return made

@@ -11,6 +11,7 @@ from rmapcheck import catalogue, guard
 from rmapcheck.cli import engines, run
 from rmapcheck.guard import HOOKS, guarded, interface_check
 from rmapcheck.plugins import find_scheme
+from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 
 HEAD = """\
@@ -366,3 +367,26 @@ def test_every_engine_looks_at_the_interface_first(command, capsys):
     code, text = told_of(capsys, command, "mine.py")
     assert code == Exit.USAGE
     assert "reads page tables" in text
+
+
+def test_a_bug_can_be_grafted_into_a_later_scheme():
+    scheme = find_scheme("B04@avc-6.0")
+    assert scheme is find_scheme("B04@avc-6.0")
+    assert scheme.name == "B04@avc-6.0"
+    assert mended(scheme) is catalogue.schemes()["avc-6.0"]
+    assert scheme.reusable_anon_vma is catalogue.bugs()["B04"].reusable_anon_vma
+    assert scheme.may_reuse is catalogue.schemes()["avc-6.0"].may_reuse
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("B04@pte_chain-2.6.0", "B04 is a decision of avc-2.6.34, from which pte_chain-2.6.0"),
+        ("B23@avc-3.19", "B23 is a decision of avc-6.0, from which avc-3.19 does not descend"),
+        ("B99@avc-6.0", "no scheme is called 'B99@avc-6.0'"),
+        ("B04@B23", "no scheme is called 'B04@B23'"),
+    ],
+)
+def test_a_graft_that_cannot_be_is_told(name, says):
+    with pytest.raises(SchemeError, match=says):
+        find_scheme(name)

@@ -1,0 +1,373 @@
+"""Cases on real kernels: what is booted, what is read from its log, and what is left behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from model.errors import ModelError
+from rmapcheck.case import load_case
+from rmapcheck.kernel.boot import Log, initramfs, kind_of, run_kernel, run_session
+from rmapcheck.kernel.edits import UNDONE, Edit, Source, Undone
+from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.kernel.footprint import swaps
+from rmapcheck.kernel.recipe import Recipe, check_tools
+from rmapcheck.kernel.reproduce import read_log, reproduce
+from rmapcheck.kernel.swapping import memory_cgroups
+from rmapcheck.plugins import find_scheme
+from rmapcheck.replay import replay_case
+from rmapcheck.report.predict import predict
+from rmapcheck.tables import mended
+from rmapcheck.verdict import Exit, Status
+
+FOLDER = Path(__file__).parents[1] / "counterexamples"
+B23 = FOLDER / "B23-lost-page.json"
+GCC = shutil.which("gcc")
+needs_gcc = pytest.mark.skipif(GCC is None, reason="there is no gcc")
+
+LOST = """\
+kernel: Linux 6.1.192 x86_64
+mapped: process 1 page 0: 0 of 200
+mapped: process 2 page 0: 0 of 200
+mapped: process 2 page 1: 0 of 200
+mapped: process 3 page 0: 0 of 200
+mapped: process 3 page 1: 200 of 200 (in the model it stays mapped)
+VERDICT: BUG 1 pages stayed mapped, just those of the model
+"""
+FINE = LOST.replace("200 of 200", "0 of 200").replace("BUG 1 pages stayed", "OK")
+
+
+def rmapcheck(*arguments):
+    command = [sys.executable, "-c", "from rmapcheck.cli import main; main()", *arguments]
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False
+    )
+
+
+def read(text, case=B23, scheme="", **log):
+    saved = load_case(case)
+    cls = find_scheme(scheme or saved.scheme)
+    return read_log(saved, predict(saved, cls), Log(text=text, seconds=1.0, **log))
+
+
+# The log.
+
+
+def test_the_lost_page_is_the_one_of_the_model():
+    done = read(LOST)
+    assert (done.verdict, done.kernel) == ("BUG", "Linux 6.1.192 x86_64")
+    assert done.stayed == {(3, 1)}
+    assert done.exit is Exit.EXPECTED
+
+
+def test_a_fixed_kernel_does_as_the_mended_scheme():
+    done = read(FINE)
+    assert done.verdict == "OK"
+    assert done.exit is Exit.UNEXPECTED
+    assert done.agrees(done.mended)
+    assert read(FINE, scheme="avc-6.0").exit is Exit.EXPECTED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LOST.replace("page 1: 200", "page 1: 0").replace("page 0: 0", "page 0: 200"),
+        LOST.replace("process 2 page 1: 0", "process 2 page 1: 200"),
+        LOST.replace("VERDICT: BUG", "VERDICT: OK"),
+        FINE.replace("VERDICT: OK", "VERDICT: BUG a page does not hold what was written to it"),
+        LOST + "BUG: KASAN: slab-use-after-free in folio_lock_anon_vma_read+0xc8/0x590\n",
+    ],
+    ids=["elsewhere", "one more", "no bug", "contents", "splat"],
+)
+def test_anything_else_does_not_agree(text):
+    done = read(text)
+    assert done.exit is Exit.UNEXPECTED
+    assert not done.agrees(done.mended)
+
+
+def test_a_reader_of_freed_memory_may_break_the_kernel():
+    broken = "kernel: Linux 6.19.0\nBUG: KASAN: slab-use-after-free in x\nKernel panic - not y\n"
+    done = read(broken, FOLDER / "B29-unfaulted-mremap-merge.json")
+    assert done.splats == ("BUG: KASAN: slab-use-after-free in x", "Kernel panic - not y")
+    assert done.exit is Exit.EXPECTED
+    assert read(broken).exit is Exit.UNEXPECTED
+
+
+def test_without_a_verdict_nothing_is_said():
+    skipped = read("VERDICT: SKIP no swap is in use\n")
+    assert (skipped.verdict, skipped.reason) == ("SKIP", "no swap is in use")
+    for done in (skipped, read("Linux version 6.1\n"), read("", timed_out=True)):
+        assert done.exit is Exit.INCONCLUSIVE
+
+
+def test_a_run_that_cannot_tell_is_inconclusive():
+    case = FOLDER / "B19-endless-growth.json"
+    done = read("mapped: process 1 page 0: 0 of 200\nVERDICT: OK\n", case)
+    assert not done.telling
+    assert done.exit is Exit.INCONCLUSIVE
+
+
+def test_a_title_cannot_pass_for_a_verdict():
+    text = LOST.replace("kernel:", "case: VERDICT: OK\nkernel:")
+    assert read(text).verdict == "BUG"
+
+
+# Booting.
+
+
+def test_what_is_no_kernel_is_refused(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("#!/bin/sh\n")
+    for path in (text, tmp_path / "nothing", tmp_path):
+        with pytest.raises(ModelError, match=r"kernel"):
+            kind_of(path)
+    image = tmp_path / "bzImage"
+    image.write_bytes(bytes(0x202) + b"HdrS" + bytes(100))
+    assert kind_of(image) == "qemu"
+    assert kind_of(Path(sys.executable).resolve()) == "uml"
+
+
+def test_the_initramfs_is_one_that_cpio_reads(tmp_path):
+    if shutil.which("cpio") is None:
+        pytest.skip("there is no cpio")
+    image = initramfs(b"program", [b"first", b"second!"])
+    assert len(image) % 4 == 0
+    listed = subprocess.run(
+        ["cpio", "-it", "--quiet"], input=image, capture_output=True, check=True
+    )
+    names = ["dev", "proc", "sys", "modules", "dev/console", "init"]
+    assert listed.stdout.decode().split() == [*names, "modules/00.ko", "modules/01.ko"]
+    one = subprocess.run(
+        ["cpio", "-i", "--quiet", "--to-stdout", "modules/01.ko"],
+        input=image,
+        capture_output=True,
+        check=True,
+    )
+    assert one.stdout == b"second!"
+
+
+def kernel_that(does, folder):
+    """Return an executable that does, in C, what a kernel might."""
+    source = folder / "kernel.c"
+    source.write_text(
+        "#include <stdio.h>\n#include <signal.h>\n#include <unistd.h>\n"
+        f"int main(void) {{ {does} return 0; }}\n"
+    )
+    program = folder / "kernel"
+    subprocess.run([GCC, "-O", "-o", str(program), str(source)], check=True)
+    return program
+
+
+def printing(text):
+    return f"fputs({json.dumps(text)}, stdout);"
+
+
+@needs_gcc
+def test_a_kernel_that_hangs_is_given_up_and_gone(tmp_path):
+    mark = tmp_path / "pid"
+    hang = (
+        'signal(SIGTERM, SIG_IGN); puts("booting"); fflush(stdout); if (fork() == 0) '
+        f'{{ FILE *f = fopen("{mark}", "w"); fprintf(f, "%d", getpid()); fclose(f); }} '
+        "for (;;) pause();"
+    )
+    kernel = kernel_that(hang, tmp_path)
+    program = tmp_path / "program"
+    program.write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rmapcheck.kernel.boot.TIME_TO_CLEAN_UP", 0.2)
+        log = run_kernel(kernel, program, seconds=0.5)
+    assert log.timed_out
+    assert log.text == "booting\n"
+    end = time.monotonic() + 5
+    while Path(f"/proc/{mark.read_text()}").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{mark.read_text()}").exists()
+
+
+@needs_gcc
+def test_the_command_shows_both_and_says_whether_they_agree(tmp_path):
+    lost = kernel_that(printing(LOST), tmp_path)
+    done = rmapcheck("kernel", "run", B23, "--kernel", lost)
+    assert done.returncode == 0, done.stderr
+    assert "3        1     200 of 200            stays mapped  -" in done.stdout
+    assert done.stdout.splitlines()[-1] == (
+        "BUG (1 pages stayed mapped, just those of the model): the kernel does as B23 does."
+    )
+    done = rmapcheck("kernel", "run", B23, "--kernel", lost, "--holds", "--json")
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert said["predictions"] == {"avc-6.0": {"stays": [], "agrees": False}}
+    fine = kernel_that(printing(FINE), tmp_path)
+    done = rmapcheck("kernel", "run", B23, "--kernel", fine)
+    assert done.returncode == 1
+    assert "does not do as B23 does; it does as avc-6.0 does." in done.stdout
+    assert rmapcheck("kernel", "run", B23, "--kernel", fine, "--holds").returncode == 0
+
+
+@needs_gcc
+def test_the_command_says_when_nothing_is_shown(tmp_path):
+    silent = kernel_that(printing("hello"), tmp_path)
+    log = tmp_path / "log"
+    done = rmapcheck("kernel", "run", B23, "--kernel", silent, "--log", log)
+    assert done.returncode == 3
+    assert "nothing is shown of this kernel" in done.stdout
+    assert log.read_text() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        ((B23, "--kernel", "nothing"), 2, "cannot be read"),
+        ((B23, "--kernel", B23), 2, "is no kernel"),
+        ((B23, "--arenas", "0"), 2, "--arenas must be"),
+        ((B23, "--timeout", "nan"), 2, "--timeout must be"),
+        ((B23, "--memory", "1"), 2, "--memory must be"),
+        ((FOLDER / "B21-degree-underflow.json", "--kernel", sys.executable), 2, "step 3"),
+    ],
+)
+def test_wrong_use_is_told(arguments, code, word):
+    done = rmapcheck("kernel", "run", *arguments)
+    assert done.returncode == code
+    assert word in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_root_nothing_is_tried_on_the_running_kernel():
+    if os.geteuid() == 0:
+        pytest.skip("this is root")
+    assert rmapcheck("kernel", "run", B23).returncode == 3
+
+
+# The running kernel.
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", ["B23-lost-page", "B02-in-v6"])
+def test_the_running_kernel_has_no_such_bug(name):
+    if os.geteuid() != 0:
+        pytest.skip("only root may swap")
+    if swaps():
+        pytest.skip("this machine swaps")
+    case = load_case(FOLDER / f"{name}.json")
+    try:
+        done = reproduce(case, mended(find_scheme(case.scheme)), arenas=60)
+    except Unavailable as why:
+        pytest.skip(str(why))
+    if done.verdict == "SKIP":
+        pytest.skip(done.reason)
+    assert done.exit is Exit.EXPECTED, done.log.text
+    assert swaps() == []
+    for folder in memory_cgroups():
+        assert not (folder / f"rmapcheck-reproducer-{done.log.pid}").exists()
+
+
+@needs_gcc
+def test_a_program_that_is_told_to_stop_cleans_up(tmp_path):
+    """It is told so while it works; whatever it has made is gone afterwards."""
+    if os.geteuid() != 0 or not memory_cgroups():
+        pytest.skip("only root may make a cgroup")
+    from rmapcheck.kernel.build import build_program
+    from rmapcheck.kernel.reproduce import FLAGS
+    from rmapcheck.report.program import to_c
+
+    text = to_c(load_case(B23)).replace(
+        "\trun_steps();\n", "\tkill(getpid(), SIGTERM);\n\trun_steps();\n\tusleep(1000000);\n", 1
+    )
+    text = text.replace("\tif (lines < 2)\n", "\tif (0)\n")
+    program = build_program(text, "reproducer", FLAGS)
+    log = run_session([str(program), "-n", "5"], tmp_path, 20)
+    assert not log.timed_out
+    assert "VERDICT: SKIP interrupted, or too slow" in log.text
+    for folder in memory_cgroups():
+        assert not (folder / f"rmapcheck-reproducer-{log.pid}").exists()
+
+
+# Fixes undone.
+
+
+def test_an_edit_fits_once_or_not_at_all():
+    edit = Edit("a.c", "if (a && b(&c->d))", "if (a)")
+    assert edit.applied("x;\n\tif (a &&\n\t    b(&c->d))\n\t\ty;", "k") == "x;\n\tif (a)\n\t\ty;"
+    for text, count in (("if (a)", 0), ("if (a && b(&c->d)) if (a && b(&c->d))", 2)):
+        with pytest.raises(ModelError, match=rf"k/a\.c has {count} places"):
+            edit.applied(text, "k")
+
+
+def test_a_source_is_as_it_was_and_edits_are_all_or_none(tmp_path):
+    file = tmp_path / "a.c"
+    file.write_text("one; two;\n")
+    source = Source(tmp_path)
+    fits, misses = Edit("a.c", "one;", "1;"), Edit("a.c", "three;", "3;")
+    whole = {"bug": "B23", "fixed": "", "case": ""}
+    with pytest.raises(ModelError, match="0 places"):
+        source.undo(Undone(edits=(fits, misses), **whole))
+    assert file.read_text() == "one; two;\n"
+    source.undo(Undone(edits=(fits, Edit("a.c", "two;", "2;")), **whole))
+    assert file.read_text() == "1; 2;\n"
+    source.restore()
+    assert file.read_text() == "one; two;\n"
+
+
+@pytest.mark.parametrize("bug", UNDONE)
+def test_what_is_undone_is_a_bug_that_the_model_has(bug):
+    """Its case loses a page by that bug alone."""
+    undone = UNDONE[bug]
+    scheme = find_scheme(undone.bug)
+    assert scheme.bug.fixed == undone.fixed
+    case = load_case(FOLDER / f"{undone.case}.json")
+    assert case.scheme == undone.bug
+    assert replay_case(case).as_expected
+    assert replay_case(case, mended(scheme)).status is Status.HOLDS
+    assert predict(case).stays
+    assert not predict(case, mended(scheme)).stays
+
+
+def test_a_recipe_says_what_is_missing(tmp_path, monkeypatch):
+    recipe = Recipe(tmp_path, "0.1", print)
+    monkeypatch.setattr("rmapcheck.kernel.recipe.check_tools", lambda: None)
+    with pytest.raises(Unavailable, match=r"apt-get install linux-source-0\.1"):
+        recipe.make_all(["B23"])
+    with pytest.raises(ModelError, match="no fix of 'B99' can be undone; choose among B23"):
+        recipe.make_all(["B99"])
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Unavailable, match=r"apt-get install .*\bflex\b"):
+        check_tools()
+
+
+def test_what_has_been_built_is_not_built_again(tmp_path):
+    recipe = Recipe(tmp_path, "6.1", print)
+    for bug in ("", "B23"):
+        recipe.kernel(bug).write_text("")
+    assert recipe.make_all(["B23"]) == [tmp_path / "linux-6.1", tmp_path / "linux-6.1-B23"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "name", ["B23-lost-page", "B02-in-v6", "B04-in-v6", "B29-unfaulted-mremap-merge"]
+)
+def test_a_user_mode_kernel_has_no_such_bug(name):
+    kernel = os.environ.get("RMAPCHECK_UML") or shutil.which("linux.uml")
+    if not kernel:
+        pytest.skip("RMAPCHECK_UML names no user-mode Linux, and there is no linux.uml")
+    case = load_case(FOLDER / f"{name}.json")
+    done = reproduce(case, mended(find_scheme(case.scheme)), kernel=Path(kernel))
+    assert done.exit is Exit.EXPECTED, done.log.text
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("bug", UNDONE)
+def test_a_kernel_without_the_fix_loses_just_the_page_of_the_model(bug):
+    folder = os.environ.get("RMAPCHECK_KERNELS")
+    if not folder:
+        pytest.skip("RMAPCHECK_KERNELS names no folder of `rmapcheck kernel build`")
+    undone = UNDONE[bug]
+    case = load_case(FOLDER / f"{undone.case}.json")
+    done = reproduce(case, kernel=Recipe(Path(folder), "6.1", print).kernel(bug))
+    assert done.verdict == "BUG"
+    assert done.stayed == {(p.mm, p.address) for p in predict(case).stays}
+    assert done.exit is Exit.EXPECTED
