@@ -34,25 +34,6 @@ __all__ = [
     "lists",
     "scaffold",
 ]
-from rmapcheck.cli.common import Out, app
-from rmapcheck.verdict import Exit
-
-__all__ = [
-    "app",
-    "call",
-    "cases",
-    "demo",
-    "doctor",
-    "engines",
-<<<<<<< HEAD
-    "explore",
-=======
-    "kernel_build",
->>>>>>> e764f4a (kernel build: Debian's kernel with a fix undone, for B23, B04 and B02; their cases, and what the kernels do)
-    "kernel_run",
-    "lists",
-    "scaffold",
-]
 
 ORDER = (
     *("demo", "verify", "explore", "fuzz", "replay", "minimize", "diff", "show", "export"),
