@@ -22,7 +22,7 @@ under the same name, and drops one by setting it to None.
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar, TypeVarTuple, overload
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, TypeVarTuple, overload
 
 import attrs
 
@@ -202,12 +202,18 @@ def _first(doc: str | None) -> str:
     return " ".join((doc or "").strip().partition("\n\n")[0].split())
 
 
+Flaws: TypeAlias = dict[str, tuple[tuple[str, str], ...]]
+"""For each bug the obligations that fail by it: (operation, lemma)."""
+
+
 class Spec:
     """Base of all specifications. Everything is worked out once, when it is asked for."""
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     kernels: ClassVar[str] = ""
+    flaws: ClassVar[Flaws] = {}
+    """Bugs that the kernels had, so that not all can be proved."""
     live: ClassVar[dict[type[Sort], str]] = {}
     """For each sort the relation that its elements worth printing are in."""
 

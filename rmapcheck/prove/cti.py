@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 
 from invariants.logic.finite import Structure, compiled
-from invariants.logic.spec import Parameter
+from invariants.logic.spec import Spec
+from invariants.logic.steps import Steps
 from invariants.logic.terms import FORALL, Bool, Expr, Macro, Symbol, conjuncts, negate
 from invariants.logic.text import text
 from rmapcheck.prove.obligations import Goal, Named, Problem
@@ -34,11 +35,29 @@ class Cti:
     """Deep lemmas that the state does not keep: it may be impossible for that reason alone."""
 
     def lines(self) -> Iterator[str]:
-        """Yield the live part, the step and what fails, one fact a line."""
-        yield from live_part(self.problem, self.structure)
+        """Yield the live part, the step, what it changes, and what fails, one fact a line."""
+        spec = self.problem.spec
+        before = dict(live_part(spec, self.structure))
+        yield from (f"      {name}: {', '.join(rows)}" for name, rows in before.items())
         yield f"step  {self.step()}"
+        if self.problem.transition is not None:
+            after = dict(live_part(spec, self.after()))
+            for name in spec.symbols:
+                old, new = before.get(name, []), after.get(name, [])
+                changes = [f"−{r}" for r in old if r not in new]
+                changes += [f"+{r}" for r in new if r not in old]
+                if changes:
+                    yield f"      {name}: {', '.join(changes)}"
         said = ", ".join(f"{k} = {v}" for k, v in self.witness.items())
-        yield f"then  {text(self.breaks)} fails" + (f" for {said}" if said else "")
+        yield f"then  {self.goal.name} fails{' for ' if said else ''}{said}: {self.goal.doc}"
+        if self.ignores:
+            yield f"note  the state does not keep {', '.join(self.ignores)}"
+
+    def after(self) -> Structure:
+        """Return the state after the step."""
+        given = {p.name: self.structure.says.get(p.name) for p in self.problem.parameters}
+        run = Steps(self.problem.spec)
+        return run.after(self.problem.operation, self.structure, **{**given, **self.values})
 
     def step(self) -> str:
         """Return the operation with its parameters."""
@@ -123,32 +142,30 @@ class Checker:
         return {}
 
 
-def live_part(problem: Problem, structure: Structure) -> Iterator[str]:
-    """Yield what the symbols say of live elements; of dead ones they say nothing that counts."""
-    spec = problem.spec
-    live = {s.__name__: r for s, r in spec.live.items()}
-
-    def shown(symbol: Symbol, key: tuple[Any, ...]) -> bool:
-        for sort, element in zip(symbol.domain, key, strict=True):
-            of = live.get(sort.__name__)
-            if of and element not in structure.says[of]:
-                return False
-        return True
-
+def live_part(spec: Spec, structure: Structure) -> Iterator[tuple[str, list[str]]]:
+    """Yield what each symbol says of live elements; of dead ones it says nothing that counts."""
     for name, symbol in spec.symbols.items():
         said = structure.says[name]
         where = spec.meant(name)
         rows = []
         for stored in sorted(said, key=str):
             key = stored if isinstance(stored, tuple) else (stored,)
-            if not shown(symbol, key):
+            if not _lives(spec, symbol, structure, key):
                 continue
             if symbol.range is Bool:
                 rows.append(_arrow(stored))
             elif where is None or _meant(where, structure, key):
                 rows.append(f"{_arrow(stored)}={said[stored]}")
         if rows:
-            yield f"      {name}: {', '.join(rows)}"
+            yield name, rows
+
+
+def _lives(spec: Spec, symbol: Symbol, structure: Structure, key: tuple[Any, ...]) -> bool:
+    for sort, element in zip(symbol.domain, key, strict=True):
+        of = spec.live.get(sort)
+        if of and element not in structure.says[of]:
+            return False
+    return True
 
 
 def _meant(
@@ -157,8 +174,3 @@ def _meant(
     key: tuple[Any, ...],
 ) -> bool:
     return bool(compiled(where.body, where.variables).run(structure, *key))
-
-
-def parameters_of(parameters: Sequence[Parameter]) -> list[str]:
-    """Return the names of the parameters that are elements."""
-    return [p.name for p in parameters if p.variable is not None]

@@ -64,14 +64,22 @@ class Z3:
 
     def check(self, seconds: float) -> Answer:
         """Return the answer within about `seconds`."""
+        return self.check_with((), seconds)
+
+    def check_with(self, switches: Sequence[str], seconds: float) -> Answer:
+        """Return the answer where these Boolean constants are true."""
         self.solver.set("timeout", max(1, int(seconds * 1000)))
         start = time.perf_counter()
         try:
-            said = str(self.solver.check())
+            said = str(self.solver.check(*(self.z3.Bool(name) for name in switches)))
             why = self.solver.reason_unknown() if said == UNKNOWN else ""
         except self.z3.Z3Exception as error:
             said, why = UNKNOWN, str(error)
         return Answer(said, time.perf_counter() - start, why)
+
+    def core(self) -> set[str]:
+        """Return which of the switches of the last check were needed for "unsat"."""
+        return {str(name) for name in self.solver.unsat_core()}
 
     def structure(
         self,

@@ -34,6 +34,7 @@ class Goal:
     kind: str
     """invariant, check or counter"""
     formula: Expr
+    doc: str = ""
     unchanged: bool = False
     """The operation touches nothing that the invariant is about."""
     epr: bool = True
@@ -108,7 +109,7 @@ def problems(spec: Spec) -> Iterator[Problem]:
 def _initial(spec: Spec, sorted_: Tiers) -> Problem:
     start = spec.initially()
     goals = [
-        Goal(lemma.name, "invariant", substitute(lemma.formula, {}, start))
+        Goal(lemma.name, "invariant", substitute(lemma.formula, {}, start), lemma.doc)
         for lemma in spec.lemmas
     ]
     return Problem(
@@ -152,14 +153,16 @@ def _step(spec: Spec, sorted_: Tiers, transition: Transition) -> Problem:
 def _goals(spec: Spec, transition: Transition) -> Iterator[Goal]:
     for lemma in spec.lemmas:
         after = transition.after(lemma.formula)
-        yield Goal(lemma.name, "invariant", after, unchanged=after is lemma.formula)
+        unchanged = after is lemma.formula
+        yield Goal(lemma.name, "invariant", after, lemma.doc, unchanged=unchanged)
     for check in transition.checks:
-        yield Goal(check.name, "check", check.formula)
+        yield Goal(check.name, "check", check.formula, "the kernel relies on it here")
     if not transition.intended:
-        yield Goal("changes_nothing", "check", spec.unchanged(transition))
+        doc = "an operation that fails leaves everything as it was"
+        yield Goal("changes_nothing", "check", spec.unchanged(transition), doc)
     for counter in spec.counters.values():
         formula = spec.exactness(transition, counter)
-        yield Goal(counter.name, "counter", formula, unchanged=formula is TRUE)
+        yield Goal(counter.name, "counter", formula, counter.doc, unchanged=formula is TRUE)
 
 
 def _possible(spec: Spec, transition: Transition) -> tuple[Expr, ...]:

@@ -12,6 +12,7 @@ from rmapcheck.prove import smt
 from rmapcheck.prove.cti import Checker, Cti
 from rmapcheck.prove.engines import SAT, UNKNOWN, UNSAT, Z3, Answer, Cvc5, Engine, versions
 from rmapcheck.prove.obligations import Goal, Named, Problem, problems, relevant
+from rmapcheck.prove.small import Bounded
 
 PROVED, FAILS, UNDECIDED = "proved", "CTI", "unknown"
 POSSIBLE, VACUOUS = "possible", "vacuous"
@@ -161,7 +162,7 @@ class Prover:
             engine.pop()
 
     def ask_deep(self, name: str, goal: Expr) -> Answer:
-        """Ask with the deep lemmas: first with those hypotheses that are about the same things.
+        """Ask with the deep lemmas, but of the rest only what is about the same things.
 
         Fewer hypotheses may do, and distract less; that a solver answers is luck here.
         """
@@ -169,30 +170,18 @@ class Prover:
         near = [h for h in self.hypotheses(deep=True) if h.formula.symbols <= said]
         engine = self.fresh(name, near)
         engine.add(self.text(negate(goal)))
-        answer = engine.check(self.options.patience)
-        return answer if answer.said == UNSAT else self.ask(name, goal, deep=True)
+        return engine.check(self.options.patience)
 
     def prove(self, goal: Goal) -> Result:
         """Ask the solvers that were chosen; they must agree."""
-        chosen = ("z3", "cvc5") if self.options.solver == "both" else (self.options.solver,)
         start = time.perf_counter()
-        said: list[tuple[str, Answer]] = []
-        deep = False
-        cti = None
-        for name in chosen:
-            answer = self.ask(name, goal.formula, deep=False)
-            if answer.said != UNSAT and self.problem.deep:
-                again = self.ask_deep(name, goal.formula)
-                if again.said == UNSAT:
-                    answer, deep = again, True
-            said.append((name, answer))
-        outcomes = {a.said for _, a in said}
-        status, why = self.judge(outcomes, said)
+        said = [(name, self.ask(name, goal.formula, deep=False)) for name in self.chosen]
+        deep, cti = False, None
+        if any(a.said != UNSAT for _, a in said):
+            said, deep, cti = self.second(goal, said)
+        status, why = self.judge(said)
         if status != PROVED:
-            cti = self.counterexample(goal)
-            status, why = (
-                (FAILS, "") if cti else (UNDECIDED, why or "no counterexample checks out")
-            )
+            status, why = (FAILS, "") if cti else (UNDECIDED, why)
         return Result(
             operation=self.problem.operation,
             goal=goal,
@@ -204,32 +193,58 @@ class Prover:
             cti=cti,
         )
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The solvers that are to answer."""
+        return ("z3", "cvc5") if self.options.solver == "both" else (self.options.solver,)
+
+    def second(
+        self, goal: Goal, said: list[tuple[str, Answer]]
+    ) -> tuple[list[tuple[str, Answer]], bool, Cti | None]:
+        """Try the deep lemmas, then a small counterexample, then patience."""
+        if self.problem.deep:
+            again = [(name, self.ask_deep(name, goal.formula)) for name in self.chosen]
+            if all(a.said == UNSAT for _, a in again):
+                return again, True, None
+        cti = self.counterexample(goal)
+        if cti is None and self.problem.deep:
+            again = [(name, self.ask(name, goal.formula, deep=True)) for name in self.chosen]
+            if all(a.said == UNSAT for _, a in again):
+                return again, True, None
+        return said, False, cti or self.unbounded(goal)
+
     @staticmethod
-    def judge(outcomes: set[str], said: list[tuple[str, Answer]]) -> tuple[str, str]:
+    def judge(said: list[tuple[str, Answer]]) -> tuple[str, str]:
         """Return the status that the answers amount to, and why it is no better."""
+        outcomes = {a.said for _, a in said}
         if outcomes == {UNSAT}:
             return PROVED, ""
         if SAT in outcomes and UNSAT in outcomes:
             return UNDECIDED, "the solvers disagree"
+        if outcomes == {SAT}:
+            return UNDECIDED, "the model does not check out"
         return UNDECIDED, "; ".join(f"{n}: {a.why}" for n, a in said if a.why)
 
     def counterexample(self, goal: Goal) -> Cti | None:
-        """Return Z3's counterexample if it is one, found without deep lemmas or with."""
-        for deep in (True, False) if self.problem.deep else (False,):
-            engine = self.engine("z3", deep=deep)
-            if not isinstance(engine, Z3):
-                continue
-            engine.push()
-            try:
-                engine.add(self.text(negate(goal.formula)))
-                limit = self.options.patience if deep else self.options.timeout
-                if engine.check(limit).said == SAT:
-                    found = self.read(engine, goal)
-                    if found:
-                        return found
-            finally:
-                engine.pop()
-        return None
+        """Return a small counterexample that keeps all lemmas, deep ones too."""
+        engine = self.fresh("z3", self.hypotheses(deep=True))
+        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        engine.add(self.text(negate(goal.formula)))
+        small = Bounded(engine, self.problem.spec.sorts, self.options.patience)
+        small.declare()
+        return self.read(engine, goal) if small.smallest() else None
+
+    def unbounded(self, goal: Goal) -> Cti | None:
+        """Return a counterexample of any size, which need not keep the deep lemmas."""
+        engine = self.engine("z3", deep=False)
+        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        engine.push()
+        try:
+            engine.add(self.text(negate(goal.formula)))
+            answer = engine.check(self.options.timeout)
+            return self.read(engine, goal) if answer.said == SAT else None
+        finally:
+            engine.pop()
 
     def read(self, engine: Z3, goal: Goal) -> Cti | None:
         """Return the model, if the finite evaluator agrees that it is a counterexample."""

@@ -36,10 +36,13 @@ class AddressSpaces(Vocabulary):
         self.set_entries(st, new)
         return new
 
-    def clear_entries(self, st: St, gone: Macro) -> None:
+    def clear_entries(self, st: St, gone: Macro, *, zap: bool = False) -> None:
         """Entries are none now; folio_remove_rmap() and folio_put() of each."""
         st.pte = lambda v, x, p: st.pte(v, x, p) & ~gone(v, x, p)
-        self.rmap_remove(st, gone)
+        if zap:
+            self.rmap_zap(st, gone)
+        else:
+            self.rmap_remove(st, gone)
         st.refcount.sub(Vma, Address, lambda v, x, p: gone(v, x, p))
 
     def clear_swap(self, st: St, gone: Macro) -> None:
@@ -169,7 +172,9 @@ class AddressSpaces(Vocabulary):
         """The entries of v at C become none; zap_page_range(): munmap, exit, MADV_DONTNEED."""
         st.require(st.vma(v))
         self.clear_entries(
-            st, define(Vma, Address, Folio, lambda w, x, p: (w == v) & C(x) & st.pte(w, x, p))
+            st,
+            define(Vma, Address, Folio, lambda w, x, p: (w == v) & C(x) & st.pte(w, x, p)),
+            zap=True,
         )
         self.clear_swap(
             st, define(Vma, Address, Swap, lambda w, x, s: (w == v) & C(x) & st.swap_pte(w, x, s))
@@ -243,7 +248,8 @@ class AddressSpaces(Vocabulary):
             "page offsets are linear",
         )
         st.require(self.is_mergeable(st, v, w), "is_mergeable_anon_vma(v, w)")
-        self.vma_merge(st, v, w)
+        whole = forall(Address, lambda x: st.covers(w, x) >> C(x))
+        self.vma_merge(st, v, w, whole)
         st.pgoff[v] = lambda x: If(C(x), st.pgoff(w, x), st.pgoff(v, x))
         self.give(st, w, v, C)
 

@@ -86,6 +86,10 @@ class AvcBase(AvcHooks):
         st.require(st.vma(v) & st.faulted(v) & ~st.vma(c), "c is a free VMA")
         st.faulted[c] = False
         self.clone_chain(st, v, c, define(AnonVma, lambda a: K(a)))
+        self.undo_fork(st, c)
+
+    def undo_fork(self, st: St, c: Expr) -> None:
+        """Take back a clone for fork."""
         self.unlink_anon_vmas(st, c)
 
     @operation

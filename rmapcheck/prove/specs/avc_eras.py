@@ -1,10 +1,103 @@
 """The eras of anon_vma_chain, each as its difference from the one before."""
 
-from invariants.logic import If, Predicate, counts, exists, forall, invariant, operation, relation
+from typing import ClassVar
+
+from invariants.logic import (
+    If,
+    Predicate,
+    counts,
+    exists,
+    forall,
+    function,
+    invariant,
+    operation,
+    relation,
+)
+from invariants.logic.spec import Flaws
 from invariants.logic.terms import Expr, Macro
 from rmapcheck.prove.specs.anon_vma_chain import AvcBase
 from rmapcheck.prove.specs.avc_hooks import AnonVma
 from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
+
+MREMAP_MERGE = (
+    ("mremap_merge", "walk_complete"),
+    ("mremap_merge", "coverage"),
+    ("mremap_merge", "swapped_is_faulted"),
+    ("mremap_merge", "swap_cache_agrees"),
+)
+"""What fails where mremap may join faulted pages to a never-faulted VMA: E04, B29."""
+
+
+class AvcList(AvcBase):
+    """v2.6.34, v2.6.35: a list in order; what may be shared goes to the anon_vma at its tail."""
+
+    name = "avc-2.6.34"
+    title = "anon_vma_chain as released"
+    kernels = "v2.6.34 … v2.6.35"
+    flaws: ClassVar[Flaws] = {"E04": (*MREMAP_MERGE, ("mremap_merge", "relatives_end_alike"))}
+
+    tail = function(Vma, AnonVma, where=lambda st, v: st.faulted(v))
+    head = function(Vma, AnonVma, where=lambda st, v: st.faulted(v))
+
+    def is_oldest(self, st: St, v: Expr, r: Expr) -> Expr:
+        return r == st.tail(v)
+
+    def clone_order(self, st: St, v: Expr) -> tuple[Expr, Expr]:
+        """Return tail and head of a clone of v's chain: from its tail on, so as it is."""
+        return st.tail(v), st.head(v)
+
+    def clone_chain(self, st: St, v: Expr, w: Expr, K: Macro) -> None:
+        super().clone_chain(st, v, w, K)
+        tail, head = self.clone_order(st, v)
+        st.tail[w] = tail
+        st.head[w] = head
+
+    def fork_own(self, st: St, c: Expr, n: Expr) -> None:
+        super().fork_own(st, c, n)
+        st.head[c] = n
+
+    def found_family(self, st: St, v: Expr, n: Expr) -> None:
+        st.tail[v] = n
+        st.head[v] = n
+
+    def adopt_family(self, st: St, v: Expr, w: Expr) -> None:
+        st.tail[v] = st.active(w)
+        st.head[v] = st.active(w)
+
+    def dup_chain(self, st: St, v: Expr, w: Expr, gets: Expr) -> None:
+        super().dup_chain(st, v, w, gets)
+        tail, head = self.clone_order(st, w)
+        st.tail[v] = If(gets, tail, st.tail(v))
+        st.head[v] = If(gets, head, st.head(v))
+
+    @invariant
+    def ends_in_chain(self, st: St) -> Expr:
+        """The oldest anon_vma of a VMA is one of its chain."""
+        return forall(Vma, lambda v: st.faulted(v) >> st.avc(v, st.tail(v)))
+
+    @invariant
+    def chain_order(self, st: St) -> Expr:
+        """All VMAs that share an anon_vma have the same oldest one, at the tail (S3)."""
+        return forall(
+            Vma,
+            Vma,
+            AnonVma,
+            lambda v, w, a: (st.avc(v, a) & st.avc(w, a)) >> (st.tail(v) == st.tail(w)),
+        )
+
+    @invariant
+    def relatives_end_alike(self, st: St) -> Expr:
+        """All who hold one swap entry have the same oldest anon_vma."""
+        return forall(
+            Vma,
+            Address,
+            Vma,
+            Address,
+            Swap,
+            lambda v, x, w, y, s: (
+                (st.swap_pte(v, x, s) & st.swap_pte(w, y, s)) >> (st.tail(v) == st.tail(w))
+            ),
+        )
 
 
 class AvcRoot(AvcBase):
@@ -13,6 +106,7 @@ class AvcRoot(AvcBase):
     name = "avc-2.6.36"
     title = "anon_vma_chain with the root lock"
     kernels = "v2.6.36 … v2.6.39"
+    flaws: ClassVar[Flaws] = {"E04": (*MREMAP_MERGE, ("mremap_merge", "relatives_have_one_root"))}
 
     root = relation(AnonVma, AnonVma)
 
@@ -125,6 +219,7 @@ class AvcTree(AvcRoot):
     name = "avc-3.0"
     title = "anon_vma_chain with interval trees"
     kernels = "v3.0 … v3.18"
+    flaws: ClassVar[Flaws] = {}
 
     def is_mergeable(self, st: St, v: Expr, w: Expr) -> Expr | bool:
         """Equal, or one of them none and the neighbour's chain of one (965f55dea0e3)."""
@@ -205,6 +300,44 @@ class AvcReuse(AvcTree):
         )
 
 
+class AvcDegree(AvcReuse):
+    """v3.19 … v6.0-rc3: one count, for children and VMAs together (7a3ef208e662)."""
+
+    name = "avc-3.19"
+    title = "anon_vma_chain with reuse by degree"
+    kernels = "v3.19 … v6.0-rc3"
+    flaws: ClassVar[Flaws] = {"B23": (("fork_reuse", "same_anon_vma_same_chain"),)}
+
+    degree = counts(
+        Vma,
+        lambda st, v, a: st.faulted(v) & (st.active(v) == a),
+        AnonVma,
+        lambda st, b, a: st.anon_vma(b) & st.parent(b, a),
+        per=AnonVma,
+        alive="anon_vma",
+        doc="anon_vma->degree: VMAs whose anon_vma it is, and its children; a root is its own",
+    )
+
+    def may_reuse(self, st: St, a: Expr, own: Expr) -> Expr:
+        """At most one user is left, child or VMA."""
+        return (a != own) & st.degree.at_most_one(a)
+
+    def count_active(self, st: St, v: Expr) -> None:
+        st.degree.add(Vma, lambda w, a: (w == v) & st.faulted(v) & (a == st.active(v)))
+
+    def count_dup(self, st: St, v: Expr, w: Expr, gets: Expr) -> None:
+        st.degree.add(Vma, lambda u, a: (u == v) & gets & (a == st.active(w)))
+
+    def uncount_active(self, st: St, v: Expr) -> None:
+        st.degree.sub(Vma, lambda w, a: (w == v) & st.faulted(v) & (a == st.active(v)))
+
+    def count_child(self, st: St, n: Expr, a: Expr) -> None:
+        st.degree.inc(a, n)
+
+    def uncount_emptied(self, st: St, emptied: Macro) -> None:
+        st.degree.sub(AnonVma, lambda b, a: emptied(b) & st.parent(b, a))
+
+
 class AvcCounters(AvcReuse):
     """v6.0-rc4 … v6.15: children and active VMAs are counted apart (2555283eb40d)."""
 
@@ -245,3 +378,38 @@ class AvcCounters(AvcReuse):
 
     def uncount_emptied(self, st: St, emptied: Macro) -> None:
         st.num_children.sub(AnonVma, lambda b, a: emptied(b) & st.parent(b, a))
+
+
+class AvcMerge(AvcCounters):
+    """v6.16 … v6.19: a never-faulted VMA may take over faulted neighbours (879bca0a2c4f)."""
+
+    name = "avc-6.16"
+    title = "anon_vma_chain with symmetric merging"
+    kernels = "v6.16 … v6.19"
+
+    def inherits_copied_from(self) -> bool:
+        """Since 61f67c230a5e (v6.19, v6.18.8)."""
+        return True
+
+    def may_take_over(self, st: St, v: Expr, w: Expr) -> Expr:
+        """Whichever is faulted must not be a fork child."""
+        return (st.faulted(v) >> self.chain_is_singular(st, v)) & (
+            st.faulted(w) >> self.chain_is_singular(st, w)
+        )
+
+
+class AvcPublish(AvcMerge):
+    """v7.0 …: a clone is assembled unseen, then published under the lock."""
+
+    name = "avc-7.0"
+    title = "anon_vma_chain, assign then publish"
+    kernels = "v7.0 …"
+
+    def undo_clone(self, st: St, c: Expr) -> None:
+        """cleanup_partial_anon_vmas(): no list has the AVCs yet, so they are just freed."""
+        st.avc[c] = False
+        st.faulted[c] = False
+
+    def undo_fork(self, st: St, c: Expr) -> None:
+        """Both allocations come before the clone; what fails then is the clone."""
+        self.undo_clone(st, c)

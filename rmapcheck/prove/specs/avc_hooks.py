@@ -8,7 +8,7 @@ The words that this adds to `vocabulary.py`:
     active(v)             vma->anon_vma                                          if faulted(v)
     avc(v, a)             an anon_vma_chain joins v and a
     mapping(p)            folio->mapping                                           if anon(p)
-    oldest(v)             the anon_vma at the tail of v's chain (v2.6.34, 35)    if faulted(v)
+    tail(v), head(v)      the ends of v's chain, oldest and newest (v2.6.34, 35)  if faulted(v)
     root(a, r)            a->root == r (since v2.6.36)
     parent(a, b)          a->parent == b; a root is its own parent (since v3.19)
 
@@ -72,7 +72,7 @@ class AvcHooks(Machine):
 
     def inherits_copied_from(self) -> bool:
         """Return whether a VMA that mremap's copy joins gets that one's chain (61f67c230a5e)."""
-        return True
+        return False
 
     def keeps_mapping(self, st: St, p: Expr) -> Expr:
         """Return whether swap-in leaves the mapping: v2.6.34 does if another entry has it."""
@@ -139,7 +139,7 @@ class AvcHooks(Machine):
     def vma_split(self, st: St, v: Expr, w: Expr) -> None:
         self.anon_vma_clone(st, v, w)
 
-    def vma_merge(self, st: St, v: Expr, w: Expr) -> None:
+    def vma_merge(self, st: St, v: Expr, w: Expr, whole: Expr) -> None:
         """dup_anon_vma(): a never-faulted VMA gets the chain of the one it grows over."""
         self.dup_anon_vma(st, v, w)
 
@@ -151,9 +151,13 @@ class AvcHooks(Machine):
         """If w has an anon_vma and v none, v gets that and the chain."""
         gets = st.faulted(w) & ~st.faulted(v)
         self.count_dup(st, v, w, gets)
-        st.avc[v] = lambda a: st.avc(v, a) | (gets & st.avc(w, a))
+        self.dup_chain(st, v, w, gets)
         st.active[v] = If(gets, st.active(w), st.active(v))
         st.faulted[v] = st.faulted(v) | gets
+
+    def dup_chain(self, st: St, v: Expr, w: Expr, gets: Expr) -> None:
+        """If `gets`, v has an AVC for each of w's; from the exporter (287d97ac0321)."""
+        st.avc[v] = lambda a: st.avc(v, a) | (gets & st.avc(w, a))
 
     def count_dup(self, st: St, v: Expr, w: Expr, gets: Expr) -> None:
         """If `gets`, v is about to have the anon_vma of w for its own: num_active_vmas++."""

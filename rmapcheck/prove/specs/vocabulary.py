@@ -137,6 +137,10 @@ class Vocabulary(Spec):
     def rmap_remove(self, st: St, gone: Macro) -> None:
         """Entries have been cleared."""
 
+    def rmap_zap(self, st: St, gone: Macro) -> None:
+        """zap_pte_range() has cleared entries."""
+        self.rmap_remove(st, gone)
+
     def rmap_move(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
         """The entries of v at x have moved to w at y where moves(x, y)."""
 
@@ -163,12 +167,11 @@ class Vocabulary(Spec):
         """Return whether v may grow over the place to which mremap moves w."""
         return self.is_mergeable(st, v, w)
 
-    def vma_merge(self, st: St, v: Expr, w: Expr) -> None:
-        """v is about to take over a part of w (dup_anon_vma)."""
+    def vma_merge(self, st: St, v: Expr, w: Expr, whole: Expr) -> None:
+        """v is about to take over a part of w, or the whole (dup_anon_vma)."""
 
     def vma_merge_copy(self, st: St, v: Expr, w: Expr) -> None:
         """v is about to take over what mremap moves out of w (dup_anon_vma)."""
-        self.vma_merge(st, v, w)
 
     def vma_remove(self, st: St, v: Expr) -> None:
         """v, which has no entries left, goes (unlink_anon_vmas)."""

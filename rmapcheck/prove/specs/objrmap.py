@@ -1,0 +1,106 @@
+"""Partial objrmap: file pages by i_mmap, anonymous ones by pte_chain (2.5.62-mm3).
+
+A file page can be mapped off its linear place by remap_file_pages(), where i_mmap does not
+find it. page_convert_anon() therefore gives such a page a chain, of all its entries, first. The
+words that this adds to those of `pte_chain.py`:
+
+    pg_anon(p)            the file page has been given a chain: it counts as anonymous for rmap
+
+Kernels kept mapcount for pages without a chain only, in the same word; here each page has it.
+"""
+
+from invariants.logic import counts, forall, invariant, operation, relation
+from invariants.logic.terms import Expr, If, Macro
+from rmapcheck.prove.specs.pte_chain import PteChain
+from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
+
+
+class PartialObjrmap(PteChain):
+    """McCracken's objrmap with page_convert_anon() (form 5c)."""
+
+    name = "partial-objrmap"
+    title = "partial objrmap: files by object, anonymous by chain"
+    kernels = "v2.5.62-mm3 … v2.5.66-mm3"
+
+    pg_anon = relation(Folio)
+
+    mapcount = counts(
+        Vma,
+        Address,
+        lambda st, v, x, p: st.pte(v, x, p),
+        per=Folio,
+        alive="folio",
+        doc="page->pte.mapcount, and the length of the chain",
+    )
+
+    def chained(self, st: St, p: Expr) -> Expr | bool:
+        return st.anon(p) | st.pg_anon(p)
+
+    def converts(self) -> bool:
+        """Return whether remap_file_pages() calls page_convert_anon()."""
+        return True
+
+    def rmap_add(self, st: St, new: Macro) -> None:
+        super().rmap_add(st, new)
+        st.mapcount.add(Vma, Address, lambda v, x, p: new(v, x, p))
+
+    def rmap_remove(self, st: St, gone: Macro) -> None:
+        super().rmap_remove(st, gone)
+        st.mapcount.sub(Vma, Address, lambda v, x, p: gone(v, x, p))
+
+    def rmap_move(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
+        super().rmap_move(st, v, w, moves)
+        st.mapcount.moved(
+            Vma,
+            Address,
+            lambda a, x, b, y, p: (a == v) & (b == w) & moves(x, y) & st.pte(a, x, p),
+        )
+
+    def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
+        """page_referenced_obj(), try_to_unmap_obj(): by chain, or by i_mmap."""
+        there = st.covers(v, x) & (st.pgoff(v, x) == st.index(p))
+        by_file = st.file(p) & st.i_mmap(st.inode(p), v) & there
+        return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
+
+    @operation
+    def remap_file_pages(self, st: St, v: Vma, x: Address, p: Folio) -> None:
+        """p, any page of v's file, is mapped at x, which was cleared first; install_page()."""
+        st.require(st.covers(v, x) & st.file_vma(v) & ~st.temporary_stack(v))
+        st.require(self.no_entry(st, v, x), "the entry has been zapped")
+        st.require(st.file(p) & (st.inode(p) == st.vm_file(v)), "p is a page of the file")
+        if self.converts():
+            self.page_convert_anon(st, p)
+        self.rmap_add(st, self.set_entry(st, v, x, p))
+
+    def page_convert_anon(self, st: St, p: Expr) -> None:
+        """Give p a chain of all entries that map it."""
+        st.pte_chain[p] = lambda v, x: st.pte(v, x, p)
+        st.pg_anon[p] = True
+
+    @invariant
+    def file_coverage(self, st: St) -> Expr:
+        """A file page without a chain is mapped at its linear place in VMAs of its file (O2)."""
+        return forall(
+            Vma,
+            Address,
+            Folio,
+            lambda v, x, p: (
+                (st.pte(v, x, p) & st.file(p))
+                >> (
+                    st.file_vma(v)
+                    & (st.vm_file(v) == st.inode(p))
+                    & (~st.pg_anon(p) >> (st.pgoff(v, x) == st.index(p)))
+                )
+            ),
+        )
+
+    @invariant
+    def pg_anon_is_file(self, st: St) -> Expr:
+        """Only a page of the page cache is converted."""
+        return forall(Folio, lambda p: st.pg_anon(p) >> (st.file(p) & st.folio(p)))
+
+    @operation
+    def truncate(self, st: St, p: Folio) -> None:
+        """p is unmapped wherever its rmap says, and leaves the page cache; vmtruncate()."""
+        super().truncate(st, p)
+        st.pg_anon[p] = False

@@ -1,0 +1,75 @@
+"""pte_chain: each page has a chain of the entries that map it (v2.5.27 … v2.6.6).
+
+The words that this adds to `vocabulary.py`:
+
+    pte_chain(p, v, x)    the chain of p, or PG_direct, names the entry of x in v
+
+The walker trusts the chain and does not look whether the entry maps the page; so the chain must be
+exact, not only long enough. How it is stored (nodes, arrays, direct) is the executable model's.
+"""
+
+from typing import Any
+
+from invariants.logic import exists, forall, invariant, relation
+from invariants.logic.terms import Expr, Macro
+from rmapcheck.prove.specs.machine import Machine
+from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
+
+
+class PteChain(Machine):
+    """page_add_rmap(), page_remove_rmap() of v2.5.27 … v2.6.6."""
+
+    name = "pte_chain"
+    title = "pte_chain"
+    kernels = "v2.5.27 … v2.6.6"
+
+    pte_chain = relation(Folio, Vma, Address)
+
+    exec_grow: Any = None  # since v2.6.23
+    exec_move: Any = None
+    stack_known_by_origin: Any = None
+
+    def chained(self, st: St, p: Expr) -> Expr | bool:
+        """Return whether p has a chain; here each page has."""
+        return True
+
+    def rmap_add(self, st: St, new: Macro) -> None:
+        """page_add_rmap()."""
+        st.pte_chain = lambda p, v, x: st.pte_chain(p, v, x) | (new(v, x, p) & self.chained(st, p))
+
+    def rmap_remove(self, st: St, gone: Macro) -> None:
+        """page_remove_rmap()."""
+        st.pte_chain = lambda p, v, x: st.pte_chain(p, v, x) & ~gone(v, x, p)
+
+    def rmap_move(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
+        """move_one_page(): page_remove_rmap() of the old entry, page_add_rmap() of the new."""
+        st.pte_chain = lambda p, u, y: (
+            (st.pte_chain(p, u, y) & ~((u == v) & exists(Address, lambda z: moves(y, z))))
+            | ((u == w) & exists(Address, lambda x: moves(x, y) & st.pte_chain(p, v, x)))
+        )
+
+    def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
+        """The entries that the chain names, and no other."""
+        named: Expr = st.pte_chain(p, v, x)
+        return named
+
+    @invariant
+    def chain_equals_ptes(self, st: St) -> Expr:
+        """A page's chain names the entries that map it, each once, and nothing else (G7)."""
+        return forall(
+            Folio,
+            Vma,
+            Address,
+            lambda p, v, x: st.pte_chain(p, v, x) == (st.pte(v, x, p) & self.chained(st, p)),
+        )
+
+    def interesting(self, st: St) -> Expr:
+        """A page is mapped by two VMAs."""
+        return exists(
+            Vma,
+            Vma,
+            Address,
+            Address,
+            Folio,
+            lambda v, w, x, y, p: st.pte(v, x, p) & st.pte(w, y, p) & (v != w),
+        )
