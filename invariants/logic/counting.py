@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from invariants.logic.terms import (
     EXISTS,
     FORALL,
+    TRUE,
     Expr,
     conj,
     disj,
@@ -34,12 +35,25 @@ from invariants.logic.working import Counter, Entry, Summand, Working
 
 def exactness(counter: Counter, ledger: Sequence[Entry], before: Working, after: Working) -> Expr:
     """Return rules 1 to 4 for `counter`, said of the state before."""
+    if _untouched(counter, ledger, before, after):
+        return TRUE
     parts = []
     for i, summand in enumerate(counter.summands):
         entries = [e for e in ledger if e.counter is counter and e.summand == i]
         parts.append(_matched(counter, summand, entries, before, after))
         parts += [_one_to_one(counter, summand, e, after) for e in entries if e.sign == 0]
     return conj(*parts)
+
+
+def _untouched(counter: Counter, ledger: Sequence[Entry], before: Working, after: Working) -> bool:
+    """Tell whether neither the counter nor anything that it counts has been written."""
+    said = {before._symbols[counter.alive]}  # noqa: SLF001 - the logic's own
+    for summand in counter.summands:
+        key = variable(counter.per, "k")
+        said |= summand.member(before, *_element(summand), key).symbols
+    return said.isdisjoint(after._macros) and all(  # noqa: SLF001 - the same
+        e.counter is not counter for e in ledger
+    )
 
 
 def _lives(counter: Counter, st: Working, key: Expr) -> Expr:

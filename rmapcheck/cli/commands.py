@@ -16,6 +16,7 @@ from rmapcheck.cli import (
     kernel_build,
     kernel_run,
     lists,
+    prove,
     scaffold,
 )
 from rmapcheck.cli.common import Out, app
@@ -32,11 +33,23 @@ __all__ = [
     "kernel_build",
     "kernel_run",
     "lists",
+    "prove",
     "scaffold",
 ]
 
 ORDER = (
-    *("demo", "verify", "explore", "fuzz", "replay", "minimize", "diff", "show", "export"),
+    *(
+        "demo",
+        "verify",
+        "explore",
+        "fuzz",
+        "prove",
+        "replay",
+        "minimize",
+        "diff",
+        "show",
+        "export",
+    ),
     *("schemes", "bugs", "invariants", "new", "doctor"),
 )
 app.registered_commands.sort(key=lambda command: ORDER.index(str(command.name)))

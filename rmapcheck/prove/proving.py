@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from invariants.logic.lint import Cycle
 from invariants.logic.spec import Spec
 from invariants.logic.terms import Expr, Sort, negate
-from model.errors import ModelError
 from rmapcheck.prove import smt
 from rmapcheck.prove.cti import Checker, Cti
 from rmapcheck.prove.engines import SAT, UNKNOWN, UNSAT, Z3, Answer, Cvc5, Engine, versions
-from rmapcheck.prove.obligations import Goal, Named, Problem, problems, relevant
+from rmapcheck.prove.obligations import Goal, Named, Problem, problems, relevant, tiers
 from rmapcheck.prove.small import Bounded
 
 PROVED, FAILS, UNDECIDED = "proved", "CTI", "unknown"
@@ -27,6 +27,10 @@ class Options:
     seed: int = 0
     timeout: float = 10.0
     """Seconds for each question."""
+    cores: bool = False
+    """Find out which hypotheses each proof needs."""
+    small: bool = True
+    """Look for small counterexamples, which keep the deep lemmas too."""
     patience: float = 2.0
     """Seconds for a question with deep lemmas, which a solver need not be able to answer."""
 
@@ -44,6 +48,8 @@ class Result:
     """What each solver said."""
     seconds: float = 0.0
     why: str = ""
+    needs: tuple[str, ...] | None = None
+    """Hypotheses that a proof needs, if they were asked for."""
     cti: Cti | None = None
 
 
@@ -67,6 +73,23 @@ class Report:
     results: list[Result] = attrs.field(factory=list)
     vacuities: list[Vacuity] = attrs.field(factory=list)
     seconds: float = 0.0
+    deep: dict[str, Cycle] = attrs.field(factory=dict)
+    """Lemmas that close a cycle of sorts, and which."""
+
+    @property
+    def expected(self) -> set[tuple[str, str]]:
+        """What must fail, since the kernels had the bug."""
+        return {cell for cells in self.spec.flaws.values() for cell in cells}
+
+    @property
+    def interesting(self) -> str:
+        """In which case the operations have been shown to be possible."""
+        return " ".join((self.spec.interesting.__doc__ or "any state").split())
+
+    @property
+    def sorts(self) -> str:
+        """What there may be any number of."""
+        return ", ".join(s.__name__ for s in self.spec.sorts)
 
     @property
     def failures(self) -> list[Result]:
@@ -99,7 +122,7 @@ def prove(spec: Spec, options: Options | None = None) -> Report:
     """Return what the solvers say of all obligations of `spec`."""
     options = options or Options()
     start = time.perf_counter()
-    report = Report(spec, options, versions(options.solver))
+    report = Report(spec, options, versions(options.solver), deep=tiers(spec).why)
     for problem in problems(spec):
         prover = Prover(problem, options)
         report.results += prover.results()
@@ -182,6 +205,9 @@ class Prover:
         status, why = self.judge(said)
         if status != PROVED:
             status, why = (FAILS, "") if cti else (UNDECIDED, why)
+        needs = None
+        if status == PROVED and self.options.cores:
+            needs = self.core(goal.formula, deep=deep)
         return Result(
             operation=self.problem.operation,
             goal=goal,
@@ -190,8 +216,30 @@ class Prover:
             answers=tuple((n, a.said) for n, a in said),
             seconds=time.perf_counter() - start,
             why=why,
+            needs=needs,
             cti=cti,
         )
+
+    def core(self, goal: Expr, *, deep: bool) -> tuple[str, ...]:
+        """Return the names of hypotheses that the proof cannot do without, all others gone."""
+        kept = list(self.hypotheses(deep=deep))
+        engine = self.fresh("z3", ())
+        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        switches = {f"h_{i}": h for i, h in enumerate(kept)}
+        lines = [f"(declare-const {s} Bool)" for s in switches]
+        lines += [
+            f"(assert (=> {s} {smt.translate(h.formula, self.names)}))"
+            for s, h in switches.items()
+        ]
+        engine.add("\n".join(lines) + self.text(negate(goal)))
+        if engine.check_with(list(switches), self.options.timeout).said != UNSAT:
+            return tuple(h.name for h in kept)
+        needed = [s for s in switches if s in engine.core()]
+        for s in list(needed):
+            fewer = [x for x in needed if x != s]
+            if engine.check_with(fewer, self.options.patience).said == UNSAT:
+                needed = fewer
+        return tuple(switches[s].name for s in needed)
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -206,7 +254,7 @@ class Prover:
             again = [(name, self.ask_deep(name, goal.formula)) for name in self.chosen]
             if all(a.said == UNSAT for _, a in again):
                 return again, True, None
-        cti = self.counterexample(goal)
+        cti = self.counterexample(goal) if self.options.small else None
         if cti is None and self.problem.deep:
             again = [(name, self.ask(name, goal.formula, deep=True)) for name in self.chosen]
             if all(a.said == UNSAT for _, a in again):
@@ -285,6 +333,3 @@ class Prover:
             seconds=time.perf_counter() - start,
             why=answer.why,
         )
-
-
-__all__ = ["ModelError", "Options", "Report", "Result", "Vacuity", "prove"]

@@ -1,0 +1,131 @@
+"""The work of `rmapcheck prove`: one spec after the other, and what is printed of each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from invariants.logic.spec import Spec
+from invariants.logic.terms import SpecError
+from rmapcheck.cli.common import Out
+from rmapcheck.cli.results import good
+from rmapcheck.prove.proving import Options, Report, Result, prove
+from rmapcheck.prove.registry import find_spec, specs
+from rmapcheck.prove.table import figures, report_json, table
+from rmapcheck.verdict import Exit
+
+SOLVERS = ("z3", "cvc5", "both")
+
+
+@attrs.frozen
+class Wanted:
+    """The options of the command."""
+
+    solver: str
+    seed: int
+    timeout: float
+    why: bool
+    suggest: bool
+    export: Path | None
+
+    def options(self) -> Options:
+        """Return what the prover is told. Raise SpecError for nonsense."""
+        if self.solver not in SOLVERS:
+            raise SpecError(f"--solver is z3, cvc5 or both, not {self.solver!r}")
+        if self.timeout <= 0:
+            raise SpecError(f"--timeout must be more than 0, not {self.timeout:g}")
+        return Options(solver=self.solver, seed=self.seed, timeout=self.timeout, cores=self.why)
+
+
+def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[Exit]:
+    """Prove the specs that are named; return the exit codes."""
+    chosen = [*names, *(specs() if every else ())]
+    if not chosen:
+        raise SpecError(f"name a spec, or --all; there are {', '.join(specs())}")
+    options = wanted.options()
+    codes, found = set(), []
+    for name in dict.fromkeys(chosen):
+        spec = find_spec(name)
+        report = prove(spec, options)
+        codes.add(show(out, report, wanted))
+        found.append(_as_json(report, wanted))
+    out.data(found if len(found) > 1 else found[0])
+    return codes
+
+
+def _as_json(report: Report, wanted: Wanted) -> dict[str, Any]:
+    return report_json(report)
+
+
+def show(out: Out, report: Report, wanted: Wanted) -> Exit:
+    """Print one report; return its exit code."""
+    spec = report.spec
+    out.show(f"proving {title(spec)}")
+    if not out.quiet:
+        for line in table(report):
+            out.show(line)
+        out.show("")
+        for line in figures(report):
+            out.show(line)
+    for result in [*report.failures, *report.undecided]:
+        _show_failure(out, result)
+    if wanted.why:
+        _show_needs(out, report)
+    code = exit_code(report)
+    out.verdict(f"{spec.name}: {sentence(report)}", good=good(code))
+    out.show("")
+    return code
+
+
+def title(spec: Spec) -> str:
+    """Return name, title and kernels of a spec."""
+    kernels = f" ({spec.kernels})" if spec.kernels else ""
+    return f"{spec.name}: {spec.title}{kernels}" if spec.title else spec.name
+
+
+def _show_failure(out: Out, result: Result) -> None:
+    out.show("")
+    out.show(f"{result.status} {result.operation} × {result.goal.name}")
+    if result.cti is not None:
+        for line in result.cti.lines():
+            out.show(line)
+    else:
+        out.show(f"      {result.why}")
+
+
+def _show_needs(out: Out, report: Report) -> None:
+    out.show("")
+    out.show("why   each proof, and the lemmas and conditions that it needs")
+    for r in report.results:
+        if r.answers and r.needs is not None:
+            out.show(f"      {r.operation} × {r.goal.name} ← {', '.join(r.needs) or 'nothing'}")
+
+
+def exit_code(report: Report) -> Exit:
+    """Return 0 for a proof or the expected counterexamples, 1 for others, 3 for less."""
+    cells = {(r.operation, r.goal.name) for r in report.failures}
+    if report.verdict == "CTI":
+        return Exit.EXPECTED if cells == report.expected else Exit.UNEXPECTED
+    if report.verdict == "PROVED":
+        return Exit.UNEXPECTED if report.expected else Exit.EXPECTED
+    return Exit.INCONCLUSIVE
+
+
+def sentence(report: Report) -> str:
+    """Return the verdict as it is printed."""
+    if report.verdict == "PROVED":
+        said = f"PROVED(inductive, for any number of {report.sorts})"
+        return f"{said}, but a failure was expected" if report.expected else said
+    if report.verdict == "VACUOUS":
+        return f"VACUOUS({', '.join(v.operation for v in report.vacuous)}: can never happen)"
+    if report.verdict == "UNKNOWN":
+        return f"UNKNOWN({len(report.undecided)} obligations undecided)"
+    cells = [f"{r.operation} × {r.goal.name}" for r in report.failures]
+    shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")
+    tail = ""
+    if report.expected:
+        names = ", ".join(report.spec.flaws)
+        same = {(r.operation, r.goal.name) for r in report.failures} == report.expected
+        tail = f", as expected of {names}" if same else f", not what is expected of {names}"
+    return f"CTI({shown}){tail}"

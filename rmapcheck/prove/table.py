@@ -1,0 +1,112 @@
+"""What was proved, for people: the operations against the lemmas, a letter for each obligation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rmapcheck.prove.obligations import INIT
+from rmapcheck.prove.proving import FAILS, POSSIBLE, PROVED, Report, Result
+
+UNTOUCHED, SIMPLE, DEEP, BROKEN, OPEN = "·", "p", "d", "✗", "?"
+LEGEND = (
+    f"{UNTOUCHED} untouched by the operation   {SIMPLE} proved   {DEEP} proved with deep lemmas   "
+    f"{BROKEN} counterexample to induction   {OPEN} unknown"
+)
+
+
+def letter(result: Result) -> str:
+    """Return the cell of a result."""
+    if result.status == PROVED:
+        if not result.answers:
+            return UNTOUCHED
+        return DEEP if result.deep else SIMPLE
+    return BROKEN if result.status == FAILS else OPEN
+
+
+def table(report: Report) -> Iterator[str]:
+    """Yield the lines of the table: what each column is, then a row for each operation."""
+    columns = list(dict.fromkeys(r.goal.name for r in report.results))
+    cells = {(r.operation, r.goal.name): letter(r) for r in report.results}
+    rows = list(dict.fromkeys(r.operation for r in report.results))
+    width = max(len(row) for row in rows)
+    numbered = [f"{i} {name}" for i, name in enumerate(columns, 1)]
+    yield from _columns(numbered)
+    yield ""
+    head = " ".join(f"{i:>2}" for i in range(1, len(columns) + 1))
+    yield f"{'':{width}} {head}"
+    for row in rows:
+        line = " ".join(f"{cells.get((row, c), ''):>2}" for c in columns)
+        yield f"{row:{width}} {line}".rstrip()
+    yield ""
+    yield LEGEND
+
+
+def _columns(items: list[str], across: int = 3) -> Iterator[str]:
+    width = max(len(x) for x in items) + 2
+    height = -(-len(items) // across)
+    for i in range(height):
+        yield "".join(f"{x:{width}}" for x in items[i::height]).rstrip()
+
+
+def figures(report: Report) -> Iterator[str]:
+    """Yield how many obligations there were, of what kind, and what they cost."""
+    asked = [r for r in report.results if r.answers]
+    deep = sum(r.deep for r in report.results)
+    epr = sum(r.goal.epr and not r.deep for r in asked)
+    yield (
+        f"obligations  {len(report.results)}: {len(report.results) - len(asked)} untouched, "
+        f"{len(asked)} asked, of which {epr} in the decidable fragment"
+    )
+    if report.deep:
+        said = "; ".join(f"{name}: {cycle}" for name, cycle in report.deep.items())
+        yield f"deep lemmas  {said}"
+        yield f"             {deep} obligations needed them"
+    operations = len(report.vacuities)
+    possible = sum(v.status == POSSIBLE for v in report.vacuities)
+    yield f"vacuity      {possible} of {operations} operations are possible where this holds:"
+    yield f"             {report.interesting}"
+    for v in report.vacuities:
+        if v.status != POSSIBLE:
+            yield f"             {v.operation}: {v.status}{f' ({v.why})' if v.why else ''}"
+    yield (
+        f"solver       {report.versions}, seed {report.options.seed}, "
+        f"{report.options.timeout:g} s for each question; {report.seconds:.1f} s in all"
+    )
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """Return the report as JSON data."""
+    return {
+        "spec": report.spec.name,
+        "verdict": report.verdict,
+        "expected": sorted(map(list, report.expected)),
+        "solver": report.versions,
+        "seed": report.options.seed,
+        "timeout": report.options.timeout,
+        "seconds": round(report.seconds, 3),
+        "deep": {name: str(cycle) for name, cycle in report.deep.items()},
+        "obligations": [_result_json(r) for r in report.results],
+        "vacuity": [
+            {"operation": v.operation, "status": v.status, "seconds": round(v.seconds, 4)}
+            for v in report.vacuities
+        ],
+    }
+
+
+def _result_json(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "operation": result.operation,
+        "lemma": result.goal.name,
+        "kind": "initial" if result.operation == INIT else result.goal.kind,
+        "status": result.status,
+        "deep": result.deep,
+        "epr": result.goal.epr,
+        "answers": dict(result.answers),
+        "seconds": round(result.seconds, 4),
+    }
+    if result.needs:
+        found["needs"] = list(result.needs)
+    if result.why:
+        found["why"] = result.why
+    if result.cti is not None:
+        found["cti"] = result.cti.as_json()
+    return found
