@@ -88,6 +88,11 @@ def _only_in_swap(st: "State") -> bool:
     return any(st.swap[e].folio == 0 for e in st.swap.indices())
 
 
+@sometimes("an anonmm outlives its process", "fault", "fork", "exit", mms=2, universal=False)
+def _anonmm_alone(st: "State") -> bool:
+    return any(st.anonmm[a].mm == 0 for a in st.anonmm.indices())
+
+
 _goal("copy on write", "fault", "fork", mms=2)
 _goal("write fault reuses", "fault", "fork", mms=2)
 _goal("swap-in", "fault", "swap")
@@ -107,6 +112,27 @@ _goal("a merge hands its anon_vma on", "mprotect", "fault", pages=2, universal=F
 _goal("the scan unmaps a page", "fault", "swap", universal=False)
 _goal("the scan leaves a page mapped elsewhere", "fault", "fork", "swap", mms=2, universal=False)
 _goal("a chain of two", "fault", "fork", mms=2, universal=False)
+_goal("mremap copies a shared page", "fault", "fork", "mremap", mms=2, pages=2, universal=False)
+_goal(
+    "swap-in copies a moved page",
+    "fault",
+    "fork",
+    "mremap",
+    "swap",
+    mms=2,
+    pages=2,
+    universal=False,
+)
+_goal(
+    "a page leaves an extinct process",
+    "fault",
+    "fork",
+    "exit",
+    "referenced",
+    mms=2,
+    universal=False,
+)
+_goal("a page is at two addresses", "fault", "fork", "mremap", mms=2, pages=2, universal=False)
 _goal("a direct page gets a chain", "fault", "fork", mms=2, universal=False)
 _goal("a chain becomes direct", "fault", "fork", mms=2, universal=False)
 _goal("a chunk is full", "fault", "fork", mms=3, universal=False)
@@ -125,4 +151,5 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
         and all(op in scope.ops for op in g.ops)
         and ("mmap" in scope.ops or scope.premapped >= g.pages)
         and ("swap" not in g.ops or scope.swaps)
+        and ("referenced" not in g.ops or scope.young)
     ]

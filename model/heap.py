@@ -50,6 +50,11 @@ def refs(struct: str, length: int | str, *, scheme: bool = False) -> Any:  # noq
     return attrs.field(factory=lambda: [NULL] * size, metadata=meta)
 
 
+def nums(high: int | str, length: int) -> Any:  # noqa: ANN401
+    """Declare an array of `length` numbers, 0 … `high`."""
+    return attrs.field(factory=lambda: [0] * length, metadata={"high": high, "length": length})
+
+
 class Poison:
     """Stands where no object is; any access to a field is an oops of the modelled kernel."""
 

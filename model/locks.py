@@ -8,6 +8,7 @@ The order is that of the head of mm/rmap.c (v7.0), cut down to what the model ha
           anon_vma lock         root->rwsem; one per anon_vma before v2.6.36
             page_table_lock     ptl; two nest in fork and mremap
               PG_chainlock      page->flags bit (v2.5.27 … v2.6.6)
+                anonmm lock     of the head of a bundle (anobjrmap)
 
 A lock taken out of order, twice, or not released is reported at once; operations run one after
 another, so nobody ever waits.
@@ -26,6 +27,7 @@ I_MMAP_LOCK = 3
 ANON_VMA_LOCK = 4
 PTL = 5
 CHAIN_LOCK = 6
+ANONMM_LOCK = 7
 
 NAMES = (
     "",
@@ -35,10 +37,11 @@ NAMES = (
     "anon_vma lock",
     "page_table_lock",
     "PG_chainlock",
+    "anonmm lock",
 )
 NESTING = (MMAP_LOCK, PTL)
 """Kinds of which two may be held together (down_write_nested(), spin_lock_nested())."""
-SPINNING = (PTL, CHAIN_LOCK)
+SPINNING = (PTL, CHAIN_LOCK, ANONMM_LOCK)
 """Spinlocks, under which nobody may sleep."""
 
 

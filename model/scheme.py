@@ -177,6 +177,22 @@ class Scheme(IMmapList):
     def exit_mmap(self, st: "State", mm: int) -> None:
         """All VMAs of `mm` are gone."""
 
+    # Address spaces.
+
+    def exec_rmap(self, st: "State", mm: int) -> int:
+        """`mm` starts anew, at exec or as the first process. Return 0 or -ENOMEM.
+
+        The old image, if there was one, has been unmapped. mm_alloc(), kernel/fork.c.
+        """
+        return 0
+
+    def dup_rmap(self, st: "State", mm: int, oldmm: int) -> int:
+        """Fork makes `mm` of `oldmm`, and has copied no VMA yet. Return 0 or -ENOMEM."""
+        return 0
+
+    def exit_rmap(self, st: "State", mm: int) -> None:
+        """The process has exited, after exit_mmap(); mmput(), kernel/fork.c."""
+
     # Pages.
 
     def pte_chain_alloc(self, st: "State") -> int:
@@ -188,6 +204,14 @@ class Scheme(IMmapList):
 
     def pte_chain_free(self, st: "State") -> None:
         """Give back what was set aside and not used; pte_chain_free(), v2.5.55 … v2.6.6."""
+
+    def rmap_get_cpu(self, st: "State") -> int:
+        """As pte_chain_alloc(), where a page may get a second address: swap-in and mremap."""
+        return self.pte_chain_alloc(st)
+
+    def rmap_put_cpu(self, st: "State") -> None:
+        """Give back what rmap_get_cpu() set aside."""
+        self.pte_chain_free(st)
 
     def folio_add_new_anon_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
@@ -229,6 +253,20 @@ class Scheme(IMmapList):
         self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
     ) -> None:
         """Mremap has moved an entry of the page from `old_ptep` to `new_ptep`."""
+
+    def mremap_must_copy(self, st: "State", folio: int, entry: int, *, writable: bool) -> bool:
+        """Tell whether mremap must break COW before it can move a page-table entry.
+
+        It holds page `folio`, mapped `writable`, or swap slot `entry` (the other is 0).
+        """
+        return False
+
+    def mremap_moved_anon_rmap(self, st: "State", folio: int, address: int) -> bool:
+        """Tell whether rmap cannot find a page, just swapped in, at `address`: it is copied."""
+        return False
+
+    def folio_found(self, st: "State", folio: int, ptep: int) -> None:
+        """page_referenced() has found the page, first at entry `ptep`."""
 
     def folio_free(self, st: "State", folio: int) -> None:
         """The page goes back to the page allocator."""

@@ -59,6 +59,10 @@ class Mm:
     """scheme: the global swap_mm is this process; mmlist_lock"""
     swap_address: int = num("pages", scheme=True)
     """scheme: where swap_out() goes on here, `pages` (TASK_SIZE) at the end; page_table_lock"""
+    anonmm: int = ref("anonmm", scheme=True)
+    """scheme: what the pages of this process name (anobjrmap, 2003 … 2004)"""
+    rss: int = num(LARGEST_FIELD, scheme=True)
+    """scheme: pages mapped, where a walker looks at it; page_table_lock"""
 
 
 @attrs.define(slots=True, eq=False)
@@ -118,6 +122,8 @@ class Folio:
     """scheme: PageAnonExclusive (since v5.19)"""
     direct: int = ref("pte", scheme=True)
     """scheme: the one PTE, while PG_direct is set (v2.5.27 … v2.6.6); PG_chainlock"""
+    rmap_chain: int = ref("rmap_chain", scheme=True)
+    """scheme: further addresses, while PG_chained is set (anobjrmap, 2003); PG_rmaplock"""
     pte_chain: int = ref("pte_chain", scheme=True)
     """scheme: first element of the chain (v2.5.27 … v2.6.6); PG_chainlock"""
 

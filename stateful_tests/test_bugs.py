@@ -11,7 +11,7 @@ from rmapcheck.walk import sample
 
 SLOW = {
     "test_search_catches_it": ("B23",),
-    "test_walker_catches_it": ("B03", "B04", "B23"),
+    "test_walker_catches_it": ("B03", "B04", "B23", "E33"),
 }
 """Bugs for which a test may take minutes, so that it is left to the night."""
 

@@ -15,7 +15,7 @@ from rmapcheck.walk import sample
 NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
 WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=True, young=True)
 
-PAGES = {"B23": 1, "E02": 2, "E04": 2, "E05": 1}
+PAGES = {"E33": 1, "B23": 1, "E02": 2, "E04": 2, "E05": 1}
 """Address spaces in which a bug that a scheme was released with cannot show."""
 OUT_OF_MEMORY = {"E06"}
 """Bugs that show only where an allocation fails."""

@@ -268,17 +268,24 @@ def test_the_invariant_catches_its_mutant(invariant):
 
 
 EARLY = {
+    "address_known",
+    "addresses_chained",
     "anon_vma_list",
+    "anonmm_counts",
+    "anonmm_family",
+    "anonmm_lifetime",
     "chain_head_used",
     "chain_not_single",
     "chain_packed",
     "direct_alone",
     "faulted_has_anon_vma",
     "merge_same_anon_vma",
+    "once_in_a_process",
     "scan_visits_all",
     "swap_relatives_agree",
 }
-"""Those whose mutants are in test_early_schemes.py, test_pte_chain.py, test_virtual_scan.py."""
+"""Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_pte_chain.py and
+test_virtual_scan.py."""
 
 
 def test_every_invariant_has_something_to_catch():

@@ -32,6 +32,8 @@ def sys_execve(st: "State", mm: int, shift: int) -> int:
     exit_mmap(st, mm)
     if st.scheme.virtual_scan:
         mmlist_exec(st, mm)
+    if st.scheme.exec_rmap(st, mm):
+        return -ENOMEM
     top = st.pages
     error = setup_stack(st, mm, top)
     if error == 0:

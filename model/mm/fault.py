@@ -67,6 +67,20 @@ def handle_pte_fault(st: "State", vma: int, address: int, ptep: int, *, write: b
     return 0
 
 
+def make_page_exclusive(st: "State", vma: int, address: int) -> int:
+    """Break COW, whatever the VMA permits, with mmap_lock held. Return 0 or -ENOMEM.
+
+    make_page_exclusive(), include/linux/rmap.h, rmap 11 (0c35710493).
+    """
+    mm = st.vma[vma].vm_mm
+    return handle_pte_fault(st, vma, address, pte_offset(st, mm, address), write=True)
+
+
+def maybe_mkwrite(st: "State", vma: int) -> int:
+    """Return the write bit, if the VMA permits writing; maybe_mkwrite(), linux/mm.h."""
+    return PTE_WRITE if st.vma[vma].vm_flags & VM_WRITE else 0
+
+
 def young(st: "State") -> int:
     """Return the accessed bit for a new entry, where the scope models it."""
     return PTE_YOUNG if st.scope.young else 0
@@ -161,7 +175,7 @@ def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
         st.folio[folio].exclusive = 1
     p = st.pte[ptep]
     p.folio = folio
-    p.flags = PTE_WRITE | young(st)
+    p.flags = maybe_mkwrite(st, vma) | young(st)
     if old:
         st.scheme.folio_remove_rmap(st, old, vma, address, ptep)
     tell(st, "fault", vma, ptep, folio, old)
@@ -184,7 +198,7 @@ def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
         p.flags |= PTE_WRITE | young(st)
         return 0
     if folio and folio_test_anon(st, folio) and wp_can_reuse_anon_folio(st, folio, vma):
-        p.flags |= PTE_WRITE | young(st)
+        p.flags |= maybe_mkwrite(st, vma) | young(st)
         return 0
     if folio:
         st.reached.append("copy on write")
@@ -223,7 +237,7 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     """Bring a page back from swap, or from the swap cache; do_swap_page(), mm/memory.c."""
     p = st.pte[ptep]
     entry = p.swap
-    if st.scheme.pte_chain_alloc(st):
+    if st.scheme.rmap_get_cpu(st):
         return -ENOMEM
     folio = st.swap[entry].folio
     if folio:
@@ -232,7 +246,7 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
         st.rules.append("swap-in from disk")
         folio = alloc_folio(st)
         if folio == 0:
-            st.scheme.pte_chain_free(st)
+            st.scheme.rmap_put_cpu(st)
             return -ENOMEM
         st.folio[folio].swap = entry
         st.swap[entry].folio = folio
@@ -247,7 +261,7 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
             st.rules.append("swap-in by a write takes the page over")
     p.folio = folio
     p.swap = 0
-    p.flags = young(st) | (PTE_WRITE if exclusive and write else 0)
+    p.flags = young(st) | (maybe_mkwrite(st, vma) if exclusive and write else 0)
     st.scheme.folio_add_anon_rmap(st, folio, vma, address, ptep, exclusive=exclusive)
     if exclusive and st.scheme.anon_exclusive:
         st.rules.append("swap-in of an exclusive page")
@@ -256,8 +270,9 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     st.reached.append("swap-in")
     release(st, PTL, st.vma[vma].vm_mm)
     release(st, FOLIO_LOCK, folio)
-    st.scheme.pte_chain_free(st)
+    st.scheme.rmap_put_cpu(st)
     if write and not exclusive:
         st.rules.append("swap-in by a write finds the page shared")
+    if (write and not exclusive) or st.scheme.mremap_moved_anon_rmap(st, folio, address):
         return do_wp_page(st, vma, address, ptep)
     return 0

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 def sys_fork(st: "State", oldmm: int, mm: int) -> int:
     """Make process `mm`, which must not exist, a copy of `oldmm`. Return 0 or -ENOMEM."""
     claim(st.mm, mm)
+    if st.scheme.dup_rmap(st, mm, oldmm):
+        kmem_cache_free(st, st.mm, mm)
+        return -ENOMEM
     acquire(st, MMAP_LOCK, oldmm)
     acquire(st, MMAP_LOCK, mm)
     if st.scheme.virtual_scan and st.scheme.joins_mmlist_first(st):

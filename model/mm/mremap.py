@@ -17,10 +17,11 @@ from model.errors import EFAULT, EINVAL, ENOMEM
 from model.events import tell
 from model.heap import kmem_cache_free
 from model.locks import I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
+from model.mm.fault import make_page_exclusive
 from model.mm.unmap import do_munmap
 from model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup, vma_merge_new_range
 from model.scheme import VMA_OP_REMAP
-from model.state import linear_page_index, pte_offset, vma_flags
+from model.state import PTE_WRITE, linear_page_index, pte_offset, vma_flags
 
 if TYPE_CHECKING:
     from model.state import State
@@ -229,7 +230,7 @@ def move_page_tables(st: "State", vma: int, start: int, new_vma: int, to: int, l
     mm = st.vma[vma].vm_mm
     mapping = st.vma[vma].vm_file
     for i in range(length):
-        if st.scheme.pte_chain_alloc(st):
+        if break_cow(st, vma, start + i) or st.scheme.rmap_get_cpu(st):
             return i
         if mapping:
             acquire(st, I_MMAP_LOCK, mapping)
@@ -238,8 +239,25 @@ def move_page_tables(st: "State", vma: int, start: int, new_vma: int, to: int, l
         release(st, PTL, mm)
         if mapping:
             release(st, I_MMAP_LOCK, mapping)
-        st.scheme.pte_chain_free(st)
+        st.scheme.rmap_put_cpu(st)
     return length
+
+
+def break_cow(st: "State", vma: int, address: int) -> int:
+    """Copy a shared page that rmap could not follow to a new address. Return 0 or -ENOMEM.
+
+    move_page_tables(), mm/mremap.c, rmap 11 (0c35710493): move_one_page() returns -EAGAIN.
+    """
+    mm = st.vma[vma].vm_mm
+    acquire(st, PTL, mm)
+    p = st.pte[pte_offset(st, mm, address)]
+    writable = p.flags & PTE_WRITE != 0
+    copy = st.scheme.mremap_must_copy(st, p.folio, p.swap, writable=writable)
+    release(st, PTL, mm)
+    if not copy:
+        return 0
+    st.reached.append("mremap copies a shared page")
+    return make_page_exclusive(st, vma, address)
 
 
 def move_pte(st: "State", vma: int, new_vma: int, old_ptep: int, new_ptep: int) -> None:

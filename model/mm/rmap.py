@@ -69,13 +69,17 @@ def rmap_walk(st: "State", folio: int, action: int) -> int:
     count_nodes(st, rwc.nodes)
     count_entries(st, len(rwc.visited))
     done = 0
+    found = 0
     for ptep in rwc.visited:
         mm = ptep_to_mm(st, ptep)
         acquire(st, PTL, mm)
         if st.pte[ptep].folio == folio or not st.scheme.walk_checks_pte:
+            found = found or ptep
             done += _walk_one(st, folio, ptep, action)
         release(st, PTL, mm)
     rmap_unlock(st, folio, lock)
+    if found and action == REFERENCED:
+        st.scheme.folio_found(st, folio, found)
     return done
 
 

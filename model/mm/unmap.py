@@ -102,4 +102,5 @@ def mmput(st: "State", mm: int) -> None:
     if st.scheme.virtual_scan:
         mmlist_del(st, mm)
     exit_mmap(st, mm)
+    st.scheme.exit_rmap(st, mm)
     kmem_cache_free(st, st.mm, mm)

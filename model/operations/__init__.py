@@ -121,12 +121,13 @@ def run(st: "State", op: Operation) -> Outcome:
     return Outcome(error, oops, tuple(st.splats), st.exhausted, st.nr_allocs, tuple(st.reached))
 
 
-def boot(st: "State") -> None:
-    """Make the first state: process 1, with `premapped` pages mapped and nothing else."""
-    claim(st.mm, 1)
+def boot(st: "State", mm: int = 1) -> None:
+    """Make the first state: one process, with `premapped` pages mapped and nothing else."""
+    claim(st.mm, mm)
+    st.scheme.exec_rmap(st, mm)
     for file in range(1, st.scope.files + 1):
         st.address_space[file].i_size = st.scope.file_pages
     if st.scheme.virtual_scan:
         mmlist_add(st, 1, 0)
     if st.scope.premapped:
-        run(st, Mmap(mm=1, start=0, length=st.scope.premapped))
+        run(st, Mmap(mm=mm, start=0, length=st.scope.premapped))

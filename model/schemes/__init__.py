@@ -4,6 +4,8 @@ HISTORY = (
     "virtual_scan",
     "pte_chain_list",
     "pte_chain",
+    "anonmm_chains",
+    "anonmm",
     "anon_vma",
     "anon_vma_chain",
     "anon_vma_root",

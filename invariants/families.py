@@ -1,0 +1,175 @@
+"""Families of processes that may share a page, and the addresses that it has there (anonmm)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.completeness import mapped_folios, mappers_of, place
+from invariants.registry import Violation, invariant
+from model.state import ptep_to_address, ptep_to_mm
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def addresses_of(st: "State", folio: int) -> list[int]:
+    """Return the addresses at which the walk looks for a page, in its order."""
+    found = [st.folio[folio].index]
+    if "rmap_chain" in st.scheme.fields["folio"]:
+        for slot in slots_of(st, folio):
+            if slot:
+                found.append(slot - 1)
+    return found
+
+
+def slots_of(st: "State", folio: int) -> list[int]:
+    """Return the slots of a page's chains, without the one that holds the count."""
+    found: list[int] = []
+    chain = st.folio[folio].rmap_chain
+    first = chain
+    seen = 0
+    while chain and seen < st.pages:
+        for i, slot in enumerate(st.rmap_chain[chain].slot):
+            if i or chain != first:
+                found.append(slot)
+        chain = st.rmap_chain[chain].next
+        seen += 1
+    return found
+
+
+@invariant("A1")
+def address_known(st: "State") -> Iterator[Violation]:
+    """A page knows the address of each entry that maps it, in a process of its family."""
+    for folio in mapped_folios(st):
+        known = addresses_of(st, folio)
+        head = st.anonmm[st.folio[folio].mapping].head
+        for ptep in mappers_of(st, folio):
+            mm = ptep_to_mm(st, ptep)
+            let = f"f be folio {folio}, mapped at {place(st, ptep)}"
+            if ptep_to_address(st, ptep) not in known:
+                yield Violation(
+                    "address_known",
+                    let,
+                    "f must know that address",
+                    f"it knows {', '.join(map(str, known))}",
+                    (("folio", folio), ("pte", ptep)),
+                )
+            elif st.anonmm[st.mm[mm].anonmm].head != head:
+                yield Violation(
+                    "address_known",
+                    let,
+                    f"process {mm} must be of f's family, whose head is anonmm {head}",
+                    "it is of another",
+                    (("folio", folio), ("mm", mm)),
+                )
+
+
+@invariant("A2")
+def once_in_a_process(st: "State") -> Iterator[Violation]:
+    """No process maps a page twice."""
+    for folio in mapped_folios(st):
+        before = 0
+        for ptep in mappers_of(st, folio):
+            mm = ptep_to_mm(st, ptep)
+            if mm == before:
+                yield Violation(
+                    "once_in_a_process",
+                    f"f be folio {folio}, mapped at {place(st, ptep)}",
+                    "that process must map f nowhere else",
+                    "it does",
+                    (("folio", folio), ("pte", ptep)),
+                )
+            before = mm
+
+
+@invariant("A3")
+def anonmm_counts(st: "State") -> Iterator[Violation]:
+    """An anonmm counts its process, the pages that name it and, as a head, its whole family."""
+    for anonmm in st.anonmm.indices():
+        a = st.anonmm[anonmm]
+        expected = int(a.mm != 0)
+        expected += sum(st.folio[f].mapping == anonmm for f in st.folio.indices())
+        expected += sum(st.anonmm[m].head == anonmm for m in st.anonmm.indices())
+        if a.count != expected:
+            yield Violation(
+                "anonmm_counts",
+                f"A be anonmm {anonmm}, of {'a process' if a.mm else 'no process'}",
+                f"A's count must be {expected}",
+                f"it is {a.count}",
+                (("anonmm", anonmm),),
+            )
+
+
+@invariant("A5")
+def anonmm_family(st: "State") -> Iterator[Violation]:
+    """The list of a head holds its family, each member once, and nobody else."""
+    for head in st.anonmm.indices():
+        if st.anonmm[head].head != head:
+            continue
+        circle = circle_of(st, head)
+        members = [m for m in st.anonmm.indices() if st.anonmm[m].head == head]
+        if sorted(circle) != members:
+            yield Violation(
+                "anonmm_family",
+                f"A be anonmm {head}, head of {', '.join(map(str, members))}",
+                "A's list must hold just these",
+                f"it holds {', '.join(map(str, circle))}",
+                (("anonmm", head),),
+            )
+
+
+def circle_of(st: "State", head: int) -> list[int]:
+    """Return the anonmms in the circle that `head` is in; stops where it does not close."""
+    found = [head]
+    at = st.anonmm[head].list
+    while at != head and at and at not in found:
+        found.append(at)
+        at = st.anonmm[at].list
+    return found
+
+
+@invariant("A4, A6")
+def anonmm_lifetime(st: "State") -> Iterator[Violation]:
+    """An anonmm has its process, or pages; a head, if neither, others of its family."""
+    for anonmm in st.anonmm.indices():
+        a = st.anonmm[anonmm]
+        if a.mm and (not st.mm.is_live(a.mm) or st.mm[a.mm].anonmm != anonmm):
+            yield Violation(
+                "anonmm_lifetime",
+                f"A be anonmm {anonmm}, of process {a.mm}",
+                "that process must be alive, and A its anonmm",
+                "it is not so",
+                (("anonmm", anonmm),),
+            )
+        elif a.mm == 0 and a.count == int(a.head == anonmm):
+            yield Violation(
+                "anonmm_lifetime",
+                f"A be anonmm {anonmm}, which has no process, no page and no family",
+                "A must have been freed",
+                "it has not",
+                (("anonmm", anonmm),),
+            )
+
+
+@invariant("PG_chained, anobjrmap 5")
+def addresses_chained(st: "State") -> Iterator[Violation]:
+    """Chains are filled from the front, with each address once; only a mapped page has one."""
+    for folio in st.folio.indices():
+        slots = slots_of(st, folio)
+        known = addresses_of(st, folio)
+        if slots and st.folio[folio].mapcount == 0:
+            yield Violation(
+                "addresses_chained",
+                f"f be folio {folio}, which nobody maps",
+                "f must have no chain",
+                "it has one",
+                (("folio", folio),),
+            )
+        for i, slot in enumerate(slots):
+            if slot and (slot - 1 in known[: i + 1] or slots[i - 1 if i else 0] == 0):
+                yield Violation(
+                    "addresses_chained",
+                    f"f be folio {folio}, with address {slot - 1} in slot {i + 1} of its chains",
+                    "it must be nowhere before that, and no slot before it free",
+                    f"f's index is {st.folio[folio].index}, its slots {slots}",
+                    (("folio", folio),),
+                )
