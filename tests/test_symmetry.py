@@ -124,7 +124,8 @@ def copy_fields(source, target, fields, names):
         base, _, element = field.name.partition("[")
         if element:
             i = int(element[:-1])
-            getattr(target, base)[i] = names[field.target][getattr(source, base)[i]]
+            value = getattr(source, base)[i]
+            getattr(target, base)[i] = names[field.target][value] if field.target else value
         else:
             value = getattr(source, base)
             setattr(target, base, names[field.target][value] if field.target else value)
@@ -141,10 +142,16 @@ def test_the_canonical_form_does_not_depend_on_names(name, scope):
         assert other.layout.canonical(other)[0] == key
 
 
-@EVERY
-@pytest.mark.parametrize(
-    "scope", [SMALL, THREE, FILES], ids=["two processes", "three processes", "files"]
-)
+def orbit_searches():
+    """Two and three processes; three of anonmm, whose dead are remembered, take a minute."""
+    for name in schemes():
+        yield pytest.param(name, SMALL, id=f"two processes-{name}")
+        yield pytest.param(name, FILES, id=f"files-{name}")
+        marks = pytest.mark.nightly if name.startswith("anonmm") else ()
+        yield pytest.param(name, THREE, id=f"three processes-{name}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "scope"), orbit_searches())
 def test_orbits_are_those_of_brute_force(name, scope):
     symmetric = searched(name, scope, symmetry=True)
     brute = searched(name, scope, symmetry=False)
