@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from invariants.completeness import mapped_folios, mappers_of, place
 from invariants.registry import Violation, invariant
-from model.state import ptep_to_address, ptep_to_mm
+from model.state import folio_test_anon, ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
     from model.state import State
@@ -40,6 +40,8 @@ def slots_of(st: "State", folio: int) -> list[int]:
 def address_known(st: "State") -> Iterator[Violation]:
     """A page knows the address of each entry that maps it, in a process of its family."""
     for folio in mapped_folios(st):
+        if not folio_test_anon(st, folio):
+            continue
         known = addresses_of(st, folio)
         head = st.anonmm[st.folio[folio].mapping].head
         for ptep in mappers_of(st, folio):
@@ -65,8 +67,10 @@ def address_known(st: "State") -> Iterator[Violation]:
 
 @invariant("A2")
 def once_in_a_process(st: "State") -> Iterator[Violation]:
-    """No process maps a page twice."""
+    """No process maps an anonymous page twice."""
     for folio in mapped_folios(st):
+        if not folio_test_anon(st, folio):
+            continue
         before = 0
         for ptep in mappers_of(st, folio):
             mm = ptep_to_mm(st, ptep)

@@ -151,7 +151,7 @@ def orbit_searches():
         yield pytest.param(name, THREE, id=f"three processes-{name}", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "scope"), orbit_searches())
+@pytest.mark.parametrize(("name", "scope"), list(orbit_searches()))
 def test_orbits_are_those_of_brute_force(name, scope):
     symmetric = searched(name, scope, symmetry=True)
     brute = searched(name, scope, symmetry=False)

@@ -128,6 +128,6 @@ def boot(st: "State", mm: int = 1) -> None:
     for file in range(1, st.scope.files + 1):
         st.address_space[file].i_size = st.scope.file_pages
     if st.scheme.virtual_scan:
-        mmlist_add(st, 1, 0)
+        mmlist_add(st, mm, 0)
     if st.scope.premapped:
         run(st, Mmap(mm=mm, start=0, length=st.scope.premapped))

@@ -28,9 +28,10 @@ Found by this model: the third version maps the page first and copies it then. W
 memory for the copy, the page stays mapped where no walk looks, unless the fault that failed ends
 the process (E33). That of get_user_pages() does not.
 
-Left out: files; page_map_lock's word in each walk; the trylocks, and that the walk holds the
-head's lock (it lets go of it first, since one operation runs at a time); that rss was raised
-before page_add_anon_rmap() because of a race with dup_mmap(). VMAs are merged by linear pgoff.
+Left out: nonlinear VMAs; page_map_lock's word in each walk; the trylocks, and that the walk holds
+the head's lock (it lets go of it first, since one operation runs at a time); that rss was raised
+before page_add_anon_rmap() because of a race with dup_mmap(). VMAs are merged by linear pgoff, and
+files listed as they were before rmap 20, though the third version went on for some hours more.
 
 Sources: the patches anobjrmap 1–6 (2003-03-20), 1–7 of "6" (2004-03-18, 03-22) and rmap 10 and 11
 (2004-04-15; 06e0ee4abf and 0c35710493 of 2004-05-22 in the mirror dmgerman/history-token), and
@@ -43,10 +44,11 @@ import attrs
 
 from model.errors import ENOMEM
 from model.heap import kmem_cache_alloc, kmem_cache_free, num, ref
+from model.i_mmap import IMmapLists
 from model.locks import ANONMM_LOCK, PTL, acquire, assert_held_write, release
 from model.scheme import Scheme
 from model.scope import LARGEST_FIELD
-from model.state import ptep_to_address, ptep_to_mm
+from model.state import folio_test_anon, ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
     from model.state import RmapWalkControl, State
@@ -65,7 +67,7 @@ class Anonmm:
     """Next of the family, in a circle; lock of the head"""
 
 
-class AnonmmFamily(Scheme):
+class AnonmmFamily(IMmapLists, Scheme):
     """What all three versions share."""
 
     structs: ClassVar[tuple[type, ...]] = (Anonmm,)
@@ -84,6 +86,7 @@ class AnonmmFamily(Scheme):
     )
     goals: ClassVar[tuple[str, ...]] = ("an anonmm outlives its process",)
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anonmm": (24, 40)}
+    maps_files = True
     lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
 
     # Decisions.
@@ -230,8 +233,19 @@ class AnonmmFamily(Scheme):
         self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
     ) -> None:
         """page_dup_rmap(), include/linux/rmap.h: a count, since the address is the same."""
+        self.folio_add_file_rmap(st, folio, vma, address, ptep)
+
+    def folio_add_file_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        """page_add_obj_rmap(), page_add_file_rmap(): a page of a file is only counted."""
         st.mm[st.vma[vma].vm_mm].rss += 1
         st.folio[folio].mapcount += 1
+
+    def folio_dup_file_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        self.folio_add_file_rmap(st, folio, vma, address, ptep)
 
     def folio_remove_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
@@ -240,7 +254,7 @@ class AnonmmFamily(Scheme):
         st.mm[ptep_to_mm(st, ptep)].rss -= 1
         f = st.folio[folio]
         f.mapcount -= 1
-        if f.mapcount == 0:
+        if f.mapcount == 0 and folio_test_anon(st, folio):
             self.clear_page_anon(st, folio)
 
     # The walk.
@@ -287,9 +301,10 @@ class AnonmmSwapIn(AnonmmFamily):
     def mremap_must_copy(self, st: "State", folio: int, entry: int, *, writable: bool) -> bool:
         """Count all who have it, mapped or swapped; rmap_needs_broken_cow(), mm/mremap.c."""
         if folio:
+            if writable or not folio_test_anon(st, folio):
+                return False
             entry = st.folio[folio].swap
-            shared = st.folio[folio].mapcount + (st.swap[entry].count if entry else 0) > 1
-            return not writable and shared
+            return st.folio[folio].mapcount + (st.swap[entry].count if entry else 0) > 1
         if entry:
             cached = st.swap[entry].folio
             mapped = st.folio[cached].mapcount if cached else 0
@@ -300,8 +315,9 @@ class AnonmmSwapIn(AnonmmFamily):
         self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
     ) -> None:
         """page_update_anon_rmap(), mm/rmap.c."""
-        st.folio[folio].index = ptep_to_address(st, new_ptep)
-        self.turn_page(st, folio, ptep_to_mm(st, new_ptep))
+        if folio_test_anon(st, folio):
+            st.folio[folio].index = ptep_to_address(st, new_ptep)
+            self.turn_page(st, folio, ptep_to_mm(st, new_ptep))
 
     def folio_move_anon_rmap(self, st: "State", folio: int, vma: int) -> None:
         """do_wp_page(), mm/memory.c: who owns the page alone is found sooner."""
@@ -328,7 +344,7 @@ class AnonmmCopies(AnonmmFamily):
 
     def mremap_must_copy(self, st: "State", folio: int, entry: int, *, writable: bool) -> bool:
         """can_move_one_pte(), mm/mremap.c, mremap_move_anon_rmap(), mm/rmap.c (0c35710493)."""
-        return folio != 0 and st.folio[folio].mapcount > 1
+        return folio != 0 and folio_test_anon(st, folio) and st.folio[folio].mapcount > 1
 
     def mremap_moved_anon_rmap(self, st: "State", folio: int, address: int) -> bool:
         """mremap_moved_anon_rmap(), include/linux/rmap.h: do_swap_page() must copy the page."""
@@ -341,11 +357,11 @@ class AnonmmCopies(AnonmmFamily):
         self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
     ) -> None:
         """mremap_move_anon_rmap(), mm/rmap.c: the page is not shared."""
-        st.folio[folio].index = ptep_to_address(st, new_ptep)
+        if folio_test_anon(st, folio):
+            st.folio[folio].index = ptep_to_address(st, new_ptep)
 
     def folio_found(self, st: "State", folio: int, ptep: int) -> None:
         """Let extinct processes drain; page_referenced_anon(), mm/rmap.c, label migrate."""
-        anonmm = st.folio[folio].mapping
-        if st.anonmm[anonmm].mm == 0:
+        if folio_test_anon(st, folio) and st.anonmm[st.folio[folio].mapping].mm == 0:
             self.turn_page(st, folio, ptep_to_mm(st, ptep))
             st.reached.append("a page leaves an extinct process")

@@ -15,7 +15,7 @@ Chains are allocated before page_table_lock is taken, one for each CPU (rmap_get
 many as the operation may need, and given back at its end. The same chains served nonlinear VMAs.
 
 Left out: what anonmm.py leaves out; slot[0], which holds the count of a chained page (mapcount
-says it here); files and so nonlinear pages. NRSLOT is 7 in the patch, and 2 here, so that chains
+says it here); nonlinear pages. NRSLOT is 7 in the patch, and 2 here, so that chains
 of two are reached.
 
 Sources: the patches anobjrmap 4 and 5 of 6, read whole: verified.
@@ -28,7 +28,7 @@ import attrs
 from model.errors import ENOMEM
 from model.heap import kmem_cache_alloc, kmem_cache_free, nums, ref
 from model.schemes.anonmm import Anonmm, AnonmmFamily
-from model.state import ptep_to_address
+from model.state import folio_test_anon, ptep_to_address
 
 if TYPE_CHECKING:
     from model.state import RmapWalkControl, State
@@ -140,6 +140,8 @@ class AnonmmChains(AnonmmFamily):
 
         The new address could be in the chain already, and would then be tried twice.
         """
+        if not folio_test_anon(st, folio):
+            return
         address = ptep_to_address(st, new_ptep)
         f = st.folio[folio]
         if f.rmap_chain == 0 and f.mapcount == 1:
