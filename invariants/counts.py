@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mappers_of
+from invariants.completeness import mapped_folios, mappers_of
 from invariants.registry import Violation, invariant
+from model.state import ptep_to_mm
 
 if TYPE_CHECKING:
     from model.state import State
@@ -37,6 +38,49 @@ def mapcount(st: "State") -> Iterator[Violation]:
                 f"f be folio {folio}, mapped by {expected} entries",
                 f"its mapcount must be {expected}",
                 f"it is {st.folio[folio].mapcount}",
+                (("folio", folio),),
+            )
+
+
+@invariant("rss of rmap 15")
+def rss_counts(st: "State") -> Iterator[Violation]:
+    """A process's rss is the number of its entries that map a page."""
+    for mm in st.mm.indices():
+        expected = present(st, mm)
+        if st.mm[mm].rss != expected:
+            yield Violation(
+                "rss_counts",
+                f"p be process {mm}, {expected} of whose entries map a page",
+                "its rss must be that number",
+                f"it is {st.mm[mm].rss}",
+                (("mm", mm),),
+            )
+
+
+def present(st: "State", mm: int) -> int:
+    """Return how many entries of a process map a page."""
+    first = (mm - 1) * st.pages + 1
+    return sum(st.pte[ptep].folio != 0 for ptep in range(first, first + st.pages))
+
+
+@invariant("R1 of rmap 15")
+def rsslimit(st: "State") -> Iterator[Violation]:
+    """A page is over the rss limit if and only if every process that maps it is."""
+    limit = st.scope.rss_limit
+    for folio in mapped_folios(st):
+        spared = [
+            ptep
+            for ptep in mappers_of(st, folio)
+            if limit == 0 or present(st, ptep_to_mm(st, ptep)) < limit
+        ]
+        over = st.scheme.page_over_rsslimit(st, folio)
+        if over != (len(spared) == 0):
+            who = f"process {ptep_to_mm(st, spared[0])} is not" if spared else "all are"
+            yield Violation(
+                "rsslimit",
+                f"f be folio {folio}, of whose processes {who} over the limit of {limit} pages",
+                "page_referenced(f) must spare it" if spared else "it must not spare f",
+                "it says the other",
                 (("folio", folio),),
             )
 

@@ -111,6 +111,8 @@ _goal("neighbour's anon_vma adopted", "mprotect", "fault", pages=2, protections=
 _goal("a merge hands its anon_vma on", "mprotect", "fault", pages=2, universal=False)
 _goal("the scan unmaps a page", "fault", "swap", universal=False)
 _goal("the scan leaves a page mapped elsewhere", "fault", "fork", "swap", mms=2, universal=False)
+_goal("fork keeps the lock for the next page", "fault", "fork", mms=2, pages=2, universal=False)
+_goal("fork changes the lock on its way", "fault", "fork", "swap", mms=2, pages=2, universal=False)
 _goal("a chain of two", "fault", "fork", mms=2, universal=False)
 _goal("mremap copies a shared page", "fault", "fork", "mremap", mms=2, pages=2, universal=False)
 _goal(

@@ -9,6 +9,7 @@ The order is that of the head of mm/rmap.c (v7.0), cut down to what the model ha
             page_table_lock     ptl; two nest in fork and mremap
               PG_chainlock      page->flags bit (v2.5.27 … v2.6.6)
                 anonmm lock     of the head of a bundle (anobjrmap)
+              rmap_locks[]      by page->index (Phillips, 2002), in its place
 
 A lock taken out of order, twice, or not released is reported at once; operations run one after
 another, so nobody ever waits.
@@ -28,6 +29,7 @@ ANON_VMA_LOCK = 4
 PTL = 5
 CHAIN_LOCK = 6
 ANONMM_LOCK = 7
+RMAP_LOCK = 8
 
 NAMES = (
     "",
@@ -38,10 +40,11 @@ NAMES = (
     "page_table_lock",
     "PG_chainlock",
     "anonmm lock",
+    "rmap_locks",
 )
 NESTING = (MMAP_LOCK, PTL)
 """Kinds of which two may be held together (down_write_nested(), spin_lock_nested())."""
-SPINNING = (PTL, CHAIN_LOCK, ANONMM_LOCK)
+SPINNING = (PTL, CHAIN_LOCK, ANONMM_LOCK, RMAP_LOCK)
 """Spinlocks, under which nobody may sleep."""
 
 
@@ -75,6 +78,14 @@ def release(st: "State", kind: int, index: int) -> None:
             del st.held[i]
             return
     st.splats.append(f"{NAMES[kind]} of {index} is released but not held")
+
+
+def held_index(st: "State", kind: int) -> int:
+    """Return of which object the running operation holds lock `kind`, or 0."""
+    for held in st.held:
+        if held.kind == kind:
+            return held.index
+    return 0
 
 
 def might_sleep(st: "State", what: str) -> None:

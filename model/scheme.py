@@ -96,6 +96,9 @@ class Scheme(IMmapList):
     anon_exclusive: ClassVar[bool] = False
     """Pages carry PageAnonExclusive (6c287605fd56, v5.19)."""
 
+    fork_batch: ClassVar[int] = 1
+    """How many entries fork copies before it lets go of page_table_lock: what is between makes no
+    difference to one who is alone."""
     links_vma_first: ClassVar[bool] = True
     """dup_mmap() links the child's VMA before it copies the entries (6f5995073d, v2.6.4)."""
 
@@ -231,6 +234,15 @@ class Scheme(IMmapList):
     ) -> None:
         """Fork maps the page a second time, in the child's `vma`, by entry `ptep`."""
 
+    def dup_zero_page(self, st: "State") -> None:
+        """Fork copies an entry of the zero page, which rmap does not keep."""
+
+    def fork_batch_ends(self, st: "State") -> None:
+        """Fork is about to let go of page_table_lock, after `fork_batch` entries at most."""
+
+    def add_to_swap_cache(self, st: "State", folio: int) -> None:
+        """The page has got a swap slot; add_to_swap_cache()."""
+
     def folio_add_file_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
@@ -267,6 +279,10 @@ class Scheme(IMmapList):
 
     def folio_found(self, st: "State", folio: int, ptep: int) -> None:
         """page_referenced() has found the page, first at entry `ptep`."""
+
+    def page_over_rsslimit(self, st: "State", folio: int) -> bool:
+        """Tell whether reclaim may take a page that is in use, by RLIMIT_RSS (rmap 15)."""
+        return False
 
     def folio_free(self, st: "State", folio: int) -> None:
         """The page goes back to the page allocator."""

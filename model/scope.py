@@ -86,6 +86,8 @@ class Scope:
     as from a SLAB_TYPESAFE_BY_RCU cache; else such pointers stay dangling for good."""
     premapped: int = _limit(0, 32, 0)
     """Process 1 starts with a readable and writable VMA over so many pages from page 0."""
+    rss_limit: int = _limit(0, 32, 0)
+    """RLIMIT_RSS of every process, in pages, for schemes that heed it; 0: none."""
     files: int = _limit(0, 4, 0)
     """Files that can be mapped; 0: no file-backed memory, and no trace of it in any state."""
     file_pages: int = _limit(1, 32, 1)
@@ -129,6 +131,8 @@ class Scope:
         )
         if self.premapped:
             extra += f", premapped={self.premapped}"
+        if self.rss_limit:
+            extra += f", rss_limit={self.rss_limit}"
         if self.files:
             extra += f", files={self.files} of {self.file_pages} pages"
         ops = "all" if self.every else "+".join(self.ops)

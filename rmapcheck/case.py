@@ -112,6 +112,8 @@ def _scope_to_json(scope: Scope) -> dict[str, Any]:
     values = attrs.asdict(scope)
     if not scope.files:
         del values["files"], values["file_pages"]
+    if not scope.rss_limit:
+        del values["rss_limit"]
     return values
 
 

@@ -281,11 +281,13 @@ EARLY = {
     "faulted_has_anon_vma",
     "merge_same_anon_vma",
     "once_in_a_process",
+    "rss_counts",
+    "rsslimit",
     "scan_visits_all",
     "swap_relatives_agree",
 }
-"""Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_pte_chain.py and
-test_virtual_scan.py."""
+"""Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_pte_chain.py,
+test_virtual_scan.py and test_rmap_for_2_4.py."""
 
 
 def test_every_invariant_has_something_to_catch():

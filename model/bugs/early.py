@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from model.scheme import Bug
 from model.schemes.anon_vma import AnonVma268, AnonVma2618
 from model.schemes.pte_chain import PteChainArray, PteChainChunks, PteChainList
+from model.schemes.rmap_speedup import RmapSpeedup
 from model.schemes.virtual_scan import VirtualScan
 
 if TYPE_CHECKING:
@@ -169,3 +170,27 @@ class SwapMmLeftBehind(VirtualScan):
 
     def swap_mm_moves_on(self, st: "State") -> bool:
         return False
+
+
+class LosesNodes(RmapSpeedup):
+    """Each entry of the zero page that fork copied took a node that nobody gave back.
+
+    copy_page_range() of the patch passes a node of its own to add_rmap_nolock(), which returns at
+    once for a reserved page.
+    """
+
+    name = "E09"
+    bug = Bug(
+        id="E09",
+        title="[PATCH] Rmap speedup, as posted; never reported, never merged",
+        introduced="E17aiJv-0007cr-00@starship",
+        fixed="by not being merged",
+        violates="no_leak",
+        evidence="found by reading the patch as posted",
+        scope={"mms": 2, "pages": 1, "premapped": 1, "ops": ["fault", "fork"]},
+        steps=2,
+    )
+
+    def dup_zero_page(self, st: "State") -> None:
+        self.grab_nodes(st)
+        self.local_node(st)

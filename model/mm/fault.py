@@ -249,6 +249,7 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
             st.scheme.rmap_put_cpu(st)
             return -ENOMEM
         st.folio[folio].swap = entry
+        st.scheme.add_to_swap_cache(st, folio)
         st.swap[entry].folio = folio
     acquire(st, FOLIO_LOCK, folio)
     acquire(st, PTL, st.vma[vma].vm_mm)

@@ -20,6 +20,7 @@ from model.state import (
     PTE_EXCLUSIVE,
     PTE_WRITE,
     PTE_YOUNG,
+    PTE_ZERO,
     VM_DONTCOPY,
     VM_SHARED,
     VM_WIPEONFORK,
@@ -108,12 +109,15 @@ def copy_page_range(st: "State", dst_vma: int, src_vma: int) -> int:
             return -ENOMEM
         acquire(st, PTL, st.vma[src_vma].vm_mm)
         acquire(st, PTL, st.vma[dst_vma].vm_mm)
-        copy_one_pte(st, dst_vma, src_vma, address)
-        assert_walker_finds(st, dst_vma, address)
+        stop = min(address + st.scheme.fork_batch, st.vma[src_vma].vm_end)
+        while address < stop:
+            copy_one_pte(st, dst_vma, src_vma, address)
+            assert_walker_finds(st, dst_vma, address)
+            address += 1
+        st.scheme.fork_batch_ends(st)
         release(st, PTL, st.vma[dst_vma].vm_mm)
         release(st, PTL, st.vma[src_vma].vm_mm)
         st.scheme.pte_chain_free(st)
-        address += 1
     return 0
 
 
@@ -152,6 +156,8 @@ def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:
         src.flags &= ~PTE_EXCLUSIVE
     elif src.flags:
         st.rules.append("fork copies an entry of the zero page")
+        if src.flags & PTE_ZERO:
+            st.scheme.dup_zero_page(st)
     dst.folio = src.folio
     dst.swap = src.swap
     dst.flags = src.flags & ~PTE_YOUNG

@@ -94,5 +94,6 @@ def add_to_swap(st: "State", folio: int) -> bool:
     st.swap[entry].folio = folio
     st.folio[folio].swap = entry
     st.folio[folio].refcount += 1
+    st.scheme.add_to_swap_cache(st, folio)
     tell(st, "add_to_swap", folio, entry)
     return True

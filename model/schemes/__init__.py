@@ -3,7 +3,9 @@
 HISTORY = (
     "virtual_scan",
     "pte_chain_list",
+    "rmap_speedup",
     "pte_chain",
+    "rmap15",
     "anonmm_chains",
     "anonmm",
     "anon_vma",

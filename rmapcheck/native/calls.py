@@ -17,6 +17,7 @@ LOCKS = {
     locks.assert_held: ("lock_assert_held", ("kind", "index")),
     locks.assert_held_write: ("lock_assert_held_write", ("kind", "index")),
     locks.might_sleep: ("lock_might_sleep", ()),
+    locks.held_index: ("lock_held_index", ("kind",)),
 }
 UNSEEN = (events.tell, cost.count_nodes, cost.count_entries)
 """What only the interpreted model does: observers and counters."""
@@ -78,7 +79,8 @@ class Calls(Lists):
         values = self.bind(definition(function), [], node, drop=("what",))
         args = [values[w] for w in wanted]
         holes = "".join(f", {{{i}}}" for i in range(len(args)))
-        return Value(self.ordered(args, f"{name}(st{holes})"), NONE, busy=True)
+        result = INT if function is locks.held_index else NONE
+        return Value(self.ordered(args, f"{name}(st{holes})"), result, busy=True)
 
     def _builtin(self, name: str, node: ast.Call) -> Value:
         if name in ("any", "all", "sum") and isinstance(node.args[0], ast.GeneratorExp):

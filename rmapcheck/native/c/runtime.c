@@ -197,6 +197,13 @@ static inline void lock_assert_held_write(S *st, int kind, int index)
   st->splats++;
 }
 
+static inline int lock_held_index(S *st, int kind)
+{
+  for (int i = 0; i < st->held; i++)
+    if (st->lock[i].kind == kind) return st->lock[i].index;
+  return 0;
+}
+
 static inline void lock_might_sleep(S *st)
 {
   for (int i = 0; i < st->held; i++) st->splats += SPINNING >> st->lock[i].kind & 1;
