@@ -5,6 +5,7 @@ since when. The newest era whose kernels include the running one is taken, and t
 for it. Kernels before v6.1 are not compared: nothing tells PageAnonExclusive there.
 """
 
+import os
 import re
 
 import attrs
@@ -108,3 +109,8 @@ def bug_of(name: str) -> type[Scheme]:
     if name not in bugs():
         raise Unavailable(f"no bug is called {name!r}")
     return bugs()[name]
+
+
+def running() -> type[Scheme]:
+    """Return the scheme that predicts the kernel that is running."""
+    return predictor_of(version_of(os.uname().release))

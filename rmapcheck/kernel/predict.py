@@ -108,11 +108,15 @@ class Predictor:
         self.st = st
         self.names: dict[int, int] = {}
         """Entry of the model (a frame or a slot) → entry of the kernel."""
+        self.used: set[int] = set()
+        """Frames of the kernel that were mapped before the step: no new page can be one of them,
+        since a copy is made while the page that it is made of is still there."""
         self.content: dict[int, int] = {}
         """Entry of the model → what was last written there."""
 
     def run(self, step: Step) -> "Iterator[Outcome]":
         """Take a step in the model, operation by operation."""
+        self.used = {entry for entry in self.names.values() if entry > 0}
         for op in step.ops:
             held = self._held(op)
             outcome = run(self.st, op)
@@ -168,7 +172,9 @@ class Predictor:
                     yield Difference("entry", where, entry_text(kernel), entry_text(model))
                 continue
             known = self.names.get(model)
-            if known is None and kernel not in taken:
+            if known is None and kernel in self.used:
+                yield Difference("new page", where, "a page that was there before", "a new one")
+            elif known is None and kernel not in taken:
                 self.names[model] = kernel
                 taken[kernel] = model
             elif known is None:
