@@ -39,8 +39,7 @@ app = typer.Typer(
 
 kernel_app = typer.Typer(
     name="kernel",
-    help="Hold the model against kernels that run.",
-    no_args_is_help=True,
+    help="Hold the model against kernels that run; without a command, against this one.",
     rich_markup_mode=None,
 )
 app.add_typer(kernel_app)
@@ -231,9 +230,15 @@ def _choice(options: dict[str, Any]) -> Choice:
 
 
 def command(
-    *, scope: bool = False, name: str | None = None, group: typer.Typer = app
+    *,
+    scope: bool = False,
+    name: str | None = None,
+    group: typer.Typer = app,
+    bare: bool = False,
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Make a function a command (of a `group`), with the common options and perhaps a scope's.
+
+    `bare`: it is what the group does where no command of it is named.
 
     It is called with `out`, with `scope` (a Choice) if wanted, and returns its exit code.
     """
@@ -246,18 +251,23 @@ def command(
             for p in own
             if p.name not in ("out", "scope")
         ]
+        context = inspect.Parameter(
+            "ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+        )
 
         @functools.wraps(function)
         def run(**named: Any) -> None:  # noqa: ANN401
+            if bare and named.pop("ctx").invoked_subcommand is not None:
+                return
             taken = {p.name: named.pop(p.name) for p in extra}
             out = Out(as_json=taken["as_json"], quiet=taken["quiet"])
             options = {p.name: taken[p.name] for p in SCOPE} if scope else None
             raise typer.Exit(int(_guarded(function, out, options, named, debug=taken["debug"])))
 
-        shown = [*kept, *extra]
+        shown = [*([context] if bare else []), *kept, *extra]
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in shown}
-        group.command(name)(run)
+        (group.callback(invoke_without_command=True) if bare else group.command(name))(run)
         return function
 
     return register

@@ -7,8 +7,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import attrs
+import typer
 
 from model.errors import ModelError
 from rmapcheck import catalogue
@@ -42,8 +44,18 @@ class Check:
 
 
 @command(name="doctor")
-def doctor_command(out: Out) -> int:
+def doctor_command(
+    out: Out,
+    kernel: Annotated[
+        bool,
+        typer.Option(
+            "--kernel", help="Say what can be compared with the running kernel, instead."
+        ),
+    ] = False,
+) -> int:
     """Check the installation. Python, packages, schemes, plug-ins, a folder to write to."""
+    if kernel:
+        return _kernel(out)
     checks = list(_checks())
     table = plain_table("", "", "")
     table.show_header = False
@@ -55,6 +67,30 @@ def doctor_command(out: Out) -> int:
     out.verdict(sentence, good=not bad)
     out.data({"checks": [attrs.asdict(check) for check in checks], "fine": not bad})
     return Exit.UNEXPECTED if bad else Exit.EXPECTED
+
+
+def _kernel(out: Out) -> int:
+    """Set a stage up, and say which tiers it has and why others are missing."""
+    from rmapcheck.kernel.eras import running
+    from rmapcheck.kernel.stage import TIERS, Stage, Wishes
+
+    release = platform.release()
+    skipped, says = dict.fromkeys(TIERS, ""), ""
+    try:
+        says = f"predicted by {running().name}"
+        with Stage(Wishes(structure=True, wait=1.0)) as stage:
+            skipped |= stage.skipped
+    except ModelError as error:
+        skipped = dict.fromkeys(TIERS, str(error))
+    out.show(f"kernel  {release} {says}")
+    for tier in TIERS:
+        out.show(f"{tier:7} {'skipped: ' + skipped[tier] if skipped[tier] else 'yes'}")
+    there = [tier for tier in TIERS if not skipped[tier]]
+    out.verdict(f"can be compared here: {', '.join(there) or 'nothing'}", good=bool(there) or None)
+    out.data(
+        {"kernel": release, "tiers": there, "skipped": {k: v for k, v in skipped.items() if v}}
+    )
+    return Exit.EXPECTED if there else Exit.INCONCLUSIVE
 
 
 def _checks() -> Iterator[Check]:

@@ -24,10 +24,9 @@ MOST_PROCESSES = 8
 MOST_PAGES = 16
 
 
-@command(name="compare", group=kernel_app, bare=True)
+@command(group=kernel_app, bare=True)
 def kernel_command(
     out: Out,
-    ctx: typer.Context,
     operations: Annotated[int, typer.Option(help="Operations in all.")] = 10_000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same operations.")] = 1,
     processes: Annotated[int, typer.Option(help=f"From 1 to {MOST_PROCESSES}.")] = 6,
@@ -57,8 +56,6 @@ def kernel_command(
 
     0: no difference; 1: a difference, explained and saved; 3: nothing could be compared.
     """
-    if ctx.invoked_subcommand is not None:
-        return Exit.EXPECTED
     _check(operations, processes, pages, directed, tier)
     wishes = Wishes(
         processes=processes,
@@ -95,13 +92,13 @@ def _check(operations: int, processes: int, pages: int, directed: float, tier: s
         raise ModelError(f"--tier must be L0, L1 or L2, not {tier!r}")
 
 
-def _compare(
-    out: Out, cls: type[Scheme], wishes: Wishes, settings: Settings, save: Path
-) -> int:
+def _compare(out: Out, cls: type[Scheme], wishes: Wishes, settings: Settings, save: Path) -> int:
     progress = out.progress()
     with Stage(wishes) as stage:
         _show_stage(out, stage, cls)
-        oracle = Oracle(stage, cls, settings, lambda t: _advance(out, progress, t))
+        oracle = Oracle(stage, cls, settings, lambda t: _advance(progress, t))
+        done = oracle.tallies
+        out.covered = lambda: f"{done.operations} operations without a difference"
         try:
             tallies = oracle.run()
         finally:
@@ -124,11 +121,12 @@ def _show_stage(out: Out, stage: Stage, cls: type[Scheme]) -> None:
     for undone in stage.footprint.undone:
         out.show(f"undone  {undone}, which a killed run had left")
     for tier in TIERS:
-        out.show(f"{tier:7} {'skipped: ' + stage.skipped[tier] if tier in stage.skipped else 'yes'}")
+        out.show(
+            f"{tier:7} {'skipped: ' + stage.skipped[tier] if tier in stage.skipped else 'yes'}"
+        )
 
 
-def _advance(out: Out, progress: Progress, tallies: Tallies) -> None:
-    out.covered = lambda: f"{tallies.operations} operations without a difference"
+def _advance(progress: Progress, tallies: Tallies) -> None:
     met = len(tallies.coverage.wanted) - len(tallies.coverage.missing())
     progress.say(
         f"{tallies.operations} operations, {_rate(tallies):.0f} a second, "

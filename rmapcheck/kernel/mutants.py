@@ -1,7 +1,7 @@
 """How sharp is the oracle? Predictors with one rule wrong, each of which it must notice.
 
-A mutant is an edit of one place in the model, planted for the length of a `with`. It is an error if
-the text that it replaces is not there: a mutant that changes nothing would prove nothing.
+A mutant is an edit of one place in the model, planted for the length of a `with`. It is an error
+if the text that it replaces is not there: a mutant that changes nothing would prove nothing.
 """
 
 import importlib
@@ -172,8 +172,8 @@ MUTANTS = (
     Mutant(
         "only never-faulted ranges join a faulted neighbour (before v6.16)",
         MERGE + "is_mergeable_anon_vma",
-        'st.rules.append("a never-faulted neighbour takes faulted pages")\n            return True',
-        "return False",
+        'a never-faulted neighbour takes faulted pages")\n            return True',
+        'not this")\n            return False',
     ),
     Mutant(
         "VMAs with different anon_vmas join",
@@ -322,7 +322,9 @@ def _edited(function: FunctionType, mutant: Mutant) -> FunctionType:
 
 def _outdented(text: str, source: str) -> str:
     """Return the text as it is in a dedented method, whose lines lose four columns."""
-    return text.replace("\n    ", "\n") if source.split("(")[1].lstrip().startswith("self") else text
+    return (
+        text.replace("\n    ", "\n") if source.split("(")[1].lstrip().startswith("self") else text
+    )
 
 
 @contextmanager

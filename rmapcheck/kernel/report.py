@@ -26,7 +26,7 @@ def steps_text(failed: "Sequence[Played]") -> Iterator[str]:
     for number, played in enumerate(failed, 1):
         said = f"returns {played.error}" if played.error else "succeeds"
         rules = f" ({', '.join(sorted(played.rules))})" if played.rules else ""
-        yield f"{number:3}  {str(played.step):{width}}  {said}{rules}"
+        yield f"{number:3}  {played.step!s:{width}}  {said}{rules}"
     yield ""
     yield f"DIFFERENCE in step {len(failed)}, {failed[-1].step}"
     for difference in failed[-1].differences:
