@@ -311,6 +311,8 @@ def _guarded(
     except KeyboardInterrupt:
         covered = out.covered()
         return out.error(f"interrupted{': ' if covered else ''}{covered}", Exit.INTERRUPTED)
+    except MemoryError:
+        return out.error(f"no memory is left; {out.covered()}", Exit.INCONCLUSIVE)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
             raise

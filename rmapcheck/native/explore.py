@@ -179,7 +179,7 @@ def explore_native(
             reporter=reporter,
             checkpoints=checkpoints or Checkpoints(),
         ).go()
-    except OutOfMemory:
+    except (OutOfMemory, MemoryError):
         nothing = Search(scheme, scope, **options)
         nothing.engine = "native"
         python = f"{memory.used() // memory.MEGABYTE} MB by Python"

@@ -29,6 +29,9 @@ static uint64_t fingerprint(const unsigned char *b, int n)
     h = (h ^ h >> 32) * 0xc4ceb9fe1a85ec53u;
     h ^= h >> 29;
   }
+#ifdef FAULT_SHORT_PRINT
+  return (h ^ h >> 31) << 56;
+#endif
   return h ^ h >> 31;
 }
 

@@ -1,0 +1,153 @@
+"""A search stays below its memory limit, and ends with UNKNOWN where there is no memory."""
+
+import subprocess
+import sys
+
+import pytest
+
+from model.scope import Scope
+from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.explore import explore
+from rmapcheck.native import build, memory
+from rmapcheck.native.explore import collision, explore_native
+from rmapcheck.native.search import NativeSearch
+from rmapcheck.search import EngineError
+from rmapcheck.verdict import Status
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
+
+TINY = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault", "fork", "swap"))
+ENDLESS = Scope(mms=3, pages=3)
+
+SEARCH = """
+import resource, sys
+from pathlib import Path
+from model.scope import Scope
+from rmapcheck.catalogue import schemes
+from rmapcheck.native import memory
+from rmapcheck.native.explore import explore_native
+
+scheme, scope = schemes()["avc-7.0"], Scope(mms=3, pages=3)
+explore_native(scheme, scope, max_states=10)
+what, extra, workers, fingerprint = sys.argv[1], *map(int, sys.argv[2:])
+limit = memory.used() // memory.MEGABYTE + extra
+named = {"workers": workers, "fingerprint": bool(fingerprint), "max_seconds": 60}
+if what == "limit":
+    named["max_memory_mb"] = limit
+else:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    size = pages * resource.getpagesize() + extra * memory.MEGABYTE
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+done = explore_native(scheme, scope, **named)
+print(done.verdict.status.name, done.distinct, limit - memory.used() / memory.MEGABYTE, sep="|")
+print(done.verdict.why)
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("RMAPCHECK_ENGINE", raising=False)
+        yield
+
+
+def limited(what, extra, workers, *, fingerprint=False):
+    """Search in a process of its own; return the status, the states and the megabytes to spare."""
+    arguments = (what, str(extra), str(workers), str(int(fingerprint)))
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH, *arguments], capture_output=True, text=True, check=True
+    )
+    numbers, why = done.stdout.splitlines()
+    status, states, spare = numbers.split("|")
+    return status, int(states), float(spare), why
+
+
+@pytest.mark.parametrize(("extra", "workers"), [(5, 1), (6, 2), (8, 1), (12, 3), (20, 2), (36, 1)])
+def test_a_search_stays_below_its_memory_limit(extra, workers):
+    status, states, spare, why = limited("limit", extra, workers, fingerprint=extra == 20)
+    assert status == "UNKNOWN"
+    assert "MB used" in why
+    assert spare >= 0
+    if extra >= 12:
+        assert states > 10_000, "the limit is not used"
+
+
+@pytest.mark.parametrize(("extra", "workers"), [(3, 1), (5, 2), (9, 1), (40, 3), (64, 2)])
+def test_a_failed_allocation_is_unknown(extra, workers):
+    status, _, _, why = limited("address space", extra, workers)
+    assert status == "UNKNOWN"
+    assert "memory of this machine used" in why
+
+
+def test_a_limit_below_what_python_takes_is_unknown_at_once():
+    done = explore(schemes()["avc-6.0"], TINY, engine="native", max_memory_mb=1)
+    assert done.verdict.status is Status.UNKNOWN
+    assert done.verdict.why.startswith("1 MB used, ")
+    assert done.distinct == 0
+
+
+def test_the_budget_minds_the_machine_as_well_as_the_limit(monkeypatch):
+    plenty = memory.budget(1 << 30)
+    assert 0 < plenty < 1 << 46
+    monkeypatch.setattr(memory, "_available", lambda: iter([10 * memory.MEGABYTE]))
+    assert memory.budget(1 << 30) == memory.budget(None) == 8 * memory.MEGABYTE
+    monkeypatch.setattr(memory, "_available", lambda: iter([]))
+    assert memory.budget(None) > 1 << 46
+
+
+# Fingerprints.
+
+
+def test_fingerprints_give_the_same_counts_and_say_how_sure_they_are():
+    for workers in (1, 3):
+        exact = explore_native(schemes()["avc-6.0"], TINY)
+        found = explore_native(schemes()["avc-6.0"], TINY, fingerprint=True, workers=workers)
+        assert (found.distinct, found.generated) == (exact.distinct, exact.generated)
+        assert found.per_operation == exact.per_operation
+        assert exact.verdict.how == "exhaustive"
+        assert found.verdict.how.startswith("exhaustive up to a hash collision, p < ")
+        claimed = float(found.verdict.how.rpartition(" ")[2])
+        assert collision(found.distinct) <= claimed < 2 * collision(found.distinct)
+
+
+def test_a_likely_collision_is_unknown(monkeypatch):
+    monkeypatch.setattr("rmapcheck.native.explore.DOUBTFUL", 1e-30)
+    found = explore_native(schemes()["avc-6.0"], TINY, fingerprint=True)
+    assert found.verdict.status is Status.UNKNOWN
+    assert "may share a fingerprint" in found.verdict.why
+
+
+@pytest.mark.parametrize("name", ["B02", "B29"])
+def test_a_trace_is_rebuilt_from_fingerprints(name):
+    bug = bugs()[name].bug
+    scope = Scope(**bug.scope | {"ops": tuple(bug.scope["ops"])})
+    exact = explore_native(bugs()[name], scope)
+    assert explore_native(bugs()[name], scope, fingerprint=True).verdict == exact.verdict
+
+
+def test_fingerprints_are_as_good_as_random_ones():
+    """Of n states about n² / 2^33 pairs share the upper, and the lower, 32 bits."""
+    search = NativeSearch(schemes()["avc-6.0"], Scope())
+    search.start()
+    search.run(100_000, None, 60.0)
+    prints = [search._print_of(key) for key in search.keys]
+    n = len(prints)
+    assert len(set(prints)) == n
+    for half in ([p >> 32 for p in prints], [p & 0xFFFFFFFF for p in prints]):
+        assert n - len(set(half)) <= 4 + 4 * n * n / 2**33
+
+
+def test_a_colliding_fingerprint_loses_states_and_its_trace_is_not_believed():
+    lost = explore_native(
+        schemes()["avc-6.0"], TINY, fingerprint=True, defines=("FAULT_SHORT_PRINT",)
+    )
+    assert lost.distinct < explore_native(schemes()["avc-6.0"], TINY).distinct
+    bug = bugs()["B02"].bug
+    scope = Scope(**bug.scope | {"ops": tuple(bug.scope["ops"])})
+    search = NativeSearch(bugs()["B02"], scope, fingerprint=True)
+    search.start()
+    search.run(None, None, 60.0)
+    search._print_of = lambda key: len(key)
+    with pytest.raises(EngineError, match="leads elsewhere"):
+        search.path(search.report.parent)
