@@ -148,6 +148,6 @@ def test_a_colliding_fingerprint_loses_states_and_its_trace_is_not_believed():
     search = NativeSearch(bugs()["B02"], scope, fingerprint=True)
     search.start()
     search.run(None, None, 60.0)
-    search._print_of = lambda key: len(key)
+    search._print_of = len
     with pytest.raises(EngineError, match="leads elsewhere"):
         search.path(search.report.parent)

@@ -19,6 +19,7 @@ from rmapcheck.cli import (
     lists,
     prove,
     scaffold,
+    scopes,
 )
 from rmapcheck.cli.common import Out, app
 from rmapcheck.verdict import Exit
@@ -37,6 +38,7 @@ __all__ = [
     "lists",
     "prove",
     "scaffold",
+    "scopes",
 ]
 
 ORDER = (
@@ -44,6 +46,7 @@ ORDER = (
         "demo",
         "verify",
         "explore",
+        "scopes",
         "fuzz",
         "prove",
         "replay",

@@ -276,6 +276,7 @@ int search_run(Search *s, uint64_t max_states, uint64_t max_depth, double second
 {
   s->max_states = max_states ? max_states : 1;
   s->end = now() + seconds;
+  if (s->r.status == DEPTH) s->r.status = RUNNING_ON;
   while (s->r.status == RUNNING_ON) {
     if (s->r.next == s->r.states) s->r.status = EXHAUSTED;
     else if (s->r.depth >= max_depth) s->r.status = DEPTH;
