@@ -35,7 +35,7 @@ from invariants.completeness import mappers
 from model.layout import CORE
 from rmapcheck.explore import EngineError
 from rmapcheck.minimize import minimize
-from rmapcheck.run import Run, replay
+from rmapcheck.run import Observer, Run, replay
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.walk import ALWAYS, WEIGHTS, classes_of, failing_once_more
 
@@ -120,6 +120,7 @@ class RmapMachine(RuleBasedStateMachine):
     scope: "ClassVar[Scope]"
     target: ClassVar[str] = ""
     """Only a violation of this invariant counts, if given."""
+    observer: ClassVar[Observer | None] = None
     taken: ClassVar[int] = 0
     """Steps of all runs so far."""
     until: ClassVar[float | None] = None
@@ -134,7 +135,7 @@ class RmapMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stop_if_enough()
-        self.machine = Run(self.scheme, self.scope)
+        self.machine = Run(self.scheme, self.scope, observer=self.observer)
         self.classes: list[type[Operation]] = []
         self.rarest: dict[str, int] = {}
 
@@ -258,6 +259,7 @@ def fuzz(
     max_seconds: float | None = None,
     shrinks: int = 30,
     target: str = "",
+    observer: Observer | None = None,
 ) -> Verdict:
     """Let Hypothesis try `examples` runs of at most `steps` operations.
 
@@ -268,6 +270,7 @@ def fuzz(
     """
     made = machine_for(scheme, scope, target=target)
     made.shrinks = shrinks
+    made.observer = observer
     if max_seconds is not None:
         made.until = time.monotonic() + max_seconds
     run_quietly(seeded(seed)(made), examples, steps)
@@ -275,7 +278,7 @@ def fuzz(
     if made.broken is not None:
         raise made.broken
     if made.best is not None:
-        return confirmed(scheme, made.best, target, base)
+        return confirmed(made, made.best, base)
     if made.taken == 0:
         return Verdict(status=Status.UNKNOWN, why="no step could be made", **base)
     return Verdict(status=Status.SAMPLED, how=f"{made.taken} steps by Hypothesis", **base)
@@ -313,11 +316,11 @@ def interruption(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def confirmed(
-    scheme: "type[Scheme]", found: InvariantViolated, target: str, base: dict[str, Any]
-) -> Verdict:
+def confirmed(made: type[RmapMachine], found: InvariantViolated, base: dict[str, Any]) -> Verdict:
     """Return VIOLATED, after a machine of its own has repeated what Hypothesis found."""
-    again = replay(scheme, base["scope"], found.steps, target=target)
+    again = replay(
+        made.scheme, made.scope, found.steps, target=made.target, observer=made.observer
+    )
     if again.step != len(found.steps) or not again.violations:
         raise EngineError(
             f"Hypothesis violated {found.violations[0].invariant} at step {len(found.steps)}, "

@@ -34,6 +34,14 @@ class Observer(Protocol):
     """Is told of the machine's events (model.events), and judges each step by them."""
 
     @property
+    def name(self) -> str:
+        """What it judges by."""
+
+    @property
+    def explained(self) -> dict[str, int]:
+        """How often each of its rules explained an event."""
+
+    @property
     def invariant(self) -> Invariant:
         """What it finds wrong with a step."""
 

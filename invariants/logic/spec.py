@@ -212,6 +212,8 @@ class Spec:
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     kernels: ClassVar[str] = ""
+    schemes: ClassVar[tuple[str, ...]] = ()
+    """Schemes of the model whose steps are to be steps of the spec, besides one of its name."""
     flaws: ClassVar[Flaws] = {}
     """Bugs that the kernels had, so that not all can be proved."""
     live: ClassVar[dict[type[Sort], str]] = {}

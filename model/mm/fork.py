@@ -62,9 +62,10 @@ def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
             tmp = dup_vma(st, mpnt)
             if tmp == 0:
                 return -ENOMEM
-            if dup_pages(st, mm, tmp, mpnt):
-                return -ENOMEM
+            error = dup_pages(st, mm, tmp, mpnt)
             tell(st, "fork", tmp, mpnt)
+            if error:
+                return -ENOMEM
         mpnt = st.vma[mpnt].vm_next
     return 0
 

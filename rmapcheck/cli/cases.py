@@ -10,6 +10,7 @@ from model.scheme import Scheme
 from rmapcheck.case import Case, CaseError, load_case, save_case
 from rmapcheck.case_schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command
+from rmapcheck.cli.refine import Refine, aim, observer_of
 from rmapcheck.cli.results import case_json, good
 from rmapcheck.guard import told, watchdog
 from rmapcheck.minimize import minimize_case
@@ -17,6 +18,7 @@ from rmapcheck.plugins import find_scheme
 from rmapcheck.replay import CaseReplay, replay_case, scheme_of
 from rmapcheck.report import EXPORTS, export, render
 from rmapcheck.report.explain import FORMATS
+from rmapcheck.run import replay
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify import expected_bug
 
@@ -61,6 +63,7 @@ def replay_command(
     holds: Annotated[
         bool, typer.Option("--holds", help="Expect that nothing is violated (any more).")
     ] = False,
+    refine: Refine = "",
 ) -> int:
     """Run saved cases again.
 
@@ -71,7 +74,10 @@ def replay_command(
     paths = cases_of(cases)
     for path in paths:
         try:
-            code, result = _replay_one(out, path, other, scheme, holds=holds)
+            if refine:
+                code, result = _refine_one(out, path, other, refine)
+            else:
+                code, result = _replay_one(out, path, other, scheme, holds=holds)
         except ModelError as error:
             if len(paths) == 1:
                 raise
@@ -95,6 +101,24 @@ def _replay_one(
     code = _code(done, cls, own=own, holds=holds)
     out.verdict(f"{path}: {_sentence(done, own=own and not holds)}", good=good(code))
     return code, _replay_json(path, done, code)
+
+
+def _refine_one(
+    out: Out, path: Path, other: type[Scheme] | None, refine: str
+) -> tuple[Exit, dict[str, Any]]:
+    """Look up each step of a case in a spec."""
+    case = load_case(path)
+    cls = other or own_scheme(path, case)
+    observer = observer_of(cls, refine)
+    with told(cls), watchdog(cls):
+        done = replay(cls, case.scope, case.steps, target=aim(refine, ""), observer=observer)
+    spec = observer.name if observer else ""
+    why = str(done.violations[0]) if done.violations else ""
+    said = f"step {done.step} is refused. {why}" if why else "each step is allowed"
+    code = Exit.UNEXPECTED if why else Exit.EXPECTED
+    out.verdict(f"{path}: {cls.name} against the spec {spec}: {said}", good=good(code))
+    result = {"case": str(path), "scheme": cls.name, "spec": spec, "step": done.step, "why": why}
+    return code, {**result, "exit": int(code)}
 
 
 def _code(done: CaseReplay, cls: type[Scheme], *, own: bool, holds: bool) -> Exit:

@@ -14,6 +14,7 @@ from model.scope import Scope
 from rmapcheck import catalogue
 from rmapcheck.case import OOPSES
 from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
 from rmapcheck.cli.results import (
     good,
     plain_table,
@@ -24,6 +25,7 @@ from rmapcheck.cli.results import (
 )
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.plugins import find_scheme
+from rmapcheck.run import Observer
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify import (
     BUDGET,
@@ -271,26 +273,30 @@ def fuzz_command(
     seed: Seed = 0,
     target: Target = "",
     save: Save = None,
+    refine: Refine = "",
 ) -> int:
     """Try random runs. First the plain seeded walker, then Hypothesis."""
     if engine not in ("walk", "hypothesis", "both"):
         raise ModelError(f"--engine must be walk, hypothesis or both, not {engine!r}")
     cls = sound(find_scheme(scheme))
-    wanted = check_target(target) or target_of(cls)
+    wanted = aim(refine, check_target(target) or target_of(cls))
+    observer = observer_of(cls, refine)
     chosen = scope.over(bug_scope(cls) or WIDE)
     both = [
-        _walker(cls, chosen, walk_steps, seed, max_seconds, wanted),
-        _hypothesis(cls, chosen, examples, steps, seed, max_seconds, wanted),
+        _walker(cls, chosen, walk_steps, seed, max_seconds, wanted, observer),
+        _hypothesis(cls, chosen, examples, steps, seed, max_seconds, wanted, observer),
     ]
     verdicts: list[Verdict] = []
     out.covered = lambda: "; ".join(map(str, verdicts)) or "the first engine had not ended"
     for run in {"walk": both[:1], "hypothesis": both[1:]}.get(engine, both):
         with told(cls), watchdog(cls):
-            verdict = shortened(cls, target_first(run(), wanted))
+            verdict = run() if observer else shortened(cls, target_first(run(), wanted))
         verdicts.append(verdict)
         out.show(f"{verdict.engine}  {verdict.status.value} {verdict.how}  seed {seed}")
         if verdict.status is Status.VIOLATED:
             break
+    if observer:
+        return finish_refined(out, cls, verdicts[-1], observer)
     return finish(out, cls, verdicts[-1], wanted, scheme, save, {"engines": _engines(verdicts)})
 
 
@@ -299,11 +305,27 @@ def _engines(verdicts: list[Verdict]) -> list[dict[str, Any]]:
 
 
 def _walker(
-    cls: type[Scheme], scope: Scope, steps: int, seed: int, seconds: float | None, target: str
+    cls: type[Scheme],
+    scope: Scope,
+    steps: int,
+    seed: int,
+    seconds: float | None,
+    target: str,
+    observer: Observer | None,
 ) -> Callable[[], Verdict]:
-    from rmapcheck.walk import walk
+    from rmapcheck.walk import sample
 
-    return lambda: walk(cls, scope, steps=steps, seed=seed, max_seconds=seconds, target=target)
+    return lambda: (
+        sample(
+            cls,
+            scope,
+            steps=steps,
+            seed=seed,
+            max_seconds=seconds,
+            target=target,
+            observer=observer,
+        ).verdict
+    )
 
 
 def _hypothesis(
@@ -314,9 +336,17 @@ def _hypothesis(
     seed: int,
     seconds: float | None,
     target: str,
+    observer: Observer | None,
 ) -> Callable[[], Verdict]:
     from rmapcheck.machine import fuzz
 
     return lambda: fuzz(
-        cls, scope, examples=examples, steps=steps, seed=seed, max_seconds=seconds, target=target
+        cls,
+        scope,
+        examples=examples,
+        steps=steps,
+        seed=seed,
+        max_seconds=seconds,
+        target=target,
+        observer=observer,
     )

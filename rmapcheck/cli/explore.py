@@ -21,6 +21,7 @@ from rmapcheck.cli.engines import (
     sound,
     target_of,
 )
+from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
 from rmapcheck.cli.results import plain_table
 from rmapcheck.explore import ENGINES, explore
 from rmapcheck.guard import told, watchdog
@@ -64,6 +65,7 @@ def explore_command(
     ] = None,
     target: Target = "",
     save: Save = None,
+    refine: Refine = "",
 ) -> int:
     """Search every state of a scope. Breadth first, so that the trace is a shortest one.
 
@@ -72,7 +74,8 @@ def explore_command(
     if engine not in ENGINES:
         raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
     cls = sound(find_scheme(scheme))
-    wanted = check_target(target) or target_of(cls)
+    wanted = aim(refine, check_target(target) or target_of(cls))
+    observer = observer_of(cls, refine)
     checkpoints = None
     if checkpoint or resume:
         path = checkpoint or resume
@@ -97,6 +100,7 @@ def explore_command(
                 workers=workers,
                 fingerprint=fingerprint,
                 checkpoints=checkpoints,
+                observer=observer,
             )
     except CannotCompileError as error:
         raise ModelError(f"{error}; leave --engine out") from None
@@ -108,6 +112,8 @@ def explore_command(
     for note in done.notes:
         out.complain(note)
     show_exploration(out, done)
+    if observer:
+        return finish_refined(out, cls, done.verdict, observer)
     return finish(out, cls, done.verdict, wanted, scheme, save, exploration_json(done))
 
 

@@ -2,7 +2,9 @@
 
 The words are those of rmapcheck.prove.specs.vocabulary; elements are the numbers that objects have
 in their pools. What is in no process's list of VMAs is no VMA yet. A reference to an object that
-has been freed is the number one past the pool, which is no live element.
+has been freed is the number one past the pool, which is no live
+element. An anonymous page counts as known to rmap (PageAnon) from its first mapping until it is
+freed, though some eras clear folio->mapping when the last entry goes.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from invariants.logic.finite import Structure
 from invariants.logic.terms import Bool
-from model.state import pte_offset
+from model.state import RmapWalkControl, pte_offset
 
 if TYPE_CHECKING:
     from invariants.logic.spec import Spec
@@ -86,14 +88,14 @@ def machine(st: "State", says: Says, vmas: list[int]) -> None:
     says["vma"] = set(vmas)
     says.update(covers=covers, pgoff=pgoff, pte=pte, swap_pte=swap_pte, mm=mm)
     says["folio"] = set(st.folio.indices())
+    says["anon"] = set(says["folio"])
     says["swap"] = set(st.swap.indices())
     says["swap_cache"] = {(s, st.swap[s].folio) for s in says["swap"] if st.swap[s].folio}
 
 
 def anon_pages(st: "State", says: Says, vmas: list[int]) -> None:
     """Which folios are known to rmap, and where: schemes with folio->mapping."""
-    known = [p for p in st.folio.indices() if st.folio[p].mapping]
-    says["anon"] = set(known)
+    known = [p for p in says["folio"] if st.folio[p].mapping]
     says["mapping"] = {p: st.folio[p].mapping for p in known}
     says["index"] = {p: st.folio[p].index for p in known}
 
@@ -108,15 +110,16 @@ def anon_vmas(st: "State", says: Says, vmas: list[int]) -> None:
 def chains(st: "State", says: Says, vmas: list[int]) -> None:
     """struct anon_vma_chain."""
     avc = set()
-    oldest = {}
+    head, tail = {}, {}
     for vma in vmas:
         c = st.vma[vma].anon_vma_chain
+        if c:
+            head[vma] = st.anon_vma_chain[c].anon_vma
         while c:
-            oldest[vma] = st.anon_vma_chain[c].anon_vma
-            avc.add((vma, oldest[vma]))
+            tail[vma] = st.anon_vma_chain[c].anon_vma
+            avc.add((vma, tail[vma]))
             c = st.anon_vma_chain[c].same_vma
-    says["avc"] = avc
-    says["oldest"] = oldest
+    says.update(avc=avc, head=head, tail=tail)
 
 
 def roots(st: "State", says: Says, vmas: list[int]) -> None:
@@ -129,12 +132,27 @@ def parents(st: "State", says: Says, vmas: list[int]) -> None:
     says["parent"] = {(a, st.anon_vma[a].parent) for a in st.anon_vma.indices()}
 
 
+def pte_chains(st: "State", says: Says, vmas: list[int]) -> None:
+    """What the walk visits, by schemes whose walker trusts a chain of entries.
+
+    An entry in no VMA is said to be in VMA 0, which is none.
+    """
+    at = {pte_offset(st, st.vma[vma].vm_mm, x): (vma, x) for vma, x in says["covers"]}
+    named = set()
+    for p in st.folio.indices():
+        rwc = RmapWalkControl()
+        st.scheme.rmap_walk(st, p, rwc)
+        named |= {(p, *at.get(ptep, (0, 0))) for ptep in rwc.visited}
+    says["pte_chain"] = named
+
+
 PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
     (("covers",), machine),
-    (("mapping",), anon_pages),
+    (("mapping", "index"), anon_pages),
     (("anon_vma",), anon_vmas),
     (("avc",), chains),
     (("root",), roots),
     (("parent",), parents),
+    (("pte_chain",), pte_chains),
 )
 """What makes the words of a spec, if it has them."""

@@ -122,16 +122,30 @@ def _move(e: Event) -> Iterator[Steps]:
     gone = sorted(e.pre["vma"] - e.post["vma"])
     old = covered(e.pre, w).union(*(covered(e.pre, g) for g in gone))
     c = covered(e.post, w) - old
-    moved = {(to - start + x, x) for x in entries(e.pre, v)}
-    shift = {"C": c, "I": offsets(e.post, w, c), "R": {(x, y) for y, x in moved if y in c}}
+    moved = {(y - to + start, y) for y in entries(e.post, w) & c}
+    shift = {"C": c, "I": offsets(e.post, w, c), "R": moved}
     rest = [step for g in gone for step in swallow(e, w, g)]
     if w not in e.pre["vma"]:
         yield [Step("mremap", {"v": v, "w": w, **shift})]
-    elif v == w:
-        yield [Step("expand", {"v": w, "C": c, "I": shift["I"]}), *rest]
-    else:
+    elif v != w:
         yield [Step("mremap_merge", {"v": v, "w": w, **shift}), *rest]
         yield [*rest, Step("mremap_merge", {"v": v, "w": w, **shift})]
+    elif not moved:
+        yield [Step("expand", {"v": w, "C": c, "I": shift["I"]}), *rest]
+    else:
+        yield [*_within(e, v, shift), *rest]
+        yield [*rest, *_within(e, v, shift)]
+
+
+def _within(e: Event, v: int, shift: dict[str, Any]) -> Steps:
+    """The copy joined the very VMA that it is a copy of: as if the old place were split off."""
+    part = e.st.vma.size + 1
+    old = {x for x, _ in shift["R"]}
+    return [
+        Step("split", {"v": v, "w": part, "C": old}),
+        Step("mremap_merge", {"v": part, "w": v, **shift}),
+        *[Step("merge", {"v": v, "w": part, "C": old}), Step("remove_vma", {"v": part})],
+    ]
 
 
 def _exec_move(e: Event) -> Iterator[Steps]:
@@ -171,6 +185,16 @@ def _free_page(e: Event) -> Iterator[Steps]:
 
 def _add_to_swap(e: Event) -> Iterator[Steps]:
     yield [Step("add_to_swap", {"p": e.objects[0], "s": e.objects[1]})]
+
+
+def _unmap(e: Event) -> Iterator[Steps]:
+    """The virtual scan takes one entry; elsewhere the whole walk of reclaim is one step."""
+    ptep, folio, swap = e.objects[:3]
+    mm, address = divmod(ptep - 1, e.st.pages)
+    for v, x, p in e.pre["pte"]:
+        if x == address and p == folio and e.pre["mm"][v] == mm + 1:
+            at = {"v": v, "x": x, "p": folio, "s": swap}
+            yield [Step("try_to_swap_out", at)]
 
 
 def _swap_out(e: Event) -> Iterator[Steps]:
@@ -245,6 +269,7 @@ EXPLANATIONS: dict[str, Callable[[Event], Iterator[Steps]]] = {
         _reuse,
         _free_page,
         _add_to_swap,
+        _unmap,
         _swap_out,
         _swap_in,
         _fork,
@@ -253,3 +278,5 @@ EXPLANATIONS: dict[str, Callable[[Event], Iterator[Steps]]] = {
     )
 }
 """By event; others are no step of a spec whose page tables change by the VMA."""
+ONLY_WITH = {"unmap": "try_to_swap_out"}
+"""Events that are a step of those specs only that have this operation."""

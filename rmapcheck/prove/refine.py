@@ -17,7 +17,7 @@ import attrs
 from invariants.logic.finite import Structure
 from invariants.registry import Invariant, Step, Violation
 from rmapcheck.prove.abstraction import Abstraction
-from rmapcheck.prove.explanations import EXPLANATIONS, Event, Steps, dropped
+from rmapcheck.prove.explanations import EXPLANATIONS, ONLY_WITH, Event, Steps, dropped
 from rmapcheck.prove.steps import Comparison, Stepper
 
 if TYPE_CHECKING:
@@ -44,9 +44,16 @@ class Refinement:
 
     def __init__(self, spec: "Spec") -> None:
         self.spec = spec
+        self.name = spec.name
         self.abstraction = Abstraction(spec)
         self.stepper = Stepper(spec)
         self.comparison = Comparison(spec)
+        self.steps = {
+            name
+            for name in EXPLANATIONS
+            if name not in ONLY_WITH or self.stepper.has(ONLY_WITH[name])
+        }
+        """Events that are steps of the spec."""
         self.before = Structure({}, {})
         self.refusal: Refusal | None = None
         self.events = 0
@@ -72,7 +79,7 @@ class Refinement:
         if event == "begin":
             self.refusal = None
             self.before = self.abstraction.of(st)
-        elif event in EXPLANATIONS and self.refusal is None:
+        elif event in self.steps and self.refusal is None:
             self.events += 1
             after = self.abstraction.of(st)
             told = Event(st, event, (a, b, c, d), self.before.says, after.says, self.stepper.has)

@@ -8,6 +8,7 @@ from types import ModuleType
 from invariants.logic.spec import Spec
 from invariants.logic.terms import SpecError
 from model.errors import ModelError
+from model.scheme import Scheme
 from rmapcheck.guard import HookLoops, watch_import
 from rmapcheck.plugins import load_file, load_module
 
@@ -59,6 +60,18 @@ def find_spec(text: str) -> Spec:
     near = difflib.get_close_matches(text, built_in, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(specs())},"
     raise SpecError(f"no spec is called {text!r}: {hint} and one of your own is named FILE.py")
+
+
+def spec_of(scheme: type[Scheme]) -> Spec:
+    """Return the spec of `scheme`, or of the scheme that it is a variant of. Raise SpecError."""
+    by_scheme = {
+        name: cls for cls in specs().values() for name in (cls.name, *vars(cls).get("schemes", ()))
+    }
+    for cls in scheme.__mro__:
+        name = vars(cls).get("name", "")
+        if name in by_scheme and issubclass(cls, Scheme):
+            return by_scheme[name]()
+    raise SpecError(f"no spec is written for {scheme.name}; name one, or the FILE.py of your own")
 
 
 def _only(module: ModuleType, place: str) -> type[Spec]:

@@ -8,7 +8,7 @@ The walker trusts the chain and does not look whether the entry maps the page; s
 exact, not only long enough. How it is stored (nodes, arrays, direct) is the executable model's.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from invariants.logic import exists, forall, invariant, relation
 from invariants.logic.terms import Expr, Macro
@@ -22,6 +22,15 @@ class PteChain(Machine):
     name = "pte_chain"
     title = "pte_chain"
     kernels = "v2.5.27 … v2.6.6"
+    schemes: ClassVar[tuple[str, ...]] = (
+        "pte_chain-minimal",
+        "pte_chain-2.5.27",
+        "rmap-speedup",
+        "pte_chain-2.5.35",
+        "pte_chain-2.5.55",
+        "pte_chain-2.6.0",
+        "rmap15",
+    )
 
     pte_chain = relation(Folio, Vma, Address)
 
@@ -32,6 +41,10 @@ class PteChain(Machine):
     def chained(self, st: St, p: Expr) -> Expr | bool:
         """Return whether p has a chain; here each page has."""
         return True
+
+    def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:
+        """Of anonymous memory nobody looks at the offset; do_mremap() takes that of the place."""
+        return st.file_vma(v)
 
     def rmap_add(self, st: St, new: Macro) -> None:
         """page_add_rmap()."""
