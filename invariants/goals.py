@@ -110,6 +110,7 @@ _goal("anon_vma reused at fork", "fault", "fork", "exit", mms=3, universal=False
 _goal("neighbour's anon_vma adopted", "mprotect", "fault", pages=2, protections=4, universal=False)
 _goal("a merge hands its anon_vma on", "mprotect", "fault", pages=2, universal=False)
 _goal("the scan unmaps a page", "fault", "swap", universal=False)
+_goal("the scan goes on by i_mmap", "file", "fault", "fork", "swap", mms=2, universal=False)
 _goal("the scan leaves a page mapped elsewhere", "fault", "fork", "swap", mms=2, universal=False)
 _goal("fork keeps the lock for the next page", "fault", "fork", mms=2, pages=2, universal=False)
 _goal("fork changes the lock on its way", "fault", "fork", "swap", mms=2, pages=2, universal=False)
@@ -154,4 +155,5 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
         and ("mmap" in scope.ops or scope.premapped >= g.pages)
         and ("swap" not in g.ops or scope.swaps)
         and ("referenced" not in g.ops or scope.young)
+        and ("file" not in g.ops or scope.files)
     ]

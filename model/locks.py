@@ -71,6 +71,19 @@ def acquire(st: "State", kind: int, index: int, *, write: bool = True) -> None:
     st.nr_locks += 1
 
 
+def trylock(st: "State", kind: int, index: int) -> bool:
+    """Take lock `kind` of object `index`, in whatever order, if this operation has it not yet.
+
+    Return whether it was taken. Who does not wait needs no order; nobody else runs.
+    """
+    for held in st.held:
+        if held.kind == kind and held.index == index:
+            return False
+    st.held.append(HeldLock(kind, index, write=True))
+    st.nr_locks += 1
+    return True
+
+
 def release(st: "State", kind: int, index: int) -> None:
     """Drop lock `kind` of object `index`; a step point."""
     for i in range(len(st.held) - 1, -1, -1):

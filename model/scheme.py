@@ -86,6 +86,8 @@ class Scheme(IMmapList):
     """The walker tests that an entry maps the folio before it touches it (pfn check)."""
     virtual_scan: ClassVar[bool] = False
     """There is no rmap: swap_out() goes through page tables (until v2.5.26)."""
+    scan_uses_i_mmap: ClassVar[bool] = False
+    """The scan of page tables unmaps a page of a file in all its VMAs (v2.4.23aa2)."""
     mremap_many: ClassVar[bool] = False
     """mremap() moves ranges over several VMAs (d23cb648e365, v6.17)."""
     mprotect_unaccounts: ClassVar[bool] = False

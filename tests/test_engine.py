@@ -78,6 +78,7 @@ PINS = {
     # scheme, scope: states, transitions
     ("virtual_scan-2.4", "no memory"): (206, 4361),
     ("virtual_scan-2.4", "two pages"): (7398, 87678),
+    ("virtual_scan-2.4.23aa2", "two pages"): (7398, 87678),
     ("pte_chain-minimal", "two pages"): (2276, 25200),
     ("pte_chain-2.5.27", "two pages"): (2276, 25200),
     ("rmap-speedup", "two pages"): (2812, 31124),

@@ -29,11 +29,24 @@ FOUR = {
 AGED = {"mms": 3, "pages": 1, "young": True, "ops": ("mmap", "fault", "fork", "referenced")}
 MOVES = {"mms": 2, "pages": 2, "premapped": 2, "ops": ("fault", "fork", "swap", "mremap")}
 NO_MEMORY = {"alloc_fail": True}
+FILES = {
+    "mms": 2,
+    "pages": 1,
+    "files": 1,
+    "folios": 3,
+    "protections": 1,
+    "ops": ("file", "fault", "fork", "exit", "swap", "reclaim"),
+}
 
 HOLDS = [
     (PteChainMinimal, ALL, 149),
     (PteChainMinimal, FOUR, 465),
     (PteChainMinimal, MOVES, 1326),
+    (PteChainMinimal, FILES, 147),
+    (PteChainList, FILES, 147),
+    (PteChainChunks, FILES, 202),
+    (PteChainSupplied, FILES | NO_MEMORY, 213),
+    (PteChainArray, FILES | NO_MEMORY, 213),
     (PteChainList, MOVES, 1326),
     (PteChainChunks, ALL, 216),
     (PteChainChunks, FOUR, 792),

@@ -19,6 +19,15 @@ THREE_PAGES = Scope(mms=2, pages=3, premapped=3, folios=3, swaps=1, ops=("fault"
 LIMITED = Scope(
     mms=2, pages=2, premapped=2, folios=3, rss_limit=2, ops=("fault", "fork", "swap", "munmap")
 )
+FILES = Scope(
+    mms=2,
+    pages=1,
+    files=1,
+    folios=3,
+    protections=1,
+    rss_limit=1,
+    ops=("file", "fault", "fork", "exit", "swap", "reclaim"),
+)
 TIGHT = Scope(mms=3, pages=1, premapped=1, rss_limit=1, ops=("fault", "fork", "swap", "exit"))
 MOVES = Scope(mms=2, pages=2, premapped=2, rss_limit=1, ops=("fault", "fork", "swap", "mremap"))
 
@@ -29,7 +38,9 @@ MOVES = Scope(mms=2, pages=2, premapped=2, rss_limit=1, ops=("fault", "fork", "s
         (RmapSpeedup, ALL, 204),
         (RmapSpeedup, SWAPS, 1138),
         (RmapSpeedup, THREE_PAGES, 17302),
+        (RmapSpeedup, FILES, 206),
         (Rmap15, ALL, 216),
+        (Rmap15, FILES, 202),
         (Rmap15, LIMITED, 1280),
         (Rmap15, TIGHT, 158),
         (Rmap15, MOVES, 2649),

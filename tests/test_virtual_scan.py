@@ -12,13 +12,15 @@ from model.operations import (
     FolioReferenced,
     Fork,
     Mmap,
+    MmapFile,
     Read,
+    Reclaim,
     SwapOut,
     SwapScan,
     Write,
 )
 from model.schemes.pte_chain import PteChainArray
-from model.schemes.virtual_scan import VirtualScan
+from model.schemes.virtual_scan import VirtualScan, VirtualScanObjrmap
 from model.scope import Scope
 from rmapcheck.explore import explore
 from rmapcheck.run import NotPossible, Run
@@ -30,13 +32,39 @@ TWO_PAGES = Scope(
 )
 THREE = Scope(mms=3, pages=1, premapped=1, ops=("fault", "fork", "exit", "swap"))
 AGED = Scope(mms=2, pages=2, premapped=2, young=True, ops=("fault", "fork", "swap"))
+FILES = Scope(
+    mms=2,
+    pages=1,
+    files=1,
+    folios=3,
+    protections=1,
+    ops=("file", "fault", "fork", "exit", "swap", "reclaim"),
+)
+TWO_FILE_PAGES = Scope(
+    mms=2,
+    pages=1,
+    files=1,
+    file_pages=2,
+    folios=3,
+    protections=1,
+    ops=("file", "fault", "fork", "swap", "reclaim"),
+)
 
 
 @pytest.mark.parametrize(
-    ("scope", "states"), [(ALL, 520), (TWO_PAGES, 4583), (THREE, 601), (AGED, 3262)], ids=str
+    ("scheme", "scope", "states"),
+    [
+        (VirtualScan, ALL, 520),
+        (VirtualScan, TWO_PAGES, 4583),
+        (VirtualScan, THREE, 601),
+        (VirtualScan, AGED, 3262),
+        (VirtualScan, FILES, 470),
+        (VirtualScanObjrmap, FILES, 470),
+        (VirtualScanObjrmap, TWO_FILE_PAGES, 2418),
+    ],
 )
-def test_holds_in_every_state(scope, states):
-    found = explore(VirtualScan, scope)
+def test_holds_in_every_state(scheme, scope, states):
+    found = explore(scheme, scope)
     assert found.verdict.status is Status.HOLDS, found.verdict.violations
     assert found.verdict.how == "exhaustive"
     assert not found.vacuous
@@ -98,10 +126,10 @@ def test_a_swap_mm_that_is_gone_is_used_by_the_next_scan():
     assert [v.invariant for v in machine.apply(Exit(mm=1))] == ["mmlist", "null_dereference"]
 
 
-def counts_what_stays(st, ptep):
+def counts_what_stays(st, vma, ptep, scan):
     """Stand in for try_to_swap_out(): a page that got no swap slot counts as freeable."""
     kept = st.pte[ptep].folio
-    return swapped(st, ptep) or int(st.pte[ptep].folio == kept)
+    return swapped(st, vma, ptep, scan) or int(st.pte[ptep].folio == kept)
 
 
 swapped = vmscan.try_to_swap_out
@@ -198,6 +226,50 @@ def test_without_swap_space_the_entry_stays():
     machine = shared(2, 1, swaps=0)
     machine.apply(SwapScan(mm=1))
     assert [machine.st.pte[p].folio for p in (1, 2)] == [1, 1]
+
+
+def mapped(scheme, mms, pages):
+    """Let `mms` processes map one file of `pages` pages, shared, and touch all of it."""
+    scope = Scope(mms=mms, pages=pages, vmas=mms, folios=pages, files=1, file_pages=pages)
+    machine = Run(scheme, scope)
+    machine.apply(MmapFile(mm=1, start=0, length=pages, file=1, pgoff=0, shared=True))
+    for address in range(pages):
+        machine.apply(Read(mm=1, address=address))
+    for child in range(2, mms + 1):
+        machine.apply(Fork(mm=1, child=child))
+    return machine
+
+
+@pytest.mark.parametrize("mms", [2, 4, 8])
+@pytest.mark.parametrize("pages", [1, 4])
+def test_only_with_i_mmap_does_one_page_cost_one_page(mms, pages):
+    """M processes map P pages of a file: for one page, (M - 1) P + 1 entries go, or M."""
+    gone = {}
+    for scheme in (VirtualScan, VirtualScanObjrmap):
+        machine = mapped(scheme, mms, pages)
+        st = machine.st
+        assert not machine.apply(SwapScan(mm=1))
+        gone[scheme] = sum(st.pte[p].folio == 0 for p in range(1, mms * pages + 1))
+        free = [f for f in st.folio.indices() if st.folio[f].refcount == 1]
+        assert len(free) == 1
+        assert not machine.apply(Reclaim(file=1, index=st.folio[free[0]].index))
+    assert gone == {VirtualScan: (mms - 1) * pages + 1, VirtualScanObjrmap: mms}
+
+
+def takes_any_entry(st, folio, scan):
+    """Stand in for unmap_everywhere(): nobody looks whether the entry maps that page."""
+    for vma in st.vma.indices():
+        ptep = vmscan.pte_offset(st, st.vma[vma].vm_mm, 0)
+        if st.pte[ptep].folio:
+            scan.visited.append(ptep)
+            st.pte[ptep].folio = 0
+            vmscan.folio_put(st, folio)
+
+
+def test_the_pass_by_i_mmap_must_look_at_the_entry(monkeypatch):
+    monkeypatch.setattr(vmscan, "unmap_everywhere", takes_any_entry)
+    found = explore(VirtualScanObjrmap, TWO_FILE_PAGES, engine="python")
+    assert "refcount" in [v.invariant for v in found.verdict.violations]
 
 
 def test_swap_mm_steps_over_exec_and_exit():

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from model.cost import count_entries
 from model.events import tell
-from model.locks import PTL, acquire, release
+from model.locks import I_MMAP_LOCK, PTL, acquire, release, trylock
 from model.mm.swap import add_to_swap, folio_put, swap_duplicate
 from model.mm.vma import find_vma
-from model.state import PTE_YOUNG, pte_offset
+from model.state import PTE_YOUNG, VM_LOCKED, folio_test_anon, pte_offset, vma_address
 
 if TYPE_CHECKING:
     from model.state import RmapWalkControl, State
@@ -138,34 +138,78 @@ def swap_out_vma(st: "State", mm: int, vma: int, count: int, scan: "RmapWalkCont
         count_entries(st)
         if st.pte[ptep].folio:
             scan.visited.append(ptep)
-            count -= try_to_swap_out(st, ptep)
+            count -= try_to_swap_out(st, vma, ptep, scan)
         address += 1
         st.mm[mm].swap_address = address
     return count
 
 
-def try_to_swap_out(st: "State", ptep: int) -> int:
+def try_to_swap_out(st: "State", vma: int, ptep: int, scan: "RmapWalkControl") -> int:
     """Take one entry away if its page was not used lately; try_to_swap_out().
 
-    Return 1 if the page can be freed now, which is so if only the swap cache has it. An anonymous
-    page counts as dirty always: where there is no swap slot for it, the entry stays.
+    Return 1 if the page can be freed now, which is so if only the swap cache or the page cache has
+    it. An anonymous page counts as dirty always: where there is no swap slot, the entry stays.
     """
     p = st.pte[ptep]
     folio = p.folio
-    if p.flags & PTE_YOUNG:
+    if p.flags & PTE_YOUNG or locked(st, vma):
         p.flags &= ~PTE_YOUNG
         return 0
-    if st.folio[folio].swap == 0 and not add_to_swap(st, folio):
+    if folio_test_anon(st, folio) and st.folio[folio].swap == 0 and not add_to_swap(st, folio):
         return 0
-    entry = st.folio[folio].swap
-    swap_duplicate(st, entry)
-    p.folio = 0
-    p.swap = entry
-    p.flags = 0
-    tell(st, "unmap", ptep, folio, entry)
-    freeable = int(st.folio[folio].refcount <= 2)
-    folio_put(st, folio)
+    left = st.folio[folio].refcount - 1
+    if folio_test_anon(st, folio):
+        swap_duplicate(st, st.folio[folio].swap)
+        p.folio = 0
+        p.swap = st.folio[folio].swap
+        p.flags = 0
+        tell(st, "unmap", ptep, folio, p.swap)
+        folio_put(st, folio)
+    else:
+        drop_file_pte(st, ptep)
     st.reached.append("the scan unmaps a page")
-    if not freeable:
+    if st.scope.files and st.scheme.scan_uses_i_mmap and left > 1:
+        unmap_everywhere(st, folio, scan)
+        left = st.folio[folio].refcount
+    if left > 1:
         st.reached.append("the scan leaves a page mapped elsewhere")
-    return freeable
+        return 0
+    return 1
+
+
+def locked(st: "State", vma: int) -> bool:
+    """Tell whether the scan must leave the pages of a VMA alone."""
+    return "mlock" in st.scope.ops and st.vma[vma].vm_flags & VM_LOCKED != 0
+
+
+def drop_file_pte(st: "State", ptep: int) -> None:
+    """Leave nothing: a fault will find the page of the file again."""
+    p = st.pte[ptep]
+    folio = p.folio
+    p.folio = 0
+    p.flags = 0
+    tell(st, "unmap", ptep, folio)
+    folio_put(st, folio)
+
+
+def unmap_everywhere(st: "State", folio: int, scan: "RmapWalkControl") -> None:
+    """Go on from one entry of a file's page to all of them by i_mmap (v2.4.23aa2).
+
+    Only trylocks, since page_table_lock of the process being scanned is held.
+    """
+    mapping = st.folio[folio].address_space
+    if mapping == 0 or not trylock(st, I_MMAP_LOCK, mapping):
+        return
+    index = st.folio[folio].index
+    for vma in st.scheme.i_mmap_foreach(st, mapping, index, index, scan):
+        address = vma_address(st, vma, index)
+        mm = st.vma[vma].vm_mm
+        ptep = pte_offset(st, mm, max(address, 0))
+        if address >= 0 and st.pte[ptep].folio == folio and not locked(st, vma):
+            taken = trylock(st, PTL, mm)
+            scan.visited.append(ptep)
+            drop_file_pte(st, ptep)
+            if taken:
+                release(st, PTL, mm)
+            st.reached.append("the scan goes on by i_mmap")
+    release(st, I_MMAP_LOCK, mapping)

@@ -93,11 +93,16 @@ class Reclaim(FileOperation):
     def possible(cls, st: "State") -> Iterator[Self]:
         for file in range(1, st.scope.files + 1):
             for index in range(st.scope.file_pages):
-                if st.address_space[file].i_pages[index]:
+                if can_reclaim(st, st.address_space[file].i_pages[index]):
                     yield cls(file=file, index=index)
 
     def enabled(self, st: "State") -> bool:
-        return st.address_space[self.file].i_pages[self.index] != 0
+        return can_reclaim(st, st.address_space[self.file].i_pages[self.index])
 
     def apply(self, st: "State") -> int:
         return reclaim_file_folio(st, st.address_space[self.file].i_pages[self.index])
+
+
+def can_reclaim(st: "State", folio: int) -> bool:
+    """Tell whether reclaim can try to take a page: without rmap only one that nobody maps."""
+    return folio != 0 and not (st.scheme.virtual_scan and st.scheme.folio_mapped(st, folio))

@@ -17,8 +17,12 @@ Completeness, which other schemes owe for one page, is here a promise in time: i
 enough, swap_out() comes by every entry (`scan_visits_all`). It needs every process on the ring
 before it has entries (`mmlist`), and a swap_mm that is not left behind on one that exits (E08).
 
-Left out, beside what the head of model/mm/virtual_scan.py names: files, and so the i_mmap lists,
-which v2.4.23aa2 had its scan use as an object-based rmap for the pages that remained mapped.
+Andrea Arcangeli's v2.4.23aa2 has the scan go on by the lists of i_mmap, which had always been
+there for truncate, from one entry of a file's page to all others: there the page is free when the
+scan has met it once, and nothing else had to go.
+
+Left out, beside what the head of model/mm/virtual_scan.py names: that aa2 writes shared memory out
+at once, and looks for clean pages in the cache first.
 
 Sources: mm/vmscan.c, kernel/fork.c and fs/exec.c of v2.5.26, read in the patches that took them
 away (c48c43e6ed41 and 64c4a607f0 of dmgerman/history-token) and in v2.4.18; exec_mmap() is
@@ -27,26 +31,47 @@ recalled.
 
 from typing import TYPE_CHECKING, ClassVar
 
+from model.i_mmap import IMmapLists
 from model.scheme import Scheme
 
 if TYPE_CHECKING:
     from model.state import State
 
 
-class VirtualScan(Scheme):
+class VirtualScan(IMmapLists, Scheme):
     """v2.4.16 … v2.5.26: no bookkeeping at all; the scan is in model/mm/virtual_scan.py."""
 
     name = "virtual_scan-2.4"
     title = "no rmap: swap_out() scans page tables"
     kernels = "v2.4.16 … v2.4.37, v2.5.1 … v2.5.26"
     virtual_scan = True
+    maps_files = True
     fields: ClassVar[dict[str, tuple[str, ...]]] = {"mm": ("mmlist", "swap_mm", "swap_address")}
     goals: ClassVar[tuple[str, ...]] = (
         "the scan unmaps a page",
         "the scan leaves a page mapped elsewhere",
     )
-    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap", "page_referenced")
+    lacks = (
+        "exec_shift",
+        "dontfork",
+        "wipeonfork",
+        "dontunmap",
+        "page_referenced",
+        "punch_hole",
+        "remap_file_pages",
+    )
 
     def folio_mapped(self, st: "State", folio: int) -> bool:
-        """There is no page_mapped(): somebody beside the swap cache has a reference."""
-        return st.folio[folio].refcount > (st.folio[folio].swap != 0)
+        """There is no page_mapped(): somebody beside the cache that it is in has a reference."""
+        f = st.folio[folio]
+        return f.refcount > int(f.swap != 0 or f.address_space != 0)
+
+
+class VirtualScanObjrmap(VirtualScan):
+    """v2.4.23aa2: what the scan meets of a file, it unmaps everywhere."""
+
+    name = "virtual_scan-2.4.23aa2"
+    title = "no rmap: the scan goes on by i_mmap"
+    kernels = "v2.4.23aa2"
+    scan_uses_i_mmap = True
+    goals: ClassVar[tuple[str, ...]] = (*VirtualScan.goals, "the scan goes on by i_mmap")

@@ -18,6 +18,7 @@ LOCKS = {
     locks.assert_held_write: ("lock_assert_held_write", ("kind", "index")),
     locks.might_sleep: ("lock_might_sleep", ()),
     locks.held_index: ("lock_held_index", ("kind",)),
+    locks.trylock: ("lock_try", ("kind", "index")),
 }
 UNSEEN = (events.tell, cost.count_nodes, cost.count_entries)
 """What only the interpreted model does: observers and counters."""
@@ -79,7 +80,7 @@ class Calls(Lists):
         values = self.bind(definition(function), [], node, drop=("what",))
         args = [values[w] for w in wanted]
         holes = "".join(f", {{{i}}}" for i in range(len(args)))
-        result = INT if function is locks.held_index else NONE
+        result = INT if function in (locks.held_index, locks.trylock) else NONE
         return Value(self.ordered(args, f"{name}(st{holes})"), result, busy=True)
 
     def _builtin(self, name: str, node: ast.Call) -> Value:

@@ -197,6 +197,15 @@ static inline void lock_assert_held_write(S *st, int kind, int index)
   st->splats++;
 }
 
+static inline int lock_try(S *st, int kind, int index)
+{
+  for (int i = 0; i < st->held; i++)
+    if (st->lock[i].kind == kind && st->lock[i].index == index) return 0;
+  if (st->held == LOCKS) stop(st, MODEL_LOCKS, 0, 0);
+  st->lock[st->held++] = (Held){kind, index, 1};
+  return 1;
+}
+
 static inline int lock_held_index(S *st, int kind)
 {
   for (int i = 0; i < st->held; i++)
