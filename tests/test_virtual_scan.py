@@ -262,7 +262,7 @@ def takes_any_entry(st, folio, scan):
         ptep = vmscan.pte_offset(st, st.vma[vma].vm_mm, 0)
         if st.pte[ptep].folio:
             scan.visited.append(ptep)
-            st.pte[ptep].folio = 0
+            st.pte[ptep].folio = st.pte[ptep].flags = 0
             vmscan.folio_put(st, folio)
 
 
