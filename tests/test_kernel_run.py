@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,17 @@ import pytest
 from model.errors import ModelError
 from rmapcheck.case import load_case
 from rmapcheck.kernel.boot import Log, initramfs, kind_of, run_kernel, run_session
+from rmapcheck.kernel.build import build_program
 from rmapcheck.kernel.edits import UNDONE, Edit, Source, Undone
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.kernel.footprint import swaps
+from rmapcheck.kernel.errors import OracleError, Unavailable
 from rmapcheck.kernel.recipe import Recipe, check_tools
-from rmapcheck.kernel.reproduce import read_log, reproduce
+from rmapcheck.kernel.reproduce import FLAGS, _run_here, read_log, reproduce
 from rmapcheck.kernel.swapping import memory_cgroups
+from rmapcheck.native.build import cache_folder
 from rmapcheck.plugins import find_scheme
 from rmapcheck.replay import replay_case
 from rmapcheck.report.predict import predict
+from rmapcheck.report.program import to_c
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit, Status
 
@@ -246,24 +249,87 @@ def test_without_root_nothing_is_tried_on_the_running_kernel():
 # The running kernel.
 
 
+@contextmanager
+def running_kernel():
+    """Skip where this machine, or this user, can run nothing; check that nothing stays behind."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may swap")
+    try:
+        yield
+    except OracleError as why:  # no cgroups, or somebody else's swap
+        pytest.skip(str(why))
+
+
+def check_left_nothing(log):
+    assert not list(cache_folder().glob(f"rmapcheck-{os.getpid()}.swap"))
+    for folder in memory_cgroups():
+        assert not (folder / f"rmapcheck-reproducer-{log.pid}").exists()
+
+
 @needs_gcc
 @pytest.mark.parametrize("name", ["B23-lost-page", "B02-in-v6"])
 def test_the_running_kernel_has_no_such_bug(name):
-    if os.geteuid() != 0:
-        pytest.skip("only root may swap")
-    if swaps():
-        pytest.skip("this machine swaps")
     case = load_case(FOLDER / f"{name}.json")
-    try:
+    with running_kernel():
         done = reproduce(case, mended(find_scheme(case.scheme)), arenas=60)
-    except Unavailable as why:
-        pytest.skip(str(why))
     if done.verdict == "SKIP":
         pytest.skip(done.reason)
     assert done.exit is Exit.EXPECTED, done.log.text
-    assert swaps() == []
-    for folder in memory_cgroups():
-        assert not (folder / f"rmapcheck-reproducer-{done.log.pid}").exists()
+    check_left_nothing(done.log)
+
+
+def planted(text, *changes):
+    """Return a program with something changed in its C, each exactly once."""
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return build_program(text, "reproducer", FLAGS)
+
+
+TOUCH = ("\treclaim_all();\n", "\treclaim_all();\n\task(3, CONTENTS);\n")
+"""What stands in for a page that the rmap has lost: process 3 has its pages mapped again."""
+PLANTED = {
+    "mapped again": (1, "BUG 2 pages stayed mapped, and not just those of the model", TOUCH),
+    "wrong contents": (
+        1,
+        "BUG a page does not hold what was written to it",
+        ("[2][1] = { .holds = ANON, .value = 11 }", "[2][1] = { .holds = ANON, .value = 12 }"),
+    ),
+    "elsewhere": (
+        4,
+        "SKIP process 1 has page 0 in 40 of 40 arenas, in the model in none",
+        ("[1][0] = { .holds = ANON, .value = 2 },", "[1][1] = { .holds = ANON },"),
+    ),
+    "result": (
+        4,
+        "SKIP step 2 returns 0 here, and -14 in the model",
+        (".what = WRITE, .mm = 1, .start = 0,", ".what = WRITE, .mm = 1, .result = -14,"),
+    ),
+    "controls": (
+        4,
+        "SKIP 40 of 40 unshared pages of process 1 were not reclaimed either",
+        ("\treclaim();\n\tfor", "\treclaim();\n\tmap_controls();\n\tfor"),
+    ),
+    "few": (
+        4,
+        "SKIP some pages stayed mapped, but in less than half of the arenas",
+        ("\tint stays = 2 * present >= arenas,", "\tint stays = (present = 1, 0),"),
+    ),
+}
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_noticed_on_the_running_kernel(name):
+    code, says, change = PLANTED[name]
+    program = planted(to_c(load_case(B23)), change)
+    with running_kernel():
+        log = _run_here(program, ("-n", "40"), 60, shared_swap=False)
+    if "no memory cgroup" in log.text:
+        pytest.skip("no cgroup can be made here")
+    assert log.text.splitlines()[-1] == f"VERDICT: {says}"
+    assert log.code == code
+    check_left_nothing(log)
 
 
 @needs_gcc
@@ -271,20 +337,15 @@ def test_a_program_that_is_told_to_stop_cleans_up(tmp_path):
     """It is told so while it works; whatever it has made is gone afterwards."""
     if os.geteuid() != 0 or not memory_cgroups():
         pytest.skip("only root may make a cgroup")
-    from rmapcheck.kernel.build import build_program
-    from rmapcheck.kernel.reproduce import FLAGS
-    from rmapcheck.report.program import to_c
-
-    text = to_c(load_case(B23)).replace(
-        "\trun_steps();\n", "\tkill(getpid(), SIGTERM);\n\trun_steps();\n\tusleep(1000000);\n", 1
+    program = planted(
+        to_c(load_case(B23)),
+        ("\trun_steps();\n", "\tkill(getpid(), SIGTERM);\n\trun_steps();\n"),
+        ("\tif (lines < 2)\n", "\tif (0)\n"),
     )
-    text = text.replace("\tif (lines < 2)\n", "\tif (0)\n")
-    program = build_program(text, "reproducer", FLAGS)
     log = run_session([str(program), "-n", "5"], tmp_path, 20)
     assert not log.timed_out
-    assert "VERDICT: SKIP interrupted, or too slow" in log.text
-    for folder in memory_cgroups():
-        assert not (folder / f"rmapcheck-reproducer-{log.pid}").exists()
+    assert log.text.splitlines()[-1] == "VERDICT: SKIP interrupted, or too slow"
+    check_left_nothing(log)
 
 
 # Fixes undone.
@@ -307,6 +368,8 @@ def test_a_source_is_as_it_was_and_edits_are_all_or_none(tmp_path):
     with pytest.raises(ModelError, match="0 places"):
         source.undo(Undone(edits=(fits, misses), **whole))
     assert file.read_text() == "one; two;\n"
+    with pytest.raises(ModelError, match=r"there is no .*/b\.c"):
+        source.undo(Undone(edits=(fits, Edit("b.c", "one;", "1;")), **whole))
     source.undo(Undone(edits=(fits, Edit("a.c", "two;", "2;")), **whole))
     assert file.read_text() == "1; 2;\n"
     source.restore()

@@ -42,6 +42,8 @@ class Log:
     text: str
     seconds: float
     timed_out: bool = False
+    code: int = 0
+    """The exit code."""
     pid: int = 0
     """What the program's number was, or the kernel's."""
 
@@ -163,7 +165,9 @@ def run_session(command: Sequence[str], folder: Path, seconds: float) -> Log:
     with log.open("rb") as file:
         text = file.read(LOG_BYTES).decode("utf-8", "replace").replace("\r", "")
     spent = time.monotonic() - started
-    return Log(text=text, seconds=spent, timed_out=timed_out, pid=process.pid)
+    return Log(
+        text=text, seconds=spent, timed_out=timed_out, code=process.returncode, pid=process.pid
+    )
 
 
 def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> bool:

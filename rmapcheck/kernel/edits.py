@@ -27,7 +27,7 @@ class Edit:
         if count != 1:
             raise ModelError(
                 f"{place}/{self.file} has {count} places that read `{self.old}`, and should have "
-                "one; the edits are for Linux 6.1 and 6.12"
+                "one; the edits were written for Linux 6.1"
             )
         return changed
 
@@ -97,6 +97,8 @@ class Source:
         changed: dict[Path, str] = {}
         for edit in undone.edits:
             path = self.folder / edit.file
+            if not path.exists():
+                raise ModelError(f"there is no {path}; the edits were written for Linux 6.1")
             text = changed.get(path) or path.read_text(encoding="utf-8")
             changed[path] = edit.applied(text, str(self.folder))
         for path, text in changed.items():

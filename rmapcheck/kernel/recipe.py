@@ -112,7 +112,7 @@ class Recipe:
             config.unlink()
             raise ModelError(
                 f"Linux {self.version} cannot be configured with {', '.join(lacking)}; "
-                "the recipe is for 6.1 and 6.12"
+                "the recipe was written for 6.1"
             )
 
     def _set(self, options: list[str]) -> None:

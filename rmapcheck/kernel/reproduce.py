@@ -124,7 +124,7 @@ def _run_here(
 ) -> Log:
     """Run the program on the running kernel, with a swap file of its own."""
     with ExitStack() as stack:
-        footprint = stack.enter_context(Footprint())
+        footprint = stack.enter_context(Footprint(wait=seconds))
         if not check_swap(allowed=shared_swap):
             own_swap(stack, footprint)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rmapcheck-")))
