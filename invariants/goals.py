@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from invariants.completeness import mapped_folios, mappers_of
-from model.state import ptep_to_mm
+from model.state import folio_test_anon, ptep_to_mm
 
 if TYPE_CHECKING:
     from model.scheme import Scheme
@@ -28,6 +28,8 @@ class Goal:
     mms: int = 1
     pages: int = 1
     protections: int = 1
+    file_pages: int = 0
+    """How many pages a file needs; 0: it needs no file."""
     predicate: Callable[["State"], bool] | None = None
     """Tells whether a state reaches it; None: an operation does, by name."""
     universal: bool = True
@@ -42,6 +44,7 @@ def _goal(
     mms: int = 1,
     pages: int = 1,
     protections: int = 1,
+    file_pages: int = 0,
     universal: bool = True,
     predicate: Callable[["State"], bool] | None = None,
 ) -> None:
@@ -51,18 +54,32 @@ def _goal(
         mms=mms,
         pages=pages,
         protections=protections,
+        file_pages=file_pages,
         predicate=predicate,
         universal=universal,
     )
 
 
 def sometimes(
-    name: str, *ops: str, mms: int = 1, pages: int = 1, universal: bool = True
+    name: str,
+    *ops: str,
+    mms: int = 1,
+    pages: int = 1,
+    file_pages: int = 0,
+    universal: bool = True,
 ) -> Callable[[Callable[["State"], bool]], Callable[["State"], bool]]:
     """Register a predicate on states as a goal."""
 
     def register(predicate: Callable[["State"], bool]) -> Callable[["State"], bool]:
-        _goal(name, *ops, mms=mms, pages=pages, universal=universal, predicate=predicate)
+        _goal(
+            name,
+            *ops,
+            mms=mms,
+            pages=pages,
+            file_pages=file_pages,
+            universal=universal,
+            predicate=predicate,
+        )
         return predicate
 
     return register
@@ -93,6 +110,17 @@ def _anonmm_alone(st: "State") -> bool:
     return any(st.anonmm[a].mm == 0 for a in st.anonmm.indices())
 
 
+@sometimes("a page of a file is shared by two processes", "file", "fault", mms=2, file_pages=1)
+def _file_shared(st: "State") -> bool:
+    return any(
+        _sharers(st, folio) > 1 for folio in mapped_folios(st) if not folio_test_anon(st, folio)
+    )
+
+
+_goal("a page of a file is copied", "file", "fault", file_pages=1)
+_goal("a mapped page of a file is reclaimed", "file", "fault", "reclaim", file_pages=1)
+_goal("truncation unmaps a page", "file", "fault", "truncate", file_pages=1)
+_goal("truncation takes a private copy", "file", "fault", "truncate", file_pages=1)
 _goal("copy on write", "fault", "fork", mms=2)
 _goal("write fault reuses", "fault", "fork", mms=2)
 _goal("swap-in", "fault", "swap")
@@ -151,6 +179,7 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
         and scope.mms >= g.mms
         and scope.pages >= g.pages
         and scope.protections >= g.protections
+        and (not g.file_pages or (scope.files and scope.file_pages >= g.file_pages))
         and all(op in scope.ops for op in g.ops)
         and ("mmap" in scope.ops or scope.premapped >= g.pages)
         and ("swap" not in g.ops or scope.swaps)

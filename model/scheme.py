@@ -104,6 +104,8 @@ class Scheme(IMmapList):
     links_vma_first: ClassVar[bool] = True
     """dup_mmap() links the child's VMA before it copies the entries (6f5995073d, v2.6.4)."""
 
+    truncates_nonlinear: ClassVar[bool] = True
+    """Truncation looks through nonlinear VMAs page by page (66d25df0b1, v2.6.6)."""
     maps_files: ClassVar[bool] = False
     """The scheme has answers for pages of files, so that a scope may have some."""
 
@@ -255,6 +257,13 @@ class Scheme(IMmapList):
     ) -> None:
         """Fork maps a page of a file in the child's `vma` as well, by entry `ptep`."""
 
+    def page_convert_anon(self, st: "State", folio: int) -> int:
+        """A file's page is about to be mapped off its linear place; folio lock.
+
+        Return 0 or -ENOMEM. The function of this name, mm/rmap.c, 2003; see schemes/objrmap.py.
+        """
+        return 0
+
     def folio_remove_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
@@ -334,6 +343,17 @@ class Scheme(IMmapList):
             address = vma_address(st, vma, index)
             if address >= 0:
                 self.visit(st, rwc, st.vma[vma].vm_mm, address)
+        if st.scope.nonlinear:
+            for vma in self.i_mmap_nonlinear(st, mapping, rwc):
+                self.visit_all(st, vma, rwc)
+
+    def visit_all(self, st: "State", vma: int, rwc: "RmapWalkControl") -> None:
+        """Visit every page of a nonlinear VMA; try_to_unmap_cluster(), mm/rmap.c, until v3.19.
+
+        It took clusters of 32 pages in turn, and unmapped what else it met there.
+        """
+        for address in range(st.vma[vma].vm_start, st.vma[vma].vm_end):
+            self.visit(st, rwc, st.vma[vma].vm_mm, address)
 
     @staticmethod
     def visit(st: "State", rwc: "RmapWalkControl", mm: int, address: int) -> None:

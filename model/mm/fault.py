@@ -138,10 +138,17 @@ def do_fault(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> 
 def finish_fault(
     st: "State", vma: int, address: int, ptep: int, folio: int, *, write: bool
 ) -> int:
-    """Map a page of the page cache; finish_fault(), mm/memory.c. Return 0 or -ENOMEM."""
-    if st.scheme.pte_chain_alloc(st):
-        return -ENOMEM
+    """Map a page of the page cache; finish_fault(), mm/memory.c. Return 0 or -ENOMEM.
+
+    Off its linear place: do_file_page(), do_nonlinear_fault() (v2.5.66 … v3.19).
+    """
     acquire(st, FOLIO_LOCK, folio)
+    error = 0
+    if st.scope.nonlinear and st.folio[folio].index != linear_page_index(st, vma, address):
+        error = st.scheme.page_convert_anon(st, folio)
+    if error or st.scheme.pte_chain_alloc(st):
+        release(st, FOLIO_LOCK, folio)
+        return -ENOMEM
     acquire(st, PTL, st.vma[vma].vm_mm)
     p = st.pte[ptep]
     p.folio = folio

@@ -15,7 +15,7 @@ from model.events import tell
 from model.heap import claim
 from model.mm.virtual_scan import mmlist_add
 from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
-from model.operations.file import MmapFile, Reclaim
+from model.operations.file import MmapFile, PunchHole, Reclaim, RemapFilePages, Truncate
 from model.operations.memory import Brk, Madvise, Mmap, Mprotect, Mremap, Munmap
 from model.operations.process import Exec, Exit, Fork, Read, Write
 from model.operations.reclaim import FolioReferenced, SwapOut, SwapScan, folio_named
@@ -42,10 +42,13 @@ __all__ = [
     "Munmap",
     "Operation",
     "Outcome",
+    "PunchHole",
     "Read",
     "Reclaim",
+    "RemapFilePages",
     "SwapOut",
     "SwapScan",
+    "Truncate",
     "Write",
     "boot",
     "folio_named",
@@ -72,6 +75,9 @@ OPERATIONS: tuple[type[Operation], ...] = (
     FolioReferenced,
     MmapFile,
     Reclaim,
+    Truncate,
+    PunchHole,
+    RemapFilePages,
 )
 BY_NAME: dict[str, type[Operation]] = {cls.name: cls for cls in OPERATIONS}
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
+from model.mm.fremap import may_remap, sys_remap_file_pages
 from model.mm.mmap import sys_mmap_file
+from model.mm.truncate import truncate_pagecache_range, truncate_setsize
+from model.mm.vma import vma_lookup
 from model.mm.vmscan import reclaim_file_folio
 from model.operations.base import (
     PROTECTION_NAMES,
@@ -20,6 +23,7 @@ from model.operations.base import (
 )
 
 if TYPE_CHECKING:
+    from model.scheme import Scheme
     from model.scope import Scope
     from model.state import State
 
@@ -106,3 +110,93 @@ class Reclaim(FileOperation):
 def can_reclaim(st: "State", folio: int) -> bool:
     """Tell whether reclaim can try to take a page: without rmap only one that nobody maps."""
     return folio != 0 and not (st.scheme.virtual_scan and st.scheme.folio_mapped(st, folio))
+
+
+@attrs.frozen(kw_only=True)
+class Truncate(FileOperation):
+    """truncate: the file is `size` pages long from now on, shorter or longer than before."""
+
+    name = "truncate"
+    group = "truncate"
+    size: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for file in range(1, st.scope.files + 1):
+            for size in range(st.scope.file_pages + 1):
+                if size != st.address_space[file].i_size:
+                    yield cls(file=file, size=size)
+
+    def apply(self, st: "State") -> int:
+        return truncate_setsize(st, self.file, self.size)
+
+    def beyond(self, scope: "Scope") -> str:
+        wrong = super().beyond(scope)
+        if not wrong and not 0 <= self.size <= scope.file_pages:
+            return f"size must be from 0 to {scope.file_pages}, not {self.size}"
+        return wrong
+
+
+@attrs.frozen(kw_only=True)
+class PunchHole(FileOperation):
+    """fallocate(FALLOC_FL_PUNCH_HOLE): `length` pages of the file from `index` on are dropped."""
+
+    name = "punch_hole"
+    group = "truncate"
+    index: int
+    length: int = 1
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        if "punch_hole" not in st.scheme.lacks:
+            for file in range(1, st.scope.files + 1):
+                for index in range(st.address_space[file].i_size):
+                    if st.address_space[file].i_pages[index]:
+                        for length in range(1, st.address_space[file].i_size - index + 1):
+                            yield cls(file=file, index=index, length=length)
+
+    def enabled(self, st: "State") -> bool:
+        return self.index + self.length <= st.address_space[self.file].i_size
+
+    def apply(self, st: "State") -> int:
+        last = self.index + self.length - 1
+        return truncate_pagecache_range(st, self.file, self.index, last)
+
+    def lacking(self, scheme: "Scheme") -> str:
+        return "FALLOC_FL_PUNCH_HOLE (v2.6.38)" if "punch_hole" in scheme.lacks else ""
+
+
+@attrs.frozen(kw_only=True)
+class RemapFilePages(Operation):
+    """remap_file_pages: a range of a shared mapping maps other pages of its file, from `pgoff`."""
+
+    name = "remap_file_pages"
+    group = "remap"
+    needs = "files"
+    start: int
+    length: int
+    pgoff: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        if "remap_file_pages" not in st.scheme.lacks:
+            for mm in st.mm.indices():
+                for start in range(st.pages):
+                    vma = vma_lookup(st, mm, start)
+                    if vma and st.vma[vma].vm_file:
+                        yield from cls._range(st, mm, start, vma)
+
+    @classmethod
+    def _range(cls, st: "State", mm: int, start: int, vma: int) -> Iterator[Self]:
+        for length in range(1, st.vma[vma].vm_end - start + 1):
+            for pgoff in range(st.scope.file_pages):
+                if may_remap(st, vma, start, length, pgoff):
+                    yield cls(mm=mm, start=start, length=length, pgoff=pgoff)
+
+    def apply(self, st: "State") -> int:
+        return sys_remap_file_pages(st, self.mm, self.start, self.length, self.pgoff)
+
+    def lacking(self, scheme: "Scheme") -> str:
+        if "remap_file_pages" in scheme.lacks:
+            return "remap_file_pages that a page survives (v2.5.66 … v3.19)"
+        return ""

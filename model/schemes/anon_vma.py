@@ -85,7 +85,13 @@ class AnonVma267(Scheme):
     flaws: ClassVar[tuple[str, ...]] = ("E02", "E04", "E05")
     maps_files = True
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anon_vma": (12, 24)}
-    lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
+    lacks: ClassVar[tuple[str, ...]] = (
+        "exec_shift",
+        "dontfork",
+        "wipeonfork",
+        "dontunmap",
+        "punch_hole",
+    )
 
     # Decisions of this era.
 
@@ -368,11 +374,14 @@ class AnonVma2614(AnonVma269):
     name = "anon_vma-2.6.14"
     title = "anon_vma with lazy fork"
     kernels = "v2.6.14 … v2.6.17"
-    lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "wipeonfork", "dontunmap")
+    lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "wipeonfork", "dontunmap", "punch_hole")
 
     def fork_copies(self, st: "State", pvma: int) -> bool:
-        """Only a VMA with an anon_vma holds what a fault could not bring (d992895ba2b2)."""
-        return st.vma[pvma].anon_vma != 0
+        """Only a VMA with an anon_vma holds what a fault could not bring (d992895ba2b2).
+
+        Or a nonlinear one, since only its entries know what page is where.
+        """
+        return st.vma[pvma].anon_vma != 0 or st.vma[pvma].vm_nonlinear != 0
 
 
 class AnonVma2618(AnonVma2614):
@@ -381,7 +390,7 @@ class AnonVma2618(AnonVma2614):
     name = "anon_vma-2.6.18"
     title = "anon_vma with the list in order"
     kernels = "v2.6.18 … v2.6.33"
-    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap")
+    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap", "punch_hole")
 
     def list_add(self, st: "State", anon_vma: int, vma: int) -> None:
         """Put `vma` at the tail, behind its parent (0697212a411c)."""

@@ -130,7 +130,7 @@ class AvcList(Scheme):
         "anon_vma": (12, 24),
         "anon_vma_chain": (28, 56),
     }
-    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap")
+    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap", "punch_hole")
     flaws: ClassVar[tuple[str, ...]] = ("E04",)
 
     # Decisions of this era.
@@ -441,7 +441,7 @@ class AvcList(Scheme):
         st.folio[folio].mapping = st.vma[vma].anon_vma
 
     def fork_copies(self, st: "State", pvma: int) -> bool:
-        return st.vma[pvma].anon_vma != 0
+        return st.vma[pvma].anon_vma != 0 or st.vma[pvma].vm_nonlinear != 0
 
     # The walk.
 

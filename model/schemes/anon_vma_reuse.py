@@ -48,7 +48,7 @@ class AvcDegree(AvcTree):
         "chain_ancestors",
     )
     goals: ClassVar[tuple[str, ...]] = (*AvcTree.goals, "anon_vma reused at fork")
-    lacks: ClassVar[tuple[str, ...]] = ()
+    lacks: ClassVar[tuple[str, ...]] = ("remap_file_pages",)
 
     def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
         """Tell whether a forked VMA may take `anon_vma`; `own` is its parent VMA's.

@@ -32,6 +32,7 @@ class AvcRoot(AvcList):
     name = "avc-2.6.36"
     title = "anon_vma_chain with the root lock"
     kernels = "v2.6.36 … v2.6.39"
+    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap")
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         **AvcList.fields,
         "anon_vma": ("head", "root", "refcount"),

@@ -233,6 +233,7 @@ class PteChainArray(PteChainSupplied):
     name = "pte_chain-2.6.0"
     title = "pte_chain of arrays, with packed index"
     kernels = "v2.5.68 … v2.6.6"
+    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole")
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = {
         "pte_chain": {"idx": num(NRPTE), "ptes": refs("pte", NRPTE)},
     }

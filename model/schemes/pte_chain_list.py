@@ -78,7 +78,14 @@ class PteChainMinimal(IMmapLists, Scheme):
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"pte_chain": (8, 16)}
     walk_checks_pte = False
     maps_files = True
-    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
+    lacks: ClassVar[tuple[str, ...]] = (
+        "exec_shift",
+        "dontfork",
+        "wipeonfork",
+        "dontunmap",
+        "punch_hole",
+        "remap_file_pages",
+    )
 
     def pfn_valid(self, st: "State", ptep: int) -> bool:
         """Tell whether page_remove_rmap() gets a page that rmap keeps.

@@ -1,0 +1,141 @@
+"""Files: is each VMA listed where it belongs, each page where its index says, nothing beyond?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.completeness import mapped_folios, mappers_of, place
+from invariants.lists import vma_of
+from invariants.registry import Violation, invariant
+from model.state import (
+    folio_test_anon,
+    linear_page_index,
+    ptep_to_address,
+)
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+@invariant("O3, T6", universal=True)
+def i_mmap_members(st: "State") -> Iterator[Violation]:
+    """A VMA that maps a file is in the i_mmap of that file, once, and in no other."""
+    if not st.scope.files:
+        return
+    for vma in st.vma.indices():
+        for file in range(1, st.scope.files + 1):
+            times = st.scheme.i_mmap_members(st, file).count(vma)
+            wanted = int(st.vma[vma].vm_file == file)
+            if times != wanted:
+                yield Violation(
+                    "i_mmap_members",
+                    f"v be VMA {vma}, which maps {_file(st.vma[vma].vm_file)}",
+                    f"v must be in the i_mmap of file {file} {wanted} times",
+                    f"it is there {times} times",
+                    (("vma", vma), ("address_space", file)),
+                )
+    for file in range(1, st.scope.files + 1):
+        for vma in st.scheme.i_mmap_members(st, file):
+            if not st.vma.is_live(vma):
+                yield Violation(
+                    "i_mmap_members",
+                    f"v be VMA {vma}, in the i_mmap of file {file}",
+                    "v must be alive",
+                    "it has been freed",
+                    (("vma", vma), ("address_space", file)),
+                )
+
+
+def _file(file: int) -> str:
+    return f"file {file}" if file else "no file"
+
+
+@invariant("O2", universal=True)
+def file_page_linear(st: "State") -> Iterator[Violation]:
+    """A page of a file that a linear VMA maps is the page that its offset names."""
+    if not st.scope.files:
+        return
+    for folio in mapped_folios(st):
+        if folio_test_anon(st, folio):
+            continue
+        f = st.folio[folio]
+        for ptep in mappers_of(st, folio):
+            vma = vma_of(st, ptep)
+            if vma == 0 or st.vma[vma].vm_nonlinear:
+                continue
+            index = linear_page_index(st, vma, ptep_to_address(st, ptep))
+            if f.address_space != st.vma[vma].vm_file or f.index != index:
+                yield Violation(
+                    "file_page_linear",
+                    f"f be folio {folio}, mapped at {place(st, ptep)} in the linear VMA {vma}",
+                    f"f must be page {index} of {_file(st.vma[vma].vm_file)}",
+                    f"it is page {f.index} of {_file(f.address_space)}",
+                    (("folio", folio), ("vma", vma)),
+                )
+
+
+@invariant("G5", universal=True)
+def nothing_beyond_the_end(st: "State") -> Iterator[Violation]:
+    """No entry maps a page that truncation has taken from its file, or holds a copy of one.
+
+    An entry of a linear VMA beyond the end holds nothing at all.
+    """
+    if not st.scope.files:
+        return
+    for ptep in range(1, st.pte.size + 1):
+        p = st.pte[ptep]
+        vma = vma_of(st, ptep) if p.folio or p.swap else 0
+        file = st.vma[vma].vm_file if vma else 0
+        if file == 0:
+            continue
+        size = st.address_space[file].i_size
+        let = f"e be the entry of {place(st, ptep)}, which maps file {file} of {size} pages"
+        if p.folio and not folio_test_anon(st, p.folio) and not in_cache(st, p.folio):
+            yield Violation(
+                "nothing_beyond_the_end",
+                let,
+                "e's page must be in the page cache",
+                f"folio {p.folio} has left it",
+                (("pte", ptep), ("folio", p.folio)),
+            )
+        elif not st.vma[vma].vm_nonlinear:
+            index = linear_page_index(st, vma, ptep_to_address(st, ptep))
+            if index >= size:
+                yield Violation(
+                    "nothing_beyond_the_end",
+                    let,
+                    f"e, at offset {index}, must be none",
+                    "it holds a page",
+                    (("pte", ptep), ("vma", vma)),
+                )
+
+
+def in_cache(st: "State", folio: int) -> bool:
+    """Tell whether the page cache holds the page where the page says."""
+    file = st.folio[folio].address_space
+    return file != 0 and st.address_space[file].i_pages[st.folio[folio].index] == folio
+
+
+@invariant("radix_tree_lookup()", universal=True)
+def page_cache_agrees(st: "State") -> Iterator[Violation]:
+    """Each page of the page cache knows its file and its index, and lies before the end."""
+    if not st.scope.files:
+        return
+    for file in range(1, st.scope.files + 1):
+        for index in range(st.scope.file_pages):
+            folio = st.address_space[file].i_pages[index]
+            if folio == 0:
+                continue
+            f = st.folio[folio]
+            if (
+                f.address_space != file
+                or f.index != index
+                or index >= st.address_space[file].i_size
+            ):
+                yield Violation(
+                    "page_cache_agrees",
+                    f"f be folio {folio}, in the cache as page {index} of file {file}",
+                    "f must say so itself, and the file must be as long",
+                    f"it says page {f.index} of {_file(f.address_space)}; "
+                    f"the file has {st.address_space[file].i_size}",
+                    (("folio", folio), ("address_space", file)),
+                )

@@ -1,0 +1,88 @@
+"""remap_file_pages: pages of a file in any order within one VMA (v2.5.46 … v3.19).
+
+After mm/fremap.c. Databases wanted windows on a large shared segment without a VMA for each; so a
+VMA of a shared mapping may be *nonlinear*: which page an entry maps, only the entry knows. When
+such a page is unmapped the entry keeps its offset (pte_file(), since v2.5.66), and nobody can go
+from a page's index to its entries: each scheme had to find a way of its own. Since v4.0 the call
+makes VMAs instead (c8d78c1823f4). Left out: MAP_NONBLOCK (pages are always brought in), prot,
+v2.6.0's VM_NONLINEAR asked for at mmap, v2.6.39's mlocked nonlinear VMAs.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.errors import EINVAL, ENOMEM
+from model.locks import FOLIO_LOCK, I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
+from model.mm.filemap import filemap_fault
+from model.mm.swap import folio_put
+from model.mm.unmap import zap_pte
+from model.mm.vma import vma_lookup
+from model.state import VM_SHARED, linear_page_index, pte_offset
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def sys_remap_file_pages(st: "State", mm: int, start: int, length: int, pgoff: int) -> int:
+    """Let `start` … map pages from `pgoff` on of the same file. Return 0, -EINVAL or -ENOMEM."""
+    acquire(st, MMAP_LOCK, mm)
+    error = -EINVAL
+    vma = vma_lookup(st, mm, start)
+    if vma and may_remap(st, vma, start, length, pgoff):
+        error = 0
+        if linear_page_index(st, vma, start) != pgoff and not st.vma[vma].vm_nonlinear:
+            make_nonlinear(st, vma)
+        for i in range(length):
+            if error == 0:
+                error = install_page(st, vma, start + i, pgoff + i)
+    release(st, MMAP_LOCK, mm)
+    return error
+
+
+def may_remap(st: "State", vma: int, start: int, length: int, pgoff: int) -> bool:
+    """Tell whether a shared mapping covers the range, and the file has such pages."""
+    v = st.vma[vma]
+    if v.vm_file == 0 or not v.vm_flags & VM_SHARED or v.vm_end < start + length:
+        return False
+    return pgoff + length <= st.address_space[v.vm_file].i_size
+
+
+def make_nonlinear(st: "State", vma: int) -> None:
+    """Set VM_NONLINEAR, for good; the VMA's place in i_mmap may be another now."""
+    mapping = st.vma[vma].vm_file
+    acquire(st, I_MMAP_LOCK, mapping)
+    st.scheme.i_mmap_remove(st, mapping, vma)
+    st.vma[vma].vm_nonlinear = 1
+    st.scheme.i_mmap_insert(st, mapping, vma, 0)
+    release(st, I_MMAP_LOCK, mapping)
+    st.reached.append("a VMA becomes nonlinear")
+
+
+def install_page(st: "State", vma: int, address: int, index: int) -> int:
+    """Map page `index` in place of what is there; install_page(), mm/fremap.c.
+
+    Return 0 or -ENOMEM, with an entry that is as before.
+    """
+    v = st.vma[vma]
+    ptep = pte_offset(st, v.vm_mm, address)
+    folio = filemap_fault(st, v.vm_file, index)
+    if folio == 0:
+        return -ENOMEM
+    acquire(st, FOLIO_LOCK, folio)
+    off = linear_page_index(st, vma, address) != index
+    error = st.scheme.page_convert_anon(st, folio) if off else 0
+    if error == 0:
+        error = st.scheme.pte_chain_alloc(st)
+    if error:
+        release(st, FOLIO_LOCK, folio)
+        folio_put(st, folio)
+        return error
+    acquire(st, PTL, v.vm_mm)
+    zap_pte(st, vma, address, ptep)
+    st.pte[ptep].folio = folio
+    st.scheme.folio_add_file_rmap(st, folio, vma, address, ptep)
+    release(st, PTL, v.vm_mm)
+    release(st, FOLIO_LOCK, folio)
+    st.scheme.pte_chain_free(st)
+    if off:
+        st.reached.append("a page is mapped off its linear place")
+    return 0

@@ -1,0 +1,110 @@
+"""A file becomes shorter, or gets a hole: its pages leave the page tables, then the page cache.
+
+After mm/truncate.c and unmap_mapping_range() in mm/memory.c (vmtruncate_list() before v2.6.3).
+Truncation takes private copies away too (`even_cows`), a hole leaves them. What lies beyond the
+end raises SIGBUS until the file grows again. Left out: partial pages, the second unmapping for
+faults that raced with the first (v2.6.21), pages that are being written back.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.locks import FOLIO_LOCK, I_MMAP_LOCK, PTL, acquire, release
+from model.mm.filemap import filemap_remove_folio
+from model.mm.unmap import zap_pte
+from model.state import (
+    PTE_FILE,
+    RmapWalkControl,
+    folio_test_anon,
+    linear_page_index,
+    pte_offset,
+)
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def truncate_setsize(st: "State", mapping: int, size: int) -> int:
+    """Make the file `size` pages long; truncate_setsize(), vmtruncate() before v2.6.36. Return 0.
+
+    The size changes first, so that no fault brings a page back.
+    """
+    old = st.address_space[mapping].i_size
+    st.address_space[mapping].i_size = size
+    if size < old:
+        unmap_mapping_range(st, mapping, size, old - 1, even_cows=True)
+        truncate_inode_pages_range(st, mapping, size, old - 1)
+    return 0
+
+
+def truncate_pagecache_range(st: "State", mapping: int, first: int, last: int) -> int:
+    """Make pages `first` … `last` of the file a hole (FALLOC_FL_PUNCH_HOLE). Return 0."""
+    unmap_mapping_range(st, mapping, first, last, even_cows=False)
+    truncate_inode_pages_range(st, mapping, first, last)
+    return 0
+
+
+def unmap_mapping_range(
+    st: "State", mapping: int, first: int, last: int, *, even_cows: bool
+) -> None:
+    """Clear all entries of file pages `first` … `last`; unmap_mapping_range(), mm/memory.c."""
+    acquire(st, I_MMAP_LOCK, mapping)
+    rwc = RmapWalkControl()
+    for vma in st.scheme.i_mmap_foreach(st, mapping, first, last, rwc):
+        v = st.vma[vma]
+        if not (v.vm_nonlinear and st.scheme.truncates_nonlinear):
+            start = max(v.vm_start, v.vm_start + first - v.vm_pgoff)
+            end = min(v.vm_end, v.vm_start + last + 1 - v.vm_pgoff)
+            for address in range(start, end):
+                unmap_mapping_page(st, vma, address, even_cows=even_cows)
+    if st.scope.nonlinear and st.scheme.truncates_nonlinear:
+        for vma in st.scheme.i_mmap_nonlinear(st, mapping, rwc):
+            for address in range(st.vma[vma].vm_start, st.vma[vma].vm_end):
+                unmap_nonlinear_page(st, vma, address, first, last)
+    release(st, I_MMAP_LOCK, mapping)
+
+
+def unmap_mapping_page(st: "State", vma: int, address: int, *, even_cows: bool) -> None:
+    """Clear one entry, unless it is a private copy that is to stay; zap_details.check_mapping."""
+    mm = st.vma[vma].vm_mm
+    ptep = pte_offset(st, mm, address)
+    folio = st.pte[ptep].folio
+    copy = st.pte[ptep].swap != 0 or (folio != 0 and folio_test_anon(st, folio))
+    if copy and not even_cows:
+        st.reached.append("a hole leaves a private copy")
+        return
+    if copy:
+        st.reached.append("truncation takes a private copy")
+    elif folio:
+        st.reached.append("truncation unmaps a page")
+    acquire(st, PTL, mm)
+    zap_pte(st, vma, address, ptep)
+    release(st, PTL, mm)
+
+
+def unmap_nonlinear_page(st: "State", vma: int, address: int, first: int, last: int) -> None:
+    """Clear an entry of a nonlinear VMA if its page is among those; zap_details.nonlinear_vma.
+
+    Entries without a page stay; one off its linear place keeps its offset (66d25df0b1, v2.6.6).
+    """
+    mm = st.vma[vma].vm_mm
+    ptep = pte_offset(st, mm, address)
+    folio = st.pte[ptep].folio
+    if folio == 0 or st.folio[folio].index < first or st.folio[folio].index > last:
+        return
+    index = st.folio[folio].index
+    acquire(st, PTL, mm)
+    zap_pte(st, vma, address, ptep)
+    if index != linear_page_index(st, vma, address):
+        st.pte[ptep].flags = PTE_FILE
+        st.pte[ptep].pgoff = index
+    release(st, PTL, mm)
+
+
+def truncate_inode_pages_range(st: "State", mapping: int, first: int, last: int) -> None:
+    """Drop pages from the cache; one that is still mapped lives on without a mapping."""
+    for index in range(first, last + 1):
+        folio: int = st.address_space[mapping].i_pages[index]
+        if folio:
+            acquire(st, FOLIO_LOCK, folio)
+            release(st, FOLIO_LOCK, folio)
+            filemap_remove_folio(st, folio)
