@@ -12,6 +12,7 @@ from invariants import (
     lifetime,
     lists,
     locking,
+    objects,
     scan,
     structure,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "lifetime",
     "lists",
     "locking",
+    "objects",
     "scan",
     "structure",
 ]

@@ -88,7 +88,7 @@ def walk_sound(st: "State") -> Iterator[Violation]:
             if not st.mm.is_live(ptep_to_mm(st, ptep)):
                 then = "that process must be alive"
                 yield Violation("walk_sound", let, then, "it has exited", witness)
-            elif not st.scheme.walk_checks_pte and ptep not in pteps:
+            elif not st.scheme.walker_checks_pte(st, folio) and ptep not in pteps:
                 then = "the entry must map f, since this walker does not check"
                 yield Violation("walk_sound", let, then, "it does not", witness)
             elif ptep in rwc.visited[:i]:

@@ -112,7 +112,10 @@ def nothing_beyond_the_end(st: "State") -> Iterator[Violation]:
 def in_cache(st: "State", folio: int) -> bool:
     """Tell whether the page cache holds the page where the page says."""
     file = st.folio[folio].address_space
-    return file != 0 and st.address_space[file].i_pages[st.folio[folio].index] == folio
+    index = st.folio[folio].index
+    if file == 0 or index >= st.scope.file_pages:
+        return False
+    return st.address_space[file].i_pages[index] == folio
 
 
 @invariant("radix_tree_lookup()", universal=True)

@@ -30,6 +30,8 @@ class Goal:
     protections: int = 1
     file_pages: int = 0
     """How many pages a file needs; 0: it needs no file."""
+    feature: str = ""
+    """What the scheme's kernels must have had; see `Scheme.lacks`."""
     predicate: Callable[["State"], bool] | None = None
     """Tells whether a state reaches it; None: an operation does, by name."""
     universal: bool = True
@@ -45,6 +47,7 @@ def _goal(
     pages: int = 1,
     protections: int = 1,
     file_pages: int = 0,
+    feature: str = "",
     universal: bool = True,
     predicate: Callable[["State"], bool] | None = None,
 ) -> None:
@@ -55,6 +58,7 @@ def _goal(
         pages=pages,
         protections=protections,
         file_pages=file_pages,
+        feature=feature,
         predicate=predicate,
         universal=universal,
     )
@@ -121,6 +125,17 @@ _goal("a page of a file is copied", "file", "fault", file_pages=1)
 _goal("a mapped page of a file is reclaimed", "file", "fault", "reclaim", file_pages=1)
 _goal("truncation unmaps a page", "file", "fault", "truncate", file_pages=1)
 _goal("truncation takes a private copy", "file", "fault", "truncate", file_pages=1)
+_goal(
+    "a hole leaves a private copy", "file", "fault", "truncate", file_pages=1, feature="punch_hole"
+)
+_goal(
+    "a page is mapped off its linear place",
+    "file",
+    "remap",
+    file_pages=2,
+    feature="remap_file_pages",
+)
+_goal("a page of a file is converted", "file", "fault", "remap", file_pages=2, universal=False)
 _goal("copy on write", "fault", "fork", mms=2)
 _goal("write fault reuses", "fault", "fork", mms=2)
 _goal("swap-in", "fault", "swap")
@@ -179,6 +194,7 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
         and scope.mms >= g.mms
         and scope.pages >= g.pages
         and scope.protections >= g.protections
+        and g.feature not in scheme.lacks
         and (not g.file_pages or (scope.files and scope.file_pages >= g.file_pages))
         and all(op in scope.ops for op in g.ops)
         and ("mmap" in scope.ops or scope.premapped >= g.pages)

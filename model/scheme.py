@@ -316,6 +316,10 @@ class Scheme(IMmapList):
     def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
         """Call `visit` for each page-table entry at which the page may be mapped, in order."""
 
+    def walker_checks_pte(self, st: "State", folio: int) -> bool:
+        """Tell whether the walker of this page tests an entry before it touches it."""
+        return self.walk_checks_pte
+
     # Pages of files: `rmap_walk`, `rmap_lock` and `walk_lock` are asked about anonymous ones only.
 
     def rmap_lock_file(self, st: "State", folio: int) -> int:
@@ -325,7 +329,7 @@ class Scheme(IMmapList):
             acquire(st, I_MMAP_LOCK, mapping, write=False)
         return mapping
 
-    def rmap_unlock_file(self, st: "State", lock: int) -> None:
+    def rmap_unlock_file(self, st: "State", folio: int, lock: int) -> None:
         """Drop what `rmap_lock_file` took."""
         if lock:
             release(st, I_MMAP_LOCK, lock)
@@ -341,7 +345,7 @@ class Scheme(IMmapList):
         index = st.folio[folio].index
         for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
             address = vma_address(st, vma, index)
-            if address >= 0:
+            if address >= 0 and not st.vma[vma].vm_nonlinear:
                 self.visit(st, rwc, st.vma[vma].vm_mm, address)
         if st.scope.nonlinear:
             for vma in self.i_mmap_nonlinear(st, mapping, rwc):

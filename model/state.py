@@ -120,6 +120,8 @@ class Folio:
     """`mapping` of a page-cache page, 0 once it has left the cache; folio lock, i_pages lock"""
     exclusive: int = num(1, scheme=True)
     """scheme: PageAnonExclusive (since v5.19)"""
+    pg_anon: int = num(1, scheme=True)
+    """scheme: PG_anon, by which a scheme tells what it keeps for the page (v2.5.62 …)"""
     direct: int = ref("pte", scheme=True)
     """scheme: the one PTE, while PG_direct is set (v2.5.27 … v2.6.6); PG_chainlock"""
     rmap_chain: int = ref("rmap_chain", scheme=True)

@@ -53,7 +53,7 @@ def rmap_lock(st: "State", folio: int) -> int:
 def rmap_unlock(st: "State", folio: int, lock: int) -> None:
     """Drop what `rmap_lock` took."""
     if st.scope.files and not folio_test_anon(st, folio):
-        st.scheme.rmap_unlock_file(st, lock)
+        st.scheme.rmap_unlock_file(st, folio, lock)
     else:
         st.scheme.rmap_unlock(st, lock)
 
@@ -73,7 +73,7 @@ def rmap_walk(st: "State", folio: int, action: int) -> int:
     for ptep in rwc.visited:
         mm = ptep_to_mm(st, ptep)
         acquire(st, PTL, mm)
-        if st.pte[ptep].folio == folio or not st.scheme.walk_checks_pte:
+        if st.pte[ptep].folio == folio or not st.scheme.walker_checks_pte(st, folio):
             found = found or ptep
             done += _walk_one(st, folio, ptep, action)
         release(st, PTL, mm)

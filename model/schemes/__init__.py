@@ -6,6 +6,7 @@ HISTORY = (
     "rmap_speedup",
     "pte_chain",
     "rmap15",
+    "objrmap",
     "anonmm_chains",
     "anonmm",
     "anon_vma",

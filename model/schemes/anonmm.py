@@ -87,7 +87,7 @@ class AnonmmFamily(IMmapLists, Scheme):
     goals: ClassVar[tuple[str, ...]] = ("an anonmm outlives its process",)
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anonmm": (24, 40)}
     maps_files = True
-    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap")
+    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole")
 
     # Decisions.
 

@@ -205,7 +205,7 @@ class PteChainSupplied(PteChainChunks):
     name = "pte_chain-2.5.55"
     title = "pte_chain of arrays, supplied by the caller"
     kernels = "v2.5.55 … v2.5.67"
-    flaws = ()
+    flaws: ClassVar[tuple[str, ...]] = ()
 
     def pte_chain_alloc(self, st: "State") -> int:
         """Set a chunk aside before page_table_lock is taken; pte_chain_alloc(GFP_KERNEL)."""
@@ -233,7 +233,13 @@ class PteChainArray(PteChainSupplied):
     name = "pte_chain-2.6.0"
     title = "pte_chain of arrays, with packed index"
     kernels = "v2.5.68 … v2.6.6"
-    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole")
+    lacks: ClassVar[tuple[str, ...]] = (
+        "exec_shift",
+        "dontfork",
+        "wipeonfork",
+        "dontunmap",
+        "punch_hole",
+    )
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = {
         "pte_chain": {"idx": num(NRPTE), "ptes": refs("pte", NRPTE)},
     }

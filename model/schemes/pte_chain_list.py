@@ -238,7 +238,7 @@ class PteChainMinimal(IMmapLists, Scheme):
         """No lock of the file: the chain knows no VMA."""
         return self.rmap_lock(st, folio)
 
-    def rmap_unlock_file(self, st: "State", lock: int) -> None:
+    def rmap_unlock_file(self, st: "State", folio: int, lock: int) -> None:
         self.rmap_unlock(st, lock)
 
     def walk_node(self, st: "State", node: int, rwc: "RmapWalkControl") -> None:

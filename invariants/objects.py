@@ -1,0 +1,62 @@
+"""Partial objrmap: pages of files by their file, anonymous ones by chains. Is each what it is?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.completeness import mappers_of
+from invariants.registry import Violation, invariant
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+@invariant("5b of the history")
+def word_by_flag(st: "State") -> Iterator[Violation]:
+    """One word of struct page is a chain if PG_anon is set, else a count of entries."""
+    for folio in st.folio.indices():
+        f = st.folio[folio]
+        wrong = f.mapcount != 0 if f.pg_anon else f.direct != 0 or f.pte_chain != 0
+        if wrong:
+            flag = "PG_anon" if f.pg_anon else "no PG_anon"
+            then = "page->pte must be a chain" if f.pg_anon else "page->pte must be a mapcount"
+            but = "it is a mapcount" if f.pg_anon else "it is a chain"
+            yield Violation(
+                "word_by_flag",
+                f"f be folio {folio}, with {flag}",
+                then,
+                but,
+                (("folio", folio),),
+            )
+
+
+@invariant("O1")
+def object_mapcount(st: "State") -> Iterator[Violation]:
+    """The mapcount of a page without PG_anon is the number of entries that map it."""
+    for folio in st.folio.indices():
+        expected = len(mappers_of(st, folio))
+        f = st.folio[folio]
+        if not f.pg_anon and f.mapcount != expected:
+            yield Violation(
+                "object_mapcount",
+                f"f be folio {folio} without PG_anon, mapped by {expected} entries",
+                f"its mapcount must be {expected}",
+                f"it is {f.mapcount}",
+                (("folio", folio),),
+            )
+
+
+@invariant("O5")
+def object_has_mapping(st: "State") -> Iterator[Violation]:
+    """A mapped page without PG_anon has a mapping, by which it can be found."""
+    if not st.scope.files:
+        return
+    for folio in st.folio.indices():
+        f = st.folio[folio]
+        if f.mapcount and not f.pg_anon and f.address_space == 0:
+            yield Violation(
+                "object_has_mapping",
+                f"f be folio {folio}, mapped {f.mapcount} times, without PG_anon",
+                "page->mapping must name a file",
+                "it is NULL",
+                (("folio", folio),),
+            )

@@ -1,0 +1,385 @@
+"""Partial objrmap: pages of files are found by their file, anonymous ones by pte_chains (2003-04).
+
+Chains cost a lock and a slot for each entry, and most entries map files: C libraries, programs,
+shared segments. For these the kernel had another way all along, which truncation used: the page
+knows its mapping and index, the mapping its VMAs. Dave McCracken's objrmap goes that way, and lets
+the word of struct page that held the chain count the entries instead; only anonymous pages, which
+have no object, keep their chains::
+
+    page of a file     pte.mapcount 2     mapping ──> i_mmap ──> vma ──> vma ──> vma
+                                          index 5       each: address start + 5 - pgoff, if inside
+                                                        it; does the entry there map the page?
+    anonymous page     pte.chain ──> chunk [e2 e1]      PG_anon says which of both the word is
+
+Fork copies entries of files without an allocation: fork and exit became half again as fast. What
+it costs is the walk, which looks at every VMA of the file, whoever maps the page.
+
+But remap_file_pages() had come into v2.5.46: a page of a file may be anywhere in a nonlinear VMA.
+As first posted (5a) such a page is lost (E41). The second posting the same day (5b) marks it
+PG_anon and chains it, which turns its mapcount into a pointer if somebody had it mapped already
+(E42). Then page_convert_anon() (5c) gives the page a chain of all its entries before it is first
+mapped off its place; its second form does so VMA by VMA, with PG_anon set first, so that until it
+ends, and for good if it runs out of memory, the chain is not complete (E43). Meanwhile truncation
+missed nonlinear pages (E44). Andrea Arcangeli's objrmap-core-1 (5d) is the same on v2.6; what was
+merged for one day in May 2004 (5e) converts nothing and searches nonlinear VMAs page by page.
+
+What must hold: a page without PG_anon has a mapping, is where its index says in every linear VMA,
+and its mapcount is right (O1, O2, O5); one with PG_anon has an exact chain, since that walker does
+not look before it acts (O4); and the word is one of both, by the flag.
+
+Left out: trylocks (5a gave up at the first VMA whose lock it did not get), VM_LOCKED, drivers
+whose pages have no mapping, that 5b asked for MAP_NONLINEAR at mmap, that the scan of 5e unmaps
+whatever else it meets, and other threads while page_convert_anon() runs. Its two forms, and what
+follows if they fail, are recalled from the patches' code.
+
+Sources: the patches as posted, M:8390000.1045757611 (2.5.62-3), M:135130000.1045781211 (2.5.62-5),
+M:8910000.1049303582 (2.5.66-mm), M:20040308202433.GA12612 (objrmap-core-1); H:79603666b5 and
+H:2a6053ea95 (rmap 7 and 8) of the mirror dmgerman/history-token.
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from model.errors import ENOMEM
+from model.heap import bug, kmem_cache_alloc
+from model.locks import CHAIN_LOCK, FOLIO_LOCK, I_MMAP_LOCK, PTL, acquire, assert_held, release
+from model.schemes.pte_chain import PteChainArray, PteChainSupplied
+from model.state import RmapWalkControl, pte_offset, vma_address
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+class Objrmap5a(PteChainSupplied):
+    """2.5.62-3, as first posted: nonlinear pages are not thought of (E41)."""
+
+    name = "objrmap-2.5.62-3"
+    title = "partial objrmap, as first posted"
+    kernels = "2.5.62, patch of 2003-02-20"
+    fields: ClassVar[dict[str, tuple[str, ...]]] = {
+        "folio": ("direct", "pte_chain", "mapcount", "pg_anon"),
+        "pte_chain": ("next",),
+    }
+    invariants: ClassVar[tuple[str, ...]] = (
+        *PteChainSupplied.invariants,
+        "word_by_flag",
+        "object_mapcount",
+        "object_has_mapping",
+    )
+    lacks: ClassVar[tuple[str, ...]] = (
+        "exec_shift",
+        "dontfork",
+        "wipeonfork",
+        "dontunmap",
+        "punch_hole",
+    )
+    flaws: ClassVar[tuple[str, ...]] = ("E41", "E44")
+    truncates_nonlinear = False
+
+    # Decisions of the variants.
+
+    def counts_locked(self) -> bool:
+        """Tell whether PG_chainlock is held for mapcount; here it is an atomic_t."""
+        return False
+
+    def marks_nonlinear(self, st: "State", vma: int) -> bool:
+        """Tell whether a page of a file becomes PG_anon by being mapped in `vma`."""
+        return False
+
+    def walks_nonlinear(self) -> bool:
+        """Tell whether nonlinear VMAs are searched page by page."""
+        return False
+
+    # Anonymous pages: chains, and the flag that says so.
+
+    def walker_checks_pte(self, st: "State", folio: int) -> bool:
+        """A chain is believed; what an object leads to is looked at."""
+        return st.folio[folio].pg_anon == 0
+
+    def page_add_rmap(self, st: "State", folio: int, ptep: int) -> None:
+        self.assert_word_is_chain(st, folio)
+        super().page_add_rmap(st, folio, ptep)
+
+    def page_remove_rmap(self, st: "State", folio: int, ptep: int) -> None:
+        self.assert_word_is_chain(st, folio)
+        super().page_remove_rmap(st, folio, ptep)
+
+    def assert_word_is_chain(self, st: "State", folio: int) -> None:
+        """Stop where the kernel would follow a count as a pointer."""
+        if st.folio[folio].mapcount:
+            bug(st, "page->pte.mapcount is followed as if it were a pte_chain")
+
+    def folio_add_new_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        st.folio[folio].pg_anon = 1
+        super().folio_add_new_anon_rmap(st, folio, vma, address, ptep)
+
+    def folio_add_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
+    ) -> None:
+        st.folio[folio].pg_anon = 1
+        super().folio_add_anon_rmap(st, folio, vma, address, ptep, exclusive=exclusive)
+
+    # Pages of files: a count, unless they were given a chain.
+
+    def count(self, st: "State", folio: int, by: int) -> None:
+        """Count an entry; page_add_rmap() and page_remove_rmap() of a page without PG_anon."""
+        if st.folio[folio].address_space == 0:
+            bug(st, "a page without PG_anon and without mapping is mapped or unmapped")
+        if self.counts_locked():
+            acquire(st, CHAIN_LOCK, folio)
+        st.folio[folio].mapcount += by
+        if self.counts_locked():
+            release(st, CHAIN_LOCK, folio)
+
+    def folio_add_file_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        if self.marks_nonlinear(st, vma):
+            st.folio[folio].pg_anon = 1
+        self.folio_dup_file_rmap(st, folio, vma, vma, address, ptep)
+
+    def folio_dup_file_rmap(
+        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
+    ) -> None:
+        """Fork needs no memory for a page of a file."""
+        if st.folio[folio].pg_anon:
+            self.page_add_rmap(st, folio, ptep)
+        else:
+            self.count(st, folio, 1)
+
+    def folio_remove_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        if st.folio[folio].pg_anon:
+            self.page_remove_rmap(st, folio, ptep)
+        else:
+            self.count(st, folio, -1)
+
+    def move_rmap(
+        self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
+    ) -> None:
+        """A page of a file is found at its new place too."""
+        if st.folio[folio].pg_anon:
+            super().move_rmap(st, folio, vma, new_vma, old_ptep, new_ptep)
+
+    def folio_mapped(self, st: "State", folio: int) -> bool:
+        f = st.folio[folio]
+        return f.direct != 0 or f.pte_chain != 0 or f.mapcount != 0
+
+    # The walk.
+
+    def rmap_lock_file(self, st: "State", folio: int) -> int:
+        """i_shared_sem for an object; a converted page needs none."""
+        mapping = 0 if st.folio[folio].pg_anon else st.folio[folio].address_space
+        if mapping:
+            acquire(st, I_MMAP_LOCK, mapping, write=False)
+        return mapping
+
+    def rmap_unlock_file(self, st: "State", folio: int, lock: int) -> None:
+        if lock:
+            release(st, I_MMAP_LOCK, lock)
+        elif st.folio[folio].pg_anon:
+            self.rmap_unlock(st, folio)
+
+    def rmap_walk_file(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
+        """Visit the chain, or the page's place in each VMA; try_to_unmap_obj()."""
+        mapping = st.folio[folio].address_space
+        if st.folio[folio].pg_anon:
+            self.rmap_walk(st, folio, rwc)
+            return
+        if mapping == 0:
+            return
+        index = st.folio[folio].index
+        for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
+            address = vma_address(st, vma, index)
+            if address >= 0 and not (self.walks_nonlinear() and st.vma[vma].vm_nonlinear):
+                self.visit(st, rwc, st.vma[vma].vm_mm, address)
+        if st.scope.nonlinear and self.walks_nonlinear():
+            for vma in self.i_mmap_nonlinear(st, mapping, rwc):
+                self.visit_all(st, vma, rwc)
+
+
+class Objrmap5b(Objrmap5a):
+    """2.5.62-5, the same day: install_page() marks a page of a nonlinear VMA as PG_anon (E42)."""
+
+    name = "objrmap-2.5.62-5"
+    title = "partial objrmap, nonlinear pages chained"
+    kernels = "2.5.62, second patch of 2003-02-20"
+    flaws: ClassVar[tuple[str, ...]] = ("E42", "E44")
+
+    def marks_nonlinear(self, st: "State", vma: int) -> bool:
+        return st.vma[vma].vm_nonlinear != 0
+
+
+class Objrmap5c(Objrmap5a):
+    """2.5.62-mm3 … 2.5.66-mm2: page_convert_anon(), first form (truncation has E44)."""
+
+    name = "objrmap-2.5.66-mm2"
+    title = "partial objrmap with page_convert_anon"
+    kernels = "2.5.62-mm3 … 2.5.66-mm2"
+    flaws: ClassVar[tuple[str, ...]] = ("E44",)
+    goals: ClassVar[tuple[str, ...]] = (*Objrmap5a.goals, "a page of a file is converted")
+
+    def counts_locked(self) -> bool:
+        return True
+
+    def find_pte(self, st: "State", vma: int, folio: int) -> int:
+        """Return the entry of `vma` that maps the page at its linear place, or 0; mm/rmap.c.
+
+        This function did read page tables.
+        """
+        address = vma_address(st, vma, st.folio[folio].index)
+        if address < 0:
+            return 0
+        ptep = pte_offset(st, st.vma[vma].vm_mm, address)
+        return ptep if st.pte[ptep].folio == folio else 0
+
+    def page_convert_anon(self, st: "State", folio: int) -> int:
+        """Give the page a chain of all its entries. Return 0, or -ENOMEM with nothing changed.
+
+        The chunks for all of them are allocated before any lock; then all entries are collected.
+        """
+        assert_held(st, FOLIO_LOCK, folio, "a page is converted")
+        f = st.folio[folio]
+        mapping = f.address_space
+        if f.pg_anon or mapping == 0:
+            return 0
+        chunks = (f.mapcount + self.nrpte - 1) // self.nrpte if f.mapcount > 1 else 0
+        spare = self.chunks_alloc(st, chunks)
+        if spare < 0:
+            return spare
+        acquire(st, I_MMAP_LOCK, mapping)
+        found = self.collect(st, folio, mapping)
+        if len(found) != f.mapcount:
+            bug(st, "page_convert_anon() finds another number of entries than mapcount")
+        f.mapcount = 0
+        f.pg_anon = 1
+        self.install_chain(st, folio, spare, found)
+        release(st, I_MMAP_LOCK, mapping)
+        st.reached.append("a page of a file is converted")
+        return 0
+
+    def chunks_alloc(self, st: "State", number: int) -> int:
+        """Return a list of so many chunks (0: none), or -ENOMEM."""
+        first = 0
+        for _ in range(number):
+            chunk = kmem_cache_alloc(st, st.pte_chain)
+            if chunk == 0:
+                self.chunks_free(st, first)
+                return -ENOMEM
+            st.pte_chain[chunk].next = first
+            first = chunk
+        return first
+
+    def chunks_free(self, st: "State", first: int) -> None:
+        """Give a list of empty chunks back."""
+        while first:
+            following = st.pte_chain[first].next
+            st.pte_chain[first].next = 0
+            self.chunk_free(st, first)
+            first = following
+
+    def collect(self, st: "State", folio: int, mapping: int) -> list[int]:
+        """Return all entries that map the page, without page_table_lock."""
+        rwc = RmapWalkControl()
+        found: list[int] = []
+        index = st.folio[folio].index
+        for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
+            ptep = self.find_pte(st, vma, folio)
+            if ptep:
+                found.append(ptep)
+        return found
+
+    def install_chain(self, st: "State", folio: int, spare: int, found: list[int]) -> None:
+        """Make the entries the page's chain, from the chunks that were set aside."""
+        acquire(st, CHAIN_LOCK, folio)
+        for ptep in found:
+            full = st.folio[folio].pte_chain == 0 and st.folio[folio].direct != 0
+            if st.folio[folio].pte_chain:
+                full = st.pte_chain[st.folio[folio].pte_chain].ptes[0] != 0
+            if full:
+                st.spare = spare
+                spare = st.pte_chain[spare].next
+                st.pte_chain[st.spare].next = 0
+            self.chain_add(st, folio, ptep)
+        release(st, CHAIN_LOCK, folio)
+
+
+class Objrmap5cAgain(Objrmap5c):
+    """2.5.66-mm3: page_convert_anon(), second form: VMA by VMA, and not atomic (E43, E44)."""
+
+    name = "objrmap-2.5.66-mm3"
+    title = "partial objrmap, converted VMA by VMA"
+    kernels = "2.5.66-mm3"
+    flaws: ClassVar[tuple[str, ...]] = ("E43", "E44")
+
+    def page_convert_anon(self, st: "State", folio: int) -> int:
+        """Give the page a chain, entry by entry. Return 0, or -ENOMEM in the middle of it.
+
+        The page lock keeps reclaim out; removing an entry that is not there yet does nothing.
+        """
+        assert_held(st, FOLIO_LOCK, folio, "a page is converted")
+        f = st.folio[folio]
+        mapping = f.address_space
+        if f.pg_anon or mapping == 0:
+            return 0
+        acquire(st, I_MMAP_LOCK, mapping)
+        mapped = f.mapcount
+        f.pg_anon = 1
+        f.mapcount = 0
+        error = self.convert_all(st, folio, mapping) if mapped else 0
+        release(st, I_MMAP_LOCK, mapping)
+        st.reached.append("a page of a file is converted")
+        return error
+
+    def convert_all(self, st: "State", folio: int, mapping: int) -> int:
+        """Chain the entry of each VMA in turn. Return 0 or -ENOMEM."""
+        rwc = RmapWalkControl()
+        index = st.folio[folio].index
+        for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
+            if self.pte_chain_alloc(st):
+                return -ENOMEM
+            mm = st.vma[vma].vm_mm
+            acquire(st, PTL, mm)
+            ptep = self.find_pte(st, vma, folio)
+            if ptep:
+                self.page_remove_rmap(st, folio, ptep)
+                self.page_add_rmap(st, folio, ptep)
+            release(st, PTL, mm)
+            self.pte_chain_free(st)
+        return 0
+
+
+class Objrmap5d(Objrmap5cAgain, PteChainArray):
+    """objrmap-core-1 of 2004-03-08, on v2.6: as before, with packed chunks (E43, E44)."""
+
+    name = "objrmap-core-1"
+    title = "partial objrmap for v2.6"
+    kernels = "2.6.4-rc2, patch of 2004-03-08"
+    extra_fields: ClassVar[dict[str, dict[str, Any]]] = PteChainArray.extra_fields
+
+
+class Objrmap5e(Objrmap5a, PteChainArray):
+    """rmap 7 and 8, in Linus's tree for a day: nonlinear VMAs are searched, PG_anon is undone."""
+
+    name = "objrmap-2.6.6"
+    title = "partial objrmap, nonlinear VMAs searched"
+    kernels = "2.6.6, between two commits of 2004-05-22"
+    extra_fields: ClassVar[dict[str, dict[str, Any]]] = PteChainArray.extra_fields
+    flaws: ClassVar[tuple[str, ...]] = ()
+    truncates_nonlinear = True
+
+    def counts_locked(self) -> bool:
+        return True
+
+    def walks_nonlinear(self) -> bool:
+        return True
+
+    def folio_remove_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int
+    ) -> None:
+        """The last unmapping takes PG_anon away."""
+        super().folio_remove_rmap(st, folio, vma, address, ptep)
+        if not self.folio_mapped(st, folio):
+            st.folio[folio].pg_anon = 0
