@@ -279,12 +279,18 @@ EARLY = {
     "chain_packed",
     "direct_alone",
     "faulted_has_anon_vma",
+    "file_page_linear",
+    "i_mmap_members",
     "merge_same_anon_vma",
+    "object_has_mapping",
+    "object_mapcount",
     "once_in_a_process",
+    "page_cache_agrees",
     "rss_counts",
     "rsslimit",
     "scan_visits_all",
     "swap_relatives_agree",
+    "word_by_flag",
 }
 """Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_pte_chain.py,
 test_virtual_scan.py and test_rmap_for_2_4.py."""

@@ -1,0 +1,170 @@
+"""Partial objrmap: the variants that are right hold with all they have; checks have faults."""
+
+import attrs
+import pytest
+
+from model.operations import Fork, MmapFile, Read, RemapFilePages
+from model.schemes.objrmap import (
+    Objrmap5a,
+    Objrmap5c,
+    Objrmap5cAgain,
+    Objrmap5d,
+    Objrmap5e,
+)
+from model.schemes.pte_chain import PteChainSupplied
+from model.scope import Scope
+from model.state import RmapWalkControl
+from rmapcheck.catalogue import bugs
+from rmapcheck.explore import explore
+from rmapcheck.run import Run
+from rmapcheck.verdict import Status
+from rmapcheck.verify import bug_scope, known_flaw
+
+OWN = Scope(
+    mms=2,
+    pages=1,
+    folios=3,
+    objects=16,
+    protections=1,
+    files=1,
+    file_pages=2,
+    ops=("munmap", "fault", "fork", "exit", "swap", "file", "reclaim", "remap"),
+)
+"""Two processes with one page each, of which a file has two."""
+
+PINS = {Objrmap5c: 5830, Objrmap5cAgain: 5830, Objrmap5d: 5830, Objrmap5e: 2142}
+
+
+@pytest.mark.parametrize("scheme", PINS, ids=lambda s: s.name)
+def test_what_is_right_holds_with_all_it_has(scheme):
+    found = explore(scheme, OWN)
+    assert (found.verdict.status, found.verdict.how) == (Status.HOLDS, "exhaustive")
+    assert found.vacuous == ()
+    assert found.distinct == PINS[scheme]
+
+
+def test_what_was_merged_holds_with_truncation_too():
+    scope = attrs.evolve(OWN, folios=2, swaps=0, ops=(*OWN.ops, "truncate"))
+    found = explore(Objrmap5e, scope)
+    assert (found.verdict.status, found.verdict.how) == (Status.HOLDS, "exhaustive")
+    assert found.vacuous == ()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("scheme", PINS, ids=lambda s: s.name)
+def test_what_is_right_holds_with_two_pages(scheme):
+    scope = attrs.evolve(
+        OWN, pages=2, folios=2, swaps=0, ops=("fault", "fork", "file", "reclaim", "remap")
+    )
+    assert explore(scheme, scope).verdict.how == "exhaustive"
+
+
+@pytest.mark.parametrize("name", ["E41", "E42", "E43", "E44"])
+def test_what_was_wrong_is_known_to_the_scheme(name):
+    bug = bugs()[name]
+    for base in (b for b in PINS if name in b.flaws):
+        verdict = explore(base, bug_scope(bug), target=bug.bug.violates).verdict
+        assert known_flaw(base, verdict) == name
+
+
+# What the books hold.
+
+
+def mapped(scheme, *, twice):
+    """Return a machine in which page 0 of the file is mapped linearly, by two processes or one."""
+    machine = Run(scheme, attrs.evolve(OWN, pages=2))
+    steps = [
+        MmapFile(mm=1, start=0, length=2, file=1, pgoff=0, shared=True),
+        Read(mm=1, address=0),
+        *([Fork(mm=1, child=2)] if twice else []),
+    ]
+    for op in steps:
+        assert machine.apply(op) == []
+    return machine
+
+
+REMAP = RemapFilePages(mm=1, start=1, length=1, pgoff=0)
+
+
+@pytest.mark.parametrize("scheme", [Objrmap5c, Objrmap5cAgain, Objrmap5d], ids=lambda s: s.name)
+def test_a_converted_page_has_all_its_entries_in_a_chain(scheme):
+    machine = mapped(scheme, twice=True)
+    folio = machine.st.address_space[1].i_pages[0]
+    assert machine.st.folio[folio].mapcount == 2
+    assert machine.apply(REMAP) == []
+    f = machine.st.folio[folio]
+    assert (f.pg_anon, f.mapcount) == (1, 0)
+    assert sorted(machine.st.pte_chain[f.pte_chain].ptes) == [1, 2, 3]
+
+
+def test_fork_of_a_file_allocates_no_chain():
+    def allocations(scheme):
+        machine = mapped(scheme, twice=False)
+        machine.apply(Fork(mm=1, child=2))
+        return machine.st.pte_chain.live
+
+    assert (allocations(Objrmap5a), allocations(PteChainSupplied)) == (0, 1)
+
+
+def test_a_walk_looks_at_every_vma_of_the_file():
+    machine = mapped(Objrmap5a, twice=True)
+    rwc = RmapWalkControl()
+    folio = machine.st.address_space[1].i_pages[0]
+    machine.st.scheme.rmap_walk_file(machine.st, folio, rwc)
+    assert (rwc.visited, rwc.nodes) == ([1, 3], 2)
+
+
+# Every check is seen to fail.
+
+
+class CountsAndMarks(Objrmap5c):
+    breaks = "word_by_flag"
+
+    def folio_dup_file_rmap(self, st, folio, vma, pvma, address, ptep):
+        super().folio_dup_file_rmap(st, folio, vma, pvma, address, ptep)
+        st.folio[folio].pg_anon = 1
+
+
+class ForkIsNotCounted(Objrmap5e):
+    breaks = "object_mapcount"
+
+    def folio_dup_file_rmap(self, st, folio, vma, pvma, address, ptep):
+        if vma == pvma:
+            super().folio_dup_file_rmap(st, folio, vma, pvma, address, ptep)
+
+
+class MissesNonlinear(Objrmap5e):
+    """As 5a; walk_complete says the same earlier."""
+
+    breaks = "object_has_mapping"
+    scope = attrs.evolve(OWN, mms=1, ops=("file", "fault", "remap", "truncate"))
+    truncates_nonlinear = False
+
+
+class ConvertsNothing(Objrmap5cAgain):
+    breaks = "chain_equals_ptes"
+    scope = attrs.evolve(OWN, pages=2, mms=1, ops=("file", "fault", "remap"))
+
+    def convert_all(self, st, folio, mapping):
+        return 0
+
+
+class CollectsLess(Objrmap5c):
+    breaks = "kernel_bug"
+    scope = ConvertsNothing.scope
+
+    def find_pte(self, st, vma, folio):
+        return 0
+
+
+MUTANTS = [CountsAndMarks, ForkIsNotCounted, MissesNonlinear, ConvertsNothing, CollectsLess]
+for mutant in MUTANTS:
+    mutant.name = f"mutant {mutant.__name__}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
+def test_mutant_is_found(mutant):
+    scope = getattr(mutant, "scope", OWN)
+    found = explore(mutant, scope, target=mutant.breaks, engine="python", max_states=20_000)
+    assert found.verdict.status is Status.VIOLATED
+    assert mutant.breaks in [v.invariant for v in found.verdict.violations]
