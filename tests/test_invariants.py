@@ -292,8 +292,8 @@ EARLY = {
     "swap_relatives_agree",
     "word_by_flag",
 }
-"""Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_pte_chain.py,
-test_virtual_scan.py and test_rmap_for_2_4.py."""
+"""Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_files.py,
+test_objrmap.py, test_pte_chain.py, test_virtual_scan.py and test_rmap_for_2_4.py."""
 
 
 def test_every_invariant_has_something_to_catch():
