@@ -15,6 +15,7 @@ from invariants import (
     objects,
     scan,
     structure,
+    trees,
 )
 from invariants.registry import (
     INVARIANTS,
@@ -46,4 +47,5 @@ __all__ = [
     "objects",
     "scan",
     "structure",
+    "trees",
 ]

@@ -40,10 +40,16 @@ class IMmapList:
         "vma": {"shared": ref("vma")},
     }
     """By pool: the fields that the container needs, declared as in `extra_fields`."""
+    i_mmap_invariants: ClassVar[tuple[str, ...]] = ("i_mmap_exact", "i_mmap_query")
+    """Names of what must hold of the container, where there are files."""
     i_mmap_keyed: ClassVar[bool] = False
     """A VMA's place depends on its range."""
     i_mmap_linear: ClassVar[int] = 1
     """How many of the lists, from the first, hold linear VMAs."""
+
+    def size_mask(self, st: "State", mapping: int) -> int:
+        """Return the first bit of a size that decides in a prio_tree, where there is one."""
+        return 0
 
     def i_mmap_lock_adjust(self) -> bool:
         """Tell whether the lock is held while a VMA's range changes (069e01553a, v2.6.0-test9)."""

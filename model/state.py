@@ -81,6 +81,14 @@ class Vma:
     """VM_NONLINEAR of vm_flags (v2.6.0 … v3.19), which has but one byte here"""
     shared: int = ref("vma", scheme=True)
     """scheme: next VMA of the same file, where i_mmap is a list; its lock"""
+    shared_left: int = ref("vma", scheme=True)
+    """scheme: prio_tree_node.left, or vm_set.list.next: one word for both; lock of i_mmap"""
+    shared_right: int = ref("vma", scheme=True)
+    """scheme: prio_tree_node.right, or vm_set.list.prev; lock of i_mmap"""
+    shared_parent: int = ref("vma", scheme=True)
+    """scheme: parent in the prio_tree; 0: no node of the tree; lock of i_mmap"""
+    shared_head: int = ref("vma", scheme=True)
+    """scheme: vm_set.head, from the node to the list of its equals and back; lock of i_mmap"""
     anon_vma: int = ref("anon_vma", scheme=True)
     """scheme: the anon_vma for pages that only this VMA maps; mmap_lock, page_table_lock"""
     anon_vma_chain: int = ref("anon_vma_chain", scheme=True)
@@ -151,6 +159,12 @@ class AddressSpace:
     """Length of the file; inode lock"""
     i_pages: list[int] = refs("folio", "file_pages")  # noqa: RUF009 - declares, as attrs.field
     """The page cache, by offset: page_tree before v4.17; i_pages lock"""
+    i_mmap_node: int = ref("vma", scheme=True)
+    """scheme: root of the tree, where i_mmap is one; its lock"""
+    index_bits: int = num(32, scheme=True)
+    """scheme: index_bits of prio_tree_root, less 1; lock of i_mmap"""
+    i_mmap_list: int = ref("vma", scheme=True)
+    """scheme: i_mmap_nonlinear, where i_mmap is a tree; its lock"""
     i_mmap: list[int] = refs("vma", 2, scheme=True)  # noqa: RUF009 - declares, as attrs.field
     """scheme: first VMAs, where i_mmap is a list; its lock"""
 

@@ -43,7 +43,9 @@ import attrs
 
 from model.errors import ENOMEM
 from model.heap import kmem_cache_alloc, kmem_cache_free, ref
+from model.i_mmap_prio_tree import IMmapPrioTree
 from model.locks import ANON_VMA_LOCK, PTL, acquire, assert_held_write, release
+from model.prio_tree import HIGHEST, top_mask
 from model.scheme import Scheme
 from model.schemes.anon_vma_chain import anon_vma_compatible
 from model.state import linear_page_index, vma_address
@@ -60,7 +62,7 @@ class AnonVma:
     """First VMA of the list through vma->anon_vma_node; anon_vma->lock"""
 
 
-class AnonVma267(Scheme):
+class AnonVma267(IMmapPrioTree, Scheme):
     """v2.6.7 as it was: mprotect and anon_vma_prepare() each forget something (E02, E05)."""
 
     name = "anon_vma-2.6.7"
@@ -94,6 +96,13 @@ class AnonVma267(Scheme):
     )
 
     # Decisions of this era.
+
+    def size_mask(self, st: "State", mapping: int) -> int:
+        """Return where a prio_tree goes on when the bits of the start are used up.
+
+        As released with index_bits, which is another place when the tree has grown.
+        """
+        return top_mask(st, mapping)
 
     def locks_adopted(self) -> bool:
         """Tell whether anon_vma_prepare() locks an anon_vma that it takes from a neighbour."""
@@ -375,6 +384,10 @@ class AnonVma2614(AnonVma269):
     title = "anon_vma with lazy fork"
     kernels = "v2.6.14 … v2.6.17"
     lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "wipeonfork", "dontunmap", "punch_hole")
+
+    def size_mask(self, st: "State", mapping: int) -> int:
+        """As high as a long is, since v2.6.10; lib/prio_tree.c."""
+        return HIGHEST
 
     def fork_copies(self, st: "State", pvma: int) -> bool:
         """Only a VMA with an anon_vma holds what a fault could not bring (d992895ba2b2).

@@ -37,6 +37,7 @@ import attrs
 
 from model.errors import ENOMEM
 from model.heap import kmem_cache_alloc, kmem_cache_free, num, ref
+from model.i_mmap_prio_tree import IMmapPrioTree
 from model.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
 from model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED, Scheme
 from model.scope import LARGEST_FIELD
@@ -102,7 +103,7 @@ def chain_is_singular(st: "State", vma: int) -> bool:
     return avc != 0 and st.anon_vma_chain[avc].same_vma == 0
 
 
-class AvcList(Scheme):
+class AvcList(IMmapPrioTree, Scheme):
     """v2.6.34 and v2.6.35: a lock and a list in each anon_vma."""
 
     name = "avc-2.6.34"

@@ -19,6 +19,7 @@ What the model leaves out, and its sources, are named in anon_vma_chain.py.
 from typing import TYPE_CHECKING, ClassVar
 
 from model.heap import kmem_cache_alloc, kmem_cache_free
+from model.interval_tree import IMmapIntervalTree
 from model.locks import ANON_VMA_LOCK, acquire, release
 from model.schemes.anon_vma_chain import AvcList, chain_is_singular
 
@@ -144,7 +145,7 @@ class AvcRoot(AvcList):
             self.set_anon(st, folio, vma, address, exclusive=exclusive)
 
 
-class AvcTree(AvcRoot):
+class AvcTree(IMmapIntervalTree, AvcRoot):
     """v3.0 … v3.18: no merging of VMAs with inherited chains; interval trees (v3.7)."""
 
     name = "avc-3.0"

@@ -1,0 +1,221 @@
+"""i_mmap as a prio_tree (v2.6.7 … v3.6) or an interval tree (v3.7 …): is it in its proper form?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invariants.registry import Violation, invariant
+from model.prio_tree import heap_index, max_index, radix_index, top_mask
+from model.state import RmapWalkControl
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def nodes_of(st: "State", mapping: int) -> list[int]:
+    """Return the nodes of a prio_tree, each once, behind its parent."""
+    root = st.address_space[mapping].i_mmap_node
+    found = [root] if root else []
+    for node in found:
+        for child in (st.vma[node].shared_left, st.vma[node].shared_right):
+            if child and child not in found:
+                found.append(child)
+    return found
+
+
+def set_of(st: "State", node: int) -> list[int]:
+    """Return the VMAs in the set of a node, from its head on."""
+    found: list[int] = []
+    vma = st.vma[node].shared_head
+    while vma and vma not in found:
+        found.append(vma)
+        vma = st.vma[vma].shared_left
+    return found
+
+
+def interval(st: "State", vma: int) -> str:
+    """Return the pages that a VMA maps, as 2 … 5."""
+    return f"{radix_index(st, vma)} … {heap_index(st, vma)}"
+
+
+def depth_of(st: "State", node: int) -> int:
+    """Return how many nodes are above one."""
+    depth = 0
+    while st.vma[node].shared_parent != node and depth <= st.scope.vmas:
+        node = st.vma[node].shared_parent
+        depth += 1
+    return depth
+
+
+@invariant("T1")
+def prio_tree_heap(st: "State") -> Iterator[Violation]:
+    """No node of a prio_tree ends later than its parent, or as late and starts before it."""
+    for mapping in st.address_space.indices():
+        for node in nodes_of(st, mapping):
+            parent = st.vma[node].shared_parent
+            if parent == node:
+                continue
+            a = heap_index(st, node)
+            b = heap_index(st, parent)
+            if a > b or (a == b and radix_index(st, node) <= radix_index(st, parent)):
+                yield Violation(
+                    "prio_tree_heap",
+                    f"v be VMA {node} of pages {interval(st, node)}, child of VMA {parent}",
+                    "v must end before its parent, or with it and start later",
+                    f"the parent has pages {interval(st, parent)}",
+                    (("vma", node), ("vma", parent)),
+                )
+
+
+@invariant("T2")
+def prio_tree_sides(st: "State") -> Iterator[Violation]:
+    """A node is right of each node above it where the bit that decides there is set, else left."""
+    for mapping in st.address_space.indices():
+        for node in nodes_of(st, mapping):
+            depth = depth_of(st, node)
+            below = node
+            while depth:
+                depth -= 1
+                above = st.vma[below].shared_parent
+                right = st.vma[above].shared_right == below
+                if right != bit_at(st, mapping, node, depth):
+                    yield Violation(
+                        "prio_tree_sides",
+                        f"v be VMA {node} of pages {interval(st, node)}, below VMA {above}",
+                        f"v must be {'left' if right else 'right'} of it, by its start or size",
+                        "it is on the other side",
+                        (("vma", node), ("vma", above)),
+                    )
+                below = above
+
+
+def bit_at(st: "State", mapping: int, node: int, depth: int) -> bool:
+    """Return the bit of a node's start, or size, that decides below a node at `depth`."""
+    mask = top_mask(st, mapping)
+    index = radix_index(st, node)
+    while depth:
+        mask //= 2
+        depth -= 1
+        if mask == 0:
+            mask = st.scheme.size_mask(st, mapping)
+            index = heap_index(st, node) - radix_index(st, node)
+    return index & mask != 0
+
+
+@invariant("T3")
+def prio_tree_bits(st: "State") -> Iterator[Violation]:
+    """No node of a prio_tree ends beyond what its index_bits can say."""
+    for mapping in st.address_space.indices():
+        for node in nodes_of(st, mapping):
+            if heap_index(st, node) > max_index(st, mapping):
+                yield Violation(
+                    "prio_tree_bits",
+                    f"v be VMA {node} of pages {interval(st, node)}, in a tree",
+                    f"v must end at {max_index(st, mapping)} at most",
+                    "it ends later",
+                    (("vma", node),),
+                )
+
+
+@invariant("T4")
+def prio_tree_unique(st: "State") -> Iterator[Violation]:
+    """No two nodes of a prio_tree have the same interval."""
+    for mapping in st.address_space.indices():
+        nodes = nodes_of(st, mapping)
+        for i, node in enumerate(nodes):
+            for other in nodes[:i]:
+                if radix_index(st, node) == radix_index(st, other) and heap_index(
+                    st, node
+                ) == heap_index(st, other):
+                    yield Violation(
+                        "prio_tree_unique",
+                        f"v and w be the nodes {other} and {node}, of pages {interval(st, node)}",
+                        "one must be in the set of the other",
+                        "both are nodes",
+                        (("vma", other), ("vma", node)),
+                    )
+
+
+@invariant("T5")
+def vm_set_linked(st: "State") -> Iterator[Violation]:
+    """Node and head of a set name each other, and all of a set have one interval."""
+    for mapping in st.address_space.indices():
+        for node in nodes_of(st, mapping):
+            head = st.vma[node].shared_head
+            for vma in set_of(st, node):
+                v = st.vma[vma]
+                same = radix_index(st, vma) == radix_index(st, node)
+                same = same and heap_index(st, vma) == heap_index(st, node)
+                back = v.shared_head == (node if vma == head else 0)
+                if not same or not back or v.shared_parent:
+                    yield Violation(
+                        "vm_set_linked",
+                        f"v be VMA {vma} in the set of VMA {node}, of pages {interval(st, node)}",
+                        "v must have these pages, no parent, and name the node if it is the head",
+                        f"it has pages {interval(st, vma)}, parent {v.shared_parent} and names "
+                        f"{v.shared_head}",
+                        (("vma", node), ("vma", vma)),
+                    )
+
+
+@invariant("T6")
+def i_mmap_exact(st: "State") -> Iterator[Violation]:
+    """A file's i_mmap holds the VMAs that map it, each once; its tree the linear ones."""
+    for mapping in st.address_space.indices():
+        rwc = RmapWalkControl()
+        found = st.scheme.i_mmap_members(st, mapping)
+        wanted = [v for v in st.vma.indices() if st.vma[v].vm_file == mapping]
+        nonlinear = st.scheme.i_mmap_nonlinear(st, mapping, rwc)
+        apart = [v for v in wanted if st.vma[v].vm_nonlinear]
+        if sorted(found) != wanted or sorted(nonlinear) != apart:
+            yield Violation(
+                "i_mmap_exact",
+                f"m be the i_mmap of file {mapping}, which VMAs {wanted} map, {apart} nonlinear",
+                "m must hold just these, each once and in its place",
+                f"it holds {sorted(found)}, and {sorted(nonlinear)} apart",
+                (("address_space", mapping),),
+            )
+
+
+@invariant("T7, O2, G2")
+def i_mmap_query(st: "State") -> Iterator[Violation]:
+    """A query for one offset finds the linear VMAs that cover it, each once."""
+    for mapping in st.address_space.indices():
+        for index in range(st.scope.offsets):
+            rwc = RmapWalkControl()
+            found = st.scheme.i_mmap_foreach(st, mapping, index, index, rwc)
+            wanted = [v for v in st.vma.indices() if covers(st, mapping, v, index)]
+            if sorted(found) != wanted:
+                yield Violation(
+                    "i_mmap_query",
+                    f"q be a query of file {mapping} for page {index}, which VMAs {wanted} cover",
+                    "q must find just these, each once",
+                    f"it finds {found}",
+                    (("address_space", mapping),),
+                )
+
+
+def covers(st: "State", mapping: int, vma: int, index: int) -> bool:
+    """Tell whether a linear VMA of the file maps page `index` of it."""
+    v = st.vma[vma]
+    linear = v.vm_file == mapping and not v.vm_nonlinear
+    return linear and radix_index(st, vma) <= index <= heap_index(st, vma)
+
+
+@invariant("v3.7, mm/interval_tree.c")
+def interval_tree_order(st: "State") -> Iterator[Violation]:
+    """The VMAs of an interval tree come by their start."""
+    for mapping in st.address_space.indices():
+        vma = st.address_space[mapping].i_mmap_node
+        seen = 0
+        while vma and seen < st.scope.vmas:
+            following = st.vma[vma].shared
+            seen += 1
+            if following and radix_index(st, following) < radix_index(st, vma):
+                yield Violation(
+                    "interval_tree_order",
+                    f"v be VMA {vma} of pages {interval(st, vma)}, before VMA {following}",
+                    "v must not start later than that",
+                    f"that has pages {interval(st, following)}",
+                    (("vma", vma), ("vma", following)),
+                )
+            vma = following
