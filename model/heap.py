@@ -78,7 +78,17 @@ class Poison:
 class Pool(list[T]):
     """All objects of one struct. `live` counts the allocated ones, none of them above `high`."""
 
-    __slots__ = ("high", "live", "name", "objects", "poison", "recycle", "referrers", "size")
+    __slots__ = (
+        "free",
+        "high",
+        "live",
+        "name",
+        "objects",
+        "poison",
+        "recycle",
+        "referrers",
+        "size",
+    )
 
     def __init__(self, name: str, struct: type, size: int) -> None:
         self.name = name
@@ -86,12 +96,20 @@ class Pool(list[T]):
         self.live = 0
         self.high = size
         self.recycle = False
+        self.free: list[int] | None = None
+        """The free identities, in a large pool (`enlarge`), where a search for one takes long."""
         self.referrers: list[tuple[Pool[Any], str]] = []
         null = Poison("null_dereference", name, 0)
         gone = (Poison("use_after_free", name, i) for i in range(1, size + 1))
         self.poison = [null, *gone, Poison("use_after_free", name, 0)]
         self.objects = [None, *(struct() for _ in range(size)), None]
         super().__init__(self.poison)  # type: ignore[arg-type]
+
+    def enlarge(self) -> None:
+        """Keep a list of free identities from now on, and give them out again at once."""
+        self.recycle = True
+        live = set(self.indices())
+        self.free = [i for i in range(self.size, 0, -1) if i not in live]
 
     def is_live(self, index: int) -> bool:
         """Tell whether `index` names an allocated object (not NULL, not freed)."""
@@ -133,6 +151,8 @@ def free_slot(st: "State", pool: Pool[Any]) -> int:
 
     Which free identity is taken makes no difference, since all are alike.
     """
+    if pool.free is not None:
+        return pool.free.pop() if pool.free else NULL
     objects = pool.objects
     for index in range(1, pool.size + 1):
         if pool[index] is not objects[index] and (
@@ -149,6 +169,9 @@ def kmem_cache_free(st: "State", pool: Pool[Any], index: int) -> None:
         raise KernelOops(kind, pool.name, "(object)", index)
     pool[index] = pool.poison[index]
     pool.live -= 1
+    if pool.free is not None:
+        pool.free.append(index)
+        return
     st.freed.append((pool.name, index))
     if pool.recycle:
         return

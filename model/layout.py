@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 CORE = ("mm", "vma", "pte", "folio", "swap", "address_space")
 
 
+MADE = ("encode", "load", "encode_raw", "load_raw", "dangling", "leaked", "signature")
+"""Functions of a layout that are compiled from source text."""
+
+
 @attrs.frozen
 class FieldInfo:
     """One stored byte: `name` as written after the object (an array element as ``ptes[0]``)."""
@@ -107,7 +111,6 @@ class Layout:
         sizes |= {"folio": scope.folios, "swap": scope.swaps, "address_space": scope.files}
         self.structs = {n: self._struct(n, c, sizes) for n, c in classes.items()}
         self.heap = tuple(n for n in self.structs if n not in FIXED)
-        self._compile()
 
     def _struct(self, name: str, cls: type, sizes: dict[str, int]) -> StructInfo:
         extra = dict(self.scheme.extra_fields.get(name, {}))
@@ -141,17 +144,26 @@ class Layout:
             pools[name].recycle = self.scope.recycle and name not in CORE
         return pools
 
+    encode: "Callable[[State, tuple[int, ...]], bytes]"
+    load: "Callable[[State, bytes], None]"
+    encode_raw: "Callable[[State], bytes]"
+    load_raw: "Callable[[State, bytes], None]"
+    dangling: "Callable[[State], tuple[str, int, str, int] | None]"
+    leaked: "Callable[[State], tuple[str, int] | None]"
+    signature: "Callable[[State, int], tuple[Any, ...]]"
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - one of those just named
+        """Compile what is asked for first; a run that only counts steps never asks."""
+        if name not in MADE:
+            raise AttributeError(name)
+        self._compile()
+        return self.__dict__[name]
+
     def _compile(self) -> None:
         source = source_of(self)
         namespace: dict[str, Any] = {}
         exec(compile(source, f"<layout of {self.scheme.name}>", "exec"), namespace)  # noqa: S102
-        self.encode: Callable[[State, tuple[int, ...]], bytes] = namespace["encode"]
-        self.load: Callable[[State, bytes], None] = namespace["load"]
-        self.encode_raw: Callable[[State], bytes] = namespace["encode_raw"]
-        self.load_raw: Callable[[State, bytes], None] = namespace["load_raw"]
-        self.dangling: Callable[[State], tuple[str, int, str, int] | None] = namespace["dangling"]
-        self.leaked: Callable[[State], tuple[str, int] | None] = namespace["leaked"]
-        self.signature: Callable[[State, int], tuple[Any, ...]] = namespace["signature"]
+        self.__dict__.update({name: namespace[name] for name in MADE})
 
     def orders(self, st: "State") -> list[tuple[int, ...]]:
         """Return the process orders among which the canonical one is to be found.

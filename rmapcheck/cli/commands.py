@@ -9,6 +9,7 @@ import typer
 from rmapcheck.case import version
 from rmapcheck.cli import (
     cases,
+    cost,
     demo,
     doctor,
     engines,
@@ -28,6 +29,7 @@ __all__ = [
     "app",
     "call",
     "cases",
+    "cost",
     "demo",
     "doctor",
     "engines",
@@ -55,7 +57,7 @@ ORDER = (
         "show",
         "export",
     ),
-    *("schemes", "bugs", "invariants", "new", "doctor"),
+    *("cost", "schemes", "bugs", "invariants", "new", "doctor"),
 )
 app.registered_commands.sort(key=lambda command: ORDER.index(str(command.name)))
 
