@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
 def nodes_of(st: "State", mapping: int) -> list[int]:
     """Return the nodes of a prio_tree, each once, behind its parent."""
-    root = st.address_space[mapping].i_mmap_node
-    found = [root] if root else []
-    for node in found:
-        for child in (st.vma[node].shared_left, st.vma[node].shared_right):
-            if child and child not in found:
-                found.append(child)
+    found: list[int] = []
+    if st.address_space[mapping].i_mmap_node:
+        found.append(st.address_space[mapping].i_mmap_node)
+    at = 0
+    while at < len(found):
+        v = st.vma[found[at]]
+        if v.shared_left and v.shared_left not in found:
+            found.append(v.shared_left)
+        if v.shared_right and v.shared_right not in found:
+            found.append(v.shared_right)
+        at += 1
     return found
 
 
@@ -49,6 +54,8 @@ def depth_of(st: "State", node: int) -> int:
 @invariant("T1")
 def prio_tree_heap(st: "State") -> Iterator[Violation]:
     """No node of a prio_tree ends later than its parent, or as late and starts before it."""
+    if not st.scope.files:
+        return
     for mapping in st.address_space.indices():
         for node in nodes_of(st, mapping):
             parent = st.vma[node].shared_parent
@@ -69,6 +76,8 @@ def prio_tree_heap(st: "State") -> Iterator[Violation]:
 @invariant("T2")
 def prio_tree_sides(st: "State") -> Iterator[Violation]:
     """A node is right of each node above it where the bit that decides there is set, else left."""
+    if not st.scope.files:
+        return
     for mapping in st.address_space.indices():
         for node in nodes_of(st, mapping):
             depth = depth_of(st, node)
@@ -104,6 +113,8 @@ def bit_at(st: "State", mapping: int, node: int, depth: int) -> bool:
 @invariant("T3")
 def prio_tree_bits(st: "State") -> Iterator[Violation]:
     """No node of a prio_tree ends beyond what its index_bits can say."""
+    if not st.scope.files:
+        return
     for mapping in st.address_space.indices():
         for node in nodes_of(st, mapping):
             if heap_index(st, node) > max_index(st, mapping):
@@ -119,6 +130,8 @@ def prio_tree_bits(st: "State") -> Iterator[Violation]:
 @invariant("T4")
 def prio_tree_unique(st: "State") -> Iterator[Violation]:
     """No two nodes of a prio_tree have the same interval."""
+    if not st.scope.files:
+        return
     for mapping in st.address_space.indices():
         nodes = nodes_of(st, mapping)
         for i, node in enumerate(nodes):
@@ -138,6 +151,8 @@ def prio_tree_unique(st: "State") -> Iterator[Violation]:
 @invariant("T5")
 def vm_set_linked(st: "State") -> Iterator[Violation]:
     """Node and head of a set name each other, and all of a set have one interval."""
+    if not st.scope.files:
+        return
     for mapping in st.address_space.indices():
         for node in nodes_of(st, mapping):
             head = st.vma[node].shared_head
@@ -160,6 +175,8 @@ def vm_set_linked(st: "State") -> Iterator[Violation]:
 @invariant("T6")
 def i_mmap_exact(st: "State") -> Iterator[Violation]:
     """A file's i_mmap holds the VMAs that map it, each once; its tree the linear ones."""
+    if not st.scope.files:
+        return
     for mapping in st.address_space.indices():
         rwc = RmapWalkControl()
         found = st.scheme.i_mmap_members(st, mapping)
@@ -179,6 +196,8 @@ def i_mmap_exact(st: "State") -> Iterator[Violation]:
 @invariant("T7, O2, G2")
 def i_mmap_query(st: "State") -> Iterator[Violation]:
     """A query for one offset finds the linear VMAs that cover it, each once."""
+    if not st.scope.files:
+        return
     for mapping in st.address_space.indices():
         for index in range(st.scope.offsets):
             rwc = RmapWalkControl()
@@ -204,6 +223,8 @@ def covers(st: "State", mapping: int, vma: int, index: int) -> bool:
 @invariant("v3.7, mm/interval_tree.c")
 def interval_tree_order(st: "State") -> Iterator[Violation]:
     """The VMAs of an interval tree come by their start."""
+    if not st.scope.files:
+        return
     for mapping in st.address_space.indices():
         vma = st.address_space[mapping].i_mmap_node
         seen = 0

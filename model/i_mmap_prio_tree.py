@@ -33,7 +33,7 @@ class IMmapPrioTree(PrioTree, IMmapList):
         },
     }
     i_mmap_keyed = True
-    i_mmap_invariants = (
+    i_mmap_invariants: ClassVar[tuple[str, ...]] = (
         "prio_tree_heap",
         "prio_tree_sides",
         "prio_tree_bits",

@@ -32,7 +32,11 @@ class IMmapIntervalTree(IMmapList):
         "vma": {"shared": ref("vma")},
     }
     i_mmap_keyed = True
-    i_mmap_invariants = ("interval_tree_order", "i_mmap_exact", "i_mmap_query")
+    i_mmap_invariants: ClassVar[tuple[str, ...]] = (
+        "interval_tree_order",
+        "i_mmap_exact",
+        "i_mmap_query",
+    )
 
     def i_mmap_insert(self, st: State, mapping: int, vma: int, beside: int) -> None:
         """vma_interval_tree_insert(), vma_interval_tree_insert_after(), mm/interval_tree.c."""

@@ -12,7 +12,7 @@ from model.i_mmap_prio_tree import IMmapPrioTree
 from model.interval_tree import IMmapIntervalTree
 from model.locks import I_MMAP_LOCK, acquire
 from model.prio_tree import heap_index, init_node, max_index, top_mask
-from model.schemes.anon_vma import AnonVma268
+from model.scheme import Scheme
 from model.scope import Scope
 from model.state import RmapWalkControl, State
 
@@ -21,7 +21,8 @@ CONTAINERS = (IMmapPrioTree, IMmapIntervalTree)
 
 
 def scheme_with(container):
-    return type("Boxed", (container, AnonVma268), {"name": f"boxed-{container.__name__}"})
+    body = {"name": f"boxed-{container.__name__}", "maps_files": True}
+    return type("Boxed", (container, Scheme), body)
 
 
 class Box:

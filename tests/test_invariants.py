@@ -281,18 +281,26 @@ EARLY = {
     "faulted_has_anon_vma",
     "file_page_linear",
     "i_mmap_members",
+    "i_mmap_exact",
+    "i_mmap_query",
+    "interval_tree_order",
     "merge_same_anon_vma",
     "object_has_mapping",
     "object_mapcount",
     "once_in_a_process",
     "page_cache_agrees",
+    "prio_tree_bits",
+    "prio_tree_heap",
+    "prio_tree_sides",
+    "prio_tree_unique",
     "rss_counts",
     "rsslimit",
     "scan_visits_all",
     "swap_relatives_agree",
+    "vm_set_linked",
     "word_by_flag",
 }
-"""Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_files.py,
+"""Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_files.py, test_i_mmap.py,
 test_objrmap.py, test_pte_chain.py, test_virtual_scan.py and test_rmap_for_2_4.py."""
 
 
