@@ -16,8 +16,8 @@ to v2.6.6), i_mmap_lock (spinlock, v2.6.7), i_mmap_mutex (v3.0), i_mmap_rwsem (v
 
 Here are the lists. Two until v2.6.6: i_mmap for private mappings, i_mmap_shared for VM_SHARED; a
 nonlinear VMA is in the second, among the others. One, and one apart for nonlinear VMAs, since
-v2.6.7; there the first was a prio_tree (to v3.6) and an interval tree (since v3.7), of which the
-list has the members but neither the order nor the cost.
+v2.6.7; there the first was a prio_tree to v3.6 (i_mmap_prio_tree.py) and an interval tree since
+v3.7 (interval_tree.py), of which a list has the members but neither the order nor the cost.
 
 Sources: mm/mmap.c, kernel/fork.c of v2.6.0, v2.6.7 and v3.7, recalled.
 """
