@@ -172,27 +172,6 @@ def vm_set_linked(st: "State") -> Iterator[Violation]:
                     )
 
 
-@invariant("T6")
-def i_mmap_exact(st: "State") -> Iterator[Violation]:
-    """A file's i_mmap holds the VMAs that map it, each once; its tree the linear ones."""
-    if not st.scope.files:
-        return
-    for mapping in st.address_space.indices():
-        rwc = RmapWalkControl()
-        found = st.scheme.i_mmap_members(st, mapping)
-        wanted = [v for v in st.vma.indices() if st.vma[v].vm_file == mapping]
-        nonlinear = st.scheme.i_mmap_nonlinear(st, mapping, rwc)
-        apart = [v for v in wanted if st.vma[v].vm_nonlinear]
-        if sorted(found) != wanted or sorted(nonlinear) != apart:
-            yield Violation(
-                "i_mmap_exact",
-                f"m be the i_mmap of file {mapping}, which VMAs {wanted} map, {apart} nonlinear",
-                "m must hold just these, each once and in its place",
-                f"it holds {sorted(found)}, and {sorted(nonlinear)} apart",
-                (("address_space", mapping),),
-            )
-
-
 @invariant("T7, O2, G2")
 def i_mmap_query(st: "State") -> Iterator[Violation]:
     """A query for one offset finds the linear VMAs that cover it, each once, and no other such."""

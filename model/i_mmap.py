@@ -40,7 +40,7 @@ class IMmapList:
         "vma": {"shared": ref("vma")},
     }
     """By pool: the fields that the container needs, declared as in `extra_fields`."""
-    i_mmap_invariants: ClassVar[tuple[str, ...]] = ("i_mmap_exact", "i_mmap_query")
+    i_mmap_invariants: ClassVar[tuple[str, ...]] = ("i_mmap_query",)
     """Names of what must hold of the container, where there are files."""
     i_mmap_keyed: ClassVar[bool] = False
     """A VMA's place depends on its range."""

@@ -39,7 +39,6 @@ class IMmapPrioTree(PrioTree, IMmapList):
         "prio_tree_bits",
         "prio_tree_unique",
         "vm_set_linked",
-        "i_mmap_exact",
         "i_mmap_query",
     )
 

@@ -34,7 +34,6 @@ class IMmapIntervalTree(IMmapList):
     i_mmap_keyed = True
     i_mmap_invariants: ClassVar[tuple[str, ...]] = (
         "interval_tree_order",
-        "i_mmap_exact",
         "i_mmap_query",
     )
 

@@ -67,7 +67,7 @@ class Box:
 
     def broken(self):
         """Return what the container's invariants say."""
-        names = self.scheme.i_mmap_invariants
+        names = ("i_mmap_members", *self.scheme.i_mmap_invariants)
         found = ((name, next(INVARIANTS[name].state(self.st), None)) for name in names)
         return {name: str(violation) for name, violation in found if violation}
 
@@ -328,7 +328,7 @@ class RightPruned(Faulty):
 class NotRemoved(Faulty):
     """The node of a set goes, and its head does not take its place."""
 
-    breaks = "i_mmap_exact"
+    breaks = "i_mmap_members"
 
     def prio_tree_replace(self, st, mapping, old, node):
         if st.vma[old].shared_head == node:

@@ -281,7 +281,6 @@ EARLY = {
     "faulted_has_anon_vma",
     "file_page_linear",
     "i_mmap_members",
-    "i_mmap_exact",
     "i_mmap_query",
     "interval_tree_order",
     "merge_same_anon_vma",
