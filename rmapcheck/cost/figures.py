@@ -188,7 +188,7 @@ SILENT: tuple[tuple[str, str], ...] = (
     ),
     (
         "prio_tree against plain lists: 204 s against over 19,834 s (Rajesh Venkatasubramanian)",
-        "seconds again; nodes are in the table of `windows`: N in a list, 3.5 in the prio_tree of 120",
+        "seconds again; nodes, in the table of `windows`: N in a list, 3.5 in a prio_tree of 120",
     ),
     (
         "profile ticks of page_remove_rmap() (Martin Bligh)",
