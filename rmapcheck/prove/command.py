@@ -10,6 +10,7 @@ from invariants.logic.spec import Spec
 from invariants.logic.terms import SpecError
 from rmapcheck.cli.common import Out
 from rmapcheck.cli.results import good
+from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import Options, Report, Result, prove
 from rmapcheck.prove.registry import find_spec, specs
 from rmapcheck.prove.table import figures, report_json, table
@@ -44,10 +45,10 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
     if not chosen:
         raise SpecError(f"name a spec, or --all; there are {', '.join(specs())}")
     options = wanted.options()
-    codes, found = set(), []
+    codes, found, proofs = set(), [], Proofs()
     for name in dict.fromkeys(chosen):
         spec = find_spec(name)
-        report = prove(spec, options)
+        report = prove(spec, options, proofs)
         codes.add(show(out, report, wanted))
         found.append(_as_json(report, wanted))
     out.data(found if len(found) > 1 else found[0])

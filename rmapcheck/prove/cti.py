@@ -4,13 +4,14 @@ Not yet a bug: no run need lead to that state. What a solver says is not believe
 evaluator has found the same: all hypotheses hold in the structure, and the goal does not.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 
-from invariants.logic.finite import Structure, compiled
+from invariants.logic.finite import Compiled, Structure, compiled
 from invariants.logic.spec import Spec
 from invariants.logic.steps import Steps
 from invariants.logic.terms import FORALL, Bool, Expr, Macro, Symbol, conjuncts, negate
@@ -101,6 +102,12 @@ def _arrow(key: Any) -> str:  # noqa: ANN401 - an element or a tuple of them
     return "→".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
+@functools.lru_cache(maxsize=4096)
+def _compiled(e: Expr, variables: tuple[Expr, ...]) -> Compiled:
+    """Compile once for a problem, and a lemma once for its spec."""
+    return compiled(e, variables)
+
+
 class Checker:
     """Evaluates the formulas of a problem; compiles each once."""
 
@@ -111,7 +118,9 @@ class Checker:
 
     def holds(self, e: Expr, structure: Structure, values: dict[str, Any]) -> bool:
         """Return whether `e` holds in the structure with these parameters."""
-        run = compiled(e, self.variables).run
+        if not e.free:
+            return bool(_compiled(e, ()).run(structure))
+        run = _compiled(e, tuple(self.variables)).run
         return bool(run(structure, *(values[n] for n in self.names)))
 
     def broken(

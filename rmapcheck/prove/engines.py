@@ -4,6 +4,7 @@ This is the only place that imports them. An answer is "unsat" (the obligation h
 "unknown"; whatever a solver says besides, or does not say in time, is "unknown".
 """
 
+import importlib.util
 import itertools
 import time
 from collections.abc import Sequence
@@ -15,6 +16,11 @@ from invariants.logic.finite import Structure
 from invariants.logic.terms import Bool, Sort, Symbol
 from model.errors import ModelError
 from rmapcheck.prove import smt
+
+Z3_UNITS = 15_000_000
+"""Units of work that Z3 does in a second; a limit in these is the same on a busy machine."""
+SLACK = 10
+"""Where a limit can only be of time, a busy machine is given so much more."""
 
 UNSAT, SAT, UNKNOWN = "unsat", "sat", "unknown"
 
@@ -68,7 +74,8 @@ class Z3:
 
     def check_with(self, switches: Sequence[str], seconds: float) -> Answer:
         """Return the answer where these Boolean constants are true."""
-        self.solver.set("timeout", max(1, int(seconds * 1000)))
+        self.solver.set("rlimit", max(1, int(seconds * Z3_UNITS)))
+        self.solver.set("timeout", max(1, int(seconds * SLACK * 1000)))
         start = time.perf_counter()
         try:
             said = str(self.solver.check(*(self.z3.Bool(name) for name in switches)))
@@ -148,7 +155,7 @@ class Cvc5:
 
     name = "cvc5"
 
-    def __init__(self, seed: int = 0, *, find_models: bool = False) -> None:
+    def __init__(self, seed: int = 0) -> None:
         try:
             import cvc5
         except ImportError:
@@ -160,8 +167,6 @@ class Cvc5:
         self.solver = cvc5.Solver(self.terms)
         self.solver.setOption("incremental", "true")
         self.solver.setOption("seed", str(seed))
-        if find_models:
-            self.solver.setOption("finite-model-find", "true")
         self.solver.setLogic("UF")
         self.reader = cvc5.InputParser(self.solver)
 
@@ -185,12 +190,17 @@ class Cvc5:
 
     def check(self, seconds: float) -> Answer:
         """Return the answer within about `seconds`."""
-        self.solver.setOption("tlimit-per", str(max(1, int(seconds * 1000))))
+        self.solver.setOption("tlimit-per", str(max(1, int(seconds * SLACK * 1000))))
         start = time.perf_counter()
         result = self.solver.checkSat()
         said = SAT if result.isSat() else UNSAT if result.isUnsat() else UNKNOWN
         why = str(result.getUnknownExplanation()) if said == UNKNOWN else ""
         return Answer(said, time.perf_counter() - start, why)
+
+
+def has_cvc5() -> bool:
+    """Tell whether cvc5 is installed."""
+    return importlib.util.find_spec("cvc5") is not None
 
 
 def versions(solver: str) -> str:

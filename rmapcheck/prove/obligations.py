@@ -52,8 +52,8 @@ class Problem:
     deep: tuple[Named, ...]
     guard: tuple[Named, ...]
     goals: tuple[Goal, ...]
-    vacuity: tuple[Expr, ...]
-    """What must be possible together with the hypotheses, the most telling first."""
+    vacuity: Expr | None
+    """What must be possible together with the hypotheses."""
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
@@ -121,7 +121,7 @@ def _initial(spec: Spec, sorted_: Tiers) -> Problem:
         deep=(),
         guard=(),
         goals=tuple(goals),
-        vacuity=(),
+        vacuity=None,
     )
 
 
@@ -165,11 +165,11 @@ def _goals(spec: Spec, transition: Transition) -> Iterator[Goal]:
         yield Goal(counter.name, "counter", formula, counter.doc, unchanged=formula is TRUE)
 
 
-def _possible(spec: Spec, transition: Transition) -> tuple[Expr, ...]:
+def _possible(spec: Spec, transition: Transition) -> Expr:
     interesting = spec.interesting(spec.base())
     if not transition.macros or not transition.intended:
-        return (interesting,)
-    return (conj(interesting, negate(spec.unchanged(transition))),)
+        return interesting
+    return conj(interesting, negate(spec.unchanged(transition)))
 
 
 def relevant(goal: Goal) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from rmapcheck.prove.obligations import INIT
-from rmapcheck.prove.proving import FAILS, POSSIBLE, PROVED, Report, Result
+from rmapcheck.prove.proving import Report
+from rmapcheck.prove.results import FAILS, POSSIBLE, PROVED, Result
 
 UNTOUCHED, SIMPLE, DEEP, BROKEN, OPEN = "·", "p", "d", "✗", "?"
 LEGEND = (

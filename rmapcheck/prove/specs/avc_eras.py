@@ -226,6 +226,15 @@ class AvcTree(AvcRoot):
         both = st.faulted(v) & st.faulted(w)
         return If(both, st.active(v) == st.active(w), self.may_take_over(st, v, w))
 
+    def may_merge_copy(self, st: St, v: Expr, w: Expr) -> Expr | bool:
+        both = st.faulted(v) & st.faulted(w)
+        return If(both, st.active(v) == st.active(w), self.may_take_copy(st, v, w))
+
+    def may_take_copy(self, st: St, v: Expr, w: Expr) -> Expr:
+        """Return whether v may take what mremap moves out of w: never into an empty chain."""
+        neither = ~st.faulted(v) & ~st.faulted(w)
+        return neither | self.chain_is_singular(st, v)
+
     def may_take_over(self, st: St, v: Expr, w: Expr) -> Expr:
         """Return whether v and w, not both faulted, may merge: the faulted one's chain is one.
 
@@ -396,6 +405,9 @@ class AvcMerge(AvcCounters):
         return (st.faulted(v) >> self.chain_is_singular(st, v)) & (
             st.faulted(w) >> self.chain_is_singular(st, w)
         )
+
+    def may_take_copy(self, st: St, v: Expr, w: Expr) -> Expr:
+        return self.may_take_over(st, v, w)
 
 
 class AvcPublish(AvcMerge):

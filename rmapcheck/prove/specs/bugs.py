@@ -143,6 +143,9 @@ class OneSidedMerge(AvcMerge):
     def may_take_over(self, st: St, v: Expr, w: Expr) -> Expr:
         return AvcTree.may_take_over(self, st, v, w)
 
+    def may_take_copy(self, st: St, v: Expr, w: Expr) -> Expr:
+        return AvcTree.may_take_copy(self, st, v, w)
+
 
 class UnfaultedMremapMerge(AvcMerge):
     """mremap merged faulted pages into a never-faulted VMA, which stayed without anon_vma."""

@@ -1,0 +1,285 @@
+"""One problem and its solvers: hypotheses are asserted once, goals pushed and popped."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from invariants.logic.finite import Structure
+from invariants.logic.terms import TRUE, Expr, Sort, negate
+from rmapcheck.prove import smt
+from rmapcheck.prove.cti import Checker, Cti
+from rmapcheck.prove.engines import SAT, UNKNOWN, UNSAT, Z3, Answer, Cvc5, Engine, has_cvc5
+from rmapcheck.prove.memory import Proofs, signed
+from rmapcheck.prove.obligations import Goal, Named, Problem, relevant
+from rmapcheck.prove.results import (
+    FAILS,
+    POSSIBLE,
+    PROVED,
+    UNDECIDED,
+    VACUOUS,
+    Options,
+    Result,
+    Vacuity,
+)
+from rmapcheck.prove.small import Bounded
+
+Said = list[tuple[str, Answer]]
+
+
+class Prover:
+    """Asks the solvers about one problem."""
+
+    def __init__(self, problem: Problem, options: Options, proofs: Proofs) -> None:
+        self.problem = problem
+        self.options = options
+        self.proofs = proofs
+        self.names = problem.names
+        self.constants: dict[str, type[Sort]] = {v: k.sort for k, v in self.names.items()}
+        self.engines: dict[tuple[str, bool], Engine] = {}
+        self.checker = Checker(problem)
+        self.keys: dict[Expr, str] = {}
+
+    def text(self, e: Expr) -> str:
+        """Return an assertion."""
+        return f"(assert {smt.translate(e, self.names)})\n"
+
+    def key(self, e: Expr) -> str:
+        """Return what tells the formula from others, in all specs."""
+        if e not in self.keys:
+            self.keys[e] = signed(smt.translate(e, self.names), e)
+        return self.keys[e]
+
+    def engine(self, name: str, *, deep: bool) -> Engine:
+        """Return a solver that knows the hypotheses."""
+        if (name, deep) not in self.engines:
+            self.engines[name, deep] = self.fresh(name, self.problem.hypotheses(deep=deep))
+        return self.engines[name, deep]
+
+    def fresh(self, name: str, hypotheses: Sequence[Named]) -> Engine:
+        """Return a new solver that knows `hypotheses`."""
+        seed = self.options.seed
+        engine: Engine = Z3(seed) if name == "z3" else Cvc5(seed)
+        engine.add(self.declarations())
+        engine.add("".join(self.text(h.formula) for h in hypotheses))
+        return engine
+
+    def declarations(self) -> str:
+        """Return the declarations of all names."""
+        return smt.declarations(self.problem.spec.sorts, self.problem.symbols, self.constants)
+
+    def results(self) -> Iterator[Result]:
+        """Yield what becomes of each goal."""
+        for goal in self.problem.goals:
+            if relevant(goal):
+                yield self.prove(goal)
+            else:
+                yield Result(operation=self.problem.operation, goal=goal, status=PROVED)
+
+    # Questions.
+
+    def ask(self, name: str, goal: Expr, *, deep: bool) -> Answer:
+        """Ask one solver whether the goal can fail."""
+        hypotheses = self.problem.hypotheses(deep=deep)
+        if self.known(name, goal, hypotheses):
+            return Answer(UNSAT, 0.0, "proved before")
+        engine = self.engine(name, deep=deep)
+        engine.push()
+        try:
+            engine.add(self.text(negate(goal)))
+            answer = engine.check(self.options.patience if deep else self.options.timeout)
+        finally:
+            engine.pop()
+        return self.learned(name, goal, hypotheses, answer)
+
+    def ask_near(self, name: str, goal: Expr) -> Answer:
+        """Ask with the deep lemmas, but of the rest only what is about the same things.
+
+        Fewer hypotheses may do, and distract less; that a solver answers is luck here.
+        """
+        said = goal.symbols.union(*(d.formula.symbols for d in self.problem.deep))
+        near = [h for h in self.problem.hypotheses(deep=True) if h.formula.symbols <= said]
+        if self.known(name, goal, near):
+            return Answer(UNSAT, 0.0, "proved before")
+        engine = self.fresh(name, near)
+        engine.add(self.text(negate(goal)))
+        return self.learned(name, goal, near, engine.check(self.options.patience))
+
+    def known(self, name: str, goal: Expr, hypotheses: Sequence[Named]) -> bool:
+        """Return whether this has been proved before."""
+        present = frozenset(self.key(h.formula) for h in hypotheses)
+        return self.proofs.known(name, self.key(goal), present)
+
+    def learned(
+        self, name: str, goal: Expr, hypotheses: Sequence[Named], answer: Answer
+    ) -> Answer:
+        """Remember a proof; return the answer."""
+        if answer.said == UNSAT:
+            used = [self.key(h.formula) for h in hypotheses]
+            self.proofs.learn(name, self.key(goal), used)
+        return answer
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The solvers that are to answer."""
+        return ("z3", "cvc5") if self.options.solver == "both" else (self.options.solver,)
+
+    # Proofs.
+
+    def prove(self, goal: Goal) -> Result:
+        """Ask the solvers that were chosen; they must agree."""
+        start = time.perf_counter()
+        said: Said = [(n, self.ask(n, goal.formula, deep=False)) for n in self.chosen]
+        deep, cti = False, None
+        if not _proved(said):
+            said, deep, cti = self.second(goal, said)
+        status, why = _judged(said)
+        if status != PROVED:
+            status, why = (FAILS, "") if cti else (UNDECIDED, why)
+        needs = None
+        if status == PROVED and self.options.cores:
+            needs = self.core(goal.formula, deep=deep)
+        return Result(
+            operation=self.problem.operation,
+            goal=goal,
+            status=status,
+            deep=deep,
+            answers=tuple((n, a.said) for n, a in said),
+            seconds=time.perf_counter() - start,
+            why=why,
+            needs=needs,
+            cti=cti,
+        )
+
+    def second(self, goal: Goal, said: Said) -> tuple[Said, bool, Cti | None]:
+        """Try the deep lemmas, then another solver, a small counterexample, and patience."""
+        if self.problem.deep:
+            again: Said = [(n, self.ask_near(n, goal.formula)) for n in self.chosen]
+            if _proved(again):
+                return again, True, None
+        if self.chosen == ("z3",) and said[0][1].said == UNKNOWN and has_cvc5():
+            other: Said = [("cvc5", self.ask("cvc5", goal.formula, deep=False))]
+            if _proved(other):
+                return other, False, None
+        cti = self.counterexample(goal) if self.options.small else None
+        if cti is None and self.problem.deep:
+            again = [(n, self.ask(n, goal.formula, deep=True)) for n in self.chosen]
+            if _proved(again):
+                return again, True, None
+        return said, False, cti or self.unbounded(goal)
+
+    def core(self, goal: Expr, *, deep: bool) -> tuple[str, ...]:
+        """Return the names of hypotheses that the proof cannot do without, all others gone."""
+        kept = list(self.problem.hypotheses(deep=deep))
+        engine = self.fresh("z3", ())
+        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        switches = {f"h_{i}": h for i, h in enumerate(kept)}
+        lines = [f"(declare-const {s} Bool)" for s in switches]
+        lines += [
+            f"(assert (=> {s} {smt.translate(h.formula, self.names)}))"
+            for s, h in switches.items()
+        ]
+        engine.add("\n".join(lines) + self.text(negate(goal)))
+        if engine.check_with(list(switches), self.options.timeout).said != UNSAT:
+            return tuple(h.name for h in kept)
+        needed = [s for s in switches if s in engine.core()]
+        for s in list(needed):
+            fewer = [x for x in needed if x != s]
+            if engine.check_with(fewer, self.options.patience).said == UNSAT:
+                needed = fewer
+        return tuple(switches[s].name for s in needed)
+
+    def counterexample(self, goal: Goal) -> Cti | None:
+        """Return a small counterexample that keeps all lemmas, deep ones too."""
+        engine = self.fresh("z3", self.problem.hypotheses(deep=True))
+        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        engine.add(self.text(negate(goal.formula)))
+        small = Bounded(engine, self.problem.spec.sorts, self.options.patience)
+        small.declare()
+        return self.read(engine, goal) if small.smallest() else None
+
+    def unbounded(self, goal: Goal) -> Cti | None:
+        """Return a counterexample of any size, which need not keep the deep lemmas."""
+        engine = self.engine("z3", deep=False)
+        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        engine.push()
+        try:
+            engine.add(self.text(negate(goal.formula)))
+            answer = engine.check(self.options.timeout)
+            return self.read(engine, goal) if answer.said == SAT else None
+        finally:
+            engine.pop()
+
+    def model(self, engine: Z3) -> tuple[Structure, dict[str, Any]]:
+        """Return the solver's model, and what the parameters are in it."""
+        structure, values = engine.structure(
+            self.problem.spec.sorts, self.problem.symbols, self.constants
+        )
+        return structure, {k.removeprefix("p_"): v for k, v in values.items()}
+
+    def read(self, engine: Z3, goal: Goal) -> Cti | None:
+        """Return the model, if the finite evaluator agrees that it is a counterexample."""
+        structure, plain = self.model(engine)
+        if self.checker.broken(self.problem.hypotheses(deep=False), structure, plain):
+            return None
+        failing = self.checker.failing(goal.formula, structure, plain)
+        if failing is None:
+            return None
+        return Cti(
+            problem=self.problem,
+            goal=goal,
+            structure=structure,
+            values=plain,
+            breaks=failing[0],
+            witness=failing[1],
+            ignores=tuple(self.checker.broken(self.problem.deep, structure, plain)),
+        )
+
+    def vacuity(self) -> Vacuity:
+        """Return whether hypotheses and the interesting case are possible together."""
+        wanted = TRUE if self.problem.vacuity is None else self.problem.vacuity
+        start = time.perf_counter()
+        name = "cvc5" if self.options.solver == "cvc5" else "z3"
+        engine = self.engine(name, deep=False)
+        engine.push()
+        try:
+            engine.add(self.text(wanted))
+            answer = engine.check(self.options.timeout)
+            status, why = self.possible(engine, answer, wanted)
+        finally:
+            engine.pop()
+        return Vacuity(
+            operation=self.problem.operation,
+            status=status,
+            seconds=time.perf_counter() - start,
+            why=why,
+        )
+
+    def possible(self, engine: Engine, answer: Answer, wanted: Expr) -> tuple[str, str]:
+        """Return what the answer says of the operation; a model must check out in Python."""
+        if answer.said == UNSAT:
+            return VACUOUS, ""
+        if answer.said != SAT:
+            return UNDECIDED, answer.why
+        if isinstance(engine, Z3):
+            structure, values = self.model(engine)
+            needed = (*self.problem.hypotheses(deep=False), Named("what was asked for", wanted))
+            broken = self.checker.broken(needed, structure, values)
+            if broken:
+                return UNDECIDED, f"the model does not keep {', '.join(broken)}"
+        return POSSIBLE, ""
+
+
+def _proved(said: Said) -> bool:
+    return all(a.said == UNSAT for _, a in said)
+
+
+def _judged(said: Said) -> tuple[str, str]:
+    """Return the status that the answers amount to, and why it is no better."""
+    outcomes = {a.said for _, a in said}
+    if outcomes == {UNSAT}:
+        return PROVED, ""
+    if {SAT, UNSAT} <= outcomes:
+        return UNDECIDED, "the solvers disagree"
+    if outcomes == {SAT}:
+        return UNDECIDED, "no counterexample checks out"
+    return UNDECIDED, "; ".join(f"{n}: {a.why}" for n, a in said if a.why)
