@@ -37,6 +37,8 @@ class Prover:
         self.constants: dict[str, type[Sort]] = {v: k.sort for k, v in self.names.items()}
         self.engines: dict[tuple[str, bool], Engine] = {}
         self.checker = Checker(problem)
+        self.expected = {c for cells in problem.spec.flaws.values() for c in cells}
+        """Where a counterexample is expected, deep lemmas are not waited for."""
         self.keys: dict[Expr, str] = {}
 
     def text(self, e: Expr) -> str:
@@ -152,6 +154,9 @@ class Prover:
 
     def second(self, goal: Goal, said: Said) -> tuple[Said, bool, Cti | None]:
         """Try the deep lemmas, then another solver, a small counterexample, and patience."""
+        if (self.problem.operation, goal.name) in self.expected:
+            cti = self.counterexample(goal) if self.options.small else None
+            return said, False, cti or self.unbounded(goal)
         if self.problem.deep:
             again: Said = [(n, self.ask_near(n, goal.formula)) for n in self.chosen]
             if _proved(again):
@@ -161,7 +166,7 @@ class Prover:
             if _proved(other):
                 return other, False, None
         cti = self.counterexample(goal) if self.options.small else None
-        if cti is None and self.problem.deep:
+        if self.problem.deep and (cti is None or cti.ignores):
             again = [(n, self.ask(n, goal.formula, deep=True)) for n in self.chosen]
             if _proved(again):
                 return again, True, None
@@ -189,13 +194,19 @@ class Prover:
         return tuple(switches[s].name for s in needed)
 
     def counterexample(self, goal: Goal) -> Cti | None:
-        """Return a small counterexample that keeps all lemmas, deep ones too."""
-        engine = self.fresh("z3", self.problem.hypotheses(deep=True))
+        """Return a small counterexample, with luck one that keeps the deep lemmas too."""
+        engine = self.fresh("z3", self.problem.hypotheses(deep=False))
         assert isinstance(engine, Z3)  # noqa: S101 - as asked for
         engine.add(self.text(negate(goal.formula)))
         small = Bounded(engine, self.problem.spec.sorts, self.options.patience)
         small.declare()
-        return self.read(engine, goal) if small.smallest() else None
+        if not small.smallest():
+            return None
+        found = self.read(engine, goal)
+        if found is None or not found.ignores:
+            return found
+        engine.add("".join(self.text(d.formula) for d in self.problem.deep))
+        return (self.read(engine, goal) if small.same_size() else None) or found
 
     def unbounded(self, goal: Goal) -> Cti | None:
         """Return a counterexample of any size, which need not keep the deep lemmas."""

@@ -1,6 +1,7 @@
 """Small counterexamples: the solver is asked for a model with few elements of each sort.
 
-With a bound on each sort every question is decidable, deep lemmas and all. First the same bound
+With a bound on each sort every question is decidable, deep lemmas and all. Those are added last,
+since they make it slow. First the same bound
 for all sorts is raised until there is a model; then each sort is made as small as it gets.
 """
 
@@ -21,6 +22,7 @@ class Bounded:
     engine: Z3
     sorts: tuple[type[Sort], ...]
     seconds: float
+    sizes: dict[type[Sort], int] = attrs.field(factory=dict)
 
     def declare(self) -> None:
         """Assert, for each sort and size, that a switch makes it so small."""
@@ -47,8 +49,13 @@ class Bounded:
             sizes = dict.fromkeys(self.sorts, size)
             if self.possible(sizes):
                 self.shrink(sizes)
+                self.sizes = sizes
                 return self.possible(sizes)
         return False
+
+    def same_size(self) -> bool:
+        """Return whether there is still a model of the size that was found, or one more."""
+        return self.possible({s: min(n + 1, LARGEST) for s, n in self.sizes.items()})
 
     def shrink(self, sizes: dict[type[Sort], int]) -> None:
         """Lower each size as far as it goes, one sort after the other."""
