@@ -17,6 +17,7 @@ import attrs
 from model.operations import (
     ADVICES,
     PROTECTION_NAMES,
+    PROTECTIONS,
     Exit,
     Fork,
     Madvise,
@@ -30,6 +31,7 @@ from model.operations import (
     Write,
 )
 from model.operations.reclaim import folio_named
+from model.state import VM_ACCESS_FLAGS
 from rmapcheck.kernel.predict import Step
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ WEIGHTS = {Mmap: 3, Write: 6, Fork: 3, Mprotect: 3, Mremap: 3, SwapOut: 1}
 SWARM = (0, 1, 1, 3)
 """An episode multiplies each weight by one of these; never 0 for `ALWAYS`."""
 ALWAYS = (Mmap, Write, Fork)
+ALIKE = 0.25
+"""Share of mprotect and mremap that are made to fit a neighbour."""
+NAME_OF = {flags: name for name, flags in PROTECTIONS.items()}
 ADVICE_NAMES = ("dontneed", *ADVICES)
 
 
@@ -130,10 +135,29 @@ def _munmap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
     return Munmap(mm=mm, start=start, length=length)
 
 
-def _mprotect(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _mprotect(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    if rng.random() < ALIKE and (op := like_its_neighbour(st, rng, mm)) is not None:
+        return op
     start, length = _range(rng, mix.pages)
     prot = rng.choice(("rw", "rw", *PROTECTION_NAMES))
     return Mprotect(mm=mm, start=start, length=length, prot=prot)
+
+
+def like_its_neighbour(st: "State", rng: Random, mm: int) -> Operation | None:
+    """Draw an mprotect that makes a VMA like the one behind it, so that they may merge."""
+    pairs = []
+    vma = st.mm[mm].mmap
+    while vma:
+        behind = st.vma[vma].vm_next
+        if behind and st.vma[vma].vm_end == st.vma[behind].vm_start:
+            pairs += [(vma, behind), (behind, vma)]
+        vma = behind
+    if not pairs:
+        return None
+    vma, like = rng.choice(pairs)
+    v = st.vma[vma]
+    prot = NAME_OF.get(st.vma[like].vm_flags & VM_ACCESS_FLAGS, "rw")
+    return Mprotect(mm=mm, start=v.vm_start, length=v.vm_end - v.vm_start, prot=prot)
 
 
 def _madvise(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
@@ -160,7 +184,26 @@ def _exit(_st: "State", _rng: Random, _mix: Mix, mm: int) -> Operation:
     return Exit(mm=mm)
 
 
-def _mremap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def moves_home(st: "State", rng: Random, mm: int) -> Operation | None:
+    """Draw an mremap of a VMA to where its vm_pgoff fits, so that it may merge there."""
+    away = []
+    vma = st.mm[mm].mmap
+    while vma:
+        v = st.vma[vma]
+        length = v.vm_end - v.vm_start
+        if abs(v.vm_pgoff - v.vm_start) >= length and v.vm_pgoff + length <= st.pages:
+            away.append(vma)
+        vma = v.vm_next
+    if not away:
+        return None
+    v = st.vma[rng.choice(away)]
+    length = v.vm_end - v.vm_start
+    return Mremap(mm=mm, start=v.vm_start, length=length, new_length=length, to=v.vm_pgoff)
+
+
+def _mremap(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    if rng.random() < ALIKE and (op := moves_home(st, rng, mm)) is not None:
+        return op
     start, length = _range(rng, mix.pages)
     way = rng.random()
     if way < 0.2:

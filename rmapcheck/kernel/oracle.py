@@ -69,20 +69,24 @@ class Episode:
         boot(self.st)
         self.predictor = Predictor(self.st)
         self.played: list[Played] = []
+        self.spoilt = False
+        """A step for which the scope is too small was begun, and the state was not put aside."""
         stage.begin()
 
     def play(self, step: Step, before: Snapshot | None = None) -> Played | None:
         """Take a step on both sides and compare. None: the scope is too small for it.
 
-        `before`: the state as it is, if somebody has put it aside already.
+        `before`: the state as it is, put aside, to be restored then; else the episode is over.
         """
         st = self.st
-        before = before or Snapshot(st)
         live = {pool: getattr(st, pool).live for pool in STRUCTS.values()}
         content = self._content_before(step)
         outcomes, freed, rules = self._predict(step)
         if any(o.exhausted for o in outcomes):
-            before.restore()
+            if before is None:
+                self.spoilt = True
+            else:
+                before.restore()
             return None
         returned = self.stage.perform(step)
         found = list(self._returned(step, outcomes, returned, content))
@@ -266,11 +270,12 @@ class Oracle:
         episode = Episode(self.stage, self.scheme, self.scope)
         self.tallies.episodes += 1
         for _ in range(EPISODE):
-            before = Snapshot(episode.st)
+            directed = self.rng.random() < self.settings.directed
+            before = Snapshot(episode.st) if directed else None
             step = self._choose(episode.st, mix, before)
             if step is None:
                 break
-            if self._failed(episode, episode.play(step, before)):
+            if self._failed(episode, episode.play(step, before)) or episode.spoilt:
                 return
         self._walk(episode)
 
@@ -295,9 +300,9 @@ class Oracle:
             self.tallies.failed = tuple(kept)
         return bool(played.differences)
 
-    def _choose(self, st: State, mix: Mix, before: Snapshot) -> Step | None:
+    def _choose(self, st: State, mix: Mix, before: Snapshot | None) -> Step | None:
         """Draw a step: plainly, or the best of several one step ahead."""
-        if self.rng.random() >= self.settings.directed:
+        if before is None:
             return self._draw(st, mix)
         best, most = None, -1.0
         for _ in range(CANDIDATES):
@@ -337,6 +342,8 @@ def replayed(
         if again is None or not all(op.enabled(episode.st) for op in again.ops):
             continue
         played = episode.play(again)
+        if episode.spoilt:
+            return ()
         if played is not None and played.differences:
             break
     else:

@@ -9,25 +9,46 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from model.heap import Pool
     from model.state import State
 
 
+@attrs.frozen(eq=False)
+class _Saved:
+    """The live objects of one pool, field by field."""
+
+    pool: "Pool[Any]"
+    slots: list[Any]
+    count: int
+    live: list[Any]
+    fields: "Callable[[Any], Any]"
+    values: list[Any]
+
+    @classmethod
+    def of(cls, pool: "Pool[Any]", struct: type) -> "_Saved":
+        live = [o for o, own in zip(pool, pool.objects, strict=True) if o is own]
+        fields = attrgetter(*(a.name for a in attrs.fields(struct)))
+        return cls(pool, list(pool), pool.live, live, fields, [fields(o) for o in live])
+
+    def restore(self) -> None:
+        self.pool[:] = self.slots
+        self.pool.live = self.count
+        fields = self.fields
+        for obj, values in zip(self.live, self.values, strict=True):
+            if fields(obj) != values:
+                obj.__init__(*values) if type(values) is tuple else obj.__init__(values)
+
+
 class Snapshot:
-    """The live objects of a state, field by field."""
+    """The live objects of a state."""
 
     def __init__(self, st: "State") -> None:
-        self.saved: list[tuple[Pool[Any], list[Any], int, list[Any], list[Any]]] = []
-        for name, struct in st.layout.structs.items():
-            pool: Pool[Any] = getattr(st, name)
-            live = [pool[i] for i in pool.indices()] if name != "pte" else pool[1:-1]
-            values = attrgetter(*(a.name for a in attrs.fields(struct.cls)))
-            self.saved.append((pool, list(pool), pool.live, live, [values(o) for o in live]))
+        structs = st.layout.structs
+        self.saved = [_Saved.of(getattr(st, name), s.cls) for name, s in structs.items()]
 
     def restore(self) -> None:
         """Make the state what it was."""
-        for pool, slots, count, live, values in self.saved:
-            pool[:] = slots
-            pool.live = count
-            for obj, fields in zip(live, values, strict=True):
-                obj.__init__(*fields) if type(fields) is tuple else obj.__init__(fields)
+        for saved in self.saved:
+            saved.restore()
