@@ -33,7 +33,7 @@ from rmapcheck.kernel.mutants import MUTANTS, Mutant, hunt, planted
 from rmapcheck.kernel.observe import ZERO, Frame, Look, Process
 from rmapcheck.kernel.oracle import Episode, Oracle, Settings, minimized, scope_for
 from rmapcheck.kernel.predict import Predictor, Step, model_look
-from rmapcheck.kernel.rules import RULES, Coverage
+from rmapcheck.kernel.rules import CHOICES, RULES, Coverage
 from rmapcheck.kernel.snapshot import Snapshot
 from rmapcheck.kernel.stage import Stage, Wishes
 
@@ -192,7 +192,7 @@ def test_the_rules_are_those_that_the_model_names():
         for path in sorted((Path(model.__file__).parent / folder).glob("*.py"))
         if path.name not in ("anon_vma.py", "pte_chain.py")
     )
-    for rule in RULES:
+    for rule in set(RULES) - set(CHOICES):
         assert f'"{rule}"' in text, rule
     named = re.findall(r"st\.rules\.append\(\s*((?:[^()]|\([^()]*\))*?)\)\n", text)
     words = {w for found in named for w in re.findall(r'"([^"]+)"', found)}
@@ -540,7 +540,7 @@ def test_every_mutant_is_noticed(live):
     missed = [
         mutant.name
         for mutant in MUTANTS
-        if not hunt(on, running(), mutant, Settings(operations=30_000, seed=1)).failed
+        if not hunt(on, running(), mutant, Settings(operations=60_000, seed=2)).failed
     ]
     assert missed == []
 

@@ -31,7 +31,7 @@ from model.operations import (
     Write,
 )
 from model.operations.reclaim import folio_named
-from model.state import VM_ACCESS_FLAGS
+from model.state import VM_ACCESS_FLAGS, VM_WRITE
 from rmapcheck.kernel.predict import Step
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _range(rng: Random, pages: int) -> tuple[int, int]:
 
 def _mmap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
     start, length = _range(rng, mix.pages)
-    prot = rng.choice(("rw", "rw", "rw", *PROTECTION_NAMES))
+    prot = rng.choice(("rw", "rw", "rwx", *PROTECTION_NAMES))
     return Mmap(mm=mm, start=start, length=length, prot=prot)
 
 
@@ -139,7 +139,7 @@ def _mprotect(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
     if rng.random() < ALIKE and (op := like_its_neighbour(st, rng, mm)) is not None:
         return op
     start, length = _range(rng, mix.pages)
-    prot = rng.choice(("rw", "rw", *PROTECTION_NAMES))
+    prot = rng.choice(("rw", "rwx", *PROTECTION_NAMES))
     return Mprotect(mm=mm, start=start, length=length, prot=prot)
 
 
@@ -169,7 +169,22 @@ def _read(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
     return Read(mm=mm, address=rng.randrange(mix.pages))
 
 
-def _write(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def adopts(st: "State", rng: Random, mm: int) -> Operation | None:
+    """Draw a first write to a VMA between two, whose anon_vmas it may adopt."""
+    between = []
+    before = st.mm[mm].mmap
+    while before and (vma := st.vma[before].vm_next):
+        v, behind = st.vma[vma], st.vma[vma].vm_next
+        if v.anon_vma == 0 and behind and st.vma[before].vm_end == v.vm_start:
+            if v.vm_end == st.vma[behind].vm_start and v.vm_flags & VM_WRITE:
+                between.append(vma)
+        before = vma
+    return Write(mm=mm, address=st.vma[rng.choice(between)].vm_start) if between else None
+
+
+def _write(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    if rng.random() < ALIKE and (op := adopts(st, rng, mm)) is not None:
+        return op
     return Write(mm=mm, address=rng.randrange(mix.pages))
 
 

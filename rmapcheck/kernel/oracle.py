@@ -21,7 +21,7 @@ from rmapcheck.kernel.generate import Mix, propose, reclaim_all
 from rmapcheck.kernel.observe import ZERO, slot_number
 from rmapcheck.kernel.predict import Difference, Predictor, Step, entry_text
 from rmapcheck.kernel.puppets import READ
-from rmapcheck.kernel.rules import Coverage, taken
+from rmapcheck.kernel.rules import Coverage, choices, taken, vmas_of
 from rmapcheck.kernel.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Episode:
         """Take the step in the model; return outcomes, objects freed, and rules taken."""
         outcomes: list[Outcome] = []
         freed = dict.fromkeys(STRUCTS.values(), 0)
-        rules: set[str] = set()
+        rules = choices(self.st, step.ops[0])
         for outcome in self.predictor.run(step):
             outcomes.append(outcome)
             rules |= taken(self.st)
@@ -147,7 +147,7 @@ class Episode:
         st = self.st
         op = step.ops[0]
         child = getattr(op, "child", 0)
-        tally = self.stage.allocations(_vmas(st, child) if child else None)
+        tally = self.stage.allocations(len(vmas_of(st, child)) if child else None)
         if tally is None:
             return []
         made = {}
@@ -186,15 +186,6 @@ class Episode:
             return None
         read = Step((Read(mm=1, address=0),))
         return Played(read, 0, frozenset(), tuple(found))
-
-
-def _vmas(st: State, mm: int) -> int:
-    count = 0
-    vma = st.mm[mm].mmap if st.mm.is_live(mm) else 0
-    while vma:
-        count += 1
-        vma = st.vma[vma].vm_next
-    return count
 
 
 @attrs.frozen(kw_only=True)
@@ -324,7 +315,7 @@ class Oracle:
 
     def _worth(self, st: State, step: Step) -> float:
         """Take a step in the model alone, and return how much it is wanted."""
-        rules: set[str] = set()
+        rules = choices(st, step.ops[0])
         for outcome in Predictor(st).run(step):
             rules |= taken(st)
             if outcome.exhausted or outcome.oops:

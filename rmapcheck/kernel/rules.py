@@ -5,7 +5,11 @@ a run against a kernel of v6.16 and later; tests hold the list against the code.
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from model.mm.vma import vma_lookup
+from model.operations import Fork, Operation, Write
+from model.state import VM_WRITE
 
 if TYPE_CHECKING:
     from model.state import State
@@ -104,6 +108,12 @@ ANON_VMAS = (
     "a root anon_vma goes",
     "a root anon_vma outlives its VMAs",
 )
+CHOICES = (
+    "both neighbours offer their anon_vma",
+    "two idle anon_vmas in a chain that is forked",
+)
+"""Moments at which the order of looking decides. Seen from outside, before the operation: model
+code would have to look further than it needs to."""
 GROUPS = {
     "faults": FAULTS,
     "swap": SWAPPING,
@@ -112,6 +122,7 @@ GROUPS = {
     "merges": MERGES,
     "mremap": MOVES,
     "anon_vmas": ANON_VMAS,
+    "order": CHOICES,
 }
 RULES: tuple[str, ...] = tuple(rule for group in GROUPS.values() for rule in group)
 
@@ -119,6 +130,53 @@ RULES: tuple[str, ...] = tuple(rule for group in GROUPS.values() for rule in gro
 def taken(st: "State") -> set[str]:
     """Return the rules that the last operation on `st` took."""
     return {*st.rules, *st.reached}
+
+
+def choices(st: "State", op: Operation) -> set[str]:
+    """Return which of CHOICES `op` is about to meet."""
+    if isinstance(op, Write) and _two_offers(st, vma_lookup(st, op.mm, op.address)):
+        return {CHOICES[0]}
+    if isinstance(op, Fork) and any(_idle(st, vma) > 1 for vma in vmas_of(st, op.mm)):
+        return {CHOICES[1]}
+    return set()
+
+
+def vmas_of(st: "State", mm: int) -> list[int]:
+    """Return the VMAs of a process, by address."""
+    found = []
+    vma = st.mm[mm].mmap if st.mm.is_live(mm) else 0
+    while vma:
+        found.append(vma)
+        vma = st.vma[vma].vm_next
+    return found
+
+
+def _two_offers(st: "State", vma: int) -> bool:
+    """Tell whether a VMA without an anon_vma has two neighbours that offer different ones."""
+    if vma == 0 or st.vma[vma].anon_vma or not st.vma[vma].vm_flags & VM_WRITE:
+        return False
+    near = vmas_of(st, st.vma[vma].vm_mm)
+    at = near.index(vma)
+    if not 0 < at < len(near) - 1:
+        return False
+    before, behind = near[at - 1], near[at + 1]
+    scheme: Any = st.scheme
+    offers = {
+        scheme.reusable_anon_vma(st, before, before, vma),
+        scheme.reusable_anon_vma(st, behind, vma, behind),
+    }
+    return 0 not in offers and len(offers) == 2
+
+
+def _idle(st: "State", vma: int) -> int:
+    """Return how many anon_vmas of the VMA's chain a fork could reuse."""
+    count = 0
+    avc = st.vma[vma].anon_vma_chain
+    while avc:
+        a = st.anon_vma[st.anon_vma_chain[avc].anon_vma]
+        count += a.num_active_vmas == 0 and a.num_children < 2
+        avc = st.anon_vma_chain[avc].same_vma
+    return count
 
 
 class Coverage(Counter[str]):
