@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import attrs
 import typer
 
 from model.errors import ModelError
@@ -208,20 +209,30 @@ def diff_command(
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Show the states where they first differ.")
     ] = False,
+    walks: Annotated[
+        bool, typer.Option("--walks", help="Show what walks for every mapped page visit, in sum.")
+    ] = False,
 ) -> int:
     """Compare schemes on the steps of a case."""
     from rmapcheck.diff import diff
+    from rmapcheck.precision import precision, report
 
     names = [name for text in schemes for name in text.split(",") if name]
     found = [find_scheme(name) for name in names]
-    done = diff(load_case(case), found)
+    loaded = load_case(case)
+    done = diff(loaded, found)
+    costs = {s.name: precision(s, loaded.scope, loaded.steps) for s in found} if walks else {}
     at = done.first_visible if done.first_visible is not None else done.first_books
     out.verdict(str(done), good=True)
     if pictures and at is not None:
         out.show("")
         out.show(done.pictures(at))
+    if walks:
+        out.show("")
+        out.show(report(costs))
     out.data(
         {
+            "walks": {name: attrs.asdict(cost) for name, cost in costs.items()},
             "schemes": list(done.schemes),
             "first_visible": done.first_visible,
             "first_books": done.first_books,
