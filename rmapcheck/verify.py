@@ -77,9 +77,24 @@ take ten seconds together, interpreted. Those after them have up to 120000 and t
 seconds each with a C compiler, most of which is its, the first time; the last three have 0.6 and
 2.4 million (a minute), and too many for any budget yet."""
 
+FILES: tuple[Scope, ...] = (
+    _scope(2, 1, 2, "munmap fault fork exit file reclaim truncate", files=1),
+    _scope(1, 2, 2, "file fault reclaim remap", files=1, file_pages=2),
+)
+"""Scopes with files, which a scheme that maps files must hold in as well; the second is for those
+whose kernels had remap_file_pages(). They have up to 700 and 4000 states."""
+
 NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
 WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=True, young=True)
 """Where random runs go."""
+
+
+def required(scheme: type[Scheme]) -> tuple[Scope, ...]:
+    """Return the scopes that must be exhausted before HOLDS is said of `scheme`."""
+    if not scheme.maps_files:
+        return LADDER[:REQUIRED]
+    files = [s for s in FILES if not (s.nonlinear and "remap_file_pages" in scheme.lacks)]
+    return (*LADDER[:REQUIRED], *files)
 
 
 @attrs.frozen(kw_only=True)
@@ -248,8 +263,10 @@ class Climber:
     def _exhaustive(self) -> Iterator[Rung]:
         """Search scope after scope; past the required ones, three quarters of the budget."""
         own = bug_scope(self.scheme) if self.target else None
-        for number, scope in enumerate((own, *LADDER) if own else LADDER):
-            part = 1.0 if number < REQUIRED else 0.75
+        first = required(self.scheme)
+        ladder = (*first, *LADDER[REQUIRED:])
+        for number, scope in enumerate((own, *ladder) if own else ladder):
+            part = 1.0 if number < len(first) else 0.75
             left = round(self.budget * part - self.used, 1)
             if left <= 0:
                 return
@@ -333,7 +350,7 @@ class Climber:
             if rung.verdict.status is Status.VIOLATED:
                 return shortened(self.scheme, target_first(rung.verdict, self.target))
         base: dict[str, Any] = {"scheme": self.scheme.name, "engine": "verify", "seed": self.seed}
-        needed = [scope for scope in LADDER[:REQUIRED] if scope not in exhausted]
+        needed = [scope for scope in required(self.scheme) if scope not in exhausted]
         if needed:
             why = f"the budget of {self.budget:g} s ended before {needed[0]} was exhausted"
             return Verdict(status=Status.UNKNOWN, scope=needed[0], why=why, **base)
