@@ -132,6 +132,8 @@ class Folio:
     """scheme: PG_anon, by which a scheme tells what it keeps for the page (v2.5.62 …)"""
     direct: int = ref("pte", scheme=True)
     """scheme: the one PTE, while PG_direct is set (v2.5.27 … v2.6.6); PG_chainlock"""
+    as_vma: int = ref("vma", scheme=True)
+    """scheme: the one VMA that may map it, while PG_direct is set (RFC2 of anon_vma, 2004)"""
     rmap_chain: int = ref("rmap_chain", scheme=True)
     """scheme: further addresses, while PG_chained is set (anobjrmap, 2003); PG_rmaplock"""
     pte_chain: int = ref("pte_chain", scheme=True)

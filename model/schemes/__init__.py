@@ -9,6 +9,7 @@ HISTORY = (
     "objrmap",
     "anonmm_chains",
     "anonmm",
+    "anon_vma_rfc",
     "anon_vma",
     "anon_vma_chain",
     "anon_vma_root",

@@ -1,0 +1,71 @@
+"""The holes of the first anon_vma (RFC2, 2004-03-11). Nothing is overridden: it was posted so."""
+
+from model.scheme import Bug
+from model.schemes.anon_vma_rfc import AnonVmaRfc2
+
+POSTED = "RFC2, 2004-03-11"
+EVIDENCE = "derived from the mail of RFC2, which is recalled"
+
+
+class SplitLosesPages(AnonVmaRfc2):
+    """A page names one VMA; when that is split, half of the pages name the wrong part."""
+
+    name = "E41"
+    bug = Bug(
+        id="E41",
+        title="rmap 39 add anon_vma rmap: each VMA has its anon_vma from the first page on",
+        introduced=POSTED,
+        fixed="8aa3448cabdf",
+        violates="walk_complete",
+        evidence=EVIDENCE,
+        scope={"mms": 1, "pages": 2, "premapped": 2, "ops": ["fault", "mprotect"]},
+        steps=2,
+    )
+
+
+class MergeFreesTheVma(AnonVmaRfc2):
+    """When a merge swallows the VMA that pages name, they name freed memory."""
+
+    name = "E42"
+    bug = Bug(
+        id="E42",
+        title="rmap 39 add anon_vma rmap: pages name the anon_vma, which outlives each VMA",
+        introduced=POSTED,
+        fixed="8aa3448cabdf",
+        violates="no_dangling",
+        evidence=EVIDENCE,
+        scope={"mms": 1, "pages": 3, "ops": ["mmap", "fault"]},
+        steps=4,
+    )
+
+
+class SecondSwapIn(AnonVmaRfc2):
+    """The second process that swaps a shared page in is taken for an error, and stops the kernel."""
+
+    name = "E43"
+    bug = Bug(
+        id="E43",
+        title="rmap 39 add anon_vma rmap: a second mapper must have the same anon_vma and index",
+        introduced=POSTED,
+        fixed="8aa3448cabdf",
+        violates="kernel_bug",
+        evidence=EVIDENCE,
+        scope={"mms": 2, "pages": 1, "premapped": 1, "ops": ["fault", "fork", "swap"]},
+        steps=5,
+    )
+
+
+class NeverFreed(AnonVmaRfc2):
+    """An anon_vma stays when the last VMA has left its list."""
+
+    name = "E44"
+    bug = Bug(
+        id="E44",
+        title="rmap 39 add anon_vma rmap: anon_vma_unlink() frees what it leaves empty",
+        introduced=POSTED,
+        fixed="8aa3448cabdf",
+        violates="no_leak",
+        evidence=EVIDENCE,
+        scope={"mms": 2, "pages": 1, "premapped": 1, "ops": ["fork", "exit", "munmap"]},
+        steps=3,
+    )
