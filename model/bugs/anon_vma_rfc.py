@@ -10,9 +10,9 @@ EVIDENCE = "derived from the mail of RFC2, which is recalled"
 class SplitLosesPages(AnonVmaRfc2):
     """A page names one VMA; when that is split, half of the pages name the wrong part."""
 
-    name = "E41"
+    name = "E61"
     bug = Bug(
-        id="E41",
+        id="E61",
         title="rmap 39 add anon_vma rmap: each VMA has its anon_vma from the first page on",
         introduced=POSTED,
         fixed="8aa3448cabdf",
@@ -26,9 +26,9 @@ class SplitLosesPages(AnonVmaRfc2):
 class MergeFreesTheVma(AnonVmaRfc2):
     """When a merge swallows the VMA that pages name, they name freed memory."""
 
-    name = "E42"
+    name = "E62"
     bug = Bug(
-        id="E42",
+        id="E62",
         title="rmap 39 add anon_vma rmap: pages name the anon_vma, which outlives each VMA",
         introduced=POSTED,
         fixed="8aa3448cabdf",
@@ -40,11 +40,11 @@ class MergeFreesTheVma(AnonVmaRfc2):
 
 
 class SecondSwapIn(AnonVmaRfc2):
-    """The second process that swaps a shared page in is taken for an error, and stops the kernel."""
+    """The second process that swaps a shared page in stops the kernel with BUG()."""
 
-    name = "E43"
+    name = "E63"
     bug = Bug(
-        id="E43",
+        id="E63",
         title="rmap 39 add anon_vma rmap: a second mapper must have the same anon_vma and index",
         introduced=POSTED,
         fixed="8aa3448cabdf",
@@ -58,9 +58,9 @@ class SecondSwapIn(AnonVmaRfc2):
 class NeverFreed(AnonVmaRfc2):
     """An anon_vma stays when the last VMA has left its list."""
 
-    name = "E44"
+    name = "E64"
     bug = Bug(
-        id="E44",
+        id="E64",
         title="rmap 39 add anon_vma rmap: anon_vma_unlink() frees what it leaves empty",
         introduced=POSTED,
         fixed="8aa3448cabdf",

@@ -8,15 +8,15 @@ is the VMA. Only fork makes an anon_vma, for a VMA whose pages it is about to sh
     shared by fork          as.anon_vma ──> A ──> VMA of the parent ──> VMA of the child
 
 It did not hold, for a VMA is not what a page can name. When the VMA is split, half of its pages
-name the wrong part, and no walk finds them (E41). When a merge swallows it, pages name freed
-memory (E42). A shared page that comes back from swap finds PG_direct gone and two mappers, for
-which page_add_rmap() has BUG() (E43). And nobody ever freed an anon_vma (E44). What was merged in
-May, and SLES 9 before it, makes the anon_vma with the first page and names only that (anon_vma.py).
+name the wrong part, and no walk finds them (E61). When a merge swallows it, pages name freed
+memory (E62). A shared page that comes back from swap finds PG_direct gone and two mappers, for
+which page_add_rmap() has BUG() (E63). And nobody ever freed an anon_vma (E64). What was merged in
+May, and SLES 9 before it, makes the anon_vma with the first page, and pages name only that.
 
-The SLES 9 form differs from what was merged in one thing that the model can show: anon_vma_prepare()
-takes no lock, neither for an anon_vma that others use already (E05) nor, since mmap_sem is held for
-reading only, against a second thread that faults in the same VMA. So it breaks the lock rules of
-v2.6.8, which its own comment denies; apart from these it holds.
+The SLES 9 form differs from v2.6.7 in what the model can show by one thing, that mprotect hands an
+anon_vma on. Its anon_vma_prepare() takes no lock, neither for an anon_vma that others use already
+(E05) nor, since mmap_sem is held for reading only, against a second thread that faults in the same
+VMA, though its comment says that mmap_sem is enough.
 
 Left out: nonlinear VMAs; the inode walk that page_referenced_anon() was by mistake; that pgoff was
 computed by a shift in the wrong direction; threads. That fork links the child's VMA even where the
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class AnonVmaRfc2(IMmapLists, AnonVma267):
-    """RFC2, as posted. It never held, and is in no list of schemes: see its bugs, E41 … E44."""
+    """RFC2, as posted. It never held, and is in no list of schemes: see its bugs, E61 … E64."""
 
     title = "anon_vma as first posted"
     kernels = "patch for 2.6.4, not merged"
@@ -50,8 +50,8 @@ class AnonVmaRfc2(IMmapLists, AnonVma267):
         "folio": ("mapcount", "mapping", "index", "as_vma"),
     }
     invariants: ClassVar[tuple[str, ...]] = ("mapcount", "anon_vma_list", "merge_same_anon_vma")
-    goals = ()
-    flaws = ("E41", "E42", "E43", "E44")
+    goals: ClassVar[tuple[str, ...]] = ()
+    flaws = ("E61", "E62", "E63", "E64")
 
     def anon_vma_prepare(self, st: "State", vma: int) -> int:
         """The first page needs nothing."""
