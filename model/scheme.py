@@ -77,6 +77,9 @@ class Scheme(IMmapList):
     flaws: ClassVar[tuple[str, ...]] = ()
     """Bugs of the corpus that these kernels had as released, so that a scope wide enough is
     expected to show them."""
+    never_held: ClassVar[bool] = False
+    """The design was broken as posted, in whatever scope: it is listed, verified and found to be
+    VIOLATED by its flaws, and no part of what is asked of all schemes."""
     sizes: ClassVar[dict[str, tuple[int, int]]] = {}
     """Bytes of each struct on (i386, 64-bit)."""
 

@@ -35,7 +35,13 @@ def _classes_in(module: ModuleType) -> list[type[Scheme]]:
 
 @cache
 def schemes() -> dict[str, type[Scheme]]:
-    """Return the schemes by name, in the order of history (as written in their files)."""
+    """Return the schemes by name, in the order of history, but for those that never held."""
+    return {name: cls for name, cls in every_scheme().items() if not cls.never_held}
+
+
+@cache
+def every_scheme() -> dict[str, type[Scheme]]:
+    """Return all schemes by name, in the order of history (as written in their files)."""
     known = {m.__name__.rpartition(".")[2]: m for m in _modules(model.schemes)}
     return {cls.name: cls for name in model.schemes.HISTORY for cls in _classes_in(known[name])}
 
@@ -54,7 +60,7 @@ def built_in(name: str) -> type[Scheme] | None:
     """
     bug, at, scheme = name.partition("@")
     if not at:
-        return schemes().get(name) or bugs().get(name)
+        return every_scheme().get(name) or bugs().get(name)
     if bug not in bugs() or scheme not in schemes():
         return None
     return _grafted(name, bugs()[bug], schemes()[scheme])

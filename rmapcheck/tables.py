@@ -25,7 +25,7 @@ def summary(cls: type[Scheme]) -> str:
 def scheme_rows() -> Rows:
     """Return name, kernels, what it is, and the bugs these kernels had, for each scheme."""
     rows: Rows = []
-    for cls in catalogue.schemes().values():
+    for cls in catalogue.every_scheme().values():
         rows.append((cls.name, cls.kernels, cls.title, ", ".join(cls.flaws) or "–"))
     return rows
 

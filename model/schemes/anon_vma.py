@@ -83,7 +83,10 @@ class AnonVma267(IMmapPrioTree, Scheme):
         "coverage",
         "mapping_alive",
     )
-    goals: ClassVar[tuple[str, ...]] = ("neighbour's anon_vma adopted", "a merge hands its anon_vma on")
+    goals: ClassVar[tuple[str, ...]] = (
+        "neighbour's anon_vma adopted",
+        "a merge hands its anon_vma on",
+    )
     flaws: ClassVar[tuple[str, ...]] = ("E02", "E04", "E05")
     maps_files = True
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anon_vma": (12, 24)}

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 
 class AnonVmaRfc2(IMmapLists, AnonVma267):
-    """RFC2, as posted. It never held, and is in no list of schemes: see its bugs, E61 … E64."""
+    """RFC2, as posted. It never held: E61 … E64."""
 
+    name = "anon_vma-rfc2"
     title = "anon_vma as first posted"
     kernels = "patch for 2.6.4, not merged"
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -52,6 +53,7 @@ class AnonVmaRfc2(IMmapLists, AnonVma267):
     invariants: ClassVar[tuple[str, ...]] = ("mapcount", "anon_vma_list", "merge_same_anon_vma")
     goals: ClassVar[tuple[str, ...]] = ()
     flaws = ("E61", "E62", "E63", "E64")
+    never_held = True
 
     def anon_vma_prepare(self, st: "State", vma: int) -> int:
         """The first page needs nothing."""

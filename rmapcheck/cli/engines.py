@@ -111,7 +111,7 @@ def verify_command(
 
 
 def _all() -> list[str]:
-    return [*catalogue.schemes(), *catalogue.bugs()]
+    return [*catalogue.every_scheme(), *catalogue.bugs()]
 
 
 def _verify_one(
