@@ -31,6 +31,10 @@ def prove_command(
         Path | None,
         typer.Option("--export", metavar="FOLDER", help="Write each obligation as SMT-LIB 2."),
     ] = None,
+    run_seconds: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="Time to look for a real run of a CTI."),
+    ] = 60.0,
 ) -> int:
     """Prove that a spec keeps its invariants, by induction. With Z3, for any number of objects.
 
@@ -39,6 +43,6 @@ def prove_command(
     """
     from rmapcheck.prove.command import Wanted, run
 
-    wanted = Wanted(solver, seed, timeout, why, suggest, export)
+    wanted = Wanted(solver, seed, timeout, why, suggest, export, run_seconds)
     codes = run(out, specs or [], wanted, every=every)
     return next(code for code in WORST if code in codes)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -10,6 +9,7 @@ from invariants.logic.spec import Spec
 from invariants.logic.terms import SpecError
 from rmapcheck.cli.common import Out
 from rmapcheck.cli.results import good
+from rmapcheck.prove.follow_up import follow_up
 from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import Options, Report, Result, prove
 from rmapcheck.prove.registry import find_spec, specs
@@ -29,6 +29,8 @@ class Wanted:
     why: bool
     suggest: bool
     export: Path | None
+    run_seconds: float = 0.0
+    """How long to look for a real run where there is a counterexample; 0: not at all."""
 
     def options(self) -> Options:
         """Return what the prover is told. Raise SpecError for nonsense."""
@@ -36,6 +38,8 @@ class Wanted:
             raise SpecError(f"--solver is z3, cvc5 or both, not {self.solver!r}")
         if self.timeout <= 0:
             raise SpecError(f"--timeout must be more than 0, not {self.timeout:g}")
+        if self.run_seconds < 0:
+            raise SpecError(f"--run-seconds must be 0 or more, not {self.run_seconds:g}")
         return Options(solver=self.solver, seed=self.seed, timeout=self.timeout, cores=self.why)
 
 
@@ -50,13 +54,11 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
         spec = find_spec(name)
         report = prove(spec, options, proofs)
         codes.add(show(out, report, wanted))
-        found.append(_as_json(report, wanted))
+        found.append(report_json(report))
+        if report.failures and wanted.run_seconds and not every:
+            found[-1]["pursuit"] = follow_up(out, report, wanted.run_seconds)
     out.data(found if len(found) > 1 else found[0])
     return codes
-
-
-def _as_json(report: Report, wanted: Wanted) -> dict[str, Any]:
-    return report_json(report)
 
 
 def show(out: Out, report: Report, wanted: Wanted) -> Exit:

@@ -1,0 +1,59 @@
+"""A counterexample to induction becomes a real run where there is one, and stays one elsewhere."""
+
+import json
+
+import pytest
+
+from rmapcheck.cli import run
+from rmapcheck.plugins import find_scheme
+from rmapcheck.prove.follow_up import telling
+from rmapcheck.prove.proving import prove
+from rmapcheck.prove.pursue import aims, pursue
+from rmapcheck.prove.registry import find_spec
+from rmapcheck.run import replay
+from rmapcheck.verdict import Status
+
+
+@pytest.mark.parametrize(
+    ("name", "lemma", "steps"),
+    [
+        ("B29", "swapped_is_faulted", 5),
+        ("B23", "same_anon_vma_same_chain", 11),
+        ("B21", "num_active_vmas", 3),
+    ],
+)
+def test_a_failed_lemma_leads_to_a_run(name, lemma, steps):
+    cls = find_scheme(name)
+    found = pursue(cls, lemma, seconds=120)
+    assert found.verdict.status is Status.VIOLATED
+    assert len(found.verdict.trace) == steps
+    again = replay(cls, found.verdict.scope, found.verdict.trace, target=found.aimed_at[0])
+    assert again.step == steps
+    assert again.violations
+
+
+def test_where_there_is_no_run_the_counterexample_stays_one():
+    found = pursue(find_scheme("avc-7.0"), "coverage", seconds=2)
+    assert found.verdict.status is Status.UNKNOWN
+    assert "no run was found in 2 s" in found.verdict.why
+
+
+def test_what_no_invariant_says_is_looked_for_as_anything():
+    assert aims(find_scheme("avc-7.0"), "one_root") == ("one_root", "")
+    assert aims(find_scheme("avc-7.0"), "num_children") == ("anon_vma_counts", "")
+    assert aims(find_scheme("pte_chain-2.6.0"), "one_root") == ("",)
+
+
+def test_the_lemma_comes_before_what_follows_from_it():
+    report = prove(find_spec("B29"))
+    assert telling(report.failures).goal.name != "walk_complete"
+
+
+def test_prove_shows_the_run(capsys):
+    assert run(["prove", "B29", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["pursuit"]
+    assert told["scheme"] == "B29"
+    assert told["replayed"]
+    assert len(told["steps"]) == 5
+    assert run(["prove", "B29", "--run-seconds", "-1"]) == 2
+    assert "--run-seconds must be 0 or more" in capsys.readouterr().err
