@@ -78,7 +78,7 @@ def _kernel(out: Out) -> int:
     skipped, says = dict.fromkeys(TIERS, ""), ""
     try:
         says = f"predicted by {running().name}"
-        with Stage(Wishes(structure=True, wait=1.0)) as stage:
+        with Stage(Wishes(structure=True, shared_swap=True, wait=1.0)) as stage:
             skipped |= stage.skipped
     except ModelError as error:
         skipped = dict.fromkeys(TIERS, str(error))
