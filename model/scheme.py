@@ -77,6 +77,8 @@ class Scheme(IMmapList):
     flaws: ClassVar[tuple[str, ...]] = ()
     """Bugs of the corpus that these kernels had as released, so that a scope wide enough is
     expected to show them."""
+    end_unlocked: ClassVar[bool] = False
+    """A VMA that only grows at its end does so without its anon_vma's lock (252c5f94d94)."""
     never_held: ClassVar[bool] = False
     """The design was broken as posted, in whatever scope: it is listed, verified and found to be
     VIOLATED by its flaws, and no part of what is asked of all schemes."""

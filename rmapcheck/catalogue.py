@@ -40,6 +40,21 @@ def schemes() -> dict[str, type[Scheme]]:
 
 
 @cache
+def machines() -> dict[str, type[Scheme]]:
+    """Return the schemes that behave in a way of their own.
+
+    A class that says nothing but which kernels it speaks of, and what they had or lacked, is its
+    base under another name.
+    """
+    said = ("name", "title", "kernels", "flaws", "lacks")
+    return {
+        name: cls
+        for name, cls in schemes().items()
+        if len(cls.__bases__) > 1 or any(a not in said and a[0] != "_" for a in vars(cls))
+    }
+
+
+@cache
 def every_scheme() -> dict[str, type[Scheme]]:
     """Return all schemes by name, in the order of history (as written in their files)."""
     known = {m.__name__.rpartition(".")[2]: m for m in _modules(model.schemes)}

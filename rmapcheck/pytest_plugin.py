@@ -81,10 +81,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `rmap_scheme` once for each scheme."""
     if "rmap_scheme" not in metafunc.fixturenames or _has_its_own(metafunc):
         return
-    from rmapcheck.catalogue import schemes
+    from rmapcheck.catalogue import machines
 
     chosen = chosen_scheme(metafunc.config)
-    found = [chosen] if chosen else list(schemes().values())
+    found = [chosen] if chosen else list(machines().values())
     metafunc.parametrize("rmap_scheme", found, ids=[cls.name for cls in found], indirect=True)
 
 

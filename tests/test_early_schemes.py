@@ -6,16 +6,16 @@ import pytest
 
 from model.bugs.early import AdoptUnlocked, MergeWithUnfaulted, MprotectForgets, ZapBeforeRemove
 from model.heap import kmem_cache_alloc
-from model.operations import Exit, Fork, Mmap, Write
+from model.operations import Brk, Exit, Fork, Mmap, Write
 from model.schemes.anon_vma import (
     AnonVma267,
     AnonVma268,
     AnonVma269,
-    AnonVma2614,
-    AnonVma2618,
 )
+from model.schemes.anon_vma_eras import AnonVma2614, AnonVma2618, AnonVma2628, AnonVma2632
 from model.schemes.pte_chain import NRPTE, PteChainArray, PteChainList
 from model.scope import Scope
+from rmapcheck.catalogue import machines, schemes
 from rmapcheck.explore import explore
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
@@ -254,3 +254,27 @@ def test_random_runs_keep_every_field_in_range(scheme):
         machine = Run(scheme, Scope(mms=3, pages=2, folios=8, objects=40, young=True))
         for _ in range(40):
             assert machine.apply(chance.choice(machine.possible())) == []
+
+
+def test_a_name_that_changes_no_behaviour_is_no_machine_of_its_own():
+    names = set(schemes()) - set(machines())
+    assert {n for n in names if n.startswith("anon_vma")} == {
+        "anon_vma-2.6.15",
+        "anon_vma-2.6.16",
+        "anon_vma-2.6.21",
+        "anon_vma-2.6.23",
+    }
+    assert list(schemes()["anon_vma-2.6.23"].lacks) == ["wipeonfork", "dontunmap"]
+
+
+def test_only_v2_6_32_grows_a_vma_without_its_lock():
+    ops = (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0))
+    for scheme, locks in ((AnonVma2628, 1), (AnonVma2632, 0)):
+        machine = Run(scheme, Scope(mms=1, pages=2))
+        for op in ops:
+            assert not machine.apply(op)
+        taken = []
+        machine.st.scheme.vma_prepare = lambda st, vma, adjust, taken=taken: taken.append(vma)
+        machine.st.scheme.vma_complete = lambda st, vma, adjust: None
+        assert not machine.apply(Brk(mm=1, start=1, length=1))
+        assert len(taken) == locks

@@ -9,7 +9,7 @@ import pytest
 
 from model.operations import Fork
 from model.scope import Scope
-from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import EngineError, Search, explore
 from rmapcheck.native.build import compiler
 from rmapcheck.run import Replayed
@@ -115,6 +115,10 @@ PINS = {
     ("anon_vma-2.6.14", "two pages"): (7906, 92600),
     ("anon_vma-2.6.18", "no memory"): (117, 2707),
     ("anon_vma-2.6.18", "two pages"): (7906, 92600),
+    ("anon_vma-2.6.28", "no memory"): (117, 2707),
+    ("anon_vma-2.6.28", "two pages"): (7906, 92600),
+    ("anon_vma-2.6.32", "no memory"): (117, 2707),
+    ("anon_vma-2.6.32", "two pages"): (7906, 92600),
     ("avc-2.6.34", "no memory"): (969, 25325),
     ("avc-2.6.34", "two pages"): (15678, 185406),
     ("avc-2.6.36", "no memory"): (918, 23961),
@@ -140,14 +144,14 @@ def test_states_and_transitions_are_as_pinned(name, where):
 
 
 def test_every_scheme_is_pinned():
-    assert {name for name, _ in PINS} == set(schemes())
+    assert {name for name, _ in PINS} == set(machines())
 
 
 # The guarantee asked of every correct scheme, with all that may go wrong between two processes.
 
 BOTH = ("mprotect", "fault", "fork", "mremap", "swap")
 TWO_BY_TWO = Scope(mms=2, pages=2, premapped=2, folios=2, swaps=1, vmas=5, objects=16, ops=BOTH)
-CORRECT = [name for name in schemes() if name not in ("anon_vma-2.6.7", "anon_vma-sles9")]
+CORRECT = [name for name in machines() if name not in ("anon_vma-2.6.7", "anon_vma-sles9")]
 
 
 @pytest.mark.skipif(compiler() is None, reason="takes an hour without a C compiler")

@@ -15,7 +15,7 @@ from model import heap
 from model.operations import boot, possible_operations, run
 from model.scope import Scope
 from model.state import State
-from rmapcheck.catalogue import schemes
+from rmapcheck.catalogue import machines, schemes
 from rmapcheck.explore import Search
 
 SMALL = Scope(
@@ -71,7 +71,7 @@ TINY_FILES = Scope(
     ops=("fault", "fork", "exit", "file", "reclaim"),
 )
 
-EVERY = pytest.mark.parametrize("name", schemes())
+EVERY = pytest.mark.parametrize("name", machines())
 
 
 def searched(name, scope, *, symmetry):
@@ -144,7 +144,7 @@ def test_the_canonical_form_does_not_depend_on_names(name, scope):
 
 def orbit_searches():
     """Two and three processes; three of anonmm, whose dead are remembered, take a minute."""
-    for name in schemes():
+    for name in machines():
         yield pytest.param(name, SMALL, id=f"two processes-{name}")
         yield pytest.param(name, FILES, id=f"files-{name}")
         marks = pytest.mark.nightly if name.startswith("anonmm") else ()

@@ -7,7 +7,8 @@ undo, and lost it (905ad7445b14, v2.5.32). It takes a locked VMA, and the model 
 from typing import TYPE_CHECKING
 
 from model.scheme import Bug
-from model.schemes.anon_vma import AnonVma268, AnonVma2618
+from model.schemes.anon_vma import AnonVma268
+from model.schemes.anon_vma_eras import AnonVma2618, AnonVma2628
 from model.schemes.pte_chain import PteChainArray, PteChainChunks, PteChainList
 from model.schemes.rmap_speedup import RmapSpeedup
 from model.schemes.virtual_scan import VirtualScan
@@ -194,3 +195,25 @@ class LosesNodes(RmapSpeedup):
     def dup_zero_page(self, st: "State") -> None:
         self.grab_nodes(st)
         self.local_node(st)
+
+
+class FreshUnlocked(AnonVma2628):
+    """A VMA entered a fresh anon_vma without its lock, which a walker of its former life may hold.
+
+    anon_vmas come from a slab whose objects may be used again while somebody looks at them.
+    """
+
+    name = "E71"
+    bug = Bug(
+        id="E71",
+        title="anon_vma_prepare: properly lock even newly allocated entries",
+        introduced="dce79555f4",
+        fixed="d9d332e0874f",
+        violates="lock_discipline",
+        evidence="recalled",
+        scope={"mms": 1, "pages": 1, "ops": ["mmap", "fault"]},
+        steps=2,
+    )
+
+    def locks_fresh(self) -> bool:
+        return False

@@ -251,17 +251,29 @@ def vma_expand(
         and st.scheme.dup_anon_vma(st, target, copied_from, target)
     ):
         return -ENOMEM
-    range_changes(st, target, nxt if remove_next else 0)
     t = st.vma[target]
-    t.vm_start = start
-    t.vm_end = end
-    t.vm_pgoff = pgoff
-    range_changed(st, target, nxt if remove_next else 0)
+    if st.scheme.end_unlocked and not remove_next and start == t.vm_start:
+        move_end(st, target, end)
+    else:
+        range_changes(st, target, nxt if remove_next else 0)
+        t.vm_start = start
+        t.vm_end = end
+        t.vm_pgoff = pgoff
+        range_changed(st, target, nxt if remove_next else 0)
     if remove_next:
         remove_vma(st, mm, nxt)
     if copied_from == 0:
         tell(st, "expand", target, nxt if remove_next else 0)
     return 0
+
+
+def move_end(st: "State", vma: int, end: int) -> None:
+    """Grow at the end alone, which no index depends on; vma_adjust(), v2.6.32 (252c5f94d94)."""
+    if st.scope.files:
+        vma_prepare_file(st, vma, 0)
+    st.vma[vma].vm_end = end
+    if st.scope.files:
+        vma_complete_file(st, vma, 0)
 
 
 def vma_merge_existing_range(

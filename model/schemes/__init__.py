@@ -11,6 +11,7 @@ HISTORY = (
     "anonmm",
     "anon_vma_rfc",
     "anon_vma",
+    "anon_vma_eras",
     "anon_vma_chain",
     "anon_vma_root",
     "anon_vma_reuse",

@@ -29,8 +29,8 @@ pages: one to come from, one for the neighbour, one between. (E04)
 
 Left out: files; the checks of page_add_anon_rmap() that stop the kernel with BUG; page_map_lock
 and trylocks (until v2.6.8); that v2.6.8 nested the lock of an adopted anon_vma inside
-page_table_lock (here outside, as since v2.6.9); RCU; v2.6.24 … v2.6.31 without zero page;
-that a fresh anon_vma is locked too (v2.6.28) and a VMA that only grows is not (v2.6.32).
+page_table_lock (here outside, as since v2.6.9); RCU; v2.6.24 … v2.6.31 without zero page. The
+kernels since v2.6.14 are in anon_vma_eras.py.
 
 Sources: mm/rmap.c, mm/mmap.c, mm/mremap.c, mm/memory.c of v2.6.7, v2.6.8, v2.6.9, v2.6.13,
 v2.6.16, v2.6.20, v2.6.28, v2.6.32, read for each era. Hashes before v2.6.12 are those of the
@@ -45,7 +45,7 @@ from model.errors import ENOMEM
 from model.heap import kmem_cache_alloc, kmem_cache_free, ref
 from model.i_mmap_prio_tree import IMmapPrioTree
 from model.locks import ANON_VMA_LOCK, PTL, acquire, assert_held_write, release
-from model.prio_tree import HIGHEST, top_mask
+from model.prio_tree import top_mask
 from model.scheme import Scheme
 from model.schemes.anon_vma_chain import anon_vma_compatible
 from model.state import linear_page_index, vma_address
@@ -111,6 +111,10 @@ class AnonVma267(IMmapPrioTree, Scheme):
         """Tell whether anon_vma_prepare() locks an anon_vma that it takes from a neighbour."""
         return False
 
+    def locks_fresh(self) -> bool:
+        """Tell whether anon_vma_prepare() locks an anon_vma that it has just allocated."""
+        return False
+
     def importer(self, dst: int) -> int:
         """Return the VMA to be given an anon_vma when it takes over a part of another, or 0."""
         return 0
@@ -173,7 +177,12 @@ class AnonVma267(IMmapPrioTree, Scheme):
         anon_vma = kmem_cache_alloc(st, st.anon_vma)
         if anon_vma == 0:
             return -ENOMEM
+        locked = self.locks_fresh()
+        if locked:
+            acquire(st, ANON_VMA_LOCK, anon_vma)
         self.assign(st, vma, anon_vma)
+        if locked:
+            release(st, ANON_VMA_LOCK, anon_vma)
         return 0
 
     def adopt(self, st: "State", vma: int, anon_vma: int) -> None:
@@ -378,43 +387,3 @@ class AnonVma269(AnonVma268):
     def clears_mapping(self) -> bool:
         """Not before the page is freed (f7f5e03df0, 2004-08-23)."""
         return False
-
-
-class AnonVma2614(AnonVma269):
-    """v2.6.14 … v2.6.17: fork leaves a VMA without anon_vma to later faults (E04 loses data)."""
-
-    name = "anon_vma-2.6.14"
-    title = "anon_vma with lazy fork"
-    kernels = "v2.6.14 … v2.6.17"
-    lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "wipeonfork", "dontunmap", "punch_hole")
-
-    def size_mask(self, st: "State", mapping: int) -> int:
-        """As high as a long is, since v2.6.10; lib/prio_tree.c."""
-        return HIGHEST
-
-    def fork_copies(self, st: "State", pvma: int) -> bool:
-        """Only a VMA with an anon_vma holds what a fault could not bring (d992895ba2b2).
-
-        Or a nonlinear one, since only its entries know what page is where.
-        """
-        return st.vma[pvma].anon_vma != 0 or st.vma[pvma].vm_nonlinear != 0
-
-
-class AnonVma2618(AnonVma2614):
-    """v2.6.18 … v2.6.33: the list is in the order of forks, which page migration needs (E04)."""
-
-    name = "anon_vma-2.6.18"
-    title = "anon_vma with the list in order"
-    kernels = "v2.6.18 … v2.6.33"
-    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap", "punch_hole")
-
-    def list_add(self, st: "State", anon_vma: int, vma: int) -> None:
-        """Put `vma` at the tail, behind its parent (0697212a411c)."""
-        st.vma[vma].anon_vma_node = 0
-        last = st.anon_vma[anon_vma].head
-        if last == 0:
-            st.anon_vma[anon_vma].head = vma
-            return
-        while st.vma[last].anon_vma_node:
-            last = st.vma[last].anon_vma_node
-        st.vma[last].anon_vma_node = vma

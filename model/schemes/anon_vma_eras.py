@@ -1,0 +1,126 @@
+"""anon_vma, its later kernels: v2.6.14 … v2.6.33, one class for each that changed something.
+
+What they changed for the pages that rmap has to find is little; most is about locks::
+
+    v2.6.14   fork copies only VMAs with an anon_vma; the walker no longer looks at rss
+    v2.6.15   page_table_lock is split, so that a VMA leaves its lists before its page tables go
+    v2.6.16   page_add_new_anon_rmap() for a page that nobody else can see yet; MADV_DONTFORK
+    v2.6.18   the list is in the order of forks, since remove_migration_ptes() must meet the
+              parent first: with swapless migration a walk that misses one is no longer harmless
+    v2.6.21   page_lock_anon_vma() stays in its RCU section, for preemptible RCU
+    v2.6.23   the stack of a new image moves down (shift_arg_pages())
+    v2.6.28   a fresh anon_vma is locked too: its memory may have been one before (E71)
+    v2.6.32   a VMA that only grows at its end does so without the lock; KSM
+
+All of them have the hole that mremap leaves (E04). Left out: RCU, split locks, page tables and
+KSM, so that v2.6.15 and v2.6.21 behave here as the kernel before.
+
+Sources: as in anon_vma.py; 8f4f8c164cb, 34bbd704051 and d9d332e0874 as the specification has them.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from model.locks import ANON_VMA_LOCK, assert_held_write
+from model.prio_tree import HIGHEST
+from model.schemes.anon_vma import AnonVma269
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+class AnonVma2614(AnonVma269):
+    """v2.6.14: fork leaves a VMA without anon_vma to later faults (E04 loses data)."""
+
+    name = "anon_vma-2.6.14"
+    title = "anon_vma with lazy fork"
+    kernels = "v2.6.14"
+
+    def size_mask(self, st: "State", mapping: int) -> int:
+        """As high as a long is, since v2.6.10; lib/prio_tree.c."""
+        return HIGHEST
+
+    def fork_copies(self, st: "State", pvma: int) -> bool:
+        """Only a VMA with an anon_vma holds what a fault could not bring (d992895ba2b2).
+
+        Or a nonlinear one, since only its entries know what page is where.
+        """
+        return st.vma[pvma].anon_vma != 0 or st.vma[pvma].vm_nonlinear != 0
+
+
+class AnonVma2615(AnonVma2614):
+    """v2.6.15: VMAs leave list and tree before their page tables are freed (8f4f8c164cb, E04)."""
+
+    name = "anon_vma-2.6.15"
+    title = "anon_vma with split page_table_lock"
+    kernels = "v2.6.15"
+
+
+class AnonVma2616(AnonVma2615):
+    """v2.6.16 and v2.6.17: page_add_new_anon_rmap(), MADV_DONTFORK (E04)."""
+
+    name = "anon_vma-2.6.16"
+    title = "anon_vma with MADV_DONTFORK"
+    kernels = "v2.6.16 … v2.6.17"
+    lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "wipeonfork", "dontunmap")
+
+
+class AnonVma2618(AnonVma2616):
+    """v2.6.18 … v2.6.20: the list is in the order of forks, which page migration needs (E04)."""
+
+    name = "anon_vma-2.6.18"
+    title = "anon_vma with the list in order"
+    kernels = "v2.6.18 … v2.6.20"
+
+    def list_add(self, st: "State", anon_vma: int, vma: int) -> None:
+        """Put `vma` at the tail, behind its parent (0697212a411c)."""
+        st.vma[vma].anon_vma_node = 0
+        last = st.anon_vma[anon_vma].head
+        if last == 0:
+            st.anon_vma[anon_vma].head = vma
+            return
+        while st.vma[last].anon_vma_node:
+            last = st.vma[last].anon_vma_node
+        st.vma[last].anon_vma_node = vma
+
+
+class AnonVma2621(AnonVma2618):
+    """v2.6.21 and v2.6.22: the RCU section lasts until the lock is dropped (34bbd704051, E04)."""
+
+    name = "anon_vma-2.6.21"
+    title = "anon_vma under preemptible RCU"
+    kernels = "v2.6.21 … v2.6.22"
+
+
+class AnonVma2623(AnonVma2621):
+    """v2.6.23 … v2.6.27: exec moves the stack (b6a2fea39318, E04)."""
+
+    name = "anon_vma-2.6.23"
+    title = "anon_vma with stacks that move"
+    kernels = "v2.6.23 … v2.6.27"
+    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap")
+
+
+class AnonVma2628(AnonVma2623):
+    """v2.6.28 … v2.6.31: a fresh anon_vma is locked as well (d9d332e0874, E04)."""
+
+    name = "anon_vma-2.6.28"
+    title = "anon_vma, locked from the first"
+    kernels = "v2.6.28 … v2.6.31"
+
+    def locks_fresh(self) -> bool:
+        """A walker that still holds the page of its former life may be in it."""
+        return True
+
+    def assign(self, st: "State", vma: int, anon_vma: int) -> None:
+        """The list changes under its lock, whoever knows of it."""
+        assert_held_write(st, ANON_VMA_LOCK, anon_vma, "a VMA joins the list")
+        super().assign(st, vma, anon_vma)
+
+
+class AnonVma2632(AnonVma2628):
+    """v2.6.32 and v2.6.33: no lock where only the end of a VMA moves (252c5f94d94, E04)."""
+
+    name = "anon_vma-2.6.32"
+    title = "anon_vma with ends that move unlocked"
+    kernels = "v2.6.32 … v2.6.33"
+    end_unlocked = True
