@@ -21,6 +21,7 @@ from rmapcheck.cli import (
     prove,
     scaffold,
     scopes,
+    sweep,
 )
 from rmapcheck.cli.common import Out, app
 from rmapcheck.verdict import Exit
@@ -41,6 +42,7 @@ __all__ = [
     "prove",
     "scaffold",
     "scopes",
+    "sweep",
 ]
 
 ORDER = (

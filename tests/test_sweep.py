@@ -1,0 +1,115 @@
+"""A sweep loses nothing when a worker is killed; its results go on, merge and contradict."""
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+from contextlib import closing
+
+import attrs
+import pytest
+
+from model.errors import ModelError
+from model.scope import Scope
+from rmapcheck.cli import run
+from rmapcheck.sweep import cluster
+from rmapcheck.sweep.jobs import Limits, do, matrix
+from rmapcheck.sweep.results import Results, ResultsError, merged
+
+SMALL = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault", "fork"))
+
+
+@pytest.fixture(autouse=True)
+def _interpreted(monkeypatch):
+    monkeypatch.setenv("RMAPCHECK_ENGINE", "python")
+
+
+def jobs(*names, **options):
+    return list(matrix(names, scopes=(SMALL,), limits=Limits(steps=300), **options))
+
+
+def test_the_matrix_has_each_seed_for_random_engines_only():
+    made = jobs("avc-7.0", "B28", engines=("explore", "walk"), seeds=range(3))
+    assert len(made) == len({job.id for job in made}) == 2 * (1 + 3)
+
+
+def test_a_job_may_be_done_twice():
+    (job,) = jobs("avc-7.0")
+    assert do(job) == do(job)
+    assert do(job)["verdict"] == "HOLDS"
+    with pytest.raises(ModelError, match="another version of the model"):
+        do(attrs.evolve(job, code="other"))
+
+
+def test_a_killed_worker_loses_nothing():
+    pytest.importorskip("distributed")
+    made = jobs("avc-7.0", "avc-6.0", "avc-3.0", "B28", engines=("walk",), seeds=range(4))
+    came, killed = {}, []
+
+    def done(job, result, _seconds):
+        came[job.id] = result
+        if not killed:
+            killed.extend(connected.run(os.getpid).values())
+            os.kill(killed[0], signal.SIGKILL)
+
+    with cluster.client("", 2) as connected:
+        cluster.run(made, connected, done)
+        assert killed[0] not in connected.run(os.getpid).values()
+    assert came == {job.id: do(job) for job in made}
+
+
+def test_the_command_goes_on_where_it_was(tmp_path, capsys):
+    pytest.importorskip("distributed")
+    file = str(tmp_path / "s")
+    command = ["sweep", "run", "avc-7.0", "--mms", "1", "--pages", "1", "--into", file]
+    command += ["--workers", "1", "--json"]
+    assert run(command) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 1
+    assert run(command) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 0
+    assert run(["sweep", "report", file]) == 0
+    assert "1 HOLDS" in capsys.readouterr().out
+
+
+def stored(path, *results):
+    (job,) = jobs("avc-7.0")
+    with closing(Results(path, new=True)) as file:
+        for result in results:
+            file.put(job, result, 1.0)
+    return path
+
+
+def test_files_merge_unless_they_contradict_each_other(tmp_path):
+    good = {"verdict": "HOLDS", "text": "HOLDS", "exit": 0}
+    bad = {"verdict": "VIOLATED", "text": "VIOLATED", "exit": 1}
+    idle = {"verdict": "UNKNOWN", "text": "UNKNOWN", "exit": 3}
+    a, b = stored(tmp_path / "a", idle, good, bad), stored(tmp_path / "b", idle)
+    assert merged([b, a, b], tmp_path / "c") == 1
+    with closing(Results(tmp_path / "c")) as file:
+        assert [result for _, result, _ in file.rows()] == [good]
+    with pytest.raises(ResultsError, match="contradict each other"):
+        merged([a, stored(tmp_path / "d", bad)], tmp_path / "e")
+
+
+def test_what_is_no_file_of_results_is_refused(tmp_path, capsys):
+    def refused(path):
+        assert run(["sweep", "report", str(path)]) == 2
+        return capsys.readouterr().err
+
+    assert "there are no results" in refused(tmp_path / "none")
+    (tmp_path / "text").write_text("no database at all, and long enough to be looked at" * 40)
+    assert "is no file of sweep results" in refused(tmp_path / "text")
+    with sqlite3.connect(tmp_path / "other") as db:
+        db.execute("create table x (y)")
+    assert "is no file of sweep results" in refused(tmp_path / "other")
+    newer = stored(tmp_path / "newer")
+    with sqlite3.connect(newer) as db:
+        db.execute("pragma user_version = 2")
+    assert "has format 2" in refused(newer)
+
+
+def test_without_dask_the_remedy_is_told(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert run(["sweep", "run", "avc-7.0"]) == 2
+    assert "pip install 'rmapcheck[cluster]'" in capsys.readouterr().err
