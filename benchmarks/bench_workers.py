@@ -1,0 +1,62 @@
+"""How much sooner several workers are done than one, and what that costs in CPU time.
+
+Alternating pairs on the same scope: `python benchmarks/bench_workers.py [WORKERS [PAIRS]]`. Wall
+time says something only on a machine that has nothing else to do; the load is printed beside it.
+"""
+
+import os
+import statistics
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from model.scheme import Scheme
+from model.scope import GROUPS, Scope
+from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.native.explore import explore_native
+
+FULL = Scope(mms=2, pages=2, folios=2, swaps=1, vmas=5, objects=10, ops=GROUPS)
+B23 = Scope(**{**bugs()["B23"].bug.scope, "ops": tuple(bugs()["B23"].bug.scope["ops"])})
+RUNS: tuple[tuple[str, type[Scheme], Scope, dict[str, object]], ...] = (
+    ("avc-6.0, all operations", schemes()["avc-6.0"], FULL, {"max_states": 1_500_000}),
+    ("B23, its own scope", bugs()["B23"], B23, {"target": bugs()["B23"].bug.violates}),
+)
+
+
+def once(run: tuple, workers: int) -> tuple[float, float, tuple[int, int]]:
+    """Search once; return wall time, CPU time, and what was counted."""
+    _, scheme, scope, options = run
+    wall, cpu = time.monotonic(), time.process_time()
+    done = explore_native(scheme, scope, workers=workers, **options)
+    return time.monotonic() - wall, time.process_time() - cpu, (done.distinct, done.generated)
+
+
+def pairs(run: tuple, workers: int, number: int) -> list[str]:
+    """Return a row: medians over pairs of one worker and several."""
+    once((*run[:3], {**run[3], "max_states": 10}), 1)  # compiles
+    wall, cpu, ones = [], [], []
+    for _ in range(number):
+        one, several = once(run, 1), once(run, workers)
+        if one[2] != several[2]:
+            raise SystemExit("several workers count otherwise than one")
+        ones.append(one[0])
+        wall.append(one[0] / several[0])
+        cpu.append(several[1] / one[1])
+    middle = statistics.median
+    return [run[0], f"{middle(ones):.2f} s", f"{middle(wall):.2f}", f"{middle(cpu):.2f}"]
+
+
+def main() -> None:
+    """Print the table."""
+    workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    number = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    title = f"{workers} workers and one, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    table = Table("", "one, wall", "times as soon", "times the CPU time", title=title)
+    for run in RUNS:
+        table.add_row(*pairs(run, workers, number))
+    Console().print(table)
+
+
+main()
