@@ -1,0 +1,118 @@
+"""What each bound of a scope costs: states, CPU time, memory, and where an hour ends.
+
+`python benchmarks/bench_curve.py [SECONDS]` searches the full model of avc-7.0 around a small
+scope, raising one bound at a time until a search takes SECONDS (20), and writes
+docs/cost-curve.svg and, to standard output, the table of docs/wide-scopes.md.
+"""
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import attrs
+
+from model.scope import Scope
+from rmapcheck.catalogue import schemes
+from rmapcheck.native.search import Ended, NativeSearch
+
+BASE = Scope(mms=1, pages=1, folios=2, swaps=1, objects=12, vmas=6)
+BOUNDS = {
+    "mms": (1, 2, 3, 4),
+    "pages": (1, 2, 3, 4),
+    "folios": (1, 2, 3, 4),
+    "objects": (2, 4, 8, 12),
+    "swaps": (0, 1, 2, 3),
+}
+AROUND = {"folios": 2, "objects": 2, "swaps": 2}
+"""Processes, for the bounds that mean little to one."""
+COLOURS = ("#0b62a4", "#c0392b", "#2e8b57", "#8e44ad", "#b8860b")
+WIDTH, HEIGHT, LEFT, BOTTOM = 640, 360, 60, 40
+HOUR = 3600.0
+Point = tuple[int, int, float, int, bool]
+
+
+def search(scope: Scope, seconds: float) -> tuple[int, float, int, bool]:
+    """Return states, CPU seconds, bytes, and whether the search came to its end."""
+    found = NativeSearch(schemes()["avc-7.0"], scope, memory_mb=3000)
+    found.start()
+    begin = time.process_time()
+    ended = Ended.SLICE
+    while ended is Ended.SLICE and time.process_time() - begin < seconds:
+        ended = found.run(None, None, 0.2)
+    used = time.process_time() - begin
+    return found.distinct, used, found.report.bytes, ended is Ended.EXHAUSTED
+
+
+def curve(bound: str, seconds: float) -> list[Point]:
+    """Raise one bound until a search does not end in time."""
+    points = []
+    base = attrs.evolve(BASE, mms=AROUND.get(bound, 1))
+    for value in BOUNDS[bound]:
+        points.append((value, *search(attrs.evolve(base, **{bound: value}), seconds)))
+        if not points[-1][-1]:
+            break
+    return points
+
+
+def hour(points: list[Point]) -> str:
+    """Return at which bound an hour ends, if each step costs as many times more as the last."""
+    done = [p for p in points if p[-1]]
+    if len(done) < 2 or done[-1][2] <= 1.05 * done[-2][2]:
+        return "not in sight" if points[-1][-1] else f"before {points[-1][0]}, or soon after"
+    step = math.log(done[-1][2] / done[-2][2]) / (done[-1][0] - done[-2][0])
+    return f"about {done[-1][0] + math.log(HOUR / done[-1][2]) / step:.1f}"
+
+
+def row(bound: str, points: list[Point]) -> str:
+    """Return a line of the table."""
+    cells = [f"{v}: {n:,} {t:.2f} s" if end else f"{v}: > {n:,}" for v, n, t, _, end in points]
+    ended = [p for p in points if p[-1]] or points
+    memory = f"{ended[-1][3] / 2**20:.0f} MB"
+    return f"| `{bound}` | {' · '.join(cells)} | {memory} | {hour(points)} |"
+
+
+def drawing(curves: dict[str, list[Point]]) -> str:
+    """Return the curves as SVG: the bound to the right, CPU seconds upwards, by powers of ten."""
+
+    def place(value: float, seconds: float) -> str:
+        x = LEFT + value / 12 * (WIDTH - LEFT - 90)
+        y = HEIGHT - BOTTOM - (math.log10(max(seconds, 1e-3)) + 3) / 7 * (HEIGHT - BOTTOM - 20)
+        return f"{x:.0f},{y:.0f}"
+
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">',
+        "<style>text { font: 12px sans-serif }</style>",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+    ]
+    for power in range(-3, 5):
+        x, y = place(0, 10**power).split(",")
+        out.append(f'<path d="M{x},{y}H{WIDTH - 90}" stroke="#ddd"/>')
+        out.append(f'<text x="{LEFT - 8}" y="{int(y) + 4}" text-anchor="end">1e{power} s</text>')
+    _, y = place(0, HOUR).split(",")
+    out.append(f'<path d="M{LEFT},{y}H{WIDTH - 90}" stroke="black" stroke-dasharray="4"/>')
+    out.append(f'<text x="{WIDTH - 86}" y="{int(y) + 4}">one hour</text>')
+    for value in range(0, 13, 2):
+        x, _ = place(value, 1).split(",")
+        out.append(f'<text x="{x}" y="{HEIGHT - 16}" text-anchor="middle">{value}</text>')
+    for number, ((bound, points), colour) in enumerate(zip(curves.items(), COLOURS, strict=True)):
+        line = " ".join(place(value, seconds) for value, _, seconds, _, _ in points)
+        out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        out.append(
+            f'<text x="{WIDTH - 86}" y="{120 + 18 * number}" fill="{colour}">{bound}</text>'
+        )
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def main() -> None:
+    """Search, draw and print."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    curves = {bound: curve(bound, seconds) for bound in BOUNDS}
+    file = Path(__file__).parent.parent / "docs" / "cost-curve.svg"
+    file.write_text(drawing(curves), encoding="utf-8")
+    lines = [row(bound, points) for bound, points in curves.items()]
+    head = ["| bound | states and CPU time | memory | an hour ends at |", "|---|---|---:|---|"]
+    sys.stdout.write("\n".join([*head, *lines]) + "\n")
+
+
+main()
