@@ -139,6 +139,8 @@ _goal("a page of a file is converted", "file", "fault", "remap", file_pages=2, u
 _goal("copy on write", "fault", "fork", mms=2)
 _goal("write fault reuses", "fault", "fork", mms=2)
 _goal("swap-in", "fault", "swap")
+_goal("swapoff frees a slot", "fault", "swap", "swapoff")
+_goal("a locked page stays mapped", "fault", "swap", "mlock")
 _goal("split", "munmap", pages=3)
 _goal("merge case 1", "mmap", pages=3)
 _goal("merge case 4", "mprotect", pages=3)

@@ -7,12 +7,15 @@ from model.errors import ScopeError
 from model.operations import (
     Exit,
     Fork,
+    Mlock,
     MmapFile,
     Munmap,
     PunchHole,
     Read,
     Reclaim,
+    SwapOut,
     Truncate,
+    Unuse,
     Write,
 )
 from model.scheme import Scheme
@@ -70,6 +73,25 @@ def test_one_process_and_two_pages_of_a_file(name):
     found = explore(scheme, scope, max_states=900)
     violated = found.verdict.status is Status.VIOLATED
     assert not violated or known_flaw(scheme, found.verdict)
+
+
+KEPT = Scope(
+    mms=2,
+    pages=1,
+    premapped=1,
+    folios=2,
+    objects=16,
+    protections=1,
+    ops=("munmap", "fault", "fork", "exit", "swap", "swapoff", "mlock"),
+)
+"""Anonymous pages that are locked, or that swapoff brings back."""
+
+
+@pytest.mark.parametrize("name", schemes())
+def test_locked_pages_and_swapoff(name):
+    found = explore(schemes()[name], KEPT, engine="native" if compiler() else "auto")
+    assert (found.verdict.status, found.verdict.how) == (Status.HOLDS, "exhaustive")
+    assert found.vacuous == ()
 
 
 PINS = {
@@ -146,6 +168,22 @@ def test_reclaim_drops_a_page_that_two_processes_map():
         Reclaim(file=1, index=0),
     ).st
     assert st.folio.live == 0
+
+
+def test_a_locked_page_is_not_reclaimed():
+    scope = attrs.evolve(PAIR, ops=(*PAIR.ops, "mlock"))
+    made = (private(), Read(mm=1, address=0), Mlock(mm=1, start=0, length=1))
+    st = after(*made, Reclaim(file=1, index=0), scope=scope).st
+    assert st.pte[1].folio
+    off = Mlock(mm=1, start=0, length=1, on=False)
+    assert after(*made, off, Reclaim(file=1, index=0), scope=scope).st.pte[1].folio == 0
+
+
+def test_swapoff_brings_a_page_back_and_frees_the_slot():
+    ops = [Write(mm=1, address=0), SwapOut(mm=1, address=0), Unuse(mm=1, address=0)]
+    st = after(*ops, scope=KEPT).st
+    assert (st.pte[1].swap, st.swap.live) == (0, 0)
+    assert st.pte[1].folio
 
 
 def test_a_file_outlives_its_mappings():

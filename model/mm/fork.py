@@ -22,6 +22,7 @@ from model.state import (
     PTE_YOUNG,
     PTE_ZERO,
     VM_DONTCOPY,
+    VM_LOCKED,
     VM_SHARED,
     VM_WIPEONFORK,
     folio_test_anon,
@@ -92,6 +93,7 @@ def dup_vma(st: "State", mpnt: int) -> int:
     tmp = vm_area_dup(st, mpnt)
     if tmp == 0:
         return 0
+    st.vma[tmp].vm_flags &= ~VM_LOCKED
     if st.vma[tmp].vm_flags & VM_WIPEONFORK:
         st.rules.append("fork wipes a VMA")
         st.vma[tmp].anon_vma = 0

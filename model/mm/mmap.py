@@ -17,6 +17,7 @@ from model.state import (
     PTE_WRITE,
     VM_ACCESS_FLAGS,
     VM_ACCOUNT,
+    VM_LOCKED,
     VM_SHARED,
     VM_WIPEONFORK,
     VM_WRITE,
@@ -225,3 +226,14 @@ def has_hole(st: "State", mm: int, start: int, end: int) -> bool:
             return True
         start = st.vma[vma].vm_end
     return False
+
+
+def sys_mlock(st: "State", mm: int, start: int, length: int, *, on: bool) -> int:
+    """Set or clear VM_LOCKED of a range; mlock_fixup(), mm/mlock.c. Return 0 or -ENOMEM.
+
+    Left out: that mlock brings the pages in (they are not reclaimed once they are there), and that
+    it stops at the first hole.
+    """
+    if on:
+        return madvise_flags(st, mm, start, length, VM_LOCKED, 0)
+    return madvise_flags(st, mm, start, length, 0, VM_LOCKED)

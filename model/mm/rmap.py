@@ -101,6 +101,7 @@ def try_to_unmap_one(st: "State", folio: int, ptep: int) -> int:
     address = ptep_to_address(st, ptep)
     vma = vma_lookup(st, mm, address)
     if "mlock" in st.scope.ops and vma and st.vma[vma].vm_flags & VM_LOCKED:
+        st.reached.append("a locked page stays mapped")
         return 0
     if folio_test_anon(st, folio):
         unmap_anon(st, folio, ptep)

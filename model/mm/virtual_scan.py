@@ -152,6 +152,8 @@ def try_to_swap_out(st: "State", vma: int, ptep: int, scan: "RmapWalkControl") -
     """
     p = st.pte[ptep]
     folio = p.folio
+    if locked(st, vma):
+        st.reached.append("a locked page stays mapped")
     if p.flags & PTE_YOUNG or locked(st, vma):
         p.flags &= ~PTE_YOUNG
         return 0

@@ -16,9 +16,9 @@ from model.heap import claim
 from model.mm.virtual_scan import mmlist_add
 from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
 from model.operations.file import MmapFile, PunchHole, Reclaim, RemapFilePages, Truncate
-from model.operations.memory import Brk, Madvise, Mmap, Mprotect, Mremap, Munmap
+from model.operations.memory import Brk, Madvise, Mlock, Mmap, Mprotect, Mremap, Munmap
 from model.operations.process import Exec, Exit, Fork, Read, Write
-from model.operations.reclaim import FolioReferenced, SwapOut, SwapScan, folio_named
+from model.operations.reclaim import FolioReferenced, SwapOut, SwapScan, Unuse, folio_named
 
 if TYPE_CHECKING:
     from model.state import State
@@ -35,6 +35,7 @@ __all__ = [
     "FolioReferenced",
     "Fork",
     "Madvise",
+    "Mlock",
     "Mmap",
     "MmapFile",
     "Mprotect",
@@ -49,6 +50,7 @@ __all__ = [
     "SwapOut",
     "SwapScan",
     "Truncate",
+    "Unuse",
     "Write",
     "boot",
     "folio_named",
@@ -78,6 +80,8 @@ OPERATIONS: tuple[type[Operation], ...] = (
     Truncate,
     PunchHole,
     RemapFilePages,
+    Unuse,
+    Mlock,
 )
 BY_NAME: dict[str, type[Operation]] = {cls.name: cls for cls in OPERATIONS}
 

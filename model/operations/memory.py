@@ -9,6 +9,7 @@ from model.mm.mmap import (
     madvise_dontneed,
     madvise_flags,
     sys_brk,
+    sys_mlock,
     sys_mmap,
     sys_mprotect,
     sys_munmap,
@@ -25,6 +26,7 @@ from model.operations.base import (
 )
 from model.state import (
     VM_ACCESS_FLAGS,
+    VM_LOCKED,
     pte_offset,
 )
 
@@ -277,3 +279,36 @@ class Madvise(Operation):
         if self.advice in ("dontfork", "dofork") and "dontfork" in scheme.lacks:
             return "MADV_DONTFORK (v2.6.16)"
         return ""
+
+
+@attrs.frozen(kw_only=True)
+class Mlock(Operation):
+    """mlock, or munlock if `on` is false: reclaim may not unmap the pages of a range."""
+
+    name = "mlock"
+    group = "mlock"
+    start: int
+    length: int
+    on: bool = True
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for mm in st.mm.indices():
+            for start in range(st.pages):
+                for length in range(1, st.pages - start + 1):
+                    if covered(st, mm, start, length):
+                        yield from cls._range(st, mm, start, length)
+
+    @classmethod
+    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        for on in (True, False):
+            changes = False
+            for address in range(start, start + length):
+                vma = vma_lookup(st, mm, address)
+                if vma and (st.vma[vma].vm_flags & VM_LOCKED != 0) != on:
+                    changes = True
+            if changes:
+                yield cls(mm=mm, start=start, length=length, on=on)
+
+    def apply(self, st: "State") -> int:
+        return sys_mlock(st, self.mm, self.start, self.length, on=self.on)

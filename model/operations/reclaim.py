@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from model.mm.rmap import folio_referenced
+from model.mm.swapoff import unuse_pte
 from model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
 from model.mm.vmscan import swap_out
 from model.operations.base import Operation
@@ -129,3 +130,24 @@ class FolioReferenced(Operation):
     def apply(self, st: "State") -> int:
         folio_referenced(st, folio_named(st, self.mm, self.address))
         return 0
+
+
+@attrs.frozen(kw_only=True)
+class Unuse(Operation):
+    """swapoff comes to page `address` of `mm`, which is in swap: it gets its page back."""
+
+    name = "unuse"
+    group = "swapoff"
+    address: int
+
+    @classmethod
+    def possible(cls, st: "State") -> Iterator[Self]:
+        for ptep in range(1, st.pte.size + 1):
+            if st.pte[ptep].swap:
+                yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
+
+    def enabled(self, st: "State") -> bool:
+        return st.mm.is_live(self.mm) and st.pte[pte_offset(st, self.mm, self.address)].swap != 0
+
+    def apply(self, st: "State") -> int:
+        return unuse_pte(st, self.mm, self.address)

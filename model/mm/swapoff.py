@@ -1,0 +1,40 @@
+"""swapoff: entries of swapped pages get their pages back.
+
+After try_to_unuse() and unuse_pte(), mm/swapfile.c. It goes through all processes for each slot
+(since v5.1 through all slots for each process); here one step is one entry, in any order, so that
+a half-done swapoff is a state like any other. Unlike a fault it does not ask whether the process may
+read the page. Left out: pages of shmem, and what happens when memory runs out on the way.
+"""
+
+from typing import TYPE_CHECKING
+
+from model.errors import EINVAL
+from model.locks import FOLIO_LOCK, MMAP_LOCK, acquire, release
+from model.mm.fault import do_swap_page
+from model.mm.swap import folio_free_swap
+from model.mm.vma import vma_lookup
+from model.state import pte_offset
+
+if TYPE_CHECKING:
+    from model.state import State
+
+
+def unuse_pte(st: "State", mm: int, address: int) -> int:
+    """Map the page that an entry has in swap; the slot goes with its last entry.
+
+    Return 0, -EINVAL or -ENOMEM.
+    """
+    acquire(st, MMAP_LOCK, mm, write=False)
+    ptep = pte_offset(st, mm, address)
+    vma = vma_lookup(st, mm, address)
+    error = -EINVAL
+    if vma and st.pte[ptep].swap:
+        error = do_swap_page(st, vma, address, ptep, write=False)
+        folio = st.pte[ptep].folio
+        if folio and st.folio[folio].swap:
+            acquire(st, FOLIO_LOCK, folio)
+            if folio_free_swap(st, folio):
+                st.reached.append("swapoff frees a slot")
+            release(st, FOLIO_LOCK, folio)
+    release(st, MMAP_LOCK, mm)
+    return error
