@@ -2,8 +2,8 @@
 
 After try_to_unuse() and unuse_pte(), mm/swapfile.c. It goes through all processes for each slot
 (since v5.1 through all slots for each process); here one step is one entry, in any order, so that
-a half-done swapoff is a state like any other. Unlike a fault it does not ask whether the process may
-read the page. Left out: pages of shmem, and what happens when memory runs out on the way.
+a half-done swapoff is a state like any other. Unlike a fault it does not ask whether the process
+may read the page. Left out: pages of shmem.
 """
 
 from typing import TYPE_CHECKING
