@@ -40,9 +40,9 @@ mapped: process 2 page 0: 0 of 200
 mapped: process 2 page 1: 0 of 200
 mapped: process 3 page 0: 0 of 200
 mapped: process 3 page 1: 200 of 200 (in the model it stays mapped)
-VERDICT: BUG 1 pages stayed mapped, just those of the model
+VERDICT: BUG 1 page stayed mapped, just those of the model
 """
-FINE = LOST.replace("200 of 200", "0 of 200").replace("BUG 1 pages stayed", "OK")
+FINE = LOST.replace("200 of 200", "0 of 200").replace("BUG 1 page stayed", "OK")
 
 
 def rmapcheck(*arguments):
@@ -199,7 +199,7 @@ def test_the_command_shows_both_and_says_whether_they_agree(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "3        1     200 of 200            stays mapped  -" in done.stdout
     assert done.stdout.splitlines()[-1] == (
-        "BUG (1 pages stayed mapped, just those of the model): the kernel does as B23 does."
+        "BUG (1 page stayed mapped, just those of the model): the kernel does as B23 does."
     )
     done = rmapcheck("kernel", "run", B23, "--kernel", lost, "--holds", "--json")
     assert done.returncode == 1

@@ -38,7 +38,7 @@ def kernel_build_command(
 ) -> int:
     """Build kernels with and without a fix. Run the bug's case on both.
 
-    It takes some six minutes of two processors and 3 GB, once.
+    It takes some five minutes of a processor and 1.6 GB, once.
     """
     wanted = bugs or list(UNDONE)
     recipe = Recipe(folder or cache_folder() / "kernels", version, out.show, jobs=jobs)

@@ -153,7 +153,7 @@ static void report(void)
 		skip("MADV_PAGEOUT leaves pages alone that several processes map");
 	totals();
 	if (seen.lost)
-		say("VERDICT: BUG %d pages stayed mapped, %s", seen.lost,
+		say("VERDICT: BUG %d page%s stayed mapped, %s", seen.lost, seen.lost > 1 ? "s" : "",
 		    seen.unpredicted ? "and not just those of the model" :
 				       "just those of the model");
 	else if (failed)
