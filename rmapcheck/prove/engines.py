@@ -155,7 +155,7 @@ class Cvc5:
 
     name = "cvc5"
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, *, enumerate_terms: bool = False) -> None:
         try:
             import cvc5
         except ImportError:
@@ -167,6 +167,8 @@ class Cvc5:
         self.solver = cvc5.Solver(self.terms)
         self.solver.setOption("incremental", "true")
         self.solver.setOption("seed", str(seed))
+        if enumerate_terms:
+            self.solver.setOption("enum-inst", "true")
         self.solver.setLogic("UF")
         self.reader = cvc5.InputParser(self.solver)
 

@@ -23,6 +23,9 @@ from rmapcheck.prove.results import (
 )
 from rmapcheck.prove.small import Bounded
 
+CVC5_PATIENT = "cvc5, by enumeration"
+"""cvc5 instantiates by matching, and may find nothing more to match; this one then goes on."""
+
 Said = list[tuple[str, Answer]]
 
 
@@ -60,7 +63,9 @@ class Prover:
     def fresh(self, name: str, hypotheses: Sequence[Named]) -> Engine:
         """Return a new solver that knows `hypotheses`."""
         seed = self.options.seed
-        engine: Engine = Z3(seed) if name == "z3" else Cvc5(seed)
+        engine: Engine = (
+            Z3(seed) if name == "z3" else Cvc5(seed, enumerate_terms=name == CVC5_PATIENT)
+        )
         engine.add(self.declarations())
         engine.add("".join(self.text(h.formula) for h in hypotheses))
         return engine
@@ -84,14 +89,19 @@ class Prover:
         hypotheses = self.problem.hypotheses(deep=deep)
         if self.known(name, goal, hypotheses):
             return Answer(UNSAT, 0.0, "proved before")
-        engine = self.engine(name, deep=deep)
+        answer = self.put(self.engine(name, deep=deep), goal, deep=deep)
+        if name == "cvc5" and answer.said == UNKNOWN:
+            answer = self.put(self.engine(CVC5_PATIENT, deep=deep), goal, deep=deep)
+        return self.learned(name, goal, hypotheses, answer)
+
+    def put(self, engine: Engine, goal: Expr, *, deep: bool) -> Answer:
+        """Put the question whether the goal can fail."""
         engine.push()
         try:
             engine.add(self.text(negate(goal)))
-            answer = engine.check(self.options.patience if deep else self.options.timeout)
+            return engine.check(self.options.patience if deep else self.options.timeout)
         finally:
             engine.pop()
-        return self.learned(name, goal, hypotheses, answer)
 
     def ask_near(self, name: str, goal: Expr) -> Answer:
         """Ask with the deep lemmas, but of the rest only what is about the same things.

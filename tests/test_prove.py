@@ -1,0 +1,349 @@
+"""Proofs: correct specs prove, each fault fails where a kernel developer would look for it.
+
+A fault is planted in a spec by overriding one decision; `CELLS` pins at which operation and lemma
+the proof then fails, all of them. Everything else must still be proved.
+"""
+
+import pytest
+
+from invariants.logic import Predicate, exists, forall, operation
+from rmapcheck.prove.memory import Proofs
+from rmapcheck.prove.proving import prove
+from rmapcheck.prove.registry import bugs, specs
+from rmapcheck.prove.results import Options
+from rmapcheck.prove.specs.anon_vma import AnonVmaList
+from rmapcheck.prove.specs.anonmm import AnonMmBundle
+from rmapcheck.prove.specs.avc_eras import AvcCounters, AvcMerge, AvcPublish
+from rmapcheck.prove.specs.avc_hooks import AnonVma
+from rmapcheck.prove.specs.objrmap import PartialObjrmap
+from rmapcheck.prove.specs.pte_chain import PteChain
+from rmapcheck.prove.specs.vocabulary import Address, Folio, Vma
+
+PROOFS = Proofs()
+FAST = Options(small=False)
+HASTY = Options(small=False, patience=0.05)
+"""Where something fails anyway, deep lemmas are not waited for."""
+
+
+def failing(cls, only=None, options=FAST):
+    """Return the cells that fail; nothing may be unknown or vacuous."""
+    report = prove(cls(), options, PROOFS, only=only)
+    assert report.undecided == []
+    assert report.vacuous == []
+    return {(r.operation, r.goal.name) for r in report.failures}
+
+
+@pytest.mark.parametrize("name", ["virtual-scan", "pte_chain", "partial-objrmap", "anonmm"])
+def test_early_schemes_are_proved(name):
+    report = prove(specs()[name](), FAST, PROOFS)
+    assert report.verdict == "PROVED"
+
+
+def test_todays_anon_vma_chain_is_proved_within_a_small_budget():
+    report = prove(specs()["avc-7.0"](), FAST, PROOFS)
+    assert report.verdict == "PROVED"
+    assert len(report.results) > 1000
+    assert all(r.goal.epr for r in report.results if r.answers)
+    assert set(report.deep) == {"no_leak", "root_exists"}
+
+
+@pytest.mark.parametrize("name", ["E01", "B21", "B23", "B28", "B29"])
+def test_seeded_bugs_fail_where_they_should(name):
+    spec = bugs()[name]
+    assert failing(spec) == {cell for cells in spec.flaws.values() for cell in cells}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [*specs(), *bugs()])
+def test_every_spec_fails_where_it_should_and_nowhere_else(name):
+    spec = (specs() | bugs())[name]
+    assert failing(spec) == {cell for cells in spec.flaws.values() for cell in cells}
+
+
+# Faults that no kernel released, one decision each.
+
+
+class ForkWithoutClone(AvcCounters):
+    def fork_chain(self, st, v, c):
+        pass
+
+
+class ForkClonesActiveOnly(AvcCounters):
+    def fork_chain(self, st, v, c):
+        st.avc[c] = lambda a: a == st.active(v)
+
+
+class ForkWithoutOwn(AvcCounters):
+    def fork_own(self, st, c, n):
+        st.faulted[c] = True
+        st.active[c] = n
+
+
+class MremapNewPgoff(AvcCounters):
+    def keeps_pgoff(self, st, v):
+        return False
+
+
+class SplitActiveOnly(AvcCounters):
+    def vma_split(self, st, v, w):
+        st.avc[w] = lambda a: st.faulted(v) & (a == st.active(v))
+        st.faulted[w] = st.faulted(v)
+        st.active[w] = st.active(v)
+        self.count_active(st, w)
+
+
+class MergeAny(AvcCounters):
+    def is_mergeable(self, st, v, w):
+        return True
+
+
+class FaultWithoutPrepare(AvcCounters):
+    def may_fault(self, st, v):
+        return True
+
+
+class FreeEagerly(AvcCounters):
+    def put_anon_vmas(self, st, emptied):
+        super().put_anon_vmas(st, emptied)
+
+    def unlink_anon_vmas(self, st, v):
+        st.anon_vma = lambda a: st.anon_vma(a) & ~st.avc(v, a)
+        super().unlink_anon_vmas(st, v)
+
+
+class MoveSharedPage(AvcCounters):
+    def sole(self, st, v, x, p):
+        return True
+
+
+class MoveSwappedPage(AvcCounters):
+    def sole(self, st, v, x, p):
+        return forall(Vma, Address, lambda w, y: st.pte(w, y, p) >> ((w == v) & (y == x)))
+
+
+class ForgottenDecrement(AvcCounters):
+    def uncount_active(self, st, v):
+        pass
+
+
+class ForgottenChild(AvcCounters):
+    def uncount_emptied(self, st, emptied):
+        pass
+
+
+class DoubleIncrement(AvcCounters):
+    def count_child(self, st, n, a):
+        st.num_children.inc(a, n)
+        st.num_children.inc(a, n)
+
+
+class WrongParentCounted(AvcCounters):
+    def join_family(self, st, v, c, n):
+        super().join_family(st, v, c, n)
+        st.num_children.inc(n, n)
+
+
+class RootNotHeld(AvcCounters):
+    def join_family(self, st, v, c, n):
+        st.root[n] = lambda r: st.root(st.active(v), r)
+        st.anon_refcount.inc(n, n)
+        st.parent[n] = lambda b: b == st.active(v)
+        self.count_child(st, n, st.active(v))
+
+
+class CleanupUnlinks(AvcPublish):
+    def undo_clone(self, st, c):
+        self.unlink_anon_vmas(st, c)
+
+
+class ForkForgetsMapcount(AvcCounters):
+    def copy_entries(self, st, v, c, K):  # noqa: N803 - a set
+        add = self.rmap_add
+        self.rmap_add = lambda *_: None
+        super().copy_entries(st, v, c, K)
+        self.rmap_add = add
+
+
+class TruncateByOneFile(AvcCounters):
+    def copy_file(self, st, v, w):
+        st.file_vma[w] = st.file_vma(v)
+        st.vm_file[w] = st.vm_file(v)
+
+
+class ChainNotCopied(PteChain):
+    def rmap_move(self, st, v, w, moves):
+        pass
+
+
+class NonlinearIgnored(PartialObjrmap):
+    def converts(self):
+        return False
+
+
+class UnlinkFrees(AnonVmaList):
+    def frees(self, st, v, a):
+        return exists(Vma, lambda w: w == v)
+
+
+class ForkOwnAnonVma(AnonVmaList):
+    def dup_vma(self, st, v, c, m):
+        super().dup_vma(st, v, c, m)
+        st.faulted[c] = False
+
+
+class MremapShared(AnonMmBundle):
+    def moves_shared(self):
+        return True
+
+
+class MremapForgetsIndex(AnonMmBundle):
+    def moves_index(self):
+        return False
+
+
+class ForkOutOfBundle(AnonMmBundle):
+    def copies_in_bundle(self):
+        return False
+
+
+CELLS = {
+    ForkWithoutClone: {("fork_new", "coverage"), ("fork_new", "chain_ancestors")},
+    ForkClonesActiveOnly: {("fork_new", "coverage"), ("fork_new", "chain_ancestors")},
+    ForkWithoutOwn: {("fork_new", "active_in_chain")},
+    MremapNewPgoff: {("mremap", "coverage_index"), ("mremap_merge", "coverage_index")},
+    SplitActiveOnly: {("split", "coverage"), ("split", "same_anon_vma_same_chain")},
+    MergeAny: {("merge", "coverage")},
+    FaultWithoutPrepare: {("fault", "coverage"), ("cow", "coverage")},
+    FreeEagerly: {("remove_vma", "avc_alive"), ("remove_vma", "mapping_alive")},
+    MoveSharedPage: {("wp_reuse", "coverage")},
+    MoveSwappedPage: {("wp_reuse", "swap_cache_agrees")},
+    ForgottenDecrement: {("remove_vma", "num_active_vmas"), ("dontunmap", "num_active_vmas")},
+    ForgottenChild: {("remove_vma", "num_children"), ("dontunmap", "num_children")},
+    DoubleIncrement: {("prepare_new", "num_children"), ("fork_new", "num_children")},
+    WrongParentCounted: {("fork_new", "num_children")},
+    RootNotHeld: {("fork_new", "anon_refcount")},
+    CleanupUnlinks: {("clone_enomem", "num_active_vmas")},
+    ForkForgetsMapcount: {("fork_new", "mapcount"), ("fork_reuse", "mapcount")},
+    TruncateByOneFile: {("fork_new", "i_mmap_exact"), ("split", "i_mmap_exact")},
+    ChainNotCopied: {("mremap", "chain_equals_ptes"), ("split", "chain_equals_ptes")},
+    NonlinearIgnored: {("remap_file_pages", "file_coverage")},
+    UnlinkFrees: {("remove_vma", "anon_vma_list"), ("remove_vma", "mapping_alive")},
+    ForkOwnAnonVma: {("fork", "coverage")},
+    MremapShared: {("mremap", "at_virtual")},
+    MremapForgetsIndex: {("mremap", "at_virtual")},
+    ForkOutOfBundle: {("fork", "in_bundle")},
+}
+"""At least these fail; `only` their operations are looked at."""
+
+
+@pytest.mark.parametrize("cls", CELLS, ids=lambda cls: cls.__name__)
+def test_a_planted_fault_fails_at_its_operation_and_lemma(cls):
+    operations = {operation for operation, _ in CELLS[cls]}
+    cls.flaws = {**cls.flaws, "planted": tuple(CELLS[cls])}
+    assert failing(cls, operations, HASTY) >= CELLS[cls]
+
+
+class NeverReuse(AvcCounters):
+    def may_reuse(self, st, a, own):
+        return st.num_active_vmas.is_zero(a) & st.num_children.is_zero(a)
+
+
+class ActiveOnly(AvcCounters):
+    def may_reuse(self, st, a, own):
+        return st.num_active_vmas.is_zero(a)
+
+
+class MergesLess(AvcMerge):
+    def may_take_over(self, st, v, w):
+        return ~st.faulted(v) & ~st.faulted(w)
+
+
+@pytest.mark.parametrize("cls", [NeverReuse, ActiveOnly, MergesLess])
+def test_harmless_variants_prove(cls):
+    assert failing(cls, {"fork_reuse", "merge", "mremap_merge"}) == set()
+
+
+# Trust.
+
+
+class Contradiction(AvcCounters):
+    @operation
+    def fork_new(self, st, v: Vma, c: Vma, n: AnonVma, K: Predicate[Address]):  # noqa: N803
+        """A guard that nothing can pass."""
+        st.require(st.vma(v) & ~st.vma(c) & (v == c))
+        st.avc[c] = True
+
+
+def test_a_contradictory_guard_proves_everything_and_is_reported_as_vacuous():
+    report = prove(Contradiction(), FAST, PROOFS, only={"fork_new"})
+    assert report.failures == []
+    assert [v.operation for v in report.vacuous] == ["fork_new"]
+    assert report.verdict == "VACUOUS"
+
+
+class NoOp(AvcCounters):
+    @operation
+    def wp_reuse(self, st, v: Vma, x: Address, p: Folio):
+        """Forgets to do anything but say so."""
+        st.require(st.pte(v, x, p))
+        st.mapping[p] = st.mapping(p)
+
+
+def test_an_operation_that_cannot_change_anything_is_vacuous():
+    report = prove(NoOp(), FAST, PROOFS, only={"wp_reuse"})
+    assert [v.operation for v in report.vacuous] == ["wp_reuse"]
+
+
+def test_no_time_is_no_proof():
+    report = prove(AvcCounters(), Options(timeout=1e-6, patience=1e-6), only={"merge"})
+    assert report.verdict == "UNKNOWN"
+    assert report.undecided
+
+
+def test_a_counterexample_is_small_and_checks_out():
+    report = prove(bugs()["B23"](), Options(), only={"fork_reuse"})
+    (result,) = report.failures
+    cti = result.cti
+    assert len(cti.structure.universe["Vma"]) <= 4
+    assert cti.problem.spec.symbols.keys() <= cti.structure.says.keys()
+    lines = "\n".join(cti.lines())
+    assert "fork_reuse(" in lines
+    assert "same_anon_vma_same_chain fails for" in lines
+
+
+def test_a_model_that_does_not_check_out_is_not_believed(monkeypatch):
+    from rmapcheck.prove import cti
+
+    monkeypatch.setattr(cti.Checker, "broken", lambda *_: ["everything"])
+    report = prove(bugs()["B23"](), FAST, only={"fork_reuse"})
+    assert report.failures == []
+    assert {r.goal.name for r in report.undecided} == {"same_anon_vma_same_chain"}
+    assert report.verdict == "UNKNOWN"
+
+
+def test_both_solvers_agree():
+    pytest.importorskip("cvc5")
+    report = prove(specs()["pte_chain"](), Options(solver="both"))
+    assert report.verdict == "PROVED"
+    asked = [r for r in report.results if r.answers]
+    assert asked
+    assert all(dict(r.answers) == {"z3": "unsat", "cvc5": "unsat"} for r in asked)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", specs())
+def test_cvc5_agrees_on_every_obligation(name):
+    pytest.importorskip("cvc5")
+    report = prove(specs()[name](), Options(solver="both", small=False))
+    for r in report.results:
+        assert len({said for _, said in r.answers} - {"unknown"}) <= 1, (r.operation, r.goal.name)
+        if r.status == "proved" and r.answers:
+            assert dict(r.answers) == {"z3": "unsat", "cvc5": "unsat"}
+    cells = {(r.operation, r.goal.name) for r in report.failures}
+    assert cells == report.expected
+
+
+def test_cores_say_what_a_proof_needs():
+    report = prove(AvcCounters(), Options(cores=True), only={"merge"})
+    needs = {r.goal.name: r.needs for r in report.results if r.needs is not None}
+    assert "same_anon_vma_same_chain" in needs["coverage"]
