@@ -9,10 +9,12 @@ from invariants.logic.spec import Spec
 from invariants.logic.terms import SpecError
 from rmapcheck.cli.common import Out
 from rmapcheck.cli.results import good
+from rmapcheck.prove.export import export
 from rmapcheck.prove.follow_up import follow_up
 from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import Options, Report, Result, prove
 from rmapcheck.prove.registry import find_spec, specs
+from rmapcheck.prove.suggest import suggest
 from rmapcheck.prove.table import figures, report_json, table
 from rmapcheck.verdict import Exit
 
@@ -57,6 +59,11 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
         found.append(report_json(report))
         if report.failures and wanted.run_seconds and not every:
             found[-1]["pursuit"] = follow_up(out, report, wanted.run_seconds)
+        if wanted.suggest and report.failures:
+            _show_suggestions(out, report)
+        if wanted.export is not None:
+            written, proved = export(report, wanted.export)
+            out.show(f"wrote {written} obligations and {proved} proofs to {wanted.export}")
     out.data(found if len(found) > 1 else found[0])
     return codes
 
@@ -103,6 +110,17 @@ def _show_needs(out: Out, report: Report) -> None:
     for r in report.results:
         if r.answers and r.needs is not None:
             out.show(f"      {r.operation} × {r.goal.name} ← {', '.join(r.needs) or 'nothing'}")
+
+
+def _show_suggestions(out: Out, report: Report) -> None:
+    lemmas, enough = suggest(report)
+    for lemma in lemmas:
+        out.show(f"lemma {lemma}")
+    if enough:
+        out.show("      With these, which hold in all states met and are kept, nothing fails.")
+    else:
+        out.show("      No clause of three literals over these words is enough.")
+    out.show("")
 
 
 def exit_code(report: Report) -> Exit:

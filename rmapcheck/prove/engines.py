@@ -184,6 +184,17 @@ class Cvc5:
                 return
             command.invoke(self.solver, symbols)
 
+    @classmethod
+    def proof(cls, text: str, seconds: float) -> str:
+        """Return a proof that `text` cannot hold, in CPC; nothing if there is none in time."""
+        engine = cls(enumerate_terms=True)
+        engine.solver.setOption("produce-proofs", "true")
+        engine.add(text)
+        if engine.check(seconds).said != UNSAT:
+            return ""
+        proof = engine.solver.getProof()[0]
+        return str(engine.solver.proofToString(proof, engine.cvc5.ProofFormat.CPC).decode())
+
     def push(self) -> None:
         self.solver.push()
 
