@@ -56,12 +56,15 @@ def curve(bound: str, seconds: float) -> list[Point]:
 
 
 def hour(points: list[Point]) -> str:
-    """Return at which bound an hour ends, if each step costs as many times more as the last."""
+    """Return at which bound an hour ends, if each step costs as many times more as the last.
+
+    The last step that was measured is an early one, so that this is more of a guess than a bound.
+    """
     done = [p for p in points if p[-1]]
-    if len(done) < 2 or done[-1][2] <= 1.05 * done[-2][2]:
-        return "not in sight" if points[-1][-1] else f"before {points[-1][0]}, or soon after"
+    if points[-1][-1] and done[-1][1] < 1.1 * done[-2][1]:
+        return "never: no state uses more"
     step = math.log(done[-1][2] / done[-2][2]) / (done[-1][0] - done[-2][0])
-    return f"about {done[-1][0] + math.log(HOUR / done[-1][2]) / step:.1f}"
+    return f"{done[-1][0] + math.log(HOUR / done[-1][2]) / step:.1f}"
 
 
 def row(bound: str, points: list[Point]) -> str:
