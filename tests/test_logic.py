@@ -200,6 +200,23 @@ def test_a_parameter_without_a_sort_is_refused():
         Untyped()
 
 
+def test_names_may_not_clash():
+    class Shadowed(Tiny):
+        @operation
+        def live(self, st, v: Vma):
+            """Has the name of an inherited relation."""
+
+    class Parameters(Tiny):
+        @operation
+        def birth(self, st, live: Predicate[Vma]):
+            """Its parameter has the name of a relation."""
+
+    with pytest.raises(SpecError, match="'live' is both a symbol and a method"):
+        Shadowed()
+    with pytest.raises(SpecError, match="'live' has the name of a symbol"):
+        Parameters()
+
+
 def test_steps_on_a_structure():
     run = Steps(Tiny())
     start = run.empty({"Vma": [1, 2], "Av": ["a", "b"]})

@@ -5,16 +5,16 @@ One formula, three readings: evaluated on a finite structure (`finite`), transla
 certain to decide it.
 """
 
-from invariants.logic.spec import (
+from invariants.logic.declare import (
     Function,
     Predicate,
-    Spec,
     counts,
     function,
     invariant,
     operation,
     relation,
 )
+from invariants.logic.spec import Spec
 from invariants.logic.terms import If, Sort, SpecError, define, exists, forall
 
 __all__ = [

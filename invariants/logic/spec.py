@@ -19,14 +19,16 @@ A subclass inherits all of it, overrides a decision (a plain method), an operati
 under the same name, and drops one by setting it to None.
 """
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, TypeVarTuple, overload
+from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
 from invariants.logic.counting import exactness
+from invariants.logic.declare import Declared, DeclaredCounter, Function, Predicate
 from invariants.logic.terms import (
     FORALL,
     TRUE,
@@ -39,106 +41,13 @@ from invariants.logic.terms import (
     apply,
     conj,
     equal,
-    forall,
     formula,
     implies,
     quantify,
     substitute,
     variable,
 )
-from invariants.logic.working import Counter, Entry, Named, Summand, Working
-
-Ts = TypeVarTuple("Ts")
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Predicate(Generic[*Ts]):
-    """`C: Predicate[Address]`: a parameter that is a set (or a relation) of elements."""
-
-    def __call__(self, *args: Expr) -> Expr:
-        raise NotImplementedError
-
-
-class Function(Generic[*Ts]):
-    """`I: Function[Address, Pgoff]`: a parameter that is a function; the last is its range."""
-
-    def __call__(self, *args: Expr) -> Any:  # noqa: ANN401 - a term of the last sort
-        raise NotImplementedError
-
-
-@attrs.frozen(eq=False)
-class Declared:
-    """A relation or a function as written in the class; its name is the attribute's."""
-
-    domain: tuple[type[Sort], ...]
-    range: type[Sort]
-    where: Callable[..., Expr] | None = None
-    doc: str = ""
-
-
-@attrs.frozen(eq=False)
-class DeclaredCounter:
-    """A counter as written in the class."""
-
-    per: type[Sort]
-    alive: str
-    summands: tuple[Summand, ...]
-    doc: str = ""
-
-
-def relation(*domain: type[Sort], doc: str = "") -> Any:  # noqa: ANN401 - becomes a Symbol
-    """Declare a relation. At first it holds of nothing."""
-    return Declared(domain, Bool, None, doc)
-
-
-def function(
-    *sorts: type[Sort],
-    where: Callable[..., Expr] | None = None,
-    doc: str = "",
-) -> Any:  # noqa: ANN401 - becomes a Symbol
-    """Declare a function into the last sort, which means something only `where` that holds."""
-    return Declared(sorts[:-1], sorts[-1], where, doc)
-
-
-def counts(*of: Any, per: type[Sort], alive: str, doc: str = "") -> Any:  # noqa: ANN401
-    """Declare a counter of each `per` that is `alive`: how many elements are in its sets.
-
-    `of` is one set or more, each as sorts and a lambda:
-    `counts(Vma, lambda st, v, a: st.active(v) == a, per=AnonVma, alive="anon_vma")`.
-    """
-    summands, sorts = [], []
-    for x in of:
-        if isinstance(x, type):
-            sorts.append(x)
-        else:
-            summands.append(Summand(tuple(sorts), x))
-            sorts = []
-    return DeclaredCounter(per, alive, tuple(summands), doc)
-
-
-@overload
-def operation(method: F) -> F: ...
-@overload
-def operation(*, changes: bool) -> Callable[[F], F]: ...
-def operation(method: Any = None, *, changes: bool = True) -> Any:
-    """Mark a method as an operation: `def fork(self, st, v: Vma, c: Vma)`.
-
-    One with `changes` False, such as a fork that runs out of memory, must change nothing.
-    """
-
-    def mark(method: Any) -> Any:  # noqa: ANN401 - a method, marked
-        method.logic_kind = "operation"
-        method.logic_changes = changes
-        return method
-
-    return mark if method is None else mark(method)
-
-
-def invariant(method: F) -> F:
-    """Mark a method as an invariant: `def coverage(self, st)` returns a formula."""
-    marked: Any = method
-    marked.logic_kind = "invariant"
-    return method
+from invariants.logic.working import Counter, Entry, Named, Working
 
 
 @attrs.frozen(eq=False)
@@ -233,10 +142,15 @@ class Spec:
             for name, value in vars(cls).items():
                 self._declare(name, value)
         self.sorts = self._all_sorts()
+        for counter in self.counters.values():
+            self._run(counter.name, functools.partial(self._counts, counter))
+        self._run("interesting", lambda: formula(self.interesting(self.base())))
         self.lemmas = tuple(self._lemma(n, m) for n, m in self._marked("invariant"))
         self.transitions = {n: self._transition(n, m) for n, m in self._marked("operation")}
 
     def _declare(self, name: str, value: object) -> None:
+        if callable(value) and not isinstance(value, type) and name in self.symbols:
+            raise SpecError(f"{self.name}: {name!r} is both a symbol and a method")
         if value is None:
             for kept in (self.symbols, self.where, self.counters):
                 kept.pop(name, None)
@@ -248,6 +162,15 @@ class Spec:
                 self.where[name] = value.where
         elif isinstance(value, DeclaredCounter):
             self.counters[name] = Counter(name, value.per, value.alive, value.summands, value.doc)
+
+    def _counts(self, counter: Counter) -> None:
+        """Raise SpecError if the counter's sets make no sense."""
+        alive = self.symbols.get(counter.alive)
+        if alive is None or alive.range is not Bool or alive.domain != (counter.per,):
+            raise SpecError(f"no relation of {counter.per.__name__} is called {counter.alive!r}")
+        for s in counter.summands:
+            holes = [variable(x, "e") for x in (*s.elements, counter.per)]
+            formula(s.member(self.base(), *holes))
 
     def _all_sorts(self) -> tuple[type[Sort], ...]:
         found: dict[type[Sort], None] = {}
@@ -334,6 +257,8 @@ class Spec:
                 to = Bool if origin is Predicate else sorts[-1]
                 domain = sorts if origin is Predicate else sorts[:-1]
                 self._known(p.name, sorts)
+                if p.name in self.symbols:
+                    raise SpecError(f"parameter {p.name!r} has the name of a symbol")
                 yield Parameter(p.name, sorts, None, Symbol(p.name, domain, to))
             else:
                 self._known(p.name, (note,))
@@ -384,6 +309,3 @@ class Spec:
 
 def _names(free: Any) -> str:  # noqa: ANN401
     return ", ".join(sorted(v.name.partition("#")[0] for v in free))
-
-
-__all__ = ["Function", "Lemma", "Predicate", "Spec", "Transition", "forall"]
