@@ -198,8 +198,8 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
         and scope.protections >= g.protections
         and g.feature not in scheme.lacks
         and (not g.file_pages or (scope.files and scope.file_pages >= g.file_pages))
-        and all(op in scope.ops for op in g.ops)
-        and ("mmap" in scope.ops or scope.premapped >= g.pages)
+        and all(scope.has(op) for op in g.ops)
+        and (scope.has("mmap") or scope.premapped >= g.pages)
         and ("swap" not in g.ops or scope.swaps)
         and ("referenced" not in g.ops or scope.young)
         and ("file" not in g.ops or scope.files)

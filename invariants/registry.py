@@ -105,6 +105,11 @@ def step_invariant(source: str) -> Callable[[StepCheck], StepCheck]:
     return register
 
 
+def wanted(target: str, name: str) -> bool:
+    """Tell whether a search for `target` (invariants parted by commas; "": all) wants `name`."""
+    return not target or name in target.split(",")
+
+
 def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
     """Return the invariants that `scheme` is to keep: the universal ones and its own.
 

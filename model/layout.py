@@ -11,6 +11,10 @@ renamed
     processes in a given order; every other object numbered in the order in which a walk from
     the processes first meets it. Equal bytes mean equal states up to the names of objects; the
     smallest over all process orders is the canonical form of the state's orbit.
+
+A layout may be told that some pools are *named*: in the renamed form too, their objects (or the
+processes) keep their numbers. With processes, pages and anon_vmas named, states are told apart as
+by a checker without symmetry whose VMAs are known by where they are and not by number.
 """
 
 import re
@@ -97,9 +101,12 @@ def _core_structs(scope: "Scope") -> dict[str, type]:
 class Layout:
     """The stored form of all states of `scheme` in `scope`."""
 
-    def __init__(self, scope: "Scope", scheme: "type[Scheme]") -> None:
+    def __init__(
+        self, scope: "Scope", scheme: "type[Scheme]", named: tuple[str, ...] = ()
+    ) -> None:
         self.scope = scope
         self.scheme = scheme
+        self.named = named
         if scope.files and not scheme.maps_files:
             msg = f"scheme {scheme.name!r} does not model files: choose a scope with files=0"
             raise ScopeError(msg)
@@ -107,10 +114,15 @@ class Layout:
         for cls in scheme.structs:
             classes[pool_name(cls)] = cls
         sizes = dict.fromkeys(classes, scope.objects)
+        sizes["anon_vma"] = scope.anon_vmas or scope.objects
         sizes |= {"mm": scope.mms, "vma": scope.vmas, "pte": scope.mms * scope.pages}
         sizes |= {"folio": scope.folios, "swap": scope.swaps, "address_space": scope.files}
         self.structs = {n: self._struct(n, c, sizes) for n, c in classes.items()}
         self.heap = tuple(n for n in self.structs if n not in FIXED)
+        for name in named:
+            if name not in ("mm", *self.heap):
+                msg = f"{name!r} cannot be named: the states of {scheme.name} have no such pool"
+                raise SchemeError(msg)
 
     def _struct(self, name: str, cls: type, sizes: dict[str, int]) -> StructInfo:
         extra = dict(self.scheme.extra_fields.get(name, {}))
@@ -172,6 +184,8 @@ class Layout:
         are permuted. Dead processes come last: nothing tells them apart.
         """
         mm = st.mm
+        if "mm" in self.named:
+            return [tuple(range(1, mm.size + 1))]
         alive = mm.indices()
         dead = tuple(m for m in range(1, mm.size + 1) if m not in alive)
         if len(alive) == 1:
@@ -256,6 +270,6 @@ def _checked(struct: StructInfo) -> type:
 
 
 @cache
-def layout_of(scope: "Scope", scheme: "type[Scheme]") -> Layout:
+def layout_of(scope: "Scope", scheme: "type[Scheme]", named: tuple[str, ...] = ()) -> Layout:
     """Return the layout of `scheme` in `scope`, made at the first call."""
-    return Layout(scope, scheme)
+    return Layout(scope, scheme, named)

@@ -80,6 +80,7 @@ def _encode_source(layout: "Layout") -> list[str]:
         out += [
             f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; out_{name} = []",
             f"    L_{name} = [0] * {size + 2}; L_{name}[{size + 1}] = {size + 1}",
+            *_named_start(name, size, layout),
             f"    def push_{name}(x):",
             f"        if {name}[x] is not O_{name}[x]:",
             f"            L_{name}[x] = {size + 1}",
@@ -109,18 +110,21 @@ def _encode_source(layout: "Layout") -> list[str]:
             f"        while i_{name} < len(Q_{name}):",
             f"            o = {name}[Q_{name}[i_{name}]]",
             f"            i_{name} += 1",
+            *_named_live(structs[name], layout),
             *_emit(layout, structs[name], " " * 12),
         ]
     done = " and ".join(f"i_{n} == len(Q_{n})" for n in layout.heap)
     out.append(f"        if {done}:")
-    for name in layout.heap:
+    for name in _numbered(layout):
         out += [
             f"            if len(Q_{name}) < {name}.live:",
             f"                rest = [x for x in {name}.indices() if not L_{name}[x]]",
             f"                push_{name}(min(rest, key=lambda x: nums_{name}({name}[x])))",
             "                continue",
         ]
-    joined = " + ".join(f"[len(Q_{n})] + out_{n}" for n in layout.heap)
+    joined = " + ".join(
+        f"out_{n}" if n in layout.named else f"[len(Q_{n})] + out_{n}" for n in layout.heap
+    )
     out += ["            break", f"    return bytes(out + {joined})"]
     for name in layout.heap:
         numbers = [f.name for f in structs[name].fields if not f.target]
@@ -133,6 +137,32 @@ def _files_source(layout: "Layout") -> list[str]:
         return []
     files = layout.structs["address_space"]
     return ["    for o in st.address_space[1:-1]:", *_emit(layout, files, " " * 8)]
+
+
+def _numbered(layout: "Layout") -> list[str]:
+    return [n for n in layout.heap if n not in layout.named]
+
+
+def _named_start(name: str, size: int, layout: "Layout") -> list[str]:
+    """All objects of a named pool are there from the start, each under its own number."""
+    if name not in layout.named:
+        return []
+    return [
+        f"    Q_{name} = list(range(1, {size + 1}))",
+        f"    for x in Q_{name}: L_{name}[x] = x if {name}[x] is O_{name}[x] else {size + 1}",
+    ]
+
+
+def _named_live(struct: "StructInfo", layout: "Layout") -> list[str]:
+    """Each object of a named pool is preceded by whether it is there."""
+    if struct.name not in layout.named:
+        return []
+    return [
+        f"            if o is not O_{struct.name}[i_{struct.name}]:",
+        f"                out_{struct.name}.extend({[0] * (1 + len(struct.fields))!r})",
+        "                continue",
+        "            a(1)",
+    ]
 
 
 def _load_source(layout: "Layout") -> list[str]:
@@ -164,6 +194,9 @@ def _load_source(layout: "Layout") -> list[str]:
     for name in layout.heap:
         struct = structs[name]
         w = len(struct.fields)
+        if name in layout.named:
+            out += _load_named(struct)
+            continue
         out += [
             f"    p = st.{name}; O = p.objects; n = b[i]; i += 1",
             "    for t in range(1, n + 1):",
@@ -173,6 +206,21 @@ def _load_source(layout: "Layout") -> list[str]:
             "    p.live = p.high = n",
         ]
     return out
+
+
+def _load_named(struct: "StructInfo") -> list[str]:
+    """Return the lines that load a pool of which every slot is stored."""
+    w = len(struct.fields)
+    return [
+        f"    p = st.{struct.name}; O = p.objects; live = 0",
+        f"    for t in range(1, {struct.size + 1}):",
+        "        if b[i]:",
+        "            p[t] = o = O[t]; live += 1",
+        f"            {_targets(struct)} = b[i + 1:i + {w + 1}]",
+        "        else: p[t] = p.poison[t]",
+        f"        i += {w + 1}",
+        "    p.live = live; p.high = p.size",
+    ]
 
 
 def _raw_source(layout: "Layout") -> list[str]:
@@ -189,17 +237,7 @@ def _raw_source(layout: "Layout") -> list[str]:
         ]
     out += ["    return bytes(out)", "def load_raw(st, b):", "    i = 0"]
     for struct in structs.values():
-        w = len(struct.fields)
-        out += [
-            f"    p = st.{struct.name}; O = p.objects; live = 0",
-            f"    for t in range(1, {struct.size + 1}):",
-            "        if b[i]:",
-            "            p[t] = o = O[t]; live += 1",
-            f"            {_targets(struct)} = b[i + 1:i + {w + 1}]",
-            "        else: p[t] = p.poison[t]",
-            f"        i += {w + 1}",
-            "    p.live = live; p.high = p.size",
-        ]
+        out += _load_named(struct)
     return out
 
 

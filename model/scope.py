@@ -31,6 +31,10 @@ EXTRAS = ("swapoff", "mlock")
 
 FILE_GROUPS = GROUPS[GROUPS.index("file") :]
 
+PARTS = {"read": "fault", "write": "fault", "mmap_free": "mmap", "mremap_move": "mremap"}
+"""Parts of groups, which `Scope.ops` may name in place of the group: loads, stores, mmap of free
+pages, mremap that moves one VMA's pages to free ones and neither resizes nor keeps the old range."""
+
 LARGEST_FIELD = 250
 """States are stored one byte a field, and two values are kept back for dangling references."""
 
@@ -53,8 +57,8 @@ def _known_groups(_instance: object, _attribute: object, value: object) -> None:
         msg = f"scope: ops must be a list of group names, not {value!r}"
         raise ScopeError(msg)
     for name in value:
-        if name not in (*GROUPS, *EXTRAS):
-            known = ", ".join((*GROUPS, *EXTRAS))
+        if name not in (*GROUPS, *EXTRAS, *PARTS):
+            known = ", ".join((*GROUPS, *EXTRAS, *PARTS))
             msg = f"scope: no operation group is called {name!r}; choose among {known}"
             raise ScopeError(msg)
     if len(set(value)) != len(value):
@@ -77,6 +81,8 @@ class Scope:
     swaps: int = _limit(0, 200, 1)
     objects: int = _limit(1, LARGEST_FIELD - 1, 12)
     """Size of each pool of rmap objects (anon_vma, anon_vma_chain, pte_chain, …)."""
+    anon_vmas: int = _limit(0, LARGEST_FIELD - 1, 0)
+    """Size of the pool of anon_vmas, where it is not to be `objects` too; 0: it is."""
     alloc_fail: bool = attrs.field(default=False)
     """Try every operation once more for each of its allocations, with that one failing."""
     young: bool = attrs.field(default=False)
@@ -135,10 +141,16 @@ class Scope:
         wanted = GROUPS if self.files else [g for g in GROUPS if g not in FILE_GROUPS]
         return all(g in self.ops for g in wanted) and not set(self.ops) & set(EXTRAS)
 
+    def has(self, group: str) -> bool:
+        """Tell whether `ops` names operation group `group`, or a part of it."""
+        return any(PARTS.get(name, name) == group for name in self.ops)
+
     def __str__(self) -> str:
         extra = "".join(
             f", {name}" for name in ("alloc_fail", "young", "recycle") if getattr(self, name)
         )
+        if self.anon_vmas:
+            extra += f", anon_vmas={self.anon_vmas}"
         if self.premapped:
             extra += f", premapped={self.premapped}"
         if self.rss_limit:

@@ -187,7 +187,8 @@ class State:
     """One state of the machine: a pool of each struct, and the bookkeeping of a running operation.
 
     `checked` makes every write to a field test its declared range (slower; for interpreted runs
-    of somebody's new code).
+    of somebody's new code). `named`: pools whose objects keep their numbers when the state is
+    stored; see model/layout.py.
     """
 
     mm: Pool[Mm]
@@ -198,11 +199,18 @@ class State:
     address_space: Pool[AddressSpace]
     """Only where the scope has files; all of them exist from boot to the end."""
 
-    def __init__(self, scope: "Scope", scheme: "Scheme", *, checked: bool = False) -> None:
+    def __init__(
+        self,
+        scope: "Scope",
+        scheme: "Scheme",
+        *,
+        checked: bool = False,
+        named: tuple[str, ...] = (),
+    ) -> None:
         self.scope = scope
         self.scheme = scheme
         self.pages = scope.pages
-        self.layout: Layout = layout_of(scope, type(scheme))  # type: ignore[arg-type]
+        self.layout: Layout = layout_of(scope, type(scheme), named)  # type: ignore[arg-type]
         for name, pool in self.layout.make_pools(checked=checked).items():
             setattr(self, name, pool)
         for m in range(1, scope.mms * scope.pages + 1):

@@ -16,7 +16,7 @@ from jsonschema.exceptions import ValidationError
 
 from model.errors import ModelError
 from model.operations import ADVICES, OPERATIONS, PROTECTIONS, Operation
-from model.scope import EXTRAS, GROUPS, LARGEST_FIELD, Scope
+from model.scope import EXTRAS, GROUPS, LARGEST_FIELD, PARTS, Scope
 from rmapcheck.case_json import CaseError, place, value_text
 
 FORMAT = 1
@@ -79,7 +79,7 @@ def _scope_schema() -> Json:
     properties: Json = {}
     for attribute in attrs.fields(Scope):
         if attribute.name == "ops":
-            names: Json = {"enum": [*GROUPS, *EXTRAS]}
+            names: Json = {"enum": [*GROUPS, *EXTRAS, *PARTS]}
             properties["ops"] = {"type": "array", "uniqueItems": True, "items": names}
         elif attribute.type is bool:
             properties[attribute.name] = {"type": "boolean"}

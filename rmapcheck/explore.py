@@ -46,6 +46,7 @@ def explore(
     scope: Scope,
     *,
     symmetry: bool = True,
+    named: tuple[str, ...] = (),
     max_depth: int | None = None,
     max_states: int | None = None,
     max_seconds: float | None = None,
@@ -62,8 +63,9 @@ def explore(
 
     The verdict is VIOLATED with a shortest trace, HOLDS "exhaustive" when the frontier ran empty,
     HOLDS "bounded" when only `max_depth` stopped it, else UNKNOWN. Limits: operations, states,
-    seconds, megabytes of the process's memory. `target`: only a violation of this invariant ends
-    the search; HOLDS then speaks of no other. Raises SchemeError for a scheme that breaks its
+    seconds, megabytes of the process's memory. `target`: only a violation of this invariant (or
+    of these, parted by commas) ends the search; HOLDS then speaks of no other. `named`: pools whose
+    objects keep their numbers, so that states which differ in these alone are told apart. Raises SchemeError for a scheme that breaks its
     interface, and EngineError if a trace does not replay.
 
     `engine`: "python" interprets, "native" compiles (EngineError if that cannot be done), "auto"
@@ -78,7 +80,9 @@ def explore(
         engine = os.environ.get("RMAPCHECK_ENGINE") or engine
     if engine not in ENGINES:
         raise EngineError(f"no engine is called {engine!r}; choose among {', '.join(ENGINES)}")
-    search = Search(scheme, scope, symmetry=symmetry, target=target, observer=observer)
+    search = Search(
+        scheme, scope, symmetry=symmetry, named=named, target=target, observer=observer
+    )
     limits = _Limits(max_depth, max_states, max_seconds, max_memory_mb)
     threads = workers or len(os.sched_getaffinity(0))
     how = {"workers": threads, "fingerprint": fingerprint, "checkpoints": checkpoints}
@@ -127,7 +131,13 @@ def _compile(
     from rmapcheck.native.translate import translate
 
     try:
-        translation = translate(search.scheme, search.scope, symmetry=search.symmetry)
+        translation = translate(
+            search.scheme,
+            search.scope,
+            symmetry=search.symmetry,
+            named=search.named_pools,
+            target=search.target,
+        )
         built = build.library_path(translation.source).exists()
         if engine == "auto" and not built and not how["checkpoints"]:
             done = _advance(search, limits, reporter, HEAD_START)
@@ -140,6 +150,7 @@ def _compile(
             search.scheme,
             search.scope,
             symmetry=search.symmetry,
+            named=search.named_pools,
             target=search.target,
             reporter=reporter,
             translation=translation,
@@ -163,7 +174,7 @@ def _advance(
     if search.distinct == 0:
         found = search.start()
         if search.wants(found):
-            return search.violated(search.target or found[0].invariant, None, 0)
+            return search.violated(search.first(found), None, 0)
     while search.frontier:
         if limits.depth is not None and search.depth >= limits.depth:
             return search.result(Status.HOLDS, how=f"bounded, depth {limits.depth}")
@@ -172,7 +183,7 @@ def _advance(
         index = search.next
         found, op = search.expand()
         if found:
-            return search.violated(search.target or found[0].invariant, op, index)
+            return search.violated(search.first(found), op, index)
         if search.next % CHECK_EVERY == 0 or limits.states is not None:
             why = limits.reached(search)
             if why:

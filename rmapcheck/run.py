@@ -16,6 +16,7 @@ from invariants.registry import (
     applicable,
     check_state,
     check_step,
+    wanted,
 )
 from model.operations import Operation, Outcome, boot, possible_operations, run
 from model.scheme import Scheme
@@ -136,7 +137,7 @@ def replay(
     target: str = "",
     observer: Observer | None = None,
 ) -> Replayed:
-    """Apply `steps` until one violates something (or `target`, if given).
+    """Apply `steps` until one violates something (of `target`, if given: names parted by commas).
 
     Raise NotPossible if one cannot be applied, or the scope has too few objects for it.
     """
@@ -149,6 +150,6 @@ def replay(
                 f"step {number}, {op}: the scope has too few {machine.outcome.exhausted} objects"
             )
         outcomes.append(machine.outcome)
-        if target in [v.invariant for v in found] or (found and not target):
+        if any(wanted(target, v.invariant) for v in found):
             return Replayed(tuple(found), number, tuple(outcomes))
     return Replayed((), len(outcomes), tuple(outcomes))

@@ -11,7 +11,14 @@ import attrs
 
 from invariants.goals import Goal, goals_of
 from invariants.isolation import projection
-from invariants.registry import Step, Violation, applicable, check_state, check_step
+from invariants.registry import (
+    Step,
+    Violation,
+    applicable,
+    check_state,
+    check_step,
+    wanted,
+)
 from model.operations import (
     OPERATIONS,
     Operation,
@@ -93,14 +100,16 @@ class Search:
         scope: Scope,
         *,
         symmetry: bool = True,
+        named: tuple[str, ...] = (),
         target: str = "",
         observer: Observer | None = None,
     ) -> None:
         self.scheme = scheme
         self.scope = scope
         self.symmetry = symmetry
+        self.named_pools = named
         self.target = target
-        self.st = State(scope, scheme())
+        self.st = State(scope, scheme(), named=named)
         self.st.every_name = not symmetry
         self.invariants = applicable(scheme)
         self.observer = observer
@@ -238,9 +247,11 @@ class Search:
 
     def wants(self, found: list[Violation]) -> bool:
         """Tell whether the search may end with these violations."""
-        if not self.target:
-            return bool(found)
-        return self.target in [v.invariant for v in found]
+        return any(wanted(self.target, v.invariant) for v in found)
+
+    def first(self, found: list[Violation]) -> str:
+        """Return the name of the first violation that may end the search."""
+        return next(v.invariant for v in found if wanted(self.target, v.invariant))
 
     def trace(self, index: int, last: Operation | None) -> tuple[Operation, ...]:
         """Return the operations from boot to state `index` and then `last`, consistently named."""
@@ -262,7 +273,7 @@ class Search:
         self, stored: list[tuple[Operation, bytes]], last: Operation | None
     ) -> tuple[Operation, ...]:
         """Undo the renaming of processes from step to step."""
-        st = State(self.scope, self.scheme())
+        st = State(self.scope, self.scheme(), named=self.named_pools)
         boot(st)
         names: list[Operation] = []
         for op, key in stored:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from model.mm.vma import vma_lookup
+from model.mm.vma import find_vma, vma_lookup
 from model.state import (
     VM_DONTCOPY,
     VM_WIPEONFORK,
@@ -38,6 +38,8 @@ class Operation:
     group: ClassVar[str] = ""
     needs: ClassVar[str] = ""
     """An attribute of the Scope that must not be 0 for the operation to exist."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """Words of `Scope.ops` that offer the operation as the group's name does, or part of it."""
     atomic: ClassVar[bool] = False
     """An error leaves every page and VMA as it was."""
 
@@ -49,7 +51,8 @@ class Operation:
     @classmethod
     def exists(cls, scope: "Scope") -> bool:
         """Tell whether the machine of `scope` has such operations."""
-        return cls.group in scope.ops and (not cls.needs or bool(getattr(scope, cls.needs)))
+        named = cls.group in scope.ops or any(part in scope.ops for part in cls.parts)
+        return named and (not cls.needs or bool(getattr(scope, cls.needs)))
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
@@ -136,3 +139,9 @@ def _beyond(op: Operation, scope: "Scope") -> str:
 def covered(st: "State", mm: int, start: int, length: int) -> bool:
     """Tell whether the first and the last page of a range are in VMAs."""
     return vma_lookup(st, mm, start) != 0 and vma_lookup(st, mm, start + length - 1) != 0
+
+
+def free(st: "State", mm: int, start: int, length: int) -> bool:
+    """Tell whether no page of a range is in a VMA."""
+    vma = find_vma(st, mm, start)
+    return vma == 0 or st.vma[vma].vm_start >= start + length

@@ -22,6 +22,7 @@ from model.operations.base import (
     PROTECTIONS,
     Operation,
     covered,
+    free,
     known_protection,
 )
 from model.state import (
@@ -47,6 +48,7 @@ class Mmap(Operation):
 
     name = "mmap"
     group = "mmap"
+    parts = ("mmap_free",)
     atomic = False
     start: int
     length: int
@@ -57,6 +59,8 @@ class Mmap(Operation):
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, st.pages - start + 1):
+                    if "mmap" not in st.scope.ops and not free(st, mm, start, length):
+                        continue
                     for prot in PROTECTION_NAMES[: st.scope.protections]:
                         yield cls(mm=mm, start=start, length=length, prot=prot)
 
@@ -160,6 +164,7 @@ class Mremap(Operation):
 
     name = "mremap"
     group = "mremap"
+    parts = ("mremap_move",)
     start: int
     length: int
     new_length: int
@@ -178,12 +183,22 @@ class Mremap(Operation):
     def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
         vma = vma_lookup(st, mm, start)
         whole = st.vma[vma].vm_end >= start + length
+        if "mremap" not in st.scope.ops:
+            if whole:
+                yield from cls._plain_moves(st, mm, start, length)
+            return
         if not whole and not st.scheme.mremap_many:
             return
         if whole:
             yield from cls._resizes(st, mm, start, length)
             yield from cls._moves(st, mm, start, length, length + 1)
         yield from cls._moves(st, mm, start, length, length)
+
+    @classmethod
+    def _plain_moves(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+        for to in range(st.pages - length + 1):
+            if free(st, mm, to, length):
+                yield cls(mm=mm, start=start, length=length, new_length=length, to=to)
 
     @classmethod
     def _resizes(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:

@@ -30,6 +30,7 @@ class Read(Operation):
 
     name = "read"
     group = "fault"
+    parts = ("read",)
     address: int
 
     @classmethod
@@ -56,6 +57,7 @@ class Write(Operation):
 
     name = "write"
     group = "fault"
+    parts = ("write",)
     address: int
 
     @classmethod

@@ -190,6 +190,7 @@ _NUMBERS = {
     "folios": "Page frames.",
     "swaps": "Swap slots.",
     "objects": "Rmap objects of each kind.",
+    "anon_vmas": "anon_vmas, if not as many as other rmap objects.",
     "protections": "How many of RW, R, NONE, RWX mmap and mprotect use.",
     "premapped": "Pages that process 1 has mapped from the start.",
 }
@@ -200,12 +201,21 @@ _SWITCHES = {
 }
 
 SCOPE = (
-    *(_option(n, int | None, None, f"--{n}", text=t) for n, t in _NUMBERS.items()),
+    *(
+        _option(n, int | None, None, f"--{n}".replace("_", "-"), text=t)
+        for n, t in _NUMBERS.items()
+    ),
     *(
         _option(n, bool | None, None, f"--{n}/--no-{n}".replace("_", "-"), text=t)
         for n, t in _SWITCHES.items()
     ),
-    _option("ops", str | None, None, "--ops", text="Operation groups, as in mmap,fault,fork."),
+    _option(
+        "ops",
+        str | None,
+        None,
+        "--ops",
+        text="Operation groups or parts of them, as in mmap,write.",
+    ),
 )
 
 

@@ -80,8 +80,14 @@ class Calls(Lists):
         values = self.bind(definition(function), [], node, drop=("what",))
         args = [values[w] for w in wanted]
         holes = "".join(f", {{{i}}}" for i in range(len(args)))
+        text = f"{name}(st{holes})"
         result = INT if function in (locks.held_index, locks.trylock) else NONE
-        return Value(self.ordered(args, f"{name}(st{holes})"), result, busy=True)
+        self.program.asks_locks |= result is INT
+        if not self.program.locks:
+            # Nobody asks for lock_discipline; but whose lock it is may lead through freed memory.
+            text = " ".join(f"(void)({{{i}}});" for i in range(len(args)))
+            text = f"({{{{ {text} 0; }}}})"
+        return Value(self.ordered(args, text), result, busy=True)
 
     def _builtin(self, name: str, node: ast.Call) -> Value:
         if name in ("any", "all", "sum") and isinstance(node.args[0], ast.GeneratorExp):

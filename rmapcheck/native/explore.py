@@ -41,7 +41,7 @@ class _Run:
         else:
             first = self.search.start()
             if self.search.wants(first):
-                return self.search.violated(self.search.target or first[0].invariant, None, 0)
+                return self.search.violated(self.search.first(first), None, 0)
         try:
             done = self._slices()
         except KeyboardInterrupt:
@@ -143,6 +143,7 @@ def explore_native(
     scope: Scope,
     *,
     symmetry: bool = True,
+    named: tuple[str, ...] = (),
     max_depth: int | None = None,
     max_states: int | None = None,
     max_seconds: float | None = None,
@@ -157,7 +158,7 @@ def explore_native(
     defines: tuple[str, ...] = (),
 ) -> Exploration:
     """Search as `explore` does, in C. Raises Untranslatable and BuildError before it begins."""
-    options: dict[str, Any] = {"symmetry": symmetry, "target": target}
+    options: dict[str, Any] = {"symmetry": symmetry, "named": named, "target": target}
     try:
         search = NativeSearch(
             scheme,

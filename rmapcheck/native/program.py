@@ -77,13 +77,25 @@ class Instance:
 
 
 class Program:
-    """The C program of `scheme` in `scope`; `symmetry` as in `explore`."""
+    """The C program of `scheme` in `scope`; `symmetry` and `named` as in `explore`."""
 
-    def __init__(self, scheme: type[Scheme], scope: Scope, *, symmetry: bool = True) -> None:
+    def __init__(
+        self,
+        scheme: type[Scheme],
+        scope: Scope,
+        *,
+        symmetry: bool = True,
+        named: tuple[str, ...] = (),
+        locks: bool = True,
+    ) -> None:
         self.scheme = scheme
         self.scope = scope
         self.symmetry = symmetry
-        self.layout = layout_of(scope, scheme)  # type: ignore[arg-type]
+        self.locks = locks
+        """Track what locks are held."""
+        self.asks_locks = False
+        """The model asks which are, so that it needs them for more than lock_discipline."""
+        self.layout = layout_of(scope, scheme, named)  # type: ignore[arg-type]
         self.structs = {n: _facts(self.layout, n) for n in self.layout.structs}
         facts: dict[str, Any] = {n: PoolFacts(n, s.size) for n, s in self.structs.items()}
         facts |= {"scope": scope, "pages": scope.pages, "every_name": not symmetry}

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import attrs
 
-from invariants.registry import Violation, check_state
+from invariants.registry import Violation, check_state, wanted
 from model.operations import OPERATIONS, Operation, boot, possible_operations
 from model.operations import run as carry_out
 from model.scheme import Scheme
@@ -105,6 +105,7 @@ class NativeSearch(Search):
         scope: Scope,
         *,
         symmetry: bool = True,
+        named: tuple[str, ...] = (),
         target: str = "",
         memory_mb: int | None = None,
         translation: Translation | None = None,
@@ -112,10 +113,12 @@ class NativeSearch(Search):
         fingerprint: bool = False,
         defines: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(scheme, scope, symmetry=symmetry, target=target)
+        super().__init__(scheme, scope, symmetry=symmetry, named=named, target=target)
         self.engine = "native"
         self.handle = 0
-        self.translation = translation or translate(scheme, scope, symmetry=symmetry)
+        self.translation = translation or translate(
+            scheme, scope, symmetry=symmetry, named=named, target=target
+        )
         self.library = build.load(build.build(self.translation.source, defines))
         self.fingerprint = fingerprint
         self.handle = self.library.search_new(
@@ -139,9 +142,9 @@ class NativeSearch(Search):
         names = [inv.name for inv in self.translation.checks]
         oopses = [OOPSES.get(i, "") for i in range(len(OOPSES) + 1)]
         tests = [*names, *oopses, "lock_discipline", "failure_atomicity"]
-        wants = [not self.target or self.target == name for name in tests]
+        wants = [wanted(self.target, name) for name in tests]
         # Number 0 is no oops: there it says that any oops in an invariant is of interest.
-        wants[len(names)] = not self.target or self.target in OOPSES.values()
+        wants[len(names)] = any(wanted(self.target, name) for name in OOPSES.values())
         return bytes(wants)
 
     def start(self) -> list[Violation]:
@@ -243,8 +246,7 @@ class NativeSearch(Search):
         again = replay(self.scheme, self.scope, full, target=self.target)
         left = self.report.failure == OUT_OF_RANGE
         if left and again.violations and again.step == len(full):
-            name = self.target or again.violations[0].invariant
-            return self.violated(name, last, self.report.parent)
+            return self.violated(self.first(list(again.violations)), last, self.report.parent)
         if left and self.target:
             raise build.BuildError("a number leaves its range, which is not what is looked for")
         number = ctypes.c_int64(self.report.number).value

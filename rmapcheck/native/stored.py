@@ -74,8 +74,9 @@ def encode(layout: Layout) -> str:
             f"  struct numbering_{n} q_{n};",
             f"  memset(q_{n}.label, 0, sizeof q_{n}.label);",
             f"  q_{n}.n = q_{n}.at = 0; q_{n}.label[{size} + 1] = {size} + 1;",
-            f"  unsigned char bytes_{n}[{size * len(structs[n].fields) + 1}];",
+            f"  unsigned char bytes_{n}[{size * (len(structs[n].fields) + 1) + 1}];",
             f"  unsigned char *out_{n} = bytes_{n};",
+            *_named_start(n, layout),
         ]
     out += [
         f"  for (int k = 0; k < {scope.mms}; k++) {{",
@@ -97,6 +98,7 @@ def encode(layout: Layout) -> str:
         out += [
             f"    while (q_{n}.at < q_{n}.n) {{",
             f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]];",
+            *_named_live(structs[n], layout),
             *_puts(layout, structs[n], f"out_{n}", "      "),
             "    }",
         ]
@@ -105,15 +107,41 @@ def encode(layout: Layout) -> str:
     out += [
         f"    if (q_{n}.n < st->{n}.alive) {{ adopt_{n}(st, &q_{n}); continue; }}"
         for n in layout.heap
+        if n not in layout.named
     ]
     out += ["    break;", "  }"]
     for n in layout.heap:
+        out += [] if n in layout.named else [f"  *out++ = q_{n}.n;"]
         out += [
-            f"  *out++ = q_{n}.n;",
             f"  memcpy(out, bytes_{n}, out_{n} - bytes_{n}); out += out_{n} - bytes_{n};",
         ]
     out += ["  return out - to;", "}"]
     return "\n".join(out)
+
+
+def _named_start(n: str, layout: Layout) -> list[str]:
+    """All objects of a named pool are there from the start, each under its own number."""
+    if n not in layout.named:
+        return []
+    size = layout.structs[n].size
+    return [
+        f"  for (int x = 1; x <= {size}; x++) {{",
+        f"    q_{n}.queue[q_{n}.n++] = x;",
+        f"    q_{n}.label[x] = st->{n}.state[x] == 1 ? x : {size} + 1;",
+        "  }",
+    ]
+
+
+def _named_live(struct: StructInfo, layout: Layout) -> list[str]:
+    """Each object of a named pool is preceded by whether it is there."""
+    n, width = struct.name, len(struct.fields) + 1
+    if n not in layout.named:
+        return []
+    return [
+        f"      if (st->{n}.state[q_{n}.at] != 1) "
+        f"{{ memset(out_{n}, 0, {width}); out_{n} += {width}; continue; }}",
+        f"      *out_{n}++ = 1;",
+    ]
 
 
 def _adopt(struct: StructInfo) -> str:
@@ -163,6 +191,9 @@ def load(layout: Layout) -> str:
         *_always_live(layout),
     ]
     for n in layout.heap:
+        if n in layout.named:
+            out += _load_named(structs[n])
+            continue
         out += [
             f"  st->{n}.alive = st->{n}.high = *b++;",
             f"  memset(st->{n}.state, 0, sizeof st->{n}.state);",
@@ -201,6 +232,19 @@ def _always_live(layout: Layout) -> list[str]:
     return lines
 
 
+def _load_named(s: StructInfo) -> list[str]:
+    """Return the statements that load a pool of which every slot is stored."""
+    n = s.name
+    return [
+        f"  st->{n}.alive = 0; st->{n}.high = {s.size};",
+        f"  for (int i = 1; i <= {s.size}; i++) {{",
+        f"    struct {n} *o = &st->{n}.o[i]; (void)o;",
+        f"    st->{n}.state[i] = *b; st->{n}.alive += *b++;",
+        *(f"    o->{f.name} = *b++;" for f in s.fields),
+        "  }",
+    ]
+
+
 def raw(layout: Layout) -> str:
     """Return encode() and load() of the raw form: every object in its place."""
     out = [PUT, "static int encode(S *st, const int *order, unsigned char *to)", "{"]
@@ -217,15 +261,7 @@ def raw(layout: Layout) -> str:
         ]
     out += ["  return out - to;", "}", "static void load(S *st, const unsigned char *b)", "{"]
     for s in layout.structs.values():
-        n = s.name
-        out += [
-            f"  st->{n}.alive = 0; st->{n}.high = {s.size};",
-            f"  for (int i = 1; i <= {s.size}; i++) {{",
-            f"    struct {n} *o = &st->{n}.o[i]; (void)o;",
-            f"    st->{n}.state[i] = *b; st->{n}.alive += *b++;",
-            *(f"    o->{f.name} = *b++;" for f in s.fields),
-            "  }",
-        ]
+        out += _load_named(s)
     return "\n".join([*out, "}"])
 
 

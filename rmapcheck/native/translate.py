@@ -10,7 +10,7 @@ from invariants.goals import Goal, goals_of
 from invariants.isolation import failure_atomicity, projection
 from invariants.lifetime import use_after_free
 from invariants.locking import lock_discipline
-from invariants.registry import Invariant, applicable
+from invariants.registry import Invariant, applicable, wanted
 from model import locks
 from model.operations import OPERATIONS
 from model.scheme import Scheme
@@ -20,6 +20,8 @@ from rmapcheck.native.kinds import STATE, Kind, Value
 from rmapcheck.native.program import Program
 from rmapcheck.native.source import Definition, Untranslatable, definition
 
+OOPSES = ("null_dereference", "use_after_free", "double_free")
+"""What any check may run into, so that a search for one of these needs all checks."""
 STEP_CHECKS = (use_after_free, failure_atomicity, lock_discipline)
 """Invariants on steps, which engine.c knows by heart."""
 
@@ -35,20 +37,47 @@ class Translation:
     texts: tuple[str, ...]
 
 
-def translate(scheme: type[Scheme], scope: Scope, *, symmetry: bool = True) -> Translation:
-    """Return `scheme` in `scope` as C. Raise Untranslatable if a part of it cannot become C."""
-    program = Program(scheme, scope, symmetry=symmetry)
-    st = Value("", STATE, program.state)
+def translate(
+    scheme: type[Scheme],
+    scope: Scope,
+    *,
+    symmetry: bool = True,
+    named: tuple[str, ...] = (),
+    target: str = "",
+) -> Translation:
+    """Return `scheme` in `scope` as C. Raise Untranslatable if a part of it cannot become C.
+
+    What `target` does not ask for is left out: other invariants, and the tracking of locks.
+    """
+    checks = checks_of(scheme, target)
+    locks = wanted(target, "lock_discipline")
+    program = Program(scheme, scope, symmetry=symmetry, named=named, locks=locks)
+    done = _translated(program, checks)
+    if program.asks_locks and not locks:
+        program = Program(scheme, scope, symmetry=symmetry, named=named)
+        done = _translated(program, checks)
+    return done
+
+
+def checks_of(scheme: type[Scheme], target: str) -> tuple[Invariant, ...]:
+    """Return the invariants on states that a search for `target` has to look at."""
+    oopses = any(wanted(target, oops) for oops in OOPSES)
     checks = []
     for inv in applicable(scheme):
         if inv.state is not None:
-            checks.append(inv)
+            if wanted(target, inv.name) or oopses:
+                checks.append(inv)
         elif inv.step not in STEP_CHECKS:
             where = _definition(inv.step)
             raise Untranslatable(
                 where.file, where.node.lineno, f"the step invariant {inv.name} is not known in C"
             )
-    goals = [g for g in goals_of(scheme, scope) if g.predicate]
+    return tuple(checks)
+
+
+def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
+    st = Value("", STATE, program.state)
+    goals = [g for g in goals_of(program.scheme, program.scope) if g.predicate]
     parts = [
         _roots(program, "checks", [inv.state for inv in checks], {"st": st}, "check"),
         _roots(program, "goals", [g.predicate for g in goals], {"st": st}, "plain"),
@@ -57,7 +86,7 @@ def translate(scheme: type[Scheme], scope: Scope, *, symmetry: bool = True) -> T
         _projection(program, st),
     ]
     layout = program.layout
-    form = stored.encode(layout) + "\n" + stored.load(layout) if symmetry else stored.raw(layout)
+    form = stored.encode(layout) + "\n" + stored.load(layout) if program.symmetry else stored.raw(layout)
     source = "\n".join(
         [
             *_head(program, len(checks), len(goals)),
@@ -84,7 +113,7 @@ def translate(scheme: type[Scheme], scope: Scope, *, symmetry: bool = True) -> T
             _file("saved.c"),
         ]
     )
-    return Translation(source, tuple(checks), tuple(goals), tuple(program.texts))
+    return Translation(source, checks, tuple(goals), tuple(program.texts))
 
 
 def _file(name: str) -> str:
@@ -111,7 +140,7 @@ def _head(program: Program, checks: int, goals: int) -> list[str]:
         "NESTING": nesting,
         "SPINNING": spinning,
         "WALKS": max(1, program.walks),
-        "SYMMETRY": int(program.symmetry),
+        "SYMMETRY": int(program.symmetry and "mm" not in layout.named),
         "MMS": scope.mms,
         "KEY": key,
         "CHECKS": checks,

@@ -1,0 +1,92 @@
+"""The AVC profile: what of our model the peers are written to, and how it is searched.
+
+It is avc-6.0 as it stands, in a scope of operations that the peers have: mmap of free pages, store,
+fork, exit, munmap, and mremap to free pages. VMAs do not merge and do not adopt a neighbour's
+anon_vma. `brute force` numbers processes, pages and anon_vmas, which the peers number too; a VMA
+and an AVC are nothing but places in lists there.
+"""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from model.schemes.anon_vma_reuse import AvcCounters
+from model.scope import Scope
+from rmapcheck.explore import Exploration, explore
+
+if TYPE_CHECKING:
+    from model.state import State
+
+OPS = ("mmap_free", "write", "fork", "exit", "munmap", "mremap_move")
+NAMED = ("mm", "folio", "anon_vma")
+INVARIANTS = (
+    "vma_sane",
+    "coverage",
+    "mapping_alive",
+    "no_dangling",
+    "active_in_chain",
+    "anon_vma_lifetime",
+    "mapcount",
+    "anon_vma_counts",
+)
+"""I1 … I4 of the peers, in our words."""
+
+
+class AvcProfile(AvcCounters):
+    """avc-6.0 whose VMAs neither merge nor adopt."""
+
+    name = "avc-profile"
+    title = "avc-6.0 without merging and adoption"
+
+    def is_mergeable_anon_vma(
+        self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
+    ) -> bool:
+        return False
+
+    def reusable_anon_vma(self, st: "State", old: int, a: int, b: int) -> int:
+        return 0
+
+
+@attrs.frozen
+class Bounds:
+    """How many processes, pages of an address space, page frames and anon_vmas there are."""
+
+    mms: int
+    pages: int
+    folios: int
+    anon_vmas: int
+
+    def __str__(self) -> str:
+        return f"{self.mms},{self.pages},{self.folios},{self.anon_vmas}"
+
+    def scope(self) -> Scope:
+        """Return the scope, with more VMAs and AVCs than any step can need."""
+        vmas = 2 * self.mms * self.pages + 2
+        return Scope(
+            mms=self.mms,
+            pages=self.pages,
+            vmas=vmas,
+            folios=self.folios,
+            swaps=0,
+            objects=vmas * self.anon_vmas,
+            anon_vmas=self.anon_vmas,
+            protections=1,
+            ops=OPS,
+        )
+
+
+def search(bounds: Bounds, *, symmetry: bool, engine: str = "native") -> Exploration:
+    """Search all states of the profile."""
+    return explore(
+        AvcProfile,
+        bounds.scope(),
+        named=() if symmetry else NAMED,
+        target=",".join(INVARIANTS),
+        engine=engine,
+    )
+
+
+def counts(done: Exploration) -> tuple[int, int]:
+    """Return states and transitions; a step for which there were too few objects is none."""
+    assert set(done.cut) <= {"folio", "anon_vma"}, done.cut
+    return done.distinct, done.generated - sum(done.cut.values())
