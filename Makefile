@@ -13,7 +13,7 @@ ARGS    ?=
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format docs nightly bench kernels clean help
+.PHONY: demo test lint format docs nightly bench peers kernels clean help
 
 demo: $(INSTALLED) ## find a real historical bug, in seconds
 	$(BIN)/rmapcheck demo
@@ -46,6 +46,9 @@ bench: $(INSTALLED) ## run the benchmarks, benchmarks/bench_*.py
 
 kernels: $(INSTALLED) ## build user-mode kernels with and without a fix, and compare them with the model
 	$(BIN)/rmapcheck kernel build $(ARGS)
+
+peers: $(INSTALLED) ## compare the search with SPIN, rumur and (with TLC_JAR) TLC; takes half an hour
+	$(BIN)/python benchmarks/peers/run.py
 
 clean: ## remove .venv and everything that was built or cached
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

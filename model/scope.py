@@ -33,7 +33,7 @@ FILE_GROUPS = GROUPS[GROUPS.index("file") :]
 
 PARTS = {"read": "fault", "write": "fault", "mmap_free": "mmap", "mremap_move": "mremap"}
 """Parts of groups, which `Scope.ops` may name in place of the group: loads, stores, mmap of free
-pages, mremap that moves one VMA's pages to free ones and neither resizes nor keeps the old range."""
+pages, mremap that moves one VMA's pages to free ones and does no more."""
 
 LARGEST_FIELD = 250
 """States are stored one byte a field, and two values are kept back for dangling references."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 from cattrs import Converter
+from cattrs.gen import make_dict_unstructure_fn, override
 
 from invariants.registry import INVARIANTS
 from model.errors import ModelError
@@ -100,6 +101,9 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(Scope, _scope_to_json)
     converter.register_unstructure_hook_func(_is_operation, _operation_to_json)
     converter.register_structure_hook_func(_is_operation, _operation_from_json)
+    # Left out where it says nothing, so that cases look as they did before there was such a limit.
+    later = make_dict_unstructure_fn(Scope, converter, anon_vmas=override(omit_if_default=True))
+    converter.register_unstructure_hook(Scope, later)
     return converter
 
 

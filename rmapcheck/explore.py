@@ -63,10 +63,10 @@ def explore(
 
     The verdict is VIOLATED with a shortest trace, HOLDS "exhaustive" when the frontier ran empty,
     HOLDS "bounded" when only `max_depth` stopped it, else UNKNOWN. Limits: operations, states,
-    seconds, megabytes of the process's memory. `target`: only a violation of this invariant (or
-    of these, parted by commas) ends the search; HOLDS then speaks of no other. `named`: pools whose
-    objects keep their numbers, so that states which differ in these alone are told apart. Raises SchemeError for a scheme that breaks its
-    interface, and EngineError if a trace does not replay.
+    seconds, megabytes of the process's memory. `target`: only a violation of this invariant, or
+    of these, parted by commas, ends the search; HOLDS then speaks of no other. `named`: pools
+    whose objects keep their numbers, so that states which differ in these alone are two. Raises
+    SchemeError for a scheme that breaks its interface, and EngineError if a trace does not replay.
 
     `engine`: "python" interprets, "native" compiles (EngineError if that cannot be done), "auto"
     compiles where it can and is worth while, or as the environment's RMAPCHECK_ENGINE says.

@@ -1,9 +1,9 @@
 """The AVC profile: what of our model the peers are written to, and how it is searched.
 
-It is avc-6.0 as it stands, in a scope of operations that the peers have: mmap of free pages, store,
-fork, exit, munmap, and mremap to free pages. VMAs do not merge and do not adopt a neighbour's
-anon_vma. `brute force` numbers processes, pages and anon_vmas, which the peers number too; a VMA
-and an AVC are nothing but places in lists there.
+It is avc-6.0 as it stands, in a scope of operations that the peers have: mmap of free pages,
+store, fork, exit, munmap, and mremap to free pages. VMAs do not merge and do not adopt a
+neighbour's anon_vma. Brute force numbers processes, pages and anon_vmas, which the peers number
+too; a VMA and an AVC are nothing but places in lists there.
 """
 
 from typing import TYPE_CHECKING
@@ -88,5 +88,6 @@ def search(bounds: Bounds, *, symmetry: bool, engine: str = "native") -> Explora
 
 def counts(done: Exploration) -> tuple[int, int]:
     """Return states and transitions; a step for which there were too few objects is none."""
-    assert set(done.cut) <= {"folio", "anon_vma"}, done.cut
+    if not set(done.cut) <= {"folio", "anon_vma"}:
+        raise ValueError(f"the scope has too few {', '.join(done.cut)}")
     return done.distinct, done.generated - sum(done.cut.values())

@@ -138,8 +138,9 @@ def _named_live(struct: StructInfo, layout: Layout) -> list[str]:
     if n not in layout.named:
         return []
     return [
-        f"      if (st->{n}.state[q_{n}.at] != 1) "
-        f"{{ memset(out_{n}, 0, {width}); out_{n} += {width}; continue; }}",
+        f"      if (st->{n}.state[q_{n}.at] != 1) {{",
+        f"        memset(out_{n}, 0, {width}); out_{n} += {width}; continue;",
+        "      }",
         f"      *out_{n}++ = 1;",
     ]
 

@@ -1,11 +1,7 @@
-"""The AVC profile in Murphi, for rumur: written from the definition in README.md, not from ours.
-
-Processes, pages and anon_vmas are scalarsets; a loop that takes the first free one takes the lowest
-where rumur is told to do without symmetry, and any does with it. An undefined value is NULL.
-"""
-
-TYPES = """\
-const P: {P}; V: {V}; F: {F}; A: {A}; N: {N};
+-- The AVC profile in Murphi, for rumur: written from the definition in README.md, not from ours.
+-- runner.py puts the constants P, V, F, A and N in front of it. Processes, pages and anon_vmas are
+-- scalarsets; a loop that takes the first free one takes the lowest where rumur is told to do
+-- without symmetry. An undefined value is NULL.
 
 type
   Proc: scalarset(P);
@@ -33,9 +29,7 @@ var
     nactive: 0..N;
     tree: array[0..N-1] of Place; -- VMAs by pgoff, equals in order of insertion
   end;
-"""
 
-CODE = """
 function used(a: Anon): boolean;
 begin
   return !isundefined(anon[a].tree[0].p);
@@ -501,10 +495,3 @@ invariant "I3 mapcount"
   forall f: Frame do page[f].count = mappers(f) end;
 invariant "I4 counters of anon_vmas"
   forall a: Anon do counted(a) end;
-"""
-
-
-def source(mms: int, pages: int, folios: int, anon_vmas: int) -> str:
-    """Return the model."""
-    sizes = {"P": mms, "V": pages, "F": folios, "A": anon_vmas, "N": mms * pages}
-    return TYPES.format(**sizes) + CODE

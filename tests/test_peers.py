@@ -1,0 +1,132 @@
+"""The AVC profile: our counts are those that SPIN and rumur were seen to agree on.
+
+`make peers` runs them all (benchmarks/peers/README.md); here the counts are pinned. Nightly the
+peers are run again at small bounds, where they are installed.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model.layout import layout_of
+from model.operations import boot
+from model.state import State
+from rmapcheck.native import build
+from rmapcheck.search import Search
+
+PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
+sys.path.insert(0, str(PEERS))
+
+import avc_profile  # noqa: E402
+from avc_profile import NAMED, AvcProfile, Bounds, counts, search  # noqa: E402
+from programs import PeerError, Run  # noqa: E402
+from run import compare  # noqa: E402
+
+needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
+
+TINY = Bounds(2, 1, 2, 2)
+PINNED = {
+    # bounds: (states, transitions) of brute force, and of orbits
+    Bounds(2, 2, 2, 2): ((12_971, 116_720), (1_754, 15_823)),
+    Bounds(2, 2, 3, 3): ((284_899, 2_693_696), (9_440, 89_773)),
+    Bounds(3, 2, 2, 2): ((204_983, 2_565_066), (9_334, 117_122)),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("bounds", PINNED, ids=str)
+def test_our_counts_are_those_of_the_peers(bounds):
+    for symmetry, expected in zip((False, True), PINNED[bounds], strict=True):
+        done = search(bounds, symmetry=symmetry)
+        assert done.verdict.how == "exhaustive"
+        assert counts(done) == expected
+
+
+def interpreted(*, named):
+    """Search the smallest profile interpreted, to the end."""
+    done = Search(AvcProfile, TINY.scope(), named=named)
+    assert done.start() == []
+    while done.frontier:
+        assert done.expand() == ([], None)
+    return done
+
+
+def test_states_with_named_objects_are_those_of_the_orbits():
+    named, orbits = interpreted(named=NAMED), interpreted(named=())
+    assert named.distinct > orbits.distinct
+    layout = layout_of(TINY.scope(), AvcProfile)
+    found = set()
+    for key in named.keys:
+        named.load(key)
+        assert named.key() == key, "a stored state is stored again as it is"
+        found.add(layout.canonical(named.st)[0])
+    assert found == set(orbits.keys)
+
+
+@needs_compiler
+@pytest.mark.parametrize("symmetry", [False, True])
+def test_both_engines_agree_on_the_profile(symmetry):
+    native = search(TINY, symmetry=symmetry)
+    python = search(TINY, symmetry=symmetry, engine="python")
+    assert (native.engine, python.engine) == ("native", "python")
+    assert counts(native) == counts(python)
+    assert native.per_operation == python.per_operation
+
+
+def test_only_named_pools_keep_their_numbers():
+    scope = TINY.scope()
+    for named, alike in (((), True), (("folio",), False), (("vma",), True)):
+        keys = set()
+        for folio in (1, 2):
+            st = State(scope, AvcProfile(), named=named)
+            boot(st)
+            st.folio[folio] = st.folio.objects[folio]
+            st.folio.live = 1
+            st.pte[1].folio = folio
+            keys.add(st.layout.canonical(st)[0])
+        assert (len(keys) == 1) is alike
+
+
+@pytest.mark.parametrize("target", avc_profile.INVARIANTS)
+def test_each_invariant_of_the_profile_exists(target):
+    assert target in [inv.name for inv in Search(AvcProfile, TINY.scope()).invariants]
+
+
+@needs_compiler
+@pytest.mark.nightly
+@pytest.mark.skipif(
+    not (shutil.which("spin") and shutil.which("rumur")), reason="SPIN or rumur is not installed"
+)
+def test_the_peers_agree_at_small_bounds(tmp_path):
+    command = [sys.executable, str(PEERS / "run.py"), "--quick", "--output", tmp_path / "table.md"]
+    subprocess.run(command, check=True, timeout=600)
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    for program in ("rmapcheck", "SPIN", "rumur"):
+        assert f"| 2,2,2,2 | {program} | 12,971 | 116,720 |" in table
+    for program in ("rmapcheck, symmetry", "rumur, symmetry"):
+        assert f"| 2,2,2,2 | {program} | 1,754 | 15,823 |" in table
+
+
+class Says:
+    """A program that finds what it is told to."""
+
+    symmetric = False
+
+    def __init__(self, name, states):
+        self.name = name
+        self.states = states
+
+    def make(self):
+        pass
+
+    def run(self):
+        return Run(self.states, 5, 1.0, 1.0, 1.0)
+
+
+def test_programs_that_count_differently_are_refused():
+    assert len(compare(TINY, 2, [Says("a", 3), Says("b", 3)])) == 2
+    with pytest.raises(PeerError, match="the programs disagree at 2,1,2,2"):
+        compare(TINY, 1, [Says("a", 3), Says("b", 4)])
