@@ -1,8 +1,8 @@
 """Compare our search with SPIN, rumur and TLC on one model: `make peers`.
 
 All programs that search the same bounds take turns; each ratio is the median of those of pairs
-that ran one after another. What they count must agree, or this fails. `--quick` is the smallest bounds
-once. Writes RESULTS.md beside this file, or to `--output`.
+that ran one after another. What they count must agree, or this fails. `--quick` is the smallest
+bounds once. Writes RESULTS.md beside this file, or to `--output`.
 """
 
 import argparse

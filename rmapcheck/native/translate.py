@@ -20,7 +20,7 @@ from rmapcheck.native.kinds import STATE, Kind, Value
 from rmapcheck.native.program import Program
 from rmapcheck.native.source import Definition, Untranslatable, definition
 
-OOPSES = ("null_dereference", "use_after_free", "double_free")
+OOPSES = ("null_dereference", "use_after_free", "double_free", "kernel_bug")
 """What any check may run into, so that a search for one of these needs all checks."""
 STEP_CHECKS = (use_after_free, failure_atomicity, lock_discipline)
 """Invariants on steps, which engine.c knows by heart."""
