@@ -17,7 +17,6 @@ from typing import Any
 
 import attrs
 from cattrs import Converter
-from cattrs.gen import make_dict_unstructure_fn, override
 
 from invariants.registry import INVARIANTS
 from model.errors import ModelError
@@ -101,9 +100,6 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(Scope, _scope_to_json)
     converter.register_unstructure_hook_func(_is_operation, _operation_to_json)
     converter.register_structure_hook_func(_is_operation, _operation_from_json)
-    # Left out where it says nothing, so that cases look as they did before there was such a limit.
-    later = make_dict_unstructure_fn(Scope, converter, anon_vmas=override(omit_if_default=True))
-    converter.register_unstructure_hook(Scope, later)
     return converter
 
 
@@ -112,12 +108,14 @@ def _is_operation(cls: object) -> bool:
 
 
 def _scope_to_json(scope: Scope) -> dict[str, Any]:
-    """Files are mentioned where there are any: cases older than these have none."""
+    """Files and a limit on anon_vmas are mentioned where there are: older cases have none."""
     values = attrs.asdict(scope)
     if not scope.files:
         del values["files"], values["file_pages"]
     if not scope.rss_limit:
         del values["rss_limit"]
+    if not scope.anon_vmas:
+        del values["anon_vmas"]
     return values
 
 
