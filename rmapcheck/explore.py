@@ -174,7 +174,7 @@ def _advance(
     if search.distinct == 0:
         found = search.start()
         if search.wants(found):
-            return search.violated(search.first(found), None, 0)
+            return search.violated(search.ending(found), None, 0)
     while search.frontier:
         if limits.depth is not None and search.depth >= limits.depth:
             return search.result(Status.HOLDS, how=f"bounded, depth {limits.depth}")
@@ -183,7 +183,7 @@ def _advance(
         index = search.next
         found, op = search.expand()
         if found:
-            return search.violated(search.first(found), op, index)
+            return search.violated(search.ending(found), op, index)
         if search.next % CHECK_EVERY == 0 or limits.states is not None:
             why = limits.reached(search)
             if why:

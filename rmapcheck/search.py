@@ -249,7 +249,7 @@ class Search:
         """Tell whether the search may end with these violations."""
         return any(wanted(self.target, v.invariant) for v in found)
 
-    def first(self, found: list[Violation]) -> str:
+    def ending(self, found: list[Violation]) -> str:
         """Return the name of the first violation that may end the search."""
         return next(v.invariant for v in found if wanted(self.target, v.invariant))
 

@@ -41,7 +41,7 @@ class _Run:
         else:
             first = self.search.start()
             if self.search.wants(first):
-                return self.search.violated(self.search.first(first), None, 0)
+                return self.search.violated(self.search.ending(first), None, 0)
         try:
             done = self._slices()
         except KeyboardInterrupt:

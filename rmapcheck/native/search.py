@@ -15,6 +15,7 @@ from model.scheme import Scheme
 from model.scope import Scope
 from rmapcheck.checkpoint import PIECE, Reader
 from rmapcheck.native import build, memory
+from rmapcheck.native.packed import Packing
 from rmapcheck.native.translate import Translation, translate
 from rmapcheck.run import replay
 from rmapcheck.search import EngineError, Exploration, Search
@@ -86,7 +87,7 @@ class _Keys(Sequence[bytes]):
         at = library.search_key(handle, index, ctypes.byref(length))
         if not at:
             raise LookupError(f"state {index} is known by its fingerprint only")
-        return ctypes.string_at(at, length.value)
+        return self.search.packing.unpack(ctypes.string_at(at, length.value))
 
 
 class OutOfMemory(Exception):  # noqa: N818 - a limit, which ends the search with UNKNOWN
@@ -120,6 +121,7 @@ class NativeSearch(Search):
             scheme, scope, symmetry=symmetry, named=named, target=target
         )
         self.library = build.load(build.build(self.translation.source, defines))
+        self.packing = Packing(self.st.layout, renamed=symmetry)
         self.fingerprint = fingerprint
         self.handle = self.library.search_new(
             self._wants(), memory.budget(memory_mb), workers, fingerprint
@@ -148,7 +150,8 @@ class NativeSearch(Search):
         return bytes(wants)
 
     def start(self) -> list[Violation]:
-        if not self.library.search_start(self.handle, self.first, len(self.first)):
+        key = self.packing.pack(self.first)
+        if not self.library.search_start(self.handle, key, len(key)):
             raise EngineError("the first state cannot be stored")
         self.sync()
         return check_state(self.st, self.invariants)
@@ -209,7 +212,8 @@ class NativeSearch(Search):
         return int(self.library.search_print(self.handle, index))
 
     def _print_of(self, key: bytes) -> int:
-        return int(self.library.search_print_of(key, len(key)))
+        packed = self.packing.pack(key)
+        return int(self.library.search_print_of(packed, len(packed)))
 
     def origin(self, index: int) -> tuple[int, int, int]:
         """Return the parent of state `index`, and the step that leads to it; see From."""
@@ -246,7 +250,7 @@ class NativeSearch(Search):
         again = replay(self.scheme, self.scope, full, target=self.target)
         left = self.report.failure == OUT_OF_RANGE
         if left and again.violations and again.step == len(full):
-            return self.violated(self.first(list(again.violations)), last, self.report.parent)
+            return self.violated(self.ending(list(again.violations)), last, self.report.parent)
         if left and self.target:
             raise build.BuildError("a number leaves its range, which is not what is looked for")
         number = ctypes.c_int64(self.report.number).value

@@ -1,105 +1,130 @@
-"""The stored forms of a state in C, byte for byte those of model/layout.py."""
+"""The stored forms of a state in C: those of model/layout.py, in bits (see packed.py)."""
 
 from collections.abc import Callable
 
-from model.layout import Layout, StructInfo
+from model.layout import FieldInfo, Layout, StructInfo
 from model.layout_source import FIXED, named, renamed
-
-PUT = """
-static inline void put(S *st, unsigned char **out, int value, int high)
-{
-  if (__builtin_expect((unsigned)value > (unsigned)high, 0)) stop(st, MODEL_FIELD, 0, value);
-  *(*out)++ = value;
-}
-"""
+from rmapcheck.native.packed import load_fields, width, words
 
 NUMBERING = """
 struct numbering_{name} {{ unsigned char label[{size} + 2], queue[{size} + 2]; int n, at; }};
-static inline int label_{name}(S *st, struct numbering_{name} *q, int x)
+static ALWAYS int label_{name}(S *st, struct numbering_{name} *q, int x)
 {{
   if (x == 0) return 0;
-  int alive = {name}_is_live(st, x);
+  if (__builtin_expect((unsigned)x > {size} + 1, 0)) (void){name}_is_live(st, x);
   if (q->label[x]) return q->label[x];
-  if (!alive) return q->label[x] = {size} + 1;
+  if (st->{name}.state[x] != 1) return {size} + 1;
   q->queue[q->n++] = x;
   return q->label[x] = q->n;
 }}
 """
 
 
-def _puts(layout: Layout, struct: StructInfo, out: str, indent: str) -> list[str]:
-    """Return the statements that store the fields of object `o`."""
-    lines = []
+def _value(layout: Layout, field: FieldInfo) -> str:
+    """Return what is stored of a field of object `o`."""
     pages, entries = layout.scope.pages, layout.structs["pte"].size
-    for field in struct.fields:
-        value = f"o->{field.name}"
-        if field.target == "mm":
-            lines.append(f"{indent}(void)mm_is_live(st, {value});")
-            value = f"label_mm[{value}]"
-        elif field.target == "pte":
-            lines.append(f"{indent}(void)pte_is_live(st, {value});")
-            value = (
-                f"({value} == 0 || {value} > {entries} ? {value} : "
-                f"(label_mm[({value} - 1) / {pages} + 1] - 1) * {pages}"
-                f" + ({value} - 1) % {pages} + 1)"
-            )
-        elif renamed(field):
-            value = f"label_{field.target}(st, &q_{field.target}, {value})"
-        lines.append(f"{indent}put(st, &{out}, {value}, {min(field.high, 255)});")
+    value = f"o->{field.name}"
+    if field.target == "mm":
+        return f"((void)mm_is_live(st, {value}), label_mm[{value}])"
+    if field.target == "pte":
+        label = (
+            f"(label_mm[({value} - 1) / {pages} + 1] - 1) * {pages} + ({value} - 1) % {pages} + 1"
+        )
+        known = f"{value} == 0 || {value} > {entries}"
+        return f"((void)pte_is_live(st, {value}), {known} ? {value} : {label})"
+    if field.target in layout.named:
+        return f"name_{field.target}(st, {value})"
+    if renamed(field):
+        return f"label_{field.target}(st, &q_{field.target}, {value})"
+    return f"fits(st, {value}, {min(field.high, 255)})"
+
+
+def _words(layout: Layout, struct: StructInfo, to: list[str], *, flag: bool) -> list[str]:
+    """Return the statements that make words of the fields of object `o`, in their order."""
+    lines = []
+    for group, word in zip(words(struct, flag=flag), to, strict=True):
+        lines.append(f"{{ uint64_t x = {int(flag and word == to[0])};")
+        lines += [f"x = x << {width(f)} | {_value(layout, f)};" for f in group]
+        lines.append(f"{word} = x; }}")
     return lines
+
+
+def _widths(struct: StructInfo, *, flag: bool) -> list[int]:
+    """Return how wide these words are."""
+    groups = words(struct, flag=flag)
+    return [sum(map(width, g)) + int(flag and g is groups[0]) for g in groups]
+
+
+def _puts(layout: Layout, struct: StructInfo, *, flag: bool) -> list[str]:
+    """Return the statements that store object `o`."""
+    widths = _widths(struct, flag=flag)
+    names = [f"w{i}" for i in range(len(widths))]
+    return [
+        f"{{ uint64_t {', '.join(names)};",
+        *_words(layout, struct, names, flag=flag),
+        *(f"put(&b, {name}, {bits});" for name, bits in zip(names, widths, strict=True)),
+        "}",
+    ]
+
+
+NAME = """
+static ALWAYS int name_{name}(S *st, int x)
+{{
+  return x == 0 || {name}_is_live(st, x) ? x : {size} + 1;
+}}
+"""
 
 
 def numbering(layout: Layout) -> str:
     """Return what numbers the objects of each pool in the order in which they are met."""
-    return "\n".join(NUMBERING.format(name=n, size=layout.structs[n].size) for n in layout.heap)
+    sizes = [(n, layout.structs[n].size) for n in layout.heap]
+    named = [NAME.format(name=n, size=size) for n, size in sizes if n in layout.named]
+    return "\n".join([*(NUMBERING.format(name=n, size=size) for n, size in sizes), *named])
 
 
 def encode(layout: Layout) -> str:
     """Return encode(): the renamed form for one order of the processes; see Layout.encode."""
     scope, structs = layout.scope, layout.structs
-    width = 1 + len(structs["mm"].fields) + scope.pages * len(structs["pte"].fields)
     out = [
-        PUT,
         *(_adopt(structs[n]) for n in layout.heap),
         "static int encode(S *st, const int *order, unsigned char *to)",
         "{",
+        "  Bits b = {to, 0, 64};",
         f"  int label_mm[{scope.mms} + 2] = {{0}};",
-        "  unsigned char *out = to;",
         f"  label_mm[{scope.mms} + 1] = {scope.mms} + 1;",
         f"  for (int k = 0; k < {scope.mms}; k++) label_mm[order[k]] = k + 1;",
     ]
     for n in layout.heap:
-        size = structs[n].size
+        size, count = structs[n].size, len(words(structs[n], flag=n in layout.named))
         out += [
             f"  struct numbering_{n} q_{n};",
-            f"  memset(q_{n}.label, 0, sizeof q_{n}.label);",
+            *([] if n in layout.named else [f"  memset(q_{n}.label, 0, sizeof q_{n}.label);"]),
             f"  q_{n}.n = q_{n}.at = 0; q_{n}.label[{size} + 1] = {size} + 1;",
-            f"  unsigned char bytes_{n}[{size * (len(structs[n].fields) + 1) + 1}];",
-            f"  unsigned char *out_{n} = bytes_{n};",
+            f"  uint64_t w_{n}[{size * count + 1}];",
             *_named_start(n, layout),
         ]
     out += [
         f"  for (int k = 0; k < {scope.mms}; k++) {{",
         "    int m = order[k];",
-        f"    if (st->mm.state[m] != 1) {{ memset(out, 0, {width}); out += {width}; continue; }}",
-        "    *out++ = 1;",
+        "    if (st->mm.state[m] != 1) { put(&b, 0, 1); continue; }",
         "    { struct mm *o = &st->mm.o[m];",
-        *_puts(layout, structs["mm"], "out", "      "),
-        "    }",
-        f"    for (int i = 1; i <= {scope.pages}; i++) {{",
-        f"      struct pte *o = &st->pte.o[(m - 1) * {scope.pages} + i];",
-        *_puts(layout, structs["pte"], "out", "      "),
+        *_puts(layout, structs["mm"], flag=True),
+        f"    }} for (int i = 1; i <= {scope.pages}; i++) {{",
+        f"    struct pte *o = &st->pte.o[(m - 1) * {scope.pages} + i];",
+        *_puts(layout, structs["pte"], flag=False),
         "    }",
         "  }",
-        *_each_file(layout, lambda s: _puts(layout, s, "out", "    ")),
+        *_each_file(layout, lambda s: _puts(layout, s, flag=False)),
         "  for (;;) {",
     ]
     for n in layout.heap:
+        count = len(words(structs[n], flag=n in layout.named))
+        to = [f"w_{n}[(q_{n}.at - 1) * {count} + {i}]" for i in range(count)]
+        dead = f"if (st->{n}.state[q_{n}.at] != 1) continue;" if n in layout.named else ""
         out += [
             f"    while (q_{n}.at < q_{n}.n) {{",
-            f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]];",
-            *_named_live(structs[n], layout),
-            *_puts(layout, structs[n], f"out_{n}", "      "),
+            f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; {dead}",
+            *_words(layout, structs[n], to, flag=n in layout.named),
             "    }",
         ]
     done = " && ".join(f"q_{n}.at == q_{n}.n" for n in layout.heap)
@@ -111,12 +136,22 @@ def encode(layout: Layout) -> str:
     ]
     out += ["    break;", "  }"]
     for n in layout.heap:
-        out += [] if n in layout.named else [f"  *out++ = q_{n}.n;"]
-        out += [
-            f"  memcpy(out, bytes_{n}, out_{n} - bytes_{n}); out += out_{n} - bytes_{n};",
-        ]
-    out += ["  return out - to;", "}"]
+        out += _put_pool(layout, structs[n])
+    out += ["  return put_end(&b, to);", "}"]
     return "\n".join(out)
+
+
+def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
+    """Return the statements that store the words of a pool."""
+    n, flag = struct.name, struct.name in layout.named
+    widths = _widths(struct, flag=flag)
+    dead = f"if (st->{n}.state[i + 1] != 1) {{ put(&b, 0, 1); continue; }}" if flag else ""
+    return [
+        "" if flag else f"  put(&b, q_{n}.n, {struct.size.bit_length()});",
+        f"  for (int i = 0; i < q_{n}.n; i++) {{ {dead}",
+        *(f"    put(&b, w_{n}[i * {len(widths)} + {k}], {w});" for k, w in enumerate(widths)),
+        "  }",
+    ]
 
 
 def _named_start(n: str, layout: Layout) -> list[str]:
@@ -125,23 +160,8 @@ def _named_start(n: str, layout: Layout) -> list[str]:
         return []
     size = layout.structs[n].size
     return [
-        f"  for (int x = 1; x <= {size}; x++) {{",
-        f"    q_{n}.queue[q_{n}.n++] = x;",
-        f"    q_{n}.label[x] = st->{n}.state[x] == 1 ? x : {size} + 1;",
-        "  }",
-    ]
-
-
-def _named_live(struct: StructInfo, layout: Layout) -> list[str]:
-    """Each object of a named pool is preceded by whether it is there."""
-    n, width = struct.name, len(struct.fields) + 1
-    if n not in layout.named:
-        return []
-    return [
-        f"      if (st->{n}.state[q_{n}.at] != 1) {{",
-        f"        memset(out_{n}, 0, {width}); out_{n} += {width}; continue;",
-        "      }",
-        f"      *out_{n}++ = 1;",
+        f"  for (int x = 1; x <= {size}; x++) q_{n}.queue[x - 1] = x;",
+        f"  q_{n}.n = {size};",
     ]
 
 
@@ -178,17 +198,22 @@ def load(layout: Layout) -> str:
     out = [
         "static void load(S *st, const unsigned char *b)",
         "{",
+        "  uint64_t at = 0;",
         f"  st->mm.alive = 0; st->mm.high = {scope.mms};",
         f"  for (int m = 1; m <= {scope.mms}; m++) {{",
         "    struct mm *o = &st->mm.o[m];",
-        "    st->mm.state[m] = *b; st->mm.alive += *b++;",
-        *(f"    o->{f.name} = *b++;" for f in structs["mm"].fields),
-        f"    for (int i = 1; i <= {scope.pages}; i++) {{",
-        f"      struct pte *o = &st->pte.o[(m - 1) * {scope.pages} + i];",
-        *(f"      o->{f.name} = *b++;" for f in structs["pte"].fields),
+        f"    struct pte *ptes = &st->pte.o[(m - 1) * {scope.pages} + 1];",
+        "    if (!(st->mm.state[m] = get(b, &at, 1))) {",
+        f"      memset(ptes, 0, {scope.pages} * sizeof *ptes); continue;",
+        "    }",
+        "    st->mm.alive++;",
+        *load_fields(structs["mm"], "    ", flag=True),
+        f"    for (int i = 0; i < {scope.pages}; i++) {{",
+        "      struct pte *o = &ptes[i];",
+        *load_fields(structs["pte"], "      "),
         "    }",
         "  }",
-        *_each_file(layout, lambda s: [f"    o->{f.name} = *b++;" for f in s.fields]),
+        *_each_file(layout, lambda s: load_fields(s, "    ")),
         *_always_live(layout),
     ]
     for n in layout.heap:
@@ -196,12 +221,12 @@ def load(layout: Layout) -> str:
             out += _load_named(structs[n])
             continue
         out += [
-            f"  st->{n}.alive = st->{n}.high = *b++;",
+            f"  st->{n}.alive = st->{n}.high = get(b, &at, {structs[n].size.bit_length()});",
             f"  memset(st->{n}.state, 0, sizeof st->{n}.state);",
             f"  memset(st->{n}.state + 1, 1, st->{n}.alive);",
             f"  for (int i = 1; i <= st->{n}.alive; i++) {{",
             f"    struct {n} *o = &st->{n}.o[i]; (void)o;",
-            *(f"    o->{f.name} = *b++;" for f in structs[n].fields),
+            *load_fields(structs[n], "    "),
             "  }",
         ]
     return "\n".join([*out, "}"])
@@ -240,27 +265,35 @@ def _load_named(s: StructInfo) -> list[str]:
         f"  st->{n}.alive = 0; st->{n}.high = {s.size};",
         f"  for (int i = 1; i <= {s.size}; i++) {{",
         f"    struct {n} *o = &st->{n}.o[i]; (void)o;",
-        f"    st->{n}.state[i] = *b; st->{n}.alive += *b++;",
-        *(f"    o->{f.name} = *b++;" for f in s.fields),
+        f"    if (!(st->{n}.state[i] = get(b, &at, 1))) continue;",
+        f"    st->{n}.alive++;",
+        *load_fields(s, "    ", flag=True),
         "  }",
     ]
 
 
 def raw(layout: Layout) -> str:
     """Return encode() and load() of the raw form: every object in its place."""
-    out = [PUT, "static int encode(S *st, const int *order, unsigned char *to)", "{"]
-    out += ["  unsigned char *out = to;"]
+    out = ["static int encode(S *st, const int *order, unsigned char *to)", "{"]
+    out += ["  Bits b = {to, 0, 64};"]
     for s in layout.structs.values():
+        widths = _widths(s, flag=True)
+        names = [f"w{i}" for i in range(len(widths))]
         out += [
             f"  for (int i = 1; i <= {s.size}; i++) {{",
             f"    struct {s.name} *o = &st->{s.name}.o[i]; (void)o;",
-            f"    memset(out, 0, {len(s.fields) + 1});",
-            f"    if (st->{s.name}.state[i] != 1) {{ out += {len(s.fields) + 1}; continue; }}",
-            "    *out++ = 1;",
-            *(f"    put(st, &out, o->{f.name}, {min(f.high, 255)});" for f in s.fields),
-            "  }",
+            f"    if (st->{s.name}.state[i] != 1) {{ put(&b, 0, 1); continue; }}",
+            f"    uint64_t {', '.join(names)};",
         ]
-    out += ["  return out - to;", "}", "static void load(S *st, const unsigned char *b)", "{"]
+        for group, name in zip(words(s, flag=True), names, strict=True):
+            out.append(f"    {name} = {int(name == 'w0')};")
+            for f in group:
+                fits = f"fits(st, o->{f.name}, {min(f.high, 255)})"
+                out.append(f"    {name} = {name} << {width(f)} | {fits};")
+        out += [f"    put(&b, {n}, {w});" for n, w in zip(names, widths, strict=True)]
+        out.append("  }")
+    out += ["  return put_end(&b, to);", "}", "static void load(S *st, const unsigned char *b)"]
+    out += ["{", "  uint64_t at = 0;"]
     for s in layout.structs.values():
         out += _load_named(s)
     return "\n".join([*out, "}"])

@@ -15,7 +15,7 @@ from model import locks
 from model.operations import OPERATIONS
 from model.scheme import Scheme
 from model.scope import Scope
-from rmapcheck.native import heap, stored
+from rmapcheck.native import heap, packed, stored
 from rmapcheck.native.kinds import STATE, Kind, Value
 from rmapcheck.native.program import Program
 from rmapcheck.native.source import Definition, Untranslatable, definition
@@ -86,7 +86,11 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
         _projection(program, st),
     ]
     layout = program.layout
-    form = stored.encode(layout) + "\n" + stored.load(layout) if program.symmetry else stored.raw(layout)
+    form = (
+        stored.encode(layout) + "\n" + stored.load(layout)
+        if program.symmetry
+        else stored.raw(layout)
+    )
     source = "\n".join(
         [
             *_head(program, len(checks), len(goals)),
@@ -104,6 +108,7 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
             *program.functions,
             *parts,
             _file("search.c"),
+            packed.BITS,
             form,
             stored.signature(program.layout),
             _file("canonical.c"),

@@ -69,22 +69,52 @@ static int same_projection(Worker *w, S *st)
   return list_equal(&a, &b);
 }
 
-/* Store the state that a step led to and, if it is new, check it. */
-static int store(Worker *w, S *st, From from)
+/* Look at a state that is new; not 0 if the search ends with it. */
+static int check_new(Worker *w, S *st)
 {
-  From *volatile mine = 0;
-  int wrong;
   jmp_buf trap;
   st->trap = &trap;
-  if (setjmp(trap)) wrong = broken(w, st);
-  else {
-    int n = canonical(st, w->now);
-    if (!w->explains && !(mine = add(w, n, from))) return 0;
-    see(w, st);
-    wrong = check_state(w, st);
+  st->loops = 0;
+  if (setjmp(trap)) return broken(w, st);
+  see(w, st);
+  return check_state(w, st);
+}
+
+/* Look the states up that steps have led to, and check those that are new. */
+static void flush(Worker *w)
+{
+  Search *s = w->search;
+  S *st = &w->work;
+  for (int i = 0; i < w->pending; i++) fetch(s, &w->found[i]);
+  for (int i = 0; i < w->pending; i++) {
+    From *mine = add(w, &w->found[i]);
+    if (!mine) continue;
+    load(st, w->found[i].key);
+    if (check_new(w, st)) note_stop(s, __atomic_fetch_or(mine, BAD, __ATOMIC_SEQ_CST));
   }
-  if (wrong) note_stop(w->search, mine ? __atomic_fetch_or(mine, BAD, __ATOMIC_SEQ_CST) : from);
-  return wrong;
+  w->pending = 0;
+}
+
+/* Take the state that a step led to down, to be looked up; or check it, if that is all. */
+static int store(Worker *w, S *st, From from)
+{
+  Pending *p = &w->found[w->pending];
+  jmp_buf trap;
+  st->trap = &trap;
+  if (setjmp(trap)) {
+    note_stop(w->search, from);
+    return broken(w, st);
+  }
+  p->size = canonical(st, p->key);
+  if (w->explains) {
+    int wrong = check_new(w, st);
+    if (wrong) note_stop(w->search, from);
+    return wrong;
+  }
+  p->from = from;
+  hash_key(w->search, p);
+  if (++w->pending == BATCH) flush(w);
+  return 0;
 }
 
 /* Look at one step; not 0 if the search ends with it. */
@@ -159,6 +189,9 @@ static int open_state(Worker *w)
 
 static int has_room(Worker *w)
 {
+  if (w->quota <= w->pending || !holds(&w->records, w->pending + 1) ||
+      (w->search->fingerprint && !holds(&w->seals, w->pending + 1)))
+    flush(w);
   if (!w->quota) return 0;
   if (room(w, &w->records) && (!w->search->fingerprint || room(w, &w->seals))) return 1;
   w->search->starved = 1;
@@ -174,6 +207,7 @@ static int expand(Worker *w, int mode)
       if (mode == SEARCH && !has_room(w)) return 0;
       step(w, mode);
     } while (ALLOC_FAIL && w->fail++ < w->allocs);
+  flush(w);
   w->open = 0;
   return 1;
 }

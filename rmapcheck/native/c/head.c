@@ -9,6 +9,8 @@
 #define FIELD int /* type of a stored field; the range is checked when a state is stored */
 #endif
 
+#define ALWAYS inline __attribute__((always_inline))
+
 /* Why the modelled kernel stopped, and why the model itself did. */
 enum {
   OOPS_NULL = 1, OOPS_FREED, OOPS_DOUBLE, OOPS_BUG, OOPS_KINDS,

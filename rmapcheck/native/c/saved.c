@@ -40,8 +40,7 @@ static int unpack_key(Search *s, From from, const unsigned char *key, int n)
 {
   Worker *w = s->worker[0];
   if (!has_room(w)) return 0;
-  memcpy(w->now, key, n);
-  if (!add(w, n, from)) return 0;
+  if (!add(w, pend(w, from, key, n))) return 0;
   w->added = 0;
   s->place[s->r.states++] = next_record(w);
   return 1;

@@ -51,6 +51,16 @@ typedef struct {
   Counts c;
 } Report;
 
+/* A state that a step has led to and that has not been looked up yet: its slot, and then what the
+   slot points to, are on their way into the cache while other steps are taken. */
+enum { BATCH = 32 };
+typedef struct {
+  From from;
+  uint64_t hash;
+  int size;
+  unsigned char key[KEY + 8];
+} Pending;
+
 typedef struct {
   S base, work;
   struct Search *search;
@@ -64,7 +74,9 @@ typedef struct {
   Op *offers;
   int offered, offers_room;
   int before_v[CAPACITY], after_v[CAPACITY];
-  unsigned char now[KEY + 8], other[KEY + 8];
+  unsigned char other[KEY + 8];
+  int pending;
+  Pending found[BATCH];
   int walk[WALKS][WALK];
 } Worker;
 

@@ -37,7 +37,7 @@ static uint64_t fingerprint(const unsigned char *b, int n)
 
 /* Memory is counted before it is taken, in whole pages, and given back at once. */
 
-enum { PAGE = 4096, ADDRESS = 48, LEAST = 1 << 16, MOST = 1 << 20 };
+enum { HUGE = 1 << 21, PAGE = 4096, ADDRESS = 48, LEAST = 1 << 16, MOST = 1 << 20 };
 #define RECORD_MOST (sizeof(Record) + KEY + 8)
 
 static uint64_t pages(uint64_t n) { return (n + PAGE - 1) & -(uint64_t)PAGE; }
@@ -47,7 +47,10 @@ static void *take(Search *s, uint64_t n)
   n = pages(n);
   if (__atomic_add_fetch(&s->r.bytes, n, __ATOMIC_RELAXED) <= s->memory) {
     void *p = mmap(0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p != MAP_FAILED) return p;
+    if (p != MAP_FAILED) {
+      if (n >= HUGE) madvise(p, n, MADV_HUGEPAGE); /* a table is read at random */
+      return p;
+    }
   }
   __atomic_sub_fetch(&s->r.bytes, n, __ATOMIC_RELAXED);
   return 0;
@@ -78,6 +81,12 @@ static Segment *room(Worker *w, Chain *chain)
   else chain->first = g;
   chain->last = g;
   return g;
+}
+
+/* Tell whether a chain has room for `n` records without a further segment. */
+static int holds(const Chain *chain, int n)
+{
+  return chain->last && chain->last->room - chain->last->used >= n * RECORD_MOST;
 }
 
 static void drop(Search *s, Segment *g)
@@ -153,9 +162,14 @@ static void reached_by(Search *s, From *at, From from)
 #endif
 }
 
+static inline void *pointee(uint64_t slot)
+{
+  return (void *)(uintptr_t)(slot & (((uint64_t)1 << ADDRESS) - 1));
+}
+
 static int same(Search *s, uint64_t slot, uint64_t h, const unsigned char *key, int n)
 {
-  void *at = (void *)(uintptr_t)(slot & (((uint64_t)1 << ADDRESS) - 1));
+  void *at = pointee(slot);
 #ifdef FAULT_TRUNCATED_COMPARE
   if ((slot ^ h) >> 62 == 0) return 1;
 #endif
@@ -165,16 +179,16 @@ static int same(Search *s, uint64_t slot, uint64_t h, const unsigned char *key, 
   return x->size == n && memcmp(x->key, key, n) == 0;
 }
 
-/* Write the state w->now down where no other worker looks yet; return what its slot points to. */
-static From *write_down(Worker *w, int n, uint64_t h, From from)
+/* Write a state down where no other worker looks yet; return what its slot points to. */
+static From *write_down(Worker *w, const Pending *p)
 {
   Segment *g = w->records.last, *sealed = w->seals.last;
   Record *x = (Record *)(g->at + g->used);
-  x->size = n;
-  memcpy(x->key, w->now, n);
-  if (!w->search->fingerprint) return x->from = from, &x->from;
+  x->size = p->size;
+  memcpy(x->key, p->key, p->size);
+  if (!w->search->fingerprint) return x->from = p->from, &x->from;
   x->sealed = (Sealed *)(sealed->at + sealed->used);
-  *x->sealed = (Sealed){from, h};
+  *x->sealed = (Sealed){p->from, p->hash};
   return &x->sealed->from;
 }
 
@@ -190,11 +204,37 @@ static int publish(Search *s, uint64_t at, uint64_t *old, uint64_t slot)
                                      __ATOMIC_ACQUIRE);
 }
 
-/* Store the key w->now of n bytes; return where its From is if it is new, else 0. */
-static From *add(Worker *w, int n, From from)
+static void hash_key(Search *s, Pending *p)
+{
+  p->hash = s->fingerprint ? fingerprint(p->key, p->size) : hash(p->key, p->size);
+  __builtin_prefetch(&s->slot[p->hash & (s->slots - 1)]);
+}
+
+/* Make a state that is known by its key one to be looked up. */
+static Pending *pend(Worker *w, From from, const unsigned char *key, int n)
+{
+  Pending *p = w->found;
+  p->from = from;
+  p->size = n;
+  memcpy(p->key, key, n);
+  hash_key(w->search, p);
+  return p;
+}
+
+/* The slot has come; fetch the record, if it is likely to be the state's. */
+static void fetch(Search *s, const Pending *p)
+{
+  uint64_t slot = __atomic_load_n(&s->slot[p->hash & (s->slots - 1)], __ATOMIC_ACQUIRE);
+  if (!slot || (slot ^ p->hash) >> ADDRESS) return;
+  __builtin_prefetch(pointee(slot));
+  __builtin_prefetch((char *)pointee(slot) + 64);
+}
+
+/* Store a state; return where its From is if it is new, else 0. */
+static From *add(Worker *w, const Pending *p)
 {
   Search *s = w->search;
-  uint64_t h = s->fingerprint ? fingerprint(w->now, n) : hash(w->now, n);
+  uint64_t h = p->hash;
   uint64_t at = h & (s->slots - 1), old = __atomic_load_n(&s->slot[at], __ATOMIC_ACQUIRE);
   From *mine = 0;
 #ifdef JITTER
@@ -202,18 +242,18 @@ static From *add(Worker *w, int n, From from)
 #endif
   for (;;) {
     if (!old) {
-      if (!mine) mine = write_down(w, n, h, from);
+      if (!mine) mine = write_down(w, p);
       if (publish(s, at, &old, h >> ADDRESS << ADDRESS | (uintptr_t)mine)) break;
       continue; /* another worker was quicker: look at what it stored */
     }
-    if (same(s, old, h, w->now, n)) {
-      reached_by(s, (From *)(uintptr_t)(old & (((uint64_t)1 << ADDRESS) - 1)), from);
+    if (same(s, old, h, p->key, p->size)) {
+      reached_by(s, pointee(old), p->from);
       return 0;
     }
     at = (at + 1) & (s->slots - 1);
     old = __atomic_load_n(&s->slot[at], __ATOMIC_ACQUIRE);
   }
-  w->records.last->used += (sizeof(Record) + n + 7) & ~7u;
+  w->records.last->used += (sizeof(Record) + p->size + 7) & ~7u;
   if (s->fingerprint) w->seals.last->used += sizeof(Sealed);
   w->quota--, w->added++;
   return mine;

@@ -260,11 +260,11 @@ int search_start(Search *s, const unsigned char *key, int n)
   w->work.trap = &trap;
   if (n > KEY || setjmp(trap)) return 0;
   if (!share_out(s) || !has_room(w)) return 0;
-  memcpy(w->now, key, n);
-  add(w, n, 0);
+  Pending *p = pend(w, 0, key, n);
+  add(w, p);
   s->place[s->r.states++] = next_record(w);
   w->added = 0;
-  load(&w->work, w->now);
+  load(&w->work, p->key);
   see(w, &w->work);
   memcpy(s->r.c.met, w->c.met, sizeof w->c.met);
   s->r.layer_end = 1;
