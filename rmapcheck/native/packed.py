@@ -1,7 +1,7 @@
 """How the bytes of a stored form become bits, in C and back again in Python.
 
-A field takes as many bits as its largest value. What is not there takes one bit, 0, in place of all
-its bytes. The first bit is the most significant, so that memcmp() orders keys as Python orders the
+A field takes as many bits as its largest value. What is not there takes one bit, 0, for all of
+its bytes. The first bit is the most significant, so that memcmp() orders keys as Python does the
 stored forms: the least of an orbit is the same for both.
 """
 
@@ -63,7 +63,7 @@ def width(field: FieldInfo) -> int:
 
 
 def words(struct: StructInfo, *, flag: bool) -> list[list[FieldInfo]]:
-    """Return the fields of a struct in groups that fit into a word; the first leaves room for a
+    """Return the fields of a struct in groups that fit into a word, the first with room for a flag."""
     flag, if there is one.
     """
     out: list[list[FieldInfo]] = [[]]
