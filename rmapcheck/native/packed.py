@@ -63,9 +63,7 @@ def width(field: FieldInfo) -> int:
 
 
 def words(struct: StructInfo, *, flag: bool) -> list[list[FieldInfo]]:
-    """Return the fields of a struct in groups that fit into a word, the first with room for a flag."""
-    flag, if there is one.
-    """
+    """Return the fields of a struct in groups that fit into a word, the first with the flag."""
     out: list[list[FieldInfo]] = [[]]
     used = int(flag)
     for field in struct.fields:
