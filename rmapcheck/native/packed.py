@@ -62,6 +62,11 @@ def width(field: FieldInfo) -> int:
     return min(field.high, 255).bit_length()
 
 
+def count_width(struct: StructInfo) -> int:
+    """Return how many bits the number of objects of a pool takes; a pool may have no room."""
+    return max(1, struct.size.bit_length())
+
+
 def words(struct: StructInfo, *, flag: bool) -> list[list[FieldInfo]]:
     """Return the fields of a struct in groups that fit into a word, the first with the flag."""
     out: list[list[FieldInfo]] = [[]]
@@ -144,7 +149,7 @@ class Packing:
             for _ in range(struct.size):
                 yield from _present(list(struct.fields))
         else:
-            count = yield struct.size.bit_length()
+            count = yield count_width(struct)
             yield from _each(count * list(struct.fields))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from model.layout import FieldInfo, Layout, StructInfo
 from model.layout_source import FIXED, named, renamed
-from rmapcheck.native.packed import load_fields, width, words
+from rmapcheck.native.packed import count_width, load_fields, width, words
 
 NUMBERING = """
 struct numbering_{name} {{ unsigned char label[{size} + 2], queue[{size} + 2]; int n, at; }};
@@ -147,7 +147,7 @@ def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
     widths = _widths(struct, flag=flag)
     dead = f"if (st->{n}.state[i + 1] != 1) {{ put(&b, 0, 1); continue; }}" if flag else ""
     return [
-        "" if flag else f"  put(&b, q_{n}.n, {struct.size.bit_length()});",
+        "" if flag else f"  put(&b, q_{n}.n, {count_width(struct)});",
         f"  for (int i = 0; i < q_{n}.n; i++) {{ {dead}",
         *(f"    put(&b, w_{n}[i * {len(widths)} + {k}], {w});" for k, w in enumerate(widths)),
         "  }",
@@ -221,7 +221,7 @@ def load(layout: Layout) -> str:
             out += _load_named(structs[n])
             continue
         out += [
-            f"  st->{n}.alive = st->{n}.high = get(b, &at, {structs[n].size.bit_length()});",
+            f"  st->{n}.alive = st->{n}.high = get(b, &at, {count_width(structs[n])});",
             f"  memset(st->{n}.state, 0, sizeof st->{n}.state);",
             f"  memset(st->{n}.state + 1, 1, st->{n}.alive);",
             f"  for (int i = 1; i <= st->{n}.alive; i++) {{",

@@ -238,7 +238,7 @@ static From *add(Worker *w, const Pending *p)
   uint64_t at = h & (s->slots - 1), old = __atomic_load_n(&s->slot[at], __ATOMIC_ACQUIRE);
   From *mine = 0;
 #ifdef JITTER
-  if ((from ^ h) % 5 == 0) sched_yield();
+  if ((p->from ^ h) % 5 == 0) sched_yield();
 #endif
   for (;;) {
     if (!old) {
