@@ -103,8 +103,3 @@ def test_tables_are_those_of_the_code(name):
 
 def test_make_docs_changes_nothing():
     assert updated(README) == README, "run `make docs`"
-
-
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target

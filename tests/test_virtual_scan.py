@@ -2,6 +2,7 @@
 
 import pytest
 
+from invariants.completeness import mappers_of
 from invariants.registry import INVARIANTS, applicable
 from invariants.scan import on_mmlist
 from model.bugs.early import SwapMmLeftBehind
@@ -287,12 +288,21 @@ def test_swap_mm_steps_over_exec_and_exit():
     assert on_mmlist(machine.st) == [2, 1]
 
 
+@pytest.mark.parametrize("young", [False, True])
+def test_swap_out_scans_until_nobody_maps_the_page(young):
+    machine = shared(3, 1, young=young)
+    folio = machine.st.pte[1].folio
+    assert len(mappers_of(machine.st, folio)) == 3
+    assert SwapOut not in {type(op) for op in SwapOut.possible(machine.st)}
+    assert not machine.apply(SwapOut(mm=2, address=0))
+    assert not any(p.folio for p in machine.st.pte[1:4])
+    assert not machine.st.folio.is_live(folio)
+
+
 def test_what_the_era_lacks_is_said():
     machine = shared(1, 1, young=True)
     with pytest.raises(NotPossible, match="has no page_referenced"):
         machine.apply(FolioReferenced(mm=1, address=0))
-    with pytest.raises(NotPossible, match="means nothing"):
-        machine.apply(SwapOut(mm=1, address=0))
     later = Run(PteChainArray, Scope(mms=1, pages=1, premapped=1))
     with pytest.raises(NotPossible, match="has no swap_out"):
         later.apply(SwapScan(mm=1))

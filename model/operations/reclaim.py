@@ -47,7 +47,11 @@ def newly_named(st: "State", ptep: int) -> int:
 
 @attrs.frozen(kw_only=True)
 class SwapOut(Operation):
-    """Reclaim takes the page at (mm, address): unmaps it everywhere, writes it, frees it."""
+    """Reclaim takes the page at (mm, address): unmaps it everywhere, writes it, frees it.
+
+    Where there is no rmap, swap_out() scans until nobody maps the page, and unmaps others on its
+    way. A search does not propose that: it has each of these scans as a SwapScan.
+    """
 
     name = "swap_out"
     group = "swap"
@@ -62,12 +66,21 @@ class SwapOut(Operation):
 
     def enabled(self, st: "State") -> bool:
         folio = folio_named(st, self.mm, self.address) if st.mm.is_live(self.mm) else 0
-        if folio == 0 or not folio_test_anon(st, folio):
-            return False
-        return not st.scheme.virtual_scan or can_swap_out(st, folio)
+        return folio != 0 and folio_test_anon(st, folio)
 
     def apply(self, st: "State") -> int:
-        return swap_out(st, folio_named(st, self.mm, self.address))
+        folio = folio_named(st, self.mm, self.address)
+        if st.scheme.virtual_scan:
+            scan_for(st, folio)
+        return swap_out(st, folio)
+
+
+def scan_for(st: "State", folio: int) -> None:
+    """Scan until nobody maps `folio`, as long as there are entries that it may take."""
+    for _ in range(st.pte.size + 1):
+        if not st.scheme.folio_mapped(st, folio):
+            return
+        scan_page_tables(st, SWAP_CLUSTER_MAX, RmapWalkControl())
 
 
 def can_swap_out(st: "State", folio: int) -> bool:
