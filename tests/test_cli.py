@@ -184,6 +184,13 @@ def test_interrupted_verification():
     assert "interrupted: goals SAMPLED" in err
 
 
+def test_interrupted_jobs():
+    started = time.monotonic()
+    err = interrupted("verify", "avc-7.0", "avc-6.16", "B23", "--jobs", "2", after=5)
+    assert "interrupted: 0 of 3 schemes were done" in err
+    assert time.monotonic() - started < 40  # and not three times a budget of 60
+
+
 def test_a_closed_pipe():
     for command in ("invariants", "invariants --json", "--help"):
         with writing_to(None, *command.split()) as process:

@@ -108,6 +108,21 @@ def test_the_others_go_on_when_one_breaks_the_interface(tmp_path, capsys):
     assert lines[-1].endswith("as expected")
 
 
+def test_jobs_say_the_same_in_the_order_asked_for(tmp_path, capfd):
+    bad = plugin(tmp_path, "def anon_vma_prepare(self, st, vma):\n    return 7 // 0\n")
+    names = ["B28", bad, "E01", "nobody"]
+    more = ["--budget", "5", "--jobs", "2"]
+    assert run(["verify", *names, *more, "--quiet"]) == Exit.USAGE
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["B28", bad, "E01", "nobody"]
+    assert lines[0].endswith("as expected")
+    assert "ZeroDivisionError" in lines[1]
+    assert run(["verify", "B28", "E01", *more, "--json"]) == Exit.EXPECTED
+    found = json.loads(capfd.readouterr().out)
+    assert [r["scheme"] for r in found] == ["B28", "E01"]
+    assert {r["verdict"] for r in found} == {"VIOLATED"}
+
+
 def test_dropped_steps_are_told(capsys):
     assert run(["verify", "avc-7.0", "--budget", "2"]) in (Exit.EXPECTED, Exit.INCONCLUSIVE)
     assert "dropped, as the scope had no room: " in capsys.readouterr().out

@@ -14,6 +14,7 @@ from model.scope import Scope
 from rmapcheck import catalogue
 from rmapcheck.case import OOPSES
 from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.jobs import cores, verify_many
 from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
 from rmapcheck.cli.results import (
     good,
@@ -60,7 +61,7 @@ Workers = Annotated[
     int, typer.Option(min=0, max=64, help="Threads of the search in C; 0: one for each core.")
 ]
 
-WORST = (Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
+WORST = (Exit.CRASH, Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
 
 
 @command(name="verify")
@@ -78,6 +79,15 @@ def verify_command(
     ] = False,
     seed: Seed = 0,
     workers: Workers = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            show_default=False,
+            help="Schemes verified at once, a worker each; with --all one for each core, else 1.",
+        ),
+    ] = None,
     save: Save = None,
 ) -> int:
     """Check a scheme in every way there is.
@@ -89,15 +99,19 @@ def verify_command(
         raise ModelError("verify needs a scheme: a built-in name, FILE.py, or --all")
     if budget <= 0:
         raise ModelError(f"--budget must be more than 0 seconds, not {budget:g}")
-    codes, results = [], []
+    seconds = QUICK if quick else budget
+    codes: list[int] = []
+    results: list[Any] = []
+    jobs = jobs or (cores() if every else 1)
+    if jobs > 1 and len(names) > 1:
+        options = [f"--budget={seconds}", f"--seed={seed}", f"--workers={workers or 1}"]
+        options += [f"--save={save}"] if save else []
+        codes, results = verify_many(out, names, options, jobs)
+        names = []
     for name in names:
-        code: Exit
-        result: dict[str, Any]
         try:
             scheme = find_scheme(name)
-            climber = Climber(
-                scheme, budget=QUICK if quick else budget, seed=seed, workers=workers
-            )
+            climber = Climber(scheme, budget=seconds, seed=seed, workers=workers)
             code, result = _verify_one(out, name, climber, save)
         except ModelError as error:
             if len(names) == 1:
