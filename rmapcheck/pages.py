@@ -25,6 +25,7 @@ from rmapcheck.case import load_case
 from rmapcheck.cost.tables import HEAD, Rows, markdown, rows
 from rmapcheck.cost.workloads import WORKLOADS
 from rmapcheck.film import film
+from rmapcheck.precision import precision, report
 from rmapcheck.report import state_text
 from rmapcheck.tables import bug_of, mended, summary
 
@@ -83,9 +84,26 @@ def index() -> str:
             "# The schemes, oldest first",
             "<!-- made by `make docs` from model/schemes -->",
             markdown(("scheme", "kernels", "what it is", "bugs it had"), table),
-            "What they cost side by side is in [cost.md](../cost.md).\n",
+            "What they cost side by side is in [cost.md](../cost.md).",
+            f"## One run on all of them\n\n{one_run()}\n",
         ]
     )
+
+
+def one_run() -> str:
+    """Return what the walks visit in the saved run that every scheme can carry out."""
+    path = ROOT / "docs" / "examples" / "twelve-operations.json"
+    case = load_case(path)
+    costs = {
+        name: precision(cls, case.scope, case.steps)
+        for name, cls in catalogue.every_scheme().items()
+    }
+    text = f"""[{path.name}](../examples/{path.name}) has a fork, copies on write, a VMA
+split and one cut off, mremap of a shared page, its swap-out and swap-in, and an exit. After each step every
+mapped page is walked for (without rmap: scanned for). Two versions of anonmm copy the page that
+mremap moves; a scan unmaps other pages on its way, so that fewer are left to be asked about.
+Otherwise the same pages are mapped and shared; `rmapcheck diff` says where the books part."""
+    return "\n\n".join([text, "\n".join(fenced(report(costs).splitlines()))])
 
 
 def essay(cls: type[Scheme]) -> str:
