@@ -99,10 +99,11 @@ def one_run() -> str:
         for name, cls in catalogue.every_scheme().items()
     }
     text = f"""[{path.name}](../examples/{path.name}) has a fork, copies on write, a VMA
-split and one cut off, mremap of a shared page, its swap-out and swap-in, and an exit. After each step every
-mapped page is walked for (without rmap: scanned for). Two versions of anonmm copy the page that
-mremap moves; a scan unmaps other pages on its way, so that fewer are left to be asked about.
-Otherwise the same pages are mapped and shared; `rmapcheck diff` says where the books part."""
+split and one cut off, mremap of a shared page, its swap-out and swap-in, and an exit. After
+each step every mapped page is walked for (without rmap: scanned for). Two versions of anonmm
+copy the page that mremap moves; a scan unmaps other pages on its way, so that fewer are left to
+be asked about. Otherwise the same pages are mapped and shared; `rmapcheck diff` says where the
+books part."""
     return "\n\n".join([text, "\n".join(fenced(report(costs).splitlines()))])
 
 
