@@ -37,7 +37,7 @@ HOLDS = [
     (AnonVma267, ONE_PAGE, 366),
     (AnonVma268, ONE_PAGE, 366),
     (AnonVma269, ONE_PAGE, 366),
-    (AnonVma2614, ONE_PAGE, 1369),
+    (AnonVma2614, ONE_PAGE, 366),
     (AnonVma2618, ONE_PAGE, 1369),
     (PteChainList, FOUR | {"protections": 1}, 465),
     (PteChainArray, FOUR | {"protections": 1}, 792),

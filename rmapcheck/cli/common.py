@@ -193,6 +193,9 @@ _NUMBERS = {
     "anon_vmas": "anon_vmas, if not as many as other rmap objects.",
     "protections": "How many of RW, R, NONE, RWX mmap and mprotect use.",
     "premapped": "Pages that process 1 has mapped from the start.",
+    "rss_limit": "RLIMIT_RSS of every process, in pages; 0: none.",
+    "files": "Files that can be mapped; 0: none.",
+    "file_pages": "Pages of each file.",
 }
 _SWITCHES = {
     "alloc_fail": "Let each allocation fail once.",

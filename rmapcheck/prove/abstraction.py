@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from invariants.logic.finite import Structure
-from invariants.logic.terms import Bool
+from invariants.logic.terms import Bool, SpecError
 from model.state import RmapWalkControl, pte_offset
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ class Abstraction:
 
     def __init__(self, spec: "Spec") -> None:
         self.spec = spec
+        missing = [w for w in WORDS if w not in spec.symbols]
+        if missing:
+            raise SpecError(
+                f"{spec.name} says nothing of {', '.join(missing)}, which a state of the model is "
+                "compared by: derive it from Machine (rmapcheck.prove.specs.machine)"
+            )
         self.parts = [part for words, part in PARTS if all(w in spec.symbols for w in words)]
         self.nothing: Says = {
             s.name: set() if s.range is Bool else {} for s in spec.symbols.values()
@@ -43,6 +49,10 @@ class Abstraction:
         for part in self.parts:
             part(st, says, vmas)
         return Structure(self.universe, says)
+
+
+WORDS = ("vma", "covers", "mm", "pgoff", "folio", "pte", "swap", "swap_pte", "swap_cache")
+"""What a spec must speak of."""
 
 
 def universe(st: "State") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rmapcheck.cli.results import good
 from rmapcheck.prove.export import export
 from rmapcheck.prove.follow_up import follow_up
 from rmapcheck.prove.memory import Proofs
-from rmapcheck.prove.proving import Options, Report, Result, prove
+from rmapcheck.prove.proving import POSSIBLE, Options, Report, Result, prove
 from rmapcheck.prove.registry import find_spec, specs
 from rmapcheck.prove.suggest import suggest
 from rmapcheck.prove.table import figures, report_json, table
@@ -126,8 +126,10 @@ def _show_suggestions(out: Out, report: Report) -> None:
 def exit_code(report: Report) -> Exit:
     """Return 0 for a proof or the expected counterexamples, 1 for others, 3 for less."""
     cells = {(r.operation, r.goal.name) for r in report.failures}
-    if report.verdict == "CTI":
-        return Exit.EXPECTED if cells == report.expected else Exit.UNEXPECTED
+    if report.verdict == "CTI" and cells != report.expected:
+        return Exit.UNEXPECTED
+    if report.verdict == "CTI" and report.complete:
+        return Exit.EXPECTED
     if report.verdict == "PROVED":
         return Exit.UNEXPECTED if report.expected else Exit.EXPECTED
     return Exit.INCONCLUSIVE
@@ -141,7 +143,7 @@ def sentence(report: Report) -> str:
     if report.verdict == "VACUOUS":
         return f"VACUOUS({', '.join(v.operation for v in report.vacuous)}: can never happen)"
     if report.verdict == "UNKNOWN":
-        return f"UNKNOWN({len(report.undecided)} obligations undecided)"
+        return f"UNKNOWN({_open(report)})"
     cells = [f"{r.operation} × {r.goal.name}" for r in report.failures]
     shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")
     tail = ""
@@ -149,4 +151,16 @@ def sentence(report: Report) -> str:
         names = ", ".join(report.spec.flaws)
         same = {(r.operation, r.goal.name) for r in report.failures} == report.expected
         tail = f", as expected of {names}" if same else f", not what is expected of {names}"
-    return f"CTI({shown}){tail}"
+    rest = "" if report.complete else f"; besides, {_open(report)}"
+    return f"CTI({shown}){tail}{rest}"
+
+
+def _open(report: Report) -> str:
+    """Return what was not decided."""
+    parts = []
+    if report.undecided:
+        parts.append(f"{len(report.undecided)} obligations undecided")
+    for v in report.vacuities:
+        if v.status != POSSIBLE:
+            parts.append(f"{v.operation} not shown to be possible")
+    return ", ".join(parts)

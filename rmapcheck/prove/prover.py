@@ -26,6 +26,9 @@ from rmapcheck.prove.small import Bounded
 CVC5_PATIENT = "cvc5, by enumeration"
 """cvc5 instantiates by matching, and may find nothing more to match; this one then goes on."""
 
+GLANCE = 0.05
+"""Seconds for a question that is answered at once or never."""
+
 Said = list[tuple[str, Answer]]
 
 
@@ -255,8 +258,11 @@ class Prover:
             ignores=tuple(self.checker.broken(self.problem.deep, structure, plain)),
         )
 
-    def vacuity(self) -> Vacuity:
-        """Return whether hypotheses and the interesting case are possible together."""
+    def vacuity(self, *, deep: bool) -> Vacuity:
+        """Return whether hypotheses and the interesting case are possible together.
+
+        `deep`: some goal was proved with the deep lemmas, which are hypotheses then too.
+        """
         wanted = TRUE if self.problem.vacuity is None else self.problem.vacuity
         start = time.perf_counter()
         name = "cvc5" if self.options.solver == "cvc5" else "z3"
@@ -268,6 +274,8 @@ class Prover:
             status, why = self.possible(engine, answer, wanted)
         finally:
             engine.pop()
+        if deep and status == POSSIBLE and self.contradicts():
+            status = VACUOUS
         return Vacuity(
             operation=self.problem.operation,
             status=status,
@@ -288,6 +296,14 @@ class Prover:
             if broken:
                 return UNDECIDED, f"the model does not keep {', '.join(broken)}"
         return POSSIBLE, ""
+
+    def contradicts(self) -> bool:
+        """Return whether the guard and the deep lemmas contradict each other.
+
+        No more is asked: a solver need not find a state in which the deep lemmas hold.
+        """
+        engine = self.fresh("z3", (*self.problem.deep, *self.problem.guard))
+        return engine.check(GLANCE).said == UNSAT
 
 
 def _proved(said: Said) -> bool:

@@ -67,13 +67,18 @@ class Report:
         return [v for v in self.vacuities if v.status == VACUOUS]
 
     @property
+    def complete(self) -> bool:
+        """Tell whether every obligation was decided, and every operation shown to be possible."""
+        return not self.undecided and all(v.status == POSSIBLE for v in self.vacuities)
+
+    @property
     def verdict(self) -> str:
         """PROVED, CTI, VACUOUS or UNKNOWN; nothing but PROVED passes."""
         if self.failures:
             return "CTI"
         if self.vacuous:
             return "VACUOUS"
-        if self.undecided or any(v.status != POSSIBLE for v in self.vacuities):
+        if not self.complete:
             return "UNKNOWN"
         return "PROVED"
 
@@ -97,9 +102,10 @@ def prove(
         if only is not None and problem.operation not in only:
             continue
         prover = Prover(problem, options, proofs)
-        report.results += prover.results()
+        found = list(prover.results())
+        report.results += found
         if problem.vacuity is not None:
-            report.vacuities.append(prover.vacuity())
+            report.vacuities.append(prover.vacuity(deep=any(r.deep for r in found)))
     report.seconds = time.perf_counter() - start
     return report
 

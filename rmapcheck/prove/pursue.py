@@ -14,6 +14,7 @@ import attrs
 from invariants.registry import INVARIANTS, applicable
 from model.scheme import Scheme
 from model.scope import Scope
+from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.verify import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened
@@ -83,10 +84,11 @@ def pursue(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> Pursui
 
 def _searches(scheme: type[Scheme], wanted: tuple[str, ...], end: float) -> Iterator[Verdict]:
     """Yield the verdicts of ever wider searches, for each aim in turn, then of random runs."""
-    own = bug_scope(scheme)
+    likely = [bug_scope(cls) for cls in (scheme, *(bugs()[flaw] for flaw in scheme.flaws))]
+    own = [(scope, None) for scope in likely if scope is not None]
     bounded = [(scope, DEPTHS.get(scope)) for scope in LADDER]
     for target in wanted:
-        for scope, depth in [(own, None), *bounded] if own else bounded:
+        for scope, depth in [*own, *bounded]:
             if time.monotonic() > end:
                 return
             yield _search(scheme, scope, depth, target, end)

@@ -9,6 +9,7 @@ from invariants.logic.spec import Spec
 from invariants.logic.terms import SpecError
 from model.errors import ModelError
 from model.scheme import Scheme
+from rmapcheck.catalogue import every_scheme
 from rmapcheck.guard import HookLoops, watch_import
 from rmapcheck.plugins import load_file, load_module
 
@@ -63,7 +64,11 @@ def find_spec(text: str) -> Spec:
 
 
 def spec_of(scheme: type[Scheme]) -> Spec:
-    """Return the spec of `scheme`, or of the scheme that it is a variant of. Raise SpecError."""
+    """Return the spec of `scheme`, or of the scheme that it is a variant of. Raise SpecError.
+
+    A built-in scheme has its own spec or none: another design, of which it is a subclass to share
+    code, is not what it is held to.
+    """
     by_scheme = {
         name: cls for cls in specs().values() for name in (cls.name, *vars(cls).get("schemes", ()))
     }
@@ -71,6 +76,8 @@ def spec_of(scheme: type[Scheme]) -> Spec:
         name = vars(cls).get("name", "")
         if name in by_scheme and issubclass(cls, Scheme):
             return by_scheme[name]()
+        if name in every_scheme():
+            break
     raise SpecError(f"no spec is written for {scheme.name}; name one, or the FILE.py of your own")
 
 
@@ -96,12 +103,20 @@ def _class(module: ModuleType, name: str, place: str) -> type[Spec]:
     return value
 
 
+def _worth(spec: Spec) -> Spec:
+    """Return a spec of which something can be proved."""
+    for what, found in (("@operation", spec.transitions), ("@invariant", spec.lemmas)):
+        if not found:
+            raise SpecError(f"{spec.name} has no method marked {what}: nothing would be proved")
+    return spec
+
+
 def _built(cls: type[Spec], place: str) -> Spec:
     """Work the spec out; whatever its author's code does is told in one sentence."""
     file = place.partition(":")[0]
     try:
         with watch_import(_file_of(cls) or file):
-            return cls()
+            return _worth(cls())
     except HookLoops as loops:
         raise SpecError(f"{place}, line {loops}: working out the spec does not end") from None
     except ModelError as error:

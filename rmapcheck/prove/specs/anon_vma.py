@@ -45,7 +45,17 @@ class AnonVmaList(Machine):
     name = "anon_vma-2.6.8"
     title = "anon_vma, corrected"
     kernels = "v2.6.8 … v2.6.33"
-    schemes: ClassVar[tuple[str, ...]] = ("anon_vma-2.6.9", "anon_vma-2.6.14", "anon_vma-2.6.18")
+    schemes: ClassVar[tuple[str, ...]] = (
+        "anon_vma-2.6.9",
+        "anon_vma-2.6.14",
+        "anon_vma-2.6.15",
+        "anon_vma-2.6.16",
+        "anon_vma-2.6.18",
+        "anon_vma-2.6.21",
+        "anon_vma-2.6.23",
+        "anon_vma-2.6.28",
+        "anon_vma-2.6.32",
+    )
     flaws: ClassVar[Flaws] = {"E04": MREMAP_MERGE}
     live = {**Machine.live, AnonVma: "anon_vma"}  # noqa: RUF012 - never changed
 

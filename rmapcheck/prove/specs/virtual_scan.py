@@ -18,7 +18,7 @@ class VirtualScan(Machine):
     name = "virtual-scan"
     title = "no rmap: page tables are scanned"
     kernels = "v2.4.0 … v2.5.26"
-    schemes: ClassVar[tuple[str, ...]] = ("virtual_scan-2.4",)
+    schemes: ClassVar[tuple[str, ...]] = ("virtual_scan-2.4", "virtual_scan-2.4.23aa2")
 
     exec_grow: Any = None  # since v2.6.23
     exec_move: Any = None

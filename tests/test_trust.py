@@ -1,0 +1,107 @@
+"""Ways in which a proof could claim too much, each refused."""
+
+import pytest
+
+from invariants.logic import Sort, Spec, forall, invariant, operation, relation
+from invariants.logic.terms import SpecError
+from rmapcheck.plugins import find_scheme
+from rmapcheck.prove.command import exit_code, sentence
+from rmapcheck.prove.proving import POSSIBLE, prove
+from rmapcheck.prove.refine import Refinement
+from rmapcheck.prove.registry import find_spec, spec_of
+from rmapcheck.prove.results import VACUOUS
+from rmapcheck.prove.specs.avc_eras import AvcCounters, AvcList
+from rmapcheck.prove.specs.avc_hooks import AnonVma
+from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
+from rmapcheck.verdict import Exit
+
+
+class Impossible(AvcCounters):
+    """Has an operation whose guard contradicts a deep lemma, `no_leak`, and no other."""
+
+    name = "impossible"
+
+    @operation
+    def impossible(self, st: St, a: AnonVma, v: Vma, x: Address, p: Folio) -> None:
+        """An anon_vma without VMAs."""
+        st.require(st.anon_vma(a) & forall(Vma, lambda w: ~st.avc(w, a)))
+        st.avc[v] = False
+        st.pte[v, x, p] = True
+
+
+def test_a_guard_that_contradicts_a_deep_lemma_is_vacuous():
+    report = prove(Impossible(), only={"impossible"})
+    assert report.verdict == "VACUOUS"
+
+
+class Undone(AvcList):
+    """Fails as its era does, and cannot split."""
+
+    name = "undone"
+
+    @operation
+    def dontunmap(self, st: St, v: Vma) -> None:
+        """Never happens."""
+        st.require(st.vma(v) & ~st.vma(v))
+        st.faulted[v] = False
+
+
+def test_an_expected_failure_does_not_hide_a_vacuous_operation():
+    report = prove(Undone(), only={"mremap_merge", "dontunmap"})
+    assert {(r.operation, r.goal.name) for r in report.failures} == report.expected
+    assert [v.status for v in report.vacuities if v.operation == "dontunmap"] == [VACUOUS]
+    assert exit_code(report) is Exit.INCONCLUSIVE
+    assert "dontunmap not shown to be possible" in sentence(report)
+    report.vacuities = [v for v in report.vacuities if v.status == POSSIBLE]
+    assert exit_code(report) is Exit.EXPECTED
+
+
+RELATION = "a = relation(Thing)"
+OPERATION = "@operation\n    def op(self, st, t: Thing):\n        st.a[t] = True"
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [(RELATION, "@operation"), (f"{RELATION}\n    {OPERATION}", "@invariant")],
+)
+def test_a_spec_of_which_nothing_would_be_proved_is_refused(tmp_path, body, what):
+    file = tmp_path / "empty.py"
+    file.write_text(
+        "from invariants.logic import Sort, Spec, operation, relation\n\n\n"
+        f"class Thing(Sort):\n    pass\n\n\nclass Empty(Spec):\n    {body}\n"
+    )
+    with pytest.raises(SpecError, match=what):
+        find_spec(str(file))
+
+
+class Thing(Sort):
+    """Something that no state of the model has."""
+
+
+class Foreign(Spec):
+    """A spec with words of its own."""
+
+    name = "foreign"
+    thing = relation(Thing)
+
+    @operation
+    def make(self, st: St, t: Thing) -> None:
+        """One more."""
+        st.thing[t] = True
+
+    @invariant
+    def either(self, st: St):
+        """A thing is there, or not."""
+        return forall(Thing, lambda t: st.thing(t) | ~st.thing(t))
+
+
+def test_a_spec_with_other_words_cannot_be_refined():
+    with pytest.raises(SpecError, match="foreign says nothing of vma, covers"):
+        Refinement(Foreign())
+
+
+def test_a_design_is_not_held_to_the_spec_of_another_that_it_shares_code_with():
+    for name in ("objrmap-2.5.66-mm3", "anonmm-2.6.7-rc1"):
+        with pytest.raises(SpecError, match="no spec is written"):
+            spec_of(find_scheme(name))
+    assert spec_of(find_scheme("B29")).name == "avc-6.16"
