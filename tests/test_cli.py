@@ -14,7 +14,7 @@ from rmapcheck import catalogue
 from rmapcheck.cli import app, run
 from rmapcheck.cli import explore as exploring
 from rmapcheck.verdict import Exit
-from rmapcheck.verify import LADDER, Climber, exit_code, expected_bug
+from rmapcheck.verify import FILES, LADDER, Climber, exit_code, expected_bug
 
 CASE = next(Path(__file__).parents[1].glob("counterexamples/B29-*.json"))
 B29_SCOPE = ["--mms", "1", "--pages", "3", "--ops", "mmap,fault,mremap"]
@@ -412,7 +412,7 @@ def test_a_goal_that_is_never_reached_makes_it_vacuous():
     climber = Climber(type("Never", (base,), never), budget=1)
     climber.rungs = Climber(base, budget=1).rungs
     climber.climb()
-    verdict = climber._verdict(LADDER, climber.report().missed)
+    verdict = climber._verdict((*LADDER, *FILES), climber.report().missed)
     assert verdict.status.value == "UNKNOWN"
     assert "vacuous: no run reached" in verdict.why
     assert "merge" in verdict.why
