@@ -209,6 +209,7 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only the smallest bounds, once")
+    parser.add_argument("--rounds", type=int, default=3, help="turns at most, at any bounds")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     return parser.parse_args()
 
@@ -222,6 +223,7 @@ def main() -> int:
         return MISSING
     table: list[str] = []
     plan = [(PLAN[0][0], 1, PLAN[0][2])] if given.quick else PLAN
+    plan = [(bounds, min(rounds, given.rounds), programs) for bounds, rounds, programs in plan]
     left_out = {f"{p.name}, as {without(p)}" for _, _, ps in plan for p in ps if without(p)}
     with tempfile.TemporaryDirectory() as folder:
         for bounds, rounds, programs in plan:
