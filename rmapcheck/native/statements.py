@@ -220,9 +220,11 @@ class Statements(Calls):
         """A loop; one that never ends is reported."""
         if node.orelse:
             self.refuse(node, "`else` of a loop is not translated")
-        self.emit(f"while ({self.test(node.test)}) {{ count_loop(st);")
+        turns = self.temp()
+        self.emit(f"{{ int {turns} = 0;")
+        self.emit(f"while ({self.test(node.test)}) {{ count_turn(st, ++{turns});")
         self.block(node.body)
-        self.emit("}")
+        self.emit("} }")
 
     def stmt_for(self, node: ast.For) -> None:
         """A loop over numbers."""

@@ -13,6 +13,12 @@ static inline void count_loop(S *st)
   if (__builtin_expect(++st->loops > LOOPS, 0)) stop(st, MODEL_LOOP, 0, 0);
 }
 
+/* In a loop, which counts its turns in a register. */
+static ALWAYS void count_turn(S *st, int turns)
+{
+  if (__builtin_expect(turns > LOOPS, 0)) stop(st, MODEL_LOOP, 0, 0);
+}
+
 /* At the head of a function that calls itself: the stack holds a thousand calls, as Python's. */
 static inline void count_call(S *st)
 {
