@@ -54,7 +54,7 @@ def cpu_of(command: list[str], folder: Path) -> tuple[str, float, float]:
         output.seek(0)
         text = output.read()
     if process.returncode:
-        raise PeerError(f"{' '.join(command)} failed:\n{text[-2000:]}")
+        raise PeerError(f"{' '.join(command)} failed, {process.returncode}:\n{text[-2000:]}")
     return text, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
