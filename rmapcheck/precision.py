@@ -5,12 +5,14 @@ for. A chain of entries visits just the mappings; an object (an anon_vma, a file
 places that could hold the page; without rmap, the scan looks at entries until the page is free.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
 from invariants.completeness import mapped_folios, mappers_of
+from model.errors import KernelOops
 from model.mm.rmap import rmap_visits
 from model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
 from model.operations import Operation
@@ -56,7 +58,9 @@ def walk_cost(st: State, folio: int) -> WalkCost:
     if st.scheme.virtual_scan:
         return WalkCost(pages=1, mapping=mapping, visited=_scanned_for(st, folio))
     rwc = RmapWalkControl()
-    rmap_visits(st, folio, rwc)
+    # A walk that runs into freed memory ends there.
+    with contextlib.suppress(KernelOops):
+        rmap_visits(st, folio, rwc)
     return WalkCost(pages=1, mapping=mapping, visited=len(rwc.visited), nodes=rwc.nodes)
 
 

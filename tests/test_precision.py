@@ -12,7 +12,7 @@ from model.schemes.anon_vma_reuse import AvcPublish
 from model.scope import Scope
 from model.state import RmapWalkControl
 from rmapcheck.case import load_case
-from rmapcheck.catalogue import every_scheme, schemes
+from rmapcheck.catalogue import bugs, every_scheme, schemes
 from rmapcheck.cli import run
 from rmapcheck.diff import diff
 from rmapcheck.film import film
@@ -159,3 +159,9 @@ def test_diff_says_where_the_saved_run_parts(capsys):
     assert "processes see no difference in 12 steps" in said
     assert "Their books first differ at step 2, Write(mm=1, address=0):" in said
     assert run(["replay", str(case), "--quiet"]) == 0
+
+
+def test_a_walk_into_freed_memory_ends_there():
+    cases = Path(__file__).parent.parent / "counterexamples"
+    case = load_case(cases / "B29-unfaulted-mremap-merge.json")
+    assert precision(bugs()["B29"], case.scope, case.steps).pages > 0
