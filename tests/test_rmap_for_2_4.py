@@ -165,9 +165,9 @@ MUTANTS = [
 
 
 @pytest.mark.parametrize(("mutant", "scope"), MUTANTS)
-def test_the_fault_is_caught_by_its_invariant(mutant, scope):
+def test_the_fault_is_caught_by_its_invariant(mutant, scope, monkeypatch):
     target = mutant.bug.violates if mutant.bug else mutant.breaks
-    mutant.name = mutant.__name__
+    monkeypatch.setattr(mutant, "name", mutant.__name__)  # one of them is a bug of the corpus
     found = explore(mutant, scope, target=target, max_states=20_000)
     assert target in [v.invariant for v in found.verdict.violations], found.verdict
 
