@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from invariants.completeness import mapped_folios, mappers_of
+from model.scope import Scope
 from model.state import folio_test_anon, ptep_to_mm
 
 if TYPE_CHECKING:
     from model.scheme import Scheme
-    from model.scope import Scope
     from model.state import State
 
 
@@ -35,6 +35,42 @@ class Goal:
     predicate: Callable[["State"], bool] | None = None
     """Tells whether a state reaches it; None: an operation does, by name."""
     universal: bool = True
+
+    @property
+    def scope(self) -> Scope:
+        """The smallest scope in which it is offered; searched to its end it must be reached."""
+        maps = "mmap" in self.ops or self.file_pages > 0
+        return Scope(
+            mms=self.mms,
+            pages=self.pages,
+            protections=max(self.protections, 2 if "mprotect" in self.ops else 1),
+            folios=self.pages + 1,
+            vmas=self.mms * self.pages + 1,
+            objects=20,
+            swaps=int("swap" in self.ops),
+            files=int(self.file_pages > 0),
+            file_pages=max(self.file_pages, 1),
+            young="referenced" in self.ops,
+            premapped=0 if maps else self.pages,
+            ops=self.ops,
+        )
+
+    def offered(self, scope: Scope) -> bool:
+        """Tell whether a run in `scope` can reach it."""
+        maps = scope.has("mmap") or scope.premapped >= self.pages
+        return (
+            scope.mms >= self.mms
+            and scope.pages >= self.pages
+            and scope.protections >= self.protections
+            and all(scope.has(op) for op in self.ops)
+            and (
+                scope.files > 0 and scope.file_pages >= self.file_pages
+                if self.file_pages
+                else maps
+            )
+            and ("swap" not in self.ops or scope.swaps > 0)
+            and ("referenced" not in self.ops or scope.young)
+        )
 
 
 GOALS: dict[str, Goal] = {}
@@ -114,7 +150,9 @@ def _anonmm_alone(st: "State") -> bool:
     return any(st.anonmm[a].mm == 0 for a in st.anonmm.indices())
 
 
-@sometimes("a page of a file is shared by two processes", "file", "fault", mms=2, file_pages=1)
+@sometimes(
+    "a page of a file is shared by two processes", "file", "fault", "fork", mms=2, file_pages=1
+)
 def _file_shared(st: "State") -> bool:
     return any(
         _sharers(st, folio) > 1 for folio in mapped_folios(st) if not folio_test_anon(st, folio)
@@ -122,7 +160,14 @@ def _file_shared(st: "State") -> bool:
 
 
 _goal("a page of a file is copied", "file", "fault", file_pages=1)
-_goal("a mapped page of a file is reclaimed", "file", "fault", "reclaim", file_pages=1)
+_goal(
+    "a mapped page of a file is reclaimed",
+    "file",
+    "fault",
+    "reclaim",
+    file_pages=1,
+    feature="try_to_unmap",
+)
 _goal("truncation unmaps a page", "file", "fault", "truncate", file_pages=1)
 _goal("truncation takes a private copy", "file", "fault", "truncate", file_pages=1)
 _goal(
@@ -155,7 +200,16 @@ _goal("anon_vma reused at fork", "fault", "fork", "exit", mms=3, universal=False
 _goal("neighbour's anon_vma adopted", "mprotect", "fault", pages=2, protections=4, universal=False)
 _goal("a merge hands its anon_vma on", "mprotect", "fault", pages=2, universal=False)
 _goal("the scan unmaps a page", "fault", "swap", universal=False)
-_goal("the scan goes on by i_mmap", "file", "fault", "fork", "swap", mms=2, universal=False)
+_goal(
+    "the scan goes on by i_mmap",
+    "file",
+    "fault",
+    "fork",
+    "swap",
+    mms=2,
+    file_pages=1,
+    universal=False,
+)
 _goal("the scan leaves a page mapped elsewhere", "fault", "fork", "swap", mms=2, universal=False)
 _goal("fork keeps the lock for the next page", "fault", "fork", mms=2, pages=2, universal=False)
 _goal("fork changes the lock on its way", "fault", "fork", "swap", mms=2, pages=2, universal=False)
@@ -187,20 +241,12 @@ _goal("a chunk is full", "fault", "fork", mms=3, universal=False)
 _goal("a page has two chunks", "fault", "fork", mms=4, universal=False)
 
 
-def goals_of(scheme: "Scheme | type[Scheme]", scope: "Scope") -> list[Goal]:
+def goals_of(scheme: "Scheme | type[Scheme]", scope: Scope) -> list[Goal]:
     """Return the goals that a run of `scheme` in `scope` can reach."""
     return [
-        g
-        for g in GOALS.values()
-        if (g.universal or g.name in scheme.goals)
-        and scope.mms >= g.mms
-        and scope.pages >= g.pages
-        and scope.protections >= g.protections
-        and g.feature not in scheme.lacks
-        and (not g.file_pages or (scope.files and scope.file_pages >= g.file_pages))
-        and all(scope.has(op) for op in g.ops)
-        and (scope.has("mmap") or scope.premapped >= g.pages)
-        and ("swap" not in g.ops or scope.swaps)
-        and ("referenced" not in g.ops or scope.young)
-        and ("file" not in g.ops or scope.files)
+        goal
+        for goal in GOALS.values()
+        if (goal.universal or goal.name in scheme.goals)
+        and goal.feature not in scheme.lacks
+        and goal.offered(scope)
     ]

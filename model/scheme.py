@@ -116,7 +116,7 @@ class Scheme(IMmapList):
 
     lacks: ClassVar[tuple[str, ...]] = ()
     """Features that these kernels did not have: exec_shift, dontfork, wipeonfork, dontunmap,
-    punch_hole, remap_file_pages, page_referenced."""
+    punch_hole, remap_file_pages, page_referenced, try_to_unmap."""
 
     def joins_mmlist_first(self, st: "State") -> bool:
         """Tell whether fork puts the child on mmlist before it copies anything; dup_mmap()."""

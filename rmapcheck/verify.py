@@ -2,7 +2,8 @@
 
 1. interface   short random lives under the guard: no peeking, no nonsense, no endless loop
 2. goals       a seeded walk that looks whether the interesting states are reached at all
-3. exhaustive  scope after scope, each searched to its end, while the budget lasts
+3. exhaustive  scope after scope, each searched to its end, while the budget lasts; then, of each
+               goal still missing, the smallest scope that can reach it
 4. walk, fuzz  random runs in a scope far too large to search
 
 It stops at the first violation. What it says at the end is no more than was shown: HOLDS names the
@@ -10,13 +11,14 @@ scopes that were exhausted, and is not said at all where the smallest of them we
 a goal was never reached.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
 
-from invariants.goals import goals_of
+from invariants.goals import Goal, goals_of
 from model.scheme import Bug, Scheme
 from model.scope import Scope
 from rmapcheck.catalogue import bugs
@@ -32,6 +34,9 @@ BUDGET = 60.0
 """Seconds."""
 QUICK = 20.0
 MEMORY_MB = 6000
+GRACE = 3
+"""The least that must be searched may take so many times the budget: compiling a scheme for a
+scope takes seconds on a busy machine, and UNKNOWN would be no help there."""
 REQUIRED = 7
 """How many of `LADDER`, from the first, must be exhausted before HOLDS is said."""
 
@@ -261,19 +266,24 @@ class Climber:
         )
 
     def _exhaustive(self) -> Iterator[Rung]:
-        """Search scope after scope; past the required ones, three quarters of the budget."""
+        """Search the required scopes, those that goals want, and others while there is time."""
         own = bug_scope(self.scheme) if self.target else None
-        first = required(self.scheme)
-        ladder = (*first, *LADDER[REQUIRED:])
-        for number, scope in enumerate((own, *ladder) if own else ladder):
-            part = 1.0 if number < len(first) else 0.75
+        yield from self._search_all((own,) if own else (), 1)
+        yield from self._search_all(required(self.scheme), GRACE)
+        yield from self._search_all(LADDER[REQUIRED:], 3 / 4)
+        for goal in self._wanted():
+            if goal.name not in self._reached():
+                yield from self._search_all((goal.scope,), GRACE)
+
+    def _search_all(self, scopes: Iterable[Scope], part: float) -> Iterator[Rung]:
+        """Search scope after scope until `part` of the budget is used up."""
+        for scope in scopes:
             left = round(self.budget * part - self.used, 1)
-            if left <= 0:
-                return
-            self.told_of(f"exhaustive {scope}")
-            yield self._search(scope, left)
+            if left > 0:
+                yield self._search(scope, left)
 
     def _search(self, scope: Scope, seconds: float) -> Rung:
+        self.told_of(f"exhaustive {scope}")
         done = explore(
             self.scheme,
             scope,
@@ -334,9 +344,8 @@ class Climber:
         exhausted = tuple(
             r.verdict.scope for r in self.rungs if r.name == "exhaustive" and exhaustive(r.verdict)
         )
-        reached = {name for r in self.rungs for name in r.reached}
-        wanted = {g.name: None for r in self.rungs for g in goals_of(self.scheme, r.verdict.scope)}
-        missed = tuple(name for name in wanted if name not in reached)
+        reached = self._reached()
+        missed = tuple(goal.name for goal in self._wanted() if goal.name not in reached)
         return Report(
             scheme=self.scheme,
             rungs=tuple(self.rungs),
@@ -344,6 +353,14 @@ class Climber:
             exhausted=exhausted,
             missed=missed,
         )
+
+    def _wanted(self) -> list[Goal]:
+        """Return the goals that the rungs so far could reach."""
+        offered = (goals_of(self.scheme, r.verdict.scope) for r in self.rungs)
+        return list(dict.fromkeys(itertools.chain.from_iterable(offered)))
+
+    def _reached(self) -> set[str]:
+        return {name for rung in self.rungs for name in rung.reached}
 
     def _verdict(self, exhausted: tuple[Scope, ...], missed: tuple[str, ...]) -> Verdict:
         for rung in self.rungs:

@@ -57,6 +57,7 @@ class VirtualScan(IMmapLists, Scheme):
         "wipeonfork",
         "dontunmap",
         "page_referenced",
+        "try_to_unmap",
         "punch_hole",
         "remap_file_pages",
     )

@@ -1,0 +1,35 @@
+"""Each goal is reached in the scope that it names, so that "vacuous" is never a matter of luck."""
+
+import pytest
+
+from invariants.goals import GOALS, goals_of
+from rmapcheck.catalogue import machines, schemes
+from rmapcheck.explore import explore
+
+QUICK = ("virtual_scan-2.4.23aa2", "anonmm-2.6.7-rc1", "avc-7.0")
+
+
+def unreached(name):
+    """Return the goals of a scheme that an exhaustive search of their own scope does not reach."""
+    scheme = schemes()[name]
+    goals = [goal for goal in GOALS.values() if scheme.maps_files or not goal.file_pages]
+    offered = [goal for goal in goals if goal in goals_of(scheme, goal.scope)]
+    assert offered
+    found = {goal.name: explore(scheme, goal.scope, target="-") for goal in offered}
+    return [name for name, search in found.items() if name not in search.reached]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_goal_is_reached_in_the_scope_it_names(name):
+    assert unreached(name) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [name for name in machines() if name not in QUICK])
+def test_every_goal_of_the_other_schemes_is_reached(name):
+    assert unreached(name) == []
+
+
+def test_a_scope_that_maps_files_alone_offers_their_goals():
+    goal = GOALS["a page of a file is copied"]
+    assert goal in goals_of(schemes()["avc-7.0"], goal.scope)
