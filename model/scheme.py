@@ -113,6 +113,12 @@ class Scheme(IMmapList):
     """Truncation looks through nonlinear VMAs page by page (66d25df0b1, v2.6.6)."""
     maps_files: ClassVar[bool] = False
     """The scheme has answers for pages of files, so that a scope may have some."""
+    fault_around: ClassVar[bool] = False
+    """A read fault maps what the page cache has around it (8c6e50b0290c, v3.15). Searches leave it
+    out, since it adds no state that single faults do not; the live kernel's predictor does not."""
+    cow_prepares_first: ClassVar[bool] = False
+    """A write fault on a private range of a file asks for its anon_vma before the page, which may
+    be beyond the end (1d65f86db148, v3.1, recalled). Searches leave it out too."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
     """Features that these kernels did not have: exec_shift, dontfork, wipeonfork, dontunmap,

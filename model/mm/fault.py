@@ -117,22 +117,52 @@ def do_fault(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> 
     do_fault(), mm/memory.c, with do_read_fault(), do_cow_fault() and do_shared_fault();
     do_no_page() before v2.6.23. Beyond the end of the file: VM_FAULT_SIGBUS.
     """
-    if not st.scope.files or faults_beyond(st, vma, address, ptep):
+    if not st.scope.files:
+        return -EFAULT
+    if st.scheme.fault_around and not write:
+        do_fault_around(st, vma, address)
+        if st.pte[ptep].folio:
+            return 0
+    copies = write and not st.vma[vma].vm_flags & VM_SHARED
+    if st.scheme.cow_prepares_first and copies and st.scheme.anon_vma_prepare(st, vma):
+        return -ENOMEM
+    if faults_beyond(st, vma, address, ptep):
+        st.rules.append("fault beyond the end of a file")
         return -EFAULT
     v = st.vma[vma]
     index = file_offset(st, vma, address, ptep)
     folio = filemap_fault(st, v.vm_file, index)
     if folio == 0:
         return -ENOMEM
-    if write and not v.vm_flags & VM_SHARED:
+    if copies:
         st.reached.append("a page of a file is copied")
         error = _map_new_page(st, vma, address, ptep)
     else:
+        st.rules.append("a write fault maps a page" if write else "a read fault maps a page")
         error = finish_fault(st, vma, address, ptep, folio, write=write)
         if error == 0:
             return 0
     folio_put(st, folio)
     return error
+
+
+def do_fault_around(st: "State", vma: int, address: int) -> None:
+    """Map what the page cache has of the VMA's pages; do_fault_around(), mm/memory.c, v3.15.
+
+    filemap_map_pages(), mm/filemap.c. Its window, 16 pages, is wider than the scopes that ask.
+    """
+    v = st.vma[vma]
+    for page in range(v.vm_start, v.vm_end):
+        ptep = pte_offset(st, v.vm_mm, page)
+        p = st.pte[ptep]
+        if p.folio == 0 and p.swap == 0 and not faults_beyond(st, vma, page, ptep):
+            folio = st.address_space[v.vm_file].i_pages[linear_page_index(st, vma, page)]
+            if folio:
+                st.rules.append(
+                    "fault-around" if page != address else "a read fault finds its page"
+                )
+                st.folio[folio].refcount += 1
+                finish_fault(st, vma, page, ptep, folio, write=False)
 
 
 def finish_fault(
@@ -202,6 +232,7 @@ def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
     p = st.pte[ptep]
     folio = p.folio
     if folio and st.vma[vma].vm_flags & VM_SHARED:
+        st.rules.append("a write fault makes a shared entry writable")
         p.flags |= PTE_WRITE | young(st)
         return 0
     if folio and folio_test_anon(st, folio) and wp_can_reuse_anon_folio(st, folio, vma):
@@ -209,6 +240,8 @@ def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
         return 0
     if folio:
         st.reached.append("copy on write")
+        if not folio_test_anon(st, folio):
+            st.rules.append("copy on write of a page of a file")
     else:
         st.rules.append("write fault replaces the zero page")
     return _map_new_page(st, vma, address, ptep)

@@ -83,6 +83,8 @@ def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
             error = copy_page_range(st, tmp, mpnt)
         else:
             st.rules.append("fork copies no entries of a never-faulted VMA")
+            if st.vma[mpnt].vm_file:
+                st.rules.append("fork leaves a range of a file to faults")
     if not st.scheme.links_vma_first:
         vma_link_list(st, mm, tmp)
     return error
@@ -175,6 +177,7 @@ def copy_present_page(
     """Count the child's entry, of an anonymous page or of one of a file."""
     st.folio[folio].refcount += 1
     if not folio_test_anon(st, folio):
+        st.rules.append("fork shares a page of a file")
         st.scheme.folio_dup_file_rmap(st, folio, dst_vma, src_vma, address, ptep)
         return
     if st.scheme.anon_exclusive:

@@ -143,6 +143,9 @@ def mprotect_fixup(st: "State", mm: int, vma: int, start: int, end: int, prot: i
         if v.vm_flags & (VM_WRITE | VM_ACCOUNT | VM_SHARED) == 0:
             st.rules.append("mprotect charges")
             flags |= VM_ACCOUNT
+    elif v.vm_file:
+        if v.vm_flags & VM_ACCOUNT and v.anon_vma == 0:
+            st.rules.append("mprotect leaves a range of a file charged")
     elif st.scheme.mprotect_unaccounts and v.anon_vma == 0:
         st.rules.append("mprotect uncharges")
         flags &= ~VM_ACCOUNT
@@ -202,6 +205,7 @@ def madvise_flags(
             break
         start = max(start, st.vma[vma].vm_start)
         if set_flags & VM_WIPEONFORK and st.vma[vma].vm_file:
+            st.rules.append("madvise refuses to wipe a range of a file")
             error = -EINVAL
             break
         stop = min(end, st.vma[vma].vm_end)

@@ -198,6 +198,8 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
         st.rules.append("mremap makes vm_pgoff fit the new place")
     else:
         st.rules.append("mremap keeps vm_pgoff")
+    if v.vm_file and v.anon_vma == 0:
+        st.rules.append("mremap moves a never-faulted range of a file")
     if beyond_pgoff(st, vma, pgoff + length):
         return 0
     flags = vma_flags(st, vma)

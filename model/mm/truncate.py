@@ -30,6 +30,8 @@ def truncate_setsize(st: "State", mapping: int, size: int) -> int:
     """
     old = st.address_space[mapping].i_size
     st.address_space[mapping].i_size = size
+    if size > old:
+        st.rules.append("a file grows")
     if size < old:
         unmap_mapping_range(st, mapping, size, old - 1, even_cows=True)
         truncate_inode_pages_range(st, mapping, size, old - 1)
@@ -74,8 +76,12 @@ def unmap_mapping_page(st: "State", vma: int, address: int, *, even_cows: bool) 
         return
     if copy:
         st.reached.append("truncation takes a private copy")
+        if st.pte[ptep].swap:
+            st.rules.append("truncation takes a private copy from swap")
     elif folio:
         st.reached.append("truncation unmaps a page")
+        if not even_cows:
+            st.rules.append("a hole unmaps a page")
     acquire(st, PTL, mm)
     zap_pte(st, vma, address, ptep)
     release(st, PTL, mm)

@@ -139,7 +139,10 @@ def is_mergeable_vma(st: "State", vma: int, flags: int, file: int) -> bool:
     if vma_flags(st, vma) != flags:
         st.rules.append("no merge: vm_flags")
         return False
-    return st.vma[vma].vm_file == file
+    if st.vma[vma].vm_file != file:
+        st.rules.append("no merge: the files differ")
+        return False
+    return True
 
 
 def can_vma_merge_left(
@@ -219,6 +222,8 @@ def vma_merge_new_range(
         st.reached.append("merge case 1")
     else:
         st.rules.append("merge case 2" if left else "merge case 3")
+    if file:
+        st.rules.append("a new range of a file joins a neighbour")
     new_start = st.vma[prev].vm_start if left else start
     new_end = st.vma[nxt].vm_end if right else end
     new_pgoff = st.vma[prev].vm_pgoff if left else pgoff
@@ -305,6 +310,8 @@ def vma_merge_existing_range(
     if left and right and not st.scheme.are_anon_vmas_compatible(st, prev, nxt):
         st.rules.append("a middle joins one side only: anon_vmas differ")
         right = False
+    if file and (left or right):
+        st.rules.append("a changed range of a file joins a neighbour")
     if left and right:
         return _merge_both(st, mm, prev, middle, nxt)
     if left:

@@ -37,6 +37,7 @@ def kernel_command(
     tier: Annotated[
         str, typer.Option(help="The most to compare: L0, L1 or L2; swap where there is any.")
     ] = "L1",
+    files: Annotated[bool, typer.Option(help="Map files too.")] = True,
     structure: Annotated[
         bool, typer.Option("--structure", help="Compare the anon_vma graph too (BPF): L2.")
     ] = False,
@@ -61,6 +62,7 @@ def kernel_command(
         processes=processes,
         pages=pages,
         swap=swap,
+        files=files,
         allocations=tier != "L0",
         structure=structure or tier == "L2",
         shared_swap=shared_swap,

@@ -96,19 +96,20 @@ def era_of(version: Version) -> type[Scheme]:
 def predictor_of(version: Version) -> type[Scheme]:
     """Return the scheme that predicts kernel `version`: its era, with the version rules set."""
     era = era_of(version)
-    changes = {
-        rule.attribute: rule.holds(version)
-        for rule in VERSION_RULES
-        if getattr(era, rule.attribute) != rule.holds(version)
-    }
-    return type(era.__name__, (era,), changes) if changes else era
+    return _as_predictor(era, {r.attribute: r.holds(version) for r in VERSION_RULES})
+
+
+def _as_predictor(cls: type[Scheme], rules: dict[str, bool]) -> type[Scheme]:
+    """Return the scheme with these rules set, and with what searches leave out."""
+    changes = {**rules, "fault_around": True, "cow_prepares_first": True}
+    return type(cls.__name__, (cls,), changes)
 
 
 def bug_of(name: str) -> type[Scheme]:
     """Return a seeded bug by name, to predict with it instead; Unavailable if there is none."""
     if name not in bugs():
         raise Unavailable(f"no bug is called {name!r}")
-    return bugs()[name]
+    return _as_predictor(bugs()[name], {})
 
 
 def running() -> type[Scheme]:

@@ -22,16 +22,20 @@ from model.operations import (
     Fork,
     Madvise,
     Mmap,
+    MmapFile,
     Mprotect,
     Mremap,
     Munmap,
     Operation,
+    PunchHole,
     Read,
+    Reclaim,
     SwapOut,
+    Truncate,
     Write,
 )
 from model.operations.reclaim import folio_named
-from model.state import VM_ACCESS_FLAGS, VM_WRITE
+from model.state import VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, folio_test_anon
 from rmapcheck.kernel.predict import Step
 
 if TYPE_CHECKING:
@@ -48,12 +52,30 @@ KINDS: tuple[type[Operation], ...] = (
     Mremap,
     Madvise,
     SwapOut,
+    MmapFile,
+    Truncate,
+    PunchHole,
 )
-WEIGHTS = {Mmap: 3, Write: 6, Fork: 3, Mprotect: 3, Mremap: 3, SwapOut: 1}
+ON_FILES = (MmapFile, Truncate, PunchHole)
+WEIGHTS = {
+    Mmap: 3,
+    Write: 6,
+    Fork: 3,
+    Mprotect: 3,
+    Mremap: 3,
+    SwapOut: 1,
+    MmapFile: 3,
+    Truncate: 1,
+    PunchHole: 1,
+}
 """How often an episode draws a kind of operation, next to the others; not named: 2."""
+SHARED = 0.4
+"""Share of file mappings that are shared ones."""
 SWARM = (0, 1, 1, 3)
 """An episode multiplies each weight by one of these; never 0 for `ALWAYS`."""
 ALWAYS = (Mmap, Write, Fork)
+WITH_FILES = 0.5
+"""Share of episodes that map files."""
 ALIKE = 0.25
 """Share of mprotect and mremap that are made to fit a neighbour."""
 NAME_OF = {flags: name for name, flags in PROTECTIONS.items()}
@@ -66,22 +88,27 @@ class Mix:
 
     pages: int
     processes: int
+    files: int
     kinds: tuple[type[Operation], ...]
     weights: tuple[int, ...]
 
     @classmethod
-    def drawn(cls, rng: Random, pages: int, processes: int, *, swap: bool) -> "Mix":
-        """Draw a mix of at most so many pages and processes."""
+    def drawn(
+        cls, rng: Random, pages: int, processes: int, *, swap: bool, files: int = 0
+    ) -> "Mix":
+        """Draw a mix of at most so many pages, processes and files; half of them have no file."""
         kinds, weights = [], []
+        files = rng.randint(1, files) if files and rng.random() < WITH_FILES else 0
         for kind in KINDS:
             weight = WEIGHTS.get(kind, 2) * rng.choice(SWARM[1:] if kind in ALWAYS else SWARM)
-            if weight and (swap or kind is not SwapOut):
+            if weight and (swap or kind is not SwapOut) and (files or kind not in ON_FILES):
                 kinds.append(kind)
                 weights.append(weight)
         fewest = min(3, pages)
         return cls(
             pages=rng.randint(fewest, pages),
             processes=rng.randint(1, processes),
+            files=files,
             kinds=tuple(kinds),
             weights=tuple(weights),
         )
@@ -98,8 +125,8 @@ def propose(st: "State", rng: Random, mix: Mix) -> Step | None:
 
 
 def reclaim_all(st: "State") -> Step | None:
-    """Return the step that swaps out all pages, or None where there are none."""
-    ops = tuple(SwapOut.possible(st))
+    """Return the step that takes all pages, or None where there are none."""
+    ops = (*SwapOut.possible(st), *Reclaim.possible(st))
     return Step(ops, reclaim=True) if ops else None
 
 
@@ -113,6 +140,7 @@ def reclaim_step(st: "State", rng: Random, mm: int) -> Step | None:
         if (folio := folio_named(st, mm, address))
         and st.pte[(mm - 1) * st.pages + address + 1].folio == folio
         and st.folio[folio].mapcount == 1
+        and folio_test_anon(st, folio)
     ]
     return Step((SwapOut(mm=mm, address=rng.choice(alone)),)) if alone else None
 
@@ -128,6 +156,60 @@ def _mmap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
     start, length = _range(rng, mix.pages)
     prot = rng.choice(("rw", "rw", "rwx", *PROTECTION_NAMES))
     return Mmap(mm=mm, start=start, length=length, prot=prot)
+
+
+def _mmap_file(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+    if rng.random() < ALIKE and (op := beside(st, rng, mix, mm)) is not None:
+        return op
+    start, length = _range(rng, min(mix.pages, st.scope.file_pages))
+    start = rng.randint(start, mix.pages - length)
+    return MmapFile(
+        mm=mm,
+        start=start,
+        length=length,
+        file=rng.randint(1, mix.files),
+        pgoff=rng.randint(0, st.scope.file_pages - length),
+        shared=rng.random() < SHARED,
+        prot=rng.choice(("rw", "rw", "rwx", *PROTECTION_NAMES)),
+    )
+
+
+def beside(st: "State", rng: Random, mix: Mix, mm: int) -> Operation | None:
+    """Draw a range of a file that goes on where another ends, so that they may merge."""
+    found = []
+    vma = st.mm[mm].mmap
+    while vma:
+        v = st.vma[vma]
+        behind = v.vm_pgoff + v.vm_end - v.vm_start
+        if v.vm_file and v.vm_end < mix.pages and behind < st.scope.file_pages:
+            found.append((vma, v.vm_end, behind))
+        if v.vm_file and v.vm_start and v.vm_pgoff:
+            found.append((vma, v.vm_start - 1, v.vm_pgoff - 1))
+        vma = v.vm_next
+    if not found:
+        return None
+    vma, start, pgoff = rng.choice(found)
+    v = st.vma[vma]
+    prot = NAME_OF.get(v.vm_flags & VM_ACCESS_FLAGS, "rw")
+    shared = v.vm_flags & VM_SHARED != 0
+    file = v.vm_file
+    return MmapFile(mm=mm, start=start, length=1, file=file, pgoff=pgoff, shared=shared, prot=prot)
+
+
+def _truncate(st: "State", rng: Random, mix: Mix, _mm: int) -> Operation:
+    file = rng.randint(1, mix.files)
+    full = st.scope.file_pages
+    short = st.address_space[file].i_size < full
+    return Truncate(file=file, size=full if short else rng.randint(0, full))
+
+
+def _punch_hole(st: "State", rng: Random, mix: Mix, _mm: int) -> Operation | None:
+    file = rng.randint(1, mix.files)
+    size = st.address_space[file].i_size
+    if size == 0:
+        return None
+    index, length = _range(rng, size)
+    return PunchHole(file=file, index=index, length=length)
 
 
 def _munmap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
@@ -246,4 +328,7 @@ DRAW = {
     Fork: _fork,
     Exit: _exit,
     Mremap: _mremap,
+    MmapFile: _mmap_file,
+    Truncate: _truncate,
+    PunchHole: _punch_hole,
 }

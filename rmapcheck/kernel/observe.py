@@ -1,6 +1,7 @@
 """What the kernel shows of the puppets: VMAs, page tables, and the pages themselves.
 
-/proc/PID/maps gives VMAs and protections (not vm_pgoff, which is 0 there for anonymous memory),
+/proc/PID/maps gives VMAs and protections, and of a range of a file which one it is, and vm_pgoff,
+which is 0 there for anonymous memory;
 /proc/PID/pagemap the frame or swap slot of each page, /proc/kpagecount the mapcount, and
 /proc/kpageflags the rest: bit 34, KPF_OWNER_2, is PG_anon_exclusive for an anonymous page
 (stable_page_flags(), fs/proc/page.c, v6.1, v6.12, v6.18).
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.kernel.files import NAME, Cached
 from rmapcheck.kernel.puppets import ARENA, PAGE
 
 if TYPE_CHECKING:
+    from rmapcheck.kernel.files import Files
     from rmapcheck.kernel.puppets import Puppet, Puppets
 
 PM_PRESENT = 1 << 63
@@ -25,6 +28,7 @@ PM_SWAP = 1 << 62
 PFN_MASK = (1 << 55) - 1
 
 KPF_WRITEBACK = 8
+KPF_ANON = 12
 KPF_SWAPCACHE = 13
 KPF_ZERO_PAGE = 24
 KPF_ANON_EXCLUSIVE = 34
@@ -35,11 +39,17 @@ ZERO = -1
 PATIENCE = 10
 """Seconds in which a page must have been written to swap."""
 
-_LINE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])", re.MULTILINE)
+LONGEST_LINE = 120
+_LINE = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])([ps]) ([0-9a-f]+) "
+    rb"[0-9a-f:]+ \d+ *(?:/memfd:%s(\d+))?" % NAME.encode(),
+    re.MULTILINE,
+)
 _WORD = struct.Struct("Q")
 
-Range = tuple[int, int, int]
-"""A VMA: first page, page behind the last, protection (PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4)."""
+Range = tuple[int, ...]
+"""A VMA: first page, page behind the last, protection (PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4);
+and if it maps a file, its number, vm_pgoff, and 1 for a shared mapping."""
 
 
 def slot_number(entry: int) -> int:
@@ -62,14 +72,16 @@ class Frame:
     mapcount: int
     exclusive: bool
     swapcache: bool
+    anon: bool = True
 
 
 @attrs.frozen
 class Look:
-    """All processes, by number, and the frames that they map, by number."""
+    """All processes, by number, the frames that they map, by number, and the page cache."""
 
     processes: dict[int, Process]
     frames: dict[int, Frame]
+    cached: Cached = frozenset()
 
 
 class Observer:
@@ -77,6 +89,7 @@ class Observer:
 
     def __init__(self, pages: int) -> None:
         self.pages = pages
+        self.files: Files | None = None
         self.words = struct.Struct(f"{pages}Q")
         self.zero: set[int] = set()
         self.opened: list[int] = []
@@ -96,14 +109,17 @@ class Observer:
     def vmas(self, puppet: "Puppet") -> tuple[Range, ...]:
         """Return the VMAs in the arena of a puppet; they are the first in its maps."""
         found = []
-        text = os.pread(puppet.maps, 64 * (self.pages + 2), 0)
+        text = os.pread(puppet.maps, LONGEST_LINE * (self.pages + 2), 0)
         for match in _LINE.finditer(text):
-            start, end, r, w, x = match.groups()
+            start, end, r, w, x, share, offset, file = match.groups()
             first = (int(start, 16) - ARENA) // PAGE
             if first >= self.pages:
                 break
             prot = (r != b"-") + 2 * (w != b"-") + 4 * (x != b"-")
-            found.append((first, (int(end, 16) - ARENA) // PAGE, prot))
+            vma: Range = (first, (int(end, 16) - ARENA) // PAGE, prot)
+            if file:
+                vma += (int(file), int(offset, 16) // PAGE, int(share == b"s"))
+            found.append(vma)
         return tuple(found)
 
     def entries(self, puppet: "Puppet") -> list[int]:
@@ -135,7 +151,7 @@ class Observer:
                         else:
                             frames[entry] = frame
                 processes[slot] = Process(self.vmas(puppet), tuple(entries))
-        return Look(processes, frames)
+        return Look(processes, frames, self.files.cached() if self.files else frozenset())
 
     def settle(self, frames: list[int]) -> None:
         """Wait until none of the frames is being written to swap.
@@ -164,4 +180,5 @@ class Observer:
             mapcount=_WORD.unpack(os.pread(self.opened[0], 8, pfn * 8))[0],
             exclusive=bool(bits >> KPF_ANON_EXCLUSIVE & 1),
             swapcache=bool(bits >> KPF_SWAPCACHE & 1),
+            anon=bool(bits >> KPF_ANON & 1),
         )

@@ -4,6 +4,7 @@ A run is many episodes from an empty process, each with a forced walk at its end
 reclaimed, none may stay mapped, and whoever shared a page must share its swap slot.
 """
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from random import Random
@@ -16,12 +17,13 @@ from model.heap import Pool
 from model.operations import Outcome, Read, Write, boot
 from model.scope import Scope
 from model.state import State, pte_offset
+from rmapcheck.kernel import openings
 from rmapcheck.kernel.allocations import STRUCTS, Tally
+from rmapcheck.kernel.files import FILE_PAGES, FILES
 from rmapcheck.kernel.generate import Mix, propose, reclaim_all
-from rmapcheck.kernel.observe import ZERO, slot_number
 from rmapcheck.kernel.predict import Difference, Predictor, Step, entry_text
 from rmapcheck.kernel.puppets import READ
-from rmapcheck.kernel.rules import Coverage, choices, taken, vmas_of
+from rmapcheck.kernel.rules import BEYOND, Coverage, choices, taken, vmas_of
 from rmapcheck.kernel.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -36,17 +38,20 @@ PATIENCE = 60
 """Attempts to draw a step that can be asked for, before the episode ends."""
 
 
-def scope_for(processes: int, pages: int) -> Scope:
+def scope_for(processes: int, pages: int, *, files: bool = False) -> Scope:
     """Return a scope with so many processes and pages, and room for whatever they do."""
     entries = processes * pages
+    cached = FILES * FILE_PAGES if files else 0
     return Scope(
         mms=processes,
         pages=pages,
         vmas=min(entries + 2, 200),
-        folios=min(2 * entries, 200),
+        folios=min(2 * entries + cached, 200),
         swaps=min(2 * entries, 200),
         objects=249,
         protections=4,
+        files=FILES if files else 0,
+        file_pages=FILE_PAGES if files else 1,
     )
 
 
@@ -117,8 +122,7 @@ class Episode:
         op = step.ops[0]
         if not isinstance(op, Read | Write):
             return 0
-        p = self.st.pte[pte_offset(self.st, op.mm, op.address)]
-        return self.predictor.content.get(p.folio or slot_number(p.swap), 0)
+        return self.predictor.content.get(self.predictor.place(op.mm, op.address), 0)
 
     def _returned(
         self, step: Step, outcomes: list[Outcome], returned: int, content: int
@@ -130,12 +134,13 @@ class Episode:
         if isinstance(oops, KernelOops):
             return [Difference("oops", "", "none", str(oops))]
         if isinstance(op, Read | Write) and not said:
-            p = self.st.pte[pte_offset(self.st, op.mm, op.address)]
             if isinstance(op, Write):
                 content = self.stage.performer.written
             else:
                 said = content
-            self.predictor.content[p.folio or ZERO] = content
+            self.predictor.content[self.predictor.place(op.mm, op.address)] = content
+        if BEYOND in self.st.rules:
+            said = -errno.ENXIO  # how a puppet tells SIGBUS from SIGSEGV
         if returned != said:
             return [Difference("return value", str(op), str(returned), str(said))]
         return []
@@ -176,7 +181,7 @@ class Episode:
             for address in range(self.st.pages):
                 p = self.st.pte[pte_offset(self.st, m, address)]
                 if p.folio:
-                    said = self.predictor.content.get(p.folio, 0)
+                    said = self.predictor.content.get(self.predictor.place(m, address), 0)
                     seen = self.stage.puppets.call(m, READ, address)
                     # A page that the protection forbids to read is compared another time.
                     if seen not in (said, -14):
@@ -233,10 +238,11 @@ class Oracle:
         self.scheme = scheme
         self.settings = settings
         self.progress = progress
-        self.scope = scope_for(stage.wishes.processes, stage.wishes.pages)
+        files = stage.files is not None
+        self.scope = scope_for(stage.wishes.processes, stage.wishes.pages, files=files)
         self.rng = Random(settings.seed)
         self.swap = stage.memcg is not None
-        self.tallies = Tallies(Coverage(swap=self.swap))
+        self.tallies = Tallies(Coverage(swap=self.swap, files=files))
 
     def run(self) -> Tallies:
         """Play episodes until there were enough operations, or the first difference."""
@@ -257,18 +263,27 @@ class Oracle:
 
     def _episode(self) -> None:
         wishes = self.stage.wishes
-        mix = Mix.drawn(self.rng, wishes.pages, wishes.processes, swap=self.swap)
+        mix = Mix.drawn(
+            self.rng, wishes.pages, wishes.processes, swap=self.swap, files=self.scope.files
+        )
         episode = Episode(self.stage, self.scheme, self.scope)
         self.tallies.episodes += 1
+        for op in openings.drawn(self.rng, wishes.pages, files=mix.files > 0):
+            if op.enabled(episode.st) and not self._taken(episode, Step((op,)), None):
+                return
         for _ in range(EPISODE):
             directed = self.rng.random() < self.settings.directed
             before = Snapshot(episode.st) if directed else None
             step = self._choose(episode.st, mix, before)
             if step is None:
                 break
-            if self._failed(episode, episode.play(step, before)) or episode.spoilt:
+            if not self._taken(episode, step, before):
                 return
         self._walk(episode)
+
+    def _taken(self, episode: Episode, step: Step, before: Snapshot | None) -> bool:
+        """Take a step; tell whether the episode goes on."""
+        return not self._failed(episode, episode.play(step, before)) and not episode.spoilt
 
     def _walk(self, episode: Episode) -> None:
         said = [episode.st.folio[f].mapcount for f in episode.st.folio.indices()]

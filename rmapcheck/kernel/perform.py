@@ -9,12 +9,15 @@ from model.operations import (
     Fork,
     Madvise,
     Mmap,
+    MmapFile,
     Mprotect,
     Mremap,
     Munmap,
     Operation,
+    PunchHole,
     Read,
     SwapOut,
+    Truncate,
     Write,
 )
 from rmapcheck.kernel import puppets as p
@@ -51,6 +54,10 @@ class Performer:
         if isinstance(op, Exit):
             self.puppets.exit(op.mm)
             return 0
+        if isinstance(op, Truncate):
+            return self.puppets.call(0, p.TRUNCATE, op.file, op.size)
+        if isinstance(op, PunchHole):
+            return self.puppets.call(0, p.PUNCH_HOLE, op.file, op.index, op.length)
         if isinstance(op, Write):
             self.written = next(self.numbers)
             return self.puppets.call(op.mm, p.WRITE, op.address, self.written)
@@ -68,6 +75,9 @@ def command_of(op: Operation) -> tuple[int, ...]:
     match op:
         case Mmap():
             return p.MMAP, op.start, op.length, PROTECTIONS[op.prot]
+        case MmapFile():
+            what = PROTECTIONS[op.prot] + p.SHARED * op.shared
+            return p.MMAP_FILE, op.start, op.length, what, op.file, op.pgoff
         case Munmap():
             return p.MUNMAP, op.start, op.length
         case Mprotect():

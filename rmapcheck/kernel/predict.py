@@ -10,9 +10,30 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from model.operations import Operation, Outcome, Read, SwapOut, run
-from model.state import PTE_ZERO, VM_ACCESS_FLAGS, pte_offset
+from model.mm.vma import vma_lookup
+from model.operations import (
+    Operation,
+    Outcome,
+    PunchHole,
+    Read,
+    Reclaim,
+    SwapOut,
+    Truncate,
+    run,
+)
+from model.state import (
+    PTE_ZERO,
+    VM_ACCESS_FLAGS,
+    VM_SHARED,
+    folio_test_anon,
+    linear_page_index,
+    pte_offset,
+)
+from rmapcheck.kernel.files import Cached
 from rmapcheck.kernel.observe import ZERO, Frame, Look, Process, Range, slot_number
+
+Place = int | tuple[int, int]
+"""A frame or slot of the model, or a page of a file."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +51,7 @@ class Step:
     @property
     def swaps(self) -> bool:
         """Tell whether pages are written to swap."""
-        return isinstance(self.ops[0], SwapOut)
+        return isinstance(self.ops[0], SwapOut | Reclaim)
 
     def __str__(self) -> str:
         return f"reclaim of {len(self.ops)} pages" if self.reclaim else str(self.ops[0])
@@ -57,7 +78,10 @@ def model_vmas(st: "State", mm: int) -> tuple[Range, ...]:
     vma = st.mm[mm].mmap
     while vma:
         v = st.vma[vma]
-        found.append((v.vm_start, v.vm_end, v.vm_flags & VM_ACCESS_FLAGS))
+        seen: Range = (v.vm_start, v.vm_end, v.vm_flags & VM_ACCESS_FLAGS)
+        if v.vm_file:
+            seen += (v.vm_file, v.vm_pgoff, int(v.vm_flags & VM_SHARED != 0))
+        found.append(seen)
         vma = v.vm_next
     return tuple(found)
 
@@ -79,8 +103,19 @@ def model_look(st: "State") -> Look:
         for entry in process.entries:
             if entry > 0 and entry not in frames:
                 f = st.folio[entry]
-                frames[entry] = Frame(f.mapcount, bool(f.exclusive), f.swap != 0)
-    return Look(processes, frames)
+                anon = folio_test_anon(st, entry)
+                frames[entry] = Frame(f.mapcount, bool(f.exclusive), f.swap != 0, anon)
+    return Look(processes, frames, model_cached(st))
+
+
+def model_cached(st: "State") -> Cached:
+    """Return which pages of files are in the page cache."""
+    return frozenset(
+        (file, index)
+        for file in range(1, st.scope.files + 1)
+        for index, folio in enumerate(st.address_space[file].i_pages)
+        if folio
+    )
 
 
 def entry_text(entry: int) -> str:
@@ -93,12 +128,17 @@ def entry_text(entry: int) -> str:
 
 
 def vmas_text(vmas: tuple[Range, ...]) -> str:
-    """Return VMAs in words: ``0-3 rw, 3-4 r``."""
-    names = [
-        f"{start}-{end} " + ("".join(c for i, c in enumerate("rwx") if prot >> i & 1) or "none")
-        for start, end, prot in vmas
-    ]
-    return ", ".join(names) or "none"
+    """Return VMAs in words: ``0-3 rw, 3-4 r of file 1 from 2 shared``."""
+    return ", ".join(vma_text(*vma) for vma in vmas) or "none"
+
+
+def vma_text(
+    start: int, end: int, prot: int, file: int = 0, pgoff: int = 0, shared: int = 0
+) -> str:
+    """Return a VMA in words."""
+    name = "".join(c for i, c in enumerate("rwx") if prot >> i & 1) or "none"
+    place = f" of file {file} from {pgoff}" if file else ""
+    return f"{start}-{end} {name}{place}{' shared' if shared else ''}"
 
 
 class Predictor:
@@ -111,31 +151,55 @@ class Predictor:
         self.used: set[int] = set()
         """Frames of the kernel that were mapped before the step: no new page can be one of them,
         since a copy is made while the page that it is made of is still there."""
-        self.content: dict[int, int] = {}
-        """Entry of the model → what was last written there."""
+        self.content: dict[Place, int] = {}
+        """Place in memory, swap or a file → what was last written there."""
+        self.away: set[tuple[int, int]] = set()
+        """Pages of files that were reclaimed; one may be read ahead from swap at any time."""
 
     def run(self, step: Step) -> "Iterator[Outcome]":
         """Take a step in the model, operation by operation."""
         self.used = {entry for entry in self.names.values() if entry > 0}
+        cached = model_cached(self.st)
         for op in step.ops:
             held = self._held(op)
             outcome = run(self.st, op)
             yield outcome
             self._keep(op, held)
             self._forget()
+        self.away |= cached if step.reclaim else set()
+        self.away -= model_cached(self.st)
+
+    def place(self, mm: int, address: int) -> Place:
+        """Return where what a process has at an address is: in a page, a slot, or a file."""
+        st = self.st
+        p = st.pte[pte_offset(st, mm, address)]
+        if p.folio and not folio_test_anon(st, p.folio):
+            return st.folio[p.folio].address_space, st.folio[p.folio].index
+        vma = vma_lookup(st, mm, address)
+        if p.folio or p.swap or vma == 0 or st.vma[vma].vm_file == 0:
+            return p.folio or slot_number(p.swap)
+        return st.vma[vma].vm_file, linear_page_index(st, vma, address)
 
     def _held(self, op: Operation) -> int:
         """Return what the page that is swapped in or out holds."""
         if not isinstance(op, SwapOut | Read):
             return 0
-        p = self.st.pte[pte_offset(self.st, op.mm, op.address)]
-        return self.content.get(p.folio or slot_number(p.swap), 0)
+        return self.content.get(self.place(op.mm, op.address), 0)
 
     def _keep(self, op: Operation, held: int) -> None:
-        """Note that what a page held is now in its slot, or the other way round."""
+        """Note that what a page held is now in its slot, or the other way round, or gone."""
         if held and isinstance(op, SwapOut | Read):
-            p = self.st.pte[pte_offset(self.st, op.mm, op.address)]
-            self.content[p.folio or slot_number(p.swap)] = held
+            self.content[self.place(op.mm, op.address)] = held
+        if isinstance(op, Truncate):
+            self._drop(op.file, op.size, self.st.scope.file_pages)
+        if isinstance(op, PunchHole):
+            self._drop(op.file, op.index, op.index + op.length)
+
+    def _drop(self, file: int, first: int, end: int) -> None:
+        """Forget what pages of a file held."""
+        for index in range(first, end):
+            self.content.pop((file, index), None)
+            self.away.discard((file, index))
 
     def _forget(self) -> None:
         """Drop what was matched with objects that the last operation freed."""
@@ -161,6 +225,7 @@ class Predictor:
             if there.entries != process.entries:
                 yield from self._entries(m, there.entries, process.entries, taken)
         yield from self._frames(seen, said)
+        yield from self._cached(seen.cached, said.cached)
 
     def _entries(
         self, m: int, there: tuple[int, ...], said: tuple[int, ...], taken: dict[int, int]
@@ -189,10 +254,16 @@ class Predictor:
             there = seen.frames.get(pfn) if pfn is not None else None
             if there is None or there == frame:
                 continue
-            for name in ("mapcount", "exclusive", "swapcache"):
+            for name in ("mapcount", "exclusive", "swapcache", "anon"):
                 kernel, model = getattr(there, name), getattr(frame, name)
                 if kernel != model:
                     yield Difference(name, f"frame {pfn}", str(kernel), str(model))
+
+    def _cached(self, seen: Cached, said: Cached) -> "Iterator[Difference]":
+        for file, index in sorted((said - seen) | (seen - said - self.away)):
+            there = ("nothing", "a page")[(file, index) in seen]
+            model = ("nothing", "a page")[(file, index) in said]
+            yield Difference("page cache", f"page {index} of file {file}", there, model)
 
 
 def kind(entry: int) -> int:

@@ -12,10 +12,13 @@
  * outside the arena can be named. The arena lies below the program (0x400000), so that its VMAs
  * are the first of the process: in /proc/PID/maps, and in what fork copies.
  *
+ * Files that it may map are open from the start, file n as descriptor FILES + n.
+ *
  * A puppet ends when its socket is closed, whatever ended the driver.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -30,8 +33,12 @@
 #define ARENA 0x100000UL
 #define PAGE 4096UL
 #define SLOTS 32
+#define FILES 90
 
-enum { MMAP = 1, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE, BALLAST };
+enum {
+  MMAP = 1, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE, BALLAST,
+  MMAP_FILE, TRUNCATE, PUNCH_HOLE
+};
 
 static long pages;
 static int slots, sockets[SLOTS], own;
@@ -100,6 +107,20 @@ static long map_private(long start, long length, long prot)
   return p == MAP_FAILED ? -(long)errno : 0;
 }
 
+/* what: the protection, and 256 for a shared mapping. */
+static long map_file(long start, long length, long what, long file, long pgoff)
+{
+  int flags = MAP_FIXED | (what & 256 ? MAP_SHARED : MAP_PRIVATE);
+  void *p = mmap(at(start), length * PAGE, what & 255, flags, FILES + file, pgoff * PAGE);
+  return p == MAP_FAILED ? -(long)errno : 0;
+}
+
+static long punch_hole(long file, long index, long length)
+{
+  int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  return result(fallocate(FILES + file, mode, index * PAGE, length * PAGE));
+}
+
 /* Uses so many pages outside the arena, and gives them back. */
 static long ballast(long count)
 {
@@ -119,10 +140,13 @@ static long perform(const int64_t *c)
   case WRITE: return outside(start, 1) ? -E2BIG : access_page(start, c[2], 1);
   case MREMAP: return remap(c[1], c[2], c[3], c[4], c[5]);
   case BALLAST: return ballast(c[1]);
+  case TRUNCATE: return result(ftruncate(FILES + c[1], c[2] * PAGE));
+  case PUNCH_HOLE: return punch_hole(c[1], c[2], c[3]);
   }
   if (outside(start, length)) return -E2BIG;
   switch (c[0]) {
   case MMAP: return map_private(start, length, c[3]);
+  case MMAP_FILE: return map_file(start, length, c[3], c[4], c[5]);
   case MUNMAP: return result(munmap(at(start), length * PAGE));
   case MPROTECT: return result(mprotect(at(start), length * PAGE, c[3]));
   case MADVISE: return result(madvise(at(start), length * PAGE, c[3]));

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -26,10 +27,15 @@ ARENA = 0x100000
 PAGE = 4096
 FIRST_FD = 100
 """The puppets' own sockets have the descriptors from here on, one a slot."""
+FIRST_FILE = 91
+"""The files that they may map have those from here on; puppet.c has the number before."""
 PATIENCE = 20
 """Seconds in which a command must be answered; each takes microseconds."""
 
 MMAP, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE, BALLAST = range(1, 11)
+MMAP_FILE, TRUNCATE, PUNCH_HOLE = range(11, 14)
+SHARED = 256
+"""MMAP_FILE has it beside the protection."""
 COMMAND = struct.Struct("6q")
 ANSWER = struct.Struct("q")
 
@@ -71,8 +77,12 @@ class Puppet:
 class Puppets:
     """The nursery and its descendants. Use it in a `with`: at the end nothing is left of them."""
 
-    def __init__(self, program: Path, processes: int, pages: int) -> None:
+    def __init__(
+        self, program: Path, processes: int, pages: int, files: Sequence[int] = ()
+    ) -> None:
         self.program = program
+        self.files = files
+        """Descriptors of the files that they may map."""
         self.pages = pages
         self.slots = processes + 1
         self.alive: dict[int, Puppet] = {}
@@ -117,6 +127,7 @@ class Puppets:
             (os.POSIX_SPAWN_DUP2, other.fileno(), number)
             for other, number in zip(theirs, numbers, strict=True)
         ]
+        actions += [(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate(self.files, FIRST_FILE)]
         words = [str(self.program), str(self.pages), *map(str, numbers)]
         try:
             return os.posix_spawn(words[0], words, {}, file_actions=actions)

@@ -108,6 +108,34 @@ ANON_VMAS = (
     "a root anon_vma goes",
     "a root anon_vma outlives its VMAs",
 )
+BEYOND = "fault beyond the end of a file"
+FILES = (
+    BEYOND,
+    "a read fault maps a page",
+    "a read fault finds its page",
+    "fault-around",
+    "a write fault maps a page",
+    "a write fault makes a shared entry writable",
+    "a page of a file is copied",
+    "copy on write of a page of a file",
+    "fork shares a page of a file",
+    "fork leaves a range of a file to faults",
+    "truncation unmaps a page",
+    "truncation takes a private copy",
+    "a hole unmaps a page",
+    "a hole leaves a private copy",
+    "a file grows",
+    "no merge: the files differ",
+    "a new range of a file joins a neighbour",
+    "a changed range of a file joins a neighbour",
+    "mprotect leaves a range of a file charged",
+    "madvise refuses to wipe a range of a file",
+    "mremap moves a never-faulted range of a file",
+)
+FILES_AND_SWAP = (
+    "truncation takes a private copy from swap",
+    "a mapped page of a file is reclaimed",
+)
 CHOICES = (
     "both neighbours offer their anon_vma",
     "two idle anon_vmas in a chain that is forked",
@@ -122,6 +150,8 @@ GROUPS = {
     "merges": MERGES,
     "mremap": MOVES,
     "anon_vmas": ANON_VMAS,
+    "files": FILES,
+    "files and swap": FILES_AND_SWAP,
     "order": CHOICES,
 }
 RULES: tuple[str, ...] = tuple(rule for group in GROUPS.values() for rule in group)
@@ -180,11 +210,15 @@ def _idle(st: "State", vma: int) -> int:
 
 
 class Coverage(Counter[str]):
-    """How often each rule ran on the kernel. `swap`: whether swapping can be compared at all."""
+    """How often each rule ran on the kernel. `swap`, `files`: whether these can be compared."""
 
-    def __init__(self, *, swap: bool) -> None:
+    def __init__(self, *, swap: bool, files: bool = False) -> None:
         super().__init__()
-        self.wanted = tuple(r for r in RULES if swap or r not in SWAPPING)
+        never = {
+            *(() if swap else (*SWAPPING, *FILES_AND_SWAP)),
+            *(() if files else (*FILES, *FILES_AND_SWAP)),
+        }
+        self.wanted = tuple(rule for rule in RULES if rule not in never)
 
     def missing(self) -> tuple[str, ...]:
         """Return the rules that never ran."""

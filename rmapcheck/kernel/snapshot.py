@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from model.state import State
 
 
+def _copying(fields: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
+    """Return `fields` with lists copied, which are changed in place."""
+    return lambda o: _copied(fields(o))
+
+
+def _copied(values: Any) -> Any:  # noqa: ANN401 - one value or a tuple of them, as attrgetter
+    if type(values) is not tuple:
+        return values
+    return tuple(v[:] if type(v) is list else v for v in values)
+
+
 @attrs.frozen(eq=False)
 class _Saved:
     """The live objects of one pool, field by field."""
@@ -29,7 +40,9 @@ class _Saved:
     @classmethod
     def of(cls, pool: "Pool[Any]", struct: type) -> "_Saved":
         live = [o for o, own in zip(pool, pool.objects, strict=True) if o is own]
-        fields = attrgetter(*(a.name for a in attrs.fields(struct)))
+        fields: Callable[[Any], Any] = attrgetter(*(a.name for a in attrs.fields(struct)))
+        if any(type(getattr(o, a.name)) is list for o in live[:1] for a in attrs.fields(struct)):
+            fields = _copying(fields)
         return cls(pool, list(pool), pool.live, live, fields, [fields(o) for o in live])
 
     def restore(self) -> None:
@@ -38,7 +51,7 @@ class _Saved:
         fields = self.fields
         for obj, values in zip(self.live, self.values, strict=True):
             if fields(obj) != values:
-                obj.__init__(*values) if type(values) is tuple else obj.__init__(values)
+                obj.__init__(*_copied(values)) if type(values) is tuple else obj.__init__(values)
 
 
 class Snapshot:

@@ -4,6 +4,7 @@ Tiers: what can be compared here. Each that is missing has its reason, which is 
 
     L0   VMAs, frames, swap entries, mapcounts     root, /proc/kpagecount, /proc/kpageflags
     swap forced walks                              a swap file and a memory cgroup of our own
+    files ranges that map files, and the page cache memfd_create()
     L1   allocations of rmap objects               a tracefs instance of our own
     L2   the anon_vma graph itself                 BPF and BTF; only when asked for
 """
@@ -18,10 +19,21 @@ import attrs
 from rmapcheck.kernel.allocations import Recorder, Tally
 from rmapcheck.kernel.build import build_program, source_of
 from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.kernel.files import Files
 from rmapcheck.kernel.footprint import Footprint
 from rmapcheck.kernel.observe import Look, Observer
-from rmapcheck.kernel.perform import Performer
-from rmapcheck.kernel.puppets import BALLAST, MMAP, MUNMAP, WRITE, Puppets
+from rmapcheck.kernel.perform import ADVICE, Performer
+from rmapcheck.kernel.puppets import (
+    BALLAST,
+    MADVISE,
+    MMAP,
+    MMAP_FILE,
+    MUNMAP,
+    READ,
+    SHARED,
+    WRITE,
+    Puppets,
+)
 from rmapcheck.kernel.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
 
 if TYPE_CHECKING:
@@ -30,7 +42,7 @@ if TYPE_CHECKING:
 
 CHURN = 1024
 """Pages that the nursery uses for a moment."""
-TIERS = ("L0", "swap", "L1", "L2")
+TIERS = ("L0", "swap", "files", "L1", "L2")
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +52,7 @@ class Wishes:
     processes: int = 6
     pages: int = 10
     swap: bool = True
+    files: bool = True
     allocations: bool = True
     structure: bool = False
     shared_swap: bool = False
@@ -59,6 +72,7 @@ class Stage:
         self.stack = ExitStack()
         self.skipped: dict[str, str] = {}
         self.memcg: Memcg | None = None
+        self.files: Files | None = None
         self.recorder: Recorder | None = None
         self.structure: Structure | None = None
         self.retries = 0
@@ -88,9 +102,11 @@ class Stage:
         self.stack.callback(self.observer.close)
         program = build_program(source_of("puppet.c"), "puppet")
         self._try("swap", self._swap, wanted=self.wishes.swap)
+        self._try("files", self._make_files, wanted=self.wishes.files)
         self._try("L1", self._record, wanted=self.wishes.allocations)
+        fds = self.files.fds if self.files is not None else ()
         self.puppets = self.stack.enter_context(
-            Puppets(program, self.wishes.processes, self.wishes.pages)
+            Puppets(program, self.wishes.processes, self.wishes.pages, fds)
         )
         nursery = self.puppets.nursery.pid
         if self.memcg is not None:
@@ -99,6 +115,7 @@ class Stage:
             self.recorder.follow(nursery)
         self.performer = Performer(self.puppets, self.memcg)
         self._calibrate()
+        self._try("files", self._calibrate_files, wanted=self.wishes.files)
         self._try("L2", self._look_inside, wanted=self.wishes.structure)
 
     def _try(self, tier: str, make: Callable[[], None], *, wanted: bool) -> None:
@@ -116,6 +133,11 @@ class Stage:
             if not shared:
                 own_swap(stack, self.footprint)
             self.memcg = own_memcg(stack, self.footprint)
+            self.stack.push(stack.pop_all())
+
+    def _make_files(self) -> None:
+        with ExitStack() as stack:
+            self.files = self.observer.files = Files(stack)
             self.stack.push(stack.pop_all())
 
     def _record(self) -> None:
@@ -160,11 +182,41 @@ class Stage:
         if not exclusive:
             raise Unavailable("/proc/kpageflags has no PageAnonExclusive here (before v6.1?)")
 
+    def _calibrate_files(self) -> None:
+        """Let a range of a file be written to, and read anew, which maps all of it.
+
+        A machine may have no map-around of faults (fault_around_bytes in debugfs).
+        """
+        if self.files is None:
+            return
+        pages = min(2, self.wishes.pages)
+        writes = [(WRITE, page, 1) for page in range(pages)]
+        anew = (MADVISE, 0, pages, ADVICE["dontneed"])
+        self.puppets.fork(0, 1)
+        commands = [(MMAP_FILE, 0, pages, 3 + SHARED, 1, 0), *writes, anew, (READ, 0)]
+        errors = [r for command in commands if (r := self.puppets.call(1, *command)) < 0]
+        look = self.observer.look(self.puppets)
+        self.puppets.exit(1)
+        self.allocations(None)
+        mapped = [f.mapcount for f in look.frames.values() if not f.anon]
+        why = ""
+        if errors:
+            why = f"a puppet cannot map and write a page of a file ({errors[0]})"
+        elif look.cached != {(1, page) for page in range(pages)}:
+            why = "mincore() does not tell what the page cache has"
+        elif mapped != [1] * pages:
+            why = f"a read fault maps {len(mapped)} of {pages} cached pages"
+        if why:
+            self.files = self.observer.files = None
+            raise Unavailable(why)
+
     # What an episode does.
 
     def begin(self) -> None:
         """Start an episode: process 1, with an empty arena."""
         self.puppets.exit_all()
+        if self.files is not None:
+            self.files.reset()
         self.puppets.fork(0, 1)
         self.allocations(None)
         if self.recorder is not None:
@@ -187,7 +239,7 @@ class Stage:
         """Return what there is now; a reclaim is repeated until all is out, or long enough."""
         seen = self.observer.look(self.puppets)
         for _ in range(TRIES if step.reclaim else 0):
-            if not seen.frames:
+            if not seen.frames and not seen.cached:
                 break
             self.retries += 1
             self._churn()

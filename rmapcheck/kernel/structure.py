@@ -28,7 +28,14 @@ FIELDS = {
     "task_struct": ("pid", "mm", "children", "sibling"),
     "mm_struct": ("mm_mt",),
     "maple_tree": ("ma_root",),
-    "vm_area_struct": ("vm_start", "vm_end", "vm_pgoff", "anon_vma", "anon_vma_chain"),
+    "vm_area_struct": (
+        "vm_start",
+        "vm_end",
+        "vm_pgoff",
+        "vm_file",
+        "anon_vma",
+        "anon_vma_chain",
+    ),
     "anon_vma_chain": ("vma", "anon_vma", "same_vma"),
     "anon_vma": ("root", "parent", "refcount", "num_children", "num_active_vmas"),
 }
@@ -165,14 +172,14 @@ class Structure:
 
     def _vma(self, block: bytes, chain: list[int]) -> KernelVma:
         at = self.at
-        start, end, pgoff, anon_vma = (
+        start, end, pgoff, file, anon_vma = (
             struct.unpack_from("=Q", block, at["vm_area_struct", name])[0]
-            for name in ("vm_start", "vm_end", "vm_pgoff", "anon_vma")
+            for name in ("vm_start", "vm_end", "vm_pgoff", "vm_file", "anon_vma")
         )
         return KernelVma(
             start=(start - ARENA) // PAGE,
             end=(end - ARENA) // PAGE,
-            pgoff=pgoff - ARENA // PAGE,
+            pgoff=pgoff if file else pgoff - ARENA // PAGE,
             anon_vma=anon_vma,
             chain=tuple(chain),
         )

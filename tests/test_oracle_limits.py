@@ -1,0 +1,227 @@
+"""The oracle where it may not work, and what it leaves behind: nothing, however it ends."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rmapcheck.kernel import footprint, swapping
+from rmapcheck.kernel.build import build_program
+from rmapcheck.kernel.eras import running
+from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.kernel.footprint import Footprint
+from rmapcheck.kernel.libc import detached_mount
+from rmapcheck.kernel.oracle import Oracle, Settings
+from rmapcheck.kernel.rules import RULES
+
+RMAPCHECK = [sys.executable, "-c", "from rmapcheck.cli import main; main()"]
+
+
+def started(*words):
+    """Return a run of the command, once it has puppets; skip where the machine swaps already."""
+    runner = subprocess.Popen(
+        [*RMAPCHECK, "kernel", "--operations", "1000000", "--quiet", *words],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if until(lambda: len(puppets_of(runner.pid)) > 1 or runner.poll() is not None):
+        if runner.poll() is None:
+            return runner
+        told = runner.stderr.read()
+        if "--shared-swap" in told or runner.returncode == 3:
+            pytest.skip(told or "another run is under way")
+    runner.kill()
+    pytest.fail("the run has not begun")
+
+
+def traces(pid):
+    """Return what a run of process `pid` has outside itself."""
+    name = f"rmapcheck-{pid}"
+    found = [s for s in footprint.swaps() if name in s]
+    found += [str(p) for f in swapping.memory_cgroups() for p in f.glob(name)]
+    try:
+        fd = detached_mount("tracefs")
+    except OSError:
+        return found
+    try:
+        found += [p.name for p in Path(f"/proc/self/fd/{fd}/instances").glob(name)]
+    finally:
+        os.close(fd)
+    return found
+
+
+def puppets_of(pid):
+    """Return the puppets of a session that process `pid` leads."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rpartition(")")
+            if "(puppet-" in words[0] and words[2].split()[3] == str(pid) and words[2][1] != "Z":
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("structure", [False, True])
+def test_the_model_and_the_kernel_agree_and_nothing_is_left_behind(live, structure):
+    mounts = Path("/proc/self/mounts").read_text()
+    swaps = footprint.swaps()
+    on = live(structure=structure)
+    with on.stack:
+        pids = [p.pid for p in on.puppets.alive.values()]
+        tallies = Oracle(on, running(), Settings(operations=2_500, seed=2)).run()
+        assert [str(d) for p in tallies.failed[-1:] for d in p.differences] == []
+        assert tallies.operations >= 2_500
+        assert len(tallies.coverage.missing()) < len(RULES) / 3
+        if "swap" in on.tiers:
+            assert tallies.walks
+            assert tallies.coverage["swap-out of a shared page"]
+        pids += [p.pid for p in on.puppets.alive.values()]
+    assert Path("/proc/self/mounts").read_text() == mounts
+    assert footprint.swaps() == swaps
+    assert traces(os.getpid()) == []
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not footprint.note_path().exists()
+
+
+# The ways in which it may not work.
+
+
+def nobody(*words):
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words]
+
+
+def powerless(*words):
+    return ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", *words]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs setpriv")
+@pytest.mark.parametrize("fewer", [nobody, powerless])
+def test_without_rights_nothing_is_compared_and_nothing_passes(fewer, tmp_path, turn):
+    tmp_path.chmod(0o777)
+    call = subprocess.run(
+        fewer(*RMAPCHECK, "kernel", "--operations", "60", "--no-swap", "--tier", "L0"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)},
+        check=False,
+    )
+    if "Permission denied" in call.stderr:
+        pytest.skip("nobody cannot read this checkout")
+    assert call.returncode == 3, call.stderr
+    assert "nothing was compared" in call.stdout
+
+
+def test_without_a_compiler_there_is_no_puppet(monkeypatch):
+    monkeypatch.setattr("rmapcheck.kernel.build.compiler", lambda: None)
+    with pytest.raises(Unavailable, match="no C compiler"):
+        build_program("int main(void) { return 0; }", "puppet")
+
+
+def test_a_program_that_does_not_compile_is_told_in_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(Unavailable, match="cannot be built"):
+        build_program("int main(void) { return nothing; }", "puppet")
+
+
+def refuse(*_):
+    raise OSError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize(
+    ("target", "tier"),
+    [
+        ("rmapcheck.kernel.allocations.detached_mount", "L1"),
+        ("rmapcheck.kernel.swapping.swapon", "swap"),
+        ("rmapcheck.kernel.bpf.Peek._bpf", "L2"),
+    ],
+)
+def test_a_tier_that_is_refused_is_skipped_with_its_reason(live, monkeypatch, target, tier):
+    monkeypatch.setattr(target, refuse)
+    on = live(structure=True)
+    assert "Operation not permitted" in on.skipped[tier]
+    assert tier not in on.tiers
+    assert not Oracle(on, running(), Settings(operations=120, seed=3)).run().failed
+
+
+def test_without_a_memory_cgroup_there_are_no_forced_walks(live, monkeypatch):
+    monkeypatch.setattr(swapping, "memory_cgroups", list)
+    on = live()
+    assert "no memory cgroup" in on.skipped["swap"]
+    assert traces(os.getpid()) in ([], [f"rmapcheck-{os.getpid()}"])  # the trace instance
+
+
+def test_swap_that_is_in_use_is_left_alone(monkeypatch):
+    monkeypatch.setattr(swapping, "swaps", lambda: ["/dev/sda2"])
+    with pytest.raises(OracleError, match="--shared-swap"):
+        swapping.check_swap(allowed=False)
+    assert swapping.check_swap(allowed=True)
+
+
+def test_one_run_at_a_time(tmp_path):
+    path = tmp_path / "note"
+    with Footprint(path), pytest.raises(Unavailable, match="another run"):
+        Footprint(path).__enter__()
+    with Footprint(path):
+        pass
+    assert not path.exists()
+
+
+def test_a_note_is_believed_only_of_things_of_ours(tmp_path):
+    path = tmp_path / "note"
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    path.write_text(json.dumps({"cgroup": str(precious), "swap": 3, "other": "rmapcheck-1"}))
+    with Footprint(path) as ours:
+        assert ours.undone == []
+    assert precious.exists()
+    path.write_text("no JSON")
+    with Footprint(path) as ours:
+        assert ours.undone == []
+
+
+def test_a_killed_run_is_cleared_away_by_the_next(live):
+    live().stack.close()
+    mounts = Path("/proc/self/mounts").read_text()
+    victim = started()
+    try:
+        assert traces(victim.pid)
+    finally:
+        victim.kill()
+        victim.wait()
+    assert until(lambda: not puppets_of(victim.pid))
+    assert traces(victim.pid)
+    on = live()
+    assert on.footprint.undone
+    assert traces(victim.pid) == []
+    on.stack.close()
+    assert Path("/proc/self/mounts").read_text() == mounts
+
+
+def test_a_signal_ends_a_run_and_leaves_nothing(live):
+    live().stack.close()
+    runner = started()
+    runner.send_signal(signal.SIGINT)
+    _, told = runner.communicate(timeout=60)
+    assert runner.returncode == 130
+    assert "operations without a difference" in told
+    assert traces(runner.pid) == []

@@ -1,0 +1,251 @@
+"""The oracle without a kernel: what the model says, of which version, and what can differ."""
+
+import re
+from pathlib import Path
+
+import attrs
+import pytest
+
+import model
+from model.operations import (
+    Fork,
+    Mmap,
+    MmapFile,
+    PunchHole,
+    Reclaim,
+    SwapOut,
+    Truncate,
+    Write,
+    boot,
+)
+from model.state import State
+from rmapcheck.kernel.eras import VERSION_RULES, era_of, predictor_of, version_of
+from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.kernel.mutants import MUTANTS
+from rmapcheck.kernel.observe import ZERO, Frame, Look, Process
+from rmapcheck.kernel.oracle import scope_for
+from rmapcheck.kernel.planting import Mutant, planted
+from rmapcheck.kernel.predict import Predictor, Step, model_look
+from rmapcheck.kernel.rules import CHOICES, RULES, Coverage
+from rmapcheck.kernel.snapshot import Snapshot
+
+# What the model says, without a kernel.
+
+
+def state(*ops):
+    st = State(scope_for(3, 4, files=True), running_or_newest()())
+    boot(st)
+    predictor = Predictor(st)
+    for op in ops:
+        list(predictor.run(Step((op,))))
+    return predictor
+
+
+def running_or_newest():
+    return predictor_of((6, 18, 44))
+
+
+SHARED = (Mmap(mm=1, start=0, length=2), Write(mm=1, address=0), Fork(mm=1, child=2))
+
+
+def seen(predictor, number=700):
+    """Return what a kernel would show that does as the model says, its frames from `number` on."""
+    said = model_look(predictor.st)
+    names = {f: number + f for f in said.frames}
+    processes = {
+        m: attrs.evolve(p, entries=tuple(names.get(e, e) for e in p.entries))
+        for m, p in said.processes.items()
+    }
+    frames = {names[f]: frame for f, frame in said.frames.items()}
+    return Look(processes, frames, said.cached)
+
+
+def test_a_kernel_that_does_as_the_model_says_has_no_difference():
+    predictor = state(*SHARED)
+    assert not list(predictor.compare(seen(predictor)))
+    assert not list(predictor.compare(seen(predictor)))
+
+
+def changed(look, **changes):
+    process = attrs.evolve(look.processes[2], **changes)
+    return Look({**look.processes, 2: process}, look.frames)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda k: Look({1: k.processes[1]}, k.frames), "existence"),
+        (lambda k: changed(k, vmas=((0, 1, 3),)), "VMAs"),
+        (lambda k: changed(k, vmas=((0, 2, 1),)), "VMAs"),
+        (lambda k: changed(k, entries=(0, 0, 0, 0)), "entry"),
+        (lambda k: changed(k, entries=(ZERO, 0, 0, 0)), "entry"),
+        (lambda k: changed(k, entries=(-9, 0, 0, 0)), "entry"),
+        (lambda k: changed(k, entries=(999, 0, 0, 0)), "same page"),
+        (
+            lambda k: Look(k.processes, {701: Frame(1, exclusive=False, swapcache=False)}),
+            "mapcount",
+        ),
+        (
+            lambda k: Look(k.processes, {701: Frame(2, exclusive=True, swapcache=False)}),
+            "exclusive",
+        ),
+        (
+            lambda k: Look(k.processes, {701: Frame(2, exclusive=False, swapcache=True)}),
+            "swapcache",
+        ),
+    ],
+)
+def test_each_thing_that_a_kernel_shows_can_differ(change, what):
+    predictor = state(*SHARED)
+    assert [d.what for d in predictor.compare(change(seen(predictor)))] == [what]
+
+
+OF_A_FILE = (
+    MmapFile(mm=1, start=0, length=2, file=1, pgoff=1, shared=True),
+    Write(mm=1, address=0),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda k: attrs.evolve(k, cached=frozenset()), "page cache"),
+        (lambda k: attrs.evolve(k, cached=k.cached | {(1, 2)}), "page cache"),
+        (
+            lambda k: attrs.evolve(k, frames={701: attrs.evolve(k.frames[701], anon=True)}),
+            "anon",
+        ),
+        *(
+            (lambda k, vma=vma: attrs.evolve(k, processes=with_vma(k, vma)), "VMAs")
+            for vma in [(0, 2, 3), (0, 2, 3, 2, 1, 1), (0, 2, 3, 1, 0, 1), (0, 2, 3, 1, 1, 0)]
+        ),
+    ],
+)
+def test_each_thing_that_a_kernel_shows_of_files_can_differ(change, what):
+    predictor = state(*OF_A_FILE)
+    assert not list(predictor.compare(seen(predictor)))
+    assert [d.what for d in predictor.compare(change(seen(predictor)))] == [what]
+
+
+def with_vma(look, vma):
+    return {1: attrs.evolve(look.processes[1], vmas=(vma,))}
+
+
+def test_a_page_of_a_file_may_be_read_ahead_from_swap_once_it_was_there():
+    predictor = state(*OF_A_FILE)
+    away = Step((Reclaim(file=1, index=1),), reclaim=True)
+    list(predictor.run(away))
+    back = attrs.evolve(seen(predictor), cached=frozenset({(1, 1)}))
+    assert not list(predictor.compare(back))
+    list(predictor.run(Step((PunchHole(file=1, index=1),))))
+    assert [d.what for d in predictor.compare(back)] == ["page cache"]
+
+
+def test_what_a_page_of_a_file_holds_outlives_it_but_not_the_file():
+    predictor = state(*OF_A_FILE)
+    predictor.content[predictor.place(1, 0)] = 5
+    list(predictor.run(Step((Reclaim(file=1, index=1),), reclaim=True)))
+    assert predictor.content[predictor.place(1, 0)] == 5
+    list(predictor.run(Step((Truncate(file=1, size=1),))))
+    assert predictor.content == {}
+
+
+def test_a_page_that_was_to_be_reused_and_is_another_is_a_difference():
+    predictor = state(*SHARED)
+    assert not list(predictor.compare(seen(predictor, 700)))
+    assert {d.what for d in predictor.compare(seen(predictor, 800))} == {"same page"}
+
+
+def test_two_pages_of_the_model_cannot_be_one_of_the_kernel():
+    predictor = state(SHARED[0], SHARED[1], Write(mm=1, address=1))
+    look = seen(predictor)
+    entries = (look.processes[1].entries[0],) * 2 + (0, 0)
+    look = Look({1: Process(((0, 2, 3),), entries)}, look.frames)
+    assert "new page" in [d.what for d in predictor.compare(look)]
+
+
+def test_a_snapshot_takes_back_whatever_an_operation_did():
+    predictor = state(*OF_A_FILE, SHARED[0], *SHARED)
+    st = predictor.st
+    raw = st.layout.encode_raw(st)
+    before = Snapshot(st)
+    for op in (SwapOut(mm=1, address=0), Truncate(file=1, size=1), OF_A_FILE[0]):
+        for _ in range(2):
+            list(predictor.run(Step((op,))))
+            assert st.layout.encode_raw(st) != raw
+            before.restore()
+            assert st.layout.encode_raw(st) == raw
+
+
+# Rules and versions.
+
+
+def test_the_rules_are_those_that_the_model_names():
+    text = "".join(
+        path.read_text()
+        for folder in ("mm", "schemes")
+        for path in sorted((Path(model.__file__).parent / folder).glob("*.py"))
+        if path.name not in ("anon_vma.py", "pte_chain.py")
+    )
+    for rule in set(RULES) - set(CHOICES):
+        assert f'"{rule}"' in text, rule
+    named = re.findall(r"st\.rules\.append\(\s*((?:[^()]|\([^()]*\))*?)\)\n", text)
+    words = {w for found in named for w in re.findall(r'"([^"]+)"', found)}
+    assert words
+    assert words - set(RULES) == set()
+
+
+def test_coverage_wants_rare_rules_more_and_says_what_is_missing():
+    coverage = Coverage(swap=False)
+    assert "swap-in" not in coverage.missing()
+    assert "first write" in coverage.missing()
+    coverage.update({"first write": 3})
+    assert "first write" not in coverage.missing()
+    assert coverage.worth({"split"}) > coverage.worth({"first write"})
+
+
+@pytest.mark.parametrize(
+    ("release", "name", "many", "inherits"),
+    [
+        ("6.1.192", "avc-6.0", False, False),
+        ("6.12.117-1-amd64", "avc-6.0", False, False),
+        ("6.16.3", "avc-6.16", False, False),
+        ("6.18.7", "avc-6.16", True, False),
+        ("6.18.44-fc", "avc-6.16", True, True),
+        ("7.2.0-rc1", "avc-7.0", True, True),
+    ],
+)
+def test_a_version_has_its_era_and_its_rules(release, name, many, inherits):
+    cls = predictor_of(version_of(release))
+    assert (cls.name, cls.mremap_many, cls.inherits_copied_from) == (name, many, inherits)
+
+
+def test_versions_that_nothing_is_known_of_are_refused():
+    with pytest.raises(Unavailable, match=r"before v6\.1"):
+        era_of((5, 10, 0))
+    with pytest.raises(Unavailable, match="no kernel version"):
+        version_of("linux")
+
+
+def test_each_version_rule_names_a_switch_of_the_schemes():
+    for rule in VERSION_RULES:
+        assert not rule.holds((6, 1, 0))
+        assert rule.holds((7, 0, 0))
+        assert isinstance(getattr(era_of((6, 18, 0)), rule.attribute), bool)
+
+
+def test_every_mutant_changes_the_model_and_is_gone_afterwards():
+    assert len(MUTANTS) >= 20
+    st = state(*SHARED).st
+    for mutant in MUTANTS:
+        with planted(mutant):
+            pass
+    assert model_look(state(*SHARED).st) == model_look(st)
+
+
+def test_a_mutant_whose_text_is_gone_is_an_error():
+    with (
+        pytest.raises(OracleError, match="out of date"),
+        planted(Mutant("gone", "model.mm.fork:dup_vma", "no such text", "")),
+    ):
+        pass
