@@ -1,7 +1,7 @@
 """Openings: first steps that lead an episode to where the order of looking decides.
 
 Random draws come there too, but seldom: between two neighbours that offer different anon_vmas
-after some 20,000 operations. An opening is put at a random place; what follows it is drawn as always.
+after some 20,000 operations. An opening is put at a random place, and what follows is drawn.
 """
 
 from collections.abc import Callable

@@ -269,7 +269,8 @@ class Oracle:
         episode = Episode(self.stage, self.scheme, self.scope)
         self.tallies.episodes += 1
         for op in openings.drawn(self.rng, wishes.pages, files=mix.files > 0):
-            if op.enabled(episode.st) and not self._taken(episode, Step((op,)), None):
+            possible = not op.beyond(self.scope) and op.enabled(episode.st)
+            if possible and not self._taken(episode, Step((op,)), None):
                 return
         for _ in range(EPISODE):
             directed = self.rng.random() < self.settings.directed
