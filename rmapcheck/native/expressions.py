@@ -99,6 +99,8 @@ class Expressions(Body):
         """A field of a struct; one that the scheme does not have is always 0."""
         struct = self.program.structs[base.kind.of]
         pointer = f"{struct.name}_ok(st, {base.code})"
+        if base.code.startswith(f"{struct.name}_at(st, "):
+            pointer = base.code.replace("_at(", "_ok_at(", 1)
         if node.attr in struct.arrays:
             kind = Kind("array", struct.name, struct.arrays[node.attr])
             return Value(f"{pointer}->{node.attr}", kind, busy=base.busy)

@@ -6,22 +6,28 @@ from rmapcheck.native.program import Program
 POOL = """
 struct {name} {{ {fields} }};
 struct pool_{name} {{
-  struct {name} o[{room}];
+  struct {name} o[{objects}];
   unsigned char state[{room}]; /* 0 free, 1 allocated, 2 freed by this very operation */
   int alive, high;
 }};
 """
 
 ACCESS = """
-static inline int {name}_is_live(S *st, int i)
+static ALWAYS int {name}_is_live(S *st, unsigned i)
 {{
-  if (__builtin_expect((unsigned)i > {size} + 1, 0)) stop(st, MODEL_INDEX, {text}, i);
+  if (__builtin_expect(i > {size} + 1, 0)) stop(st, MODEL_INDEX, {text}, i);
   return st->{name}.state[i] == 1;
 }}
-static inline struct {name} *{name}_at(S *st, int i)
+static ALWAYS struct {name} *{name}_at(S *st, unsigned i)
 {{
   if (__builtin_expect({name}_is_live(st, i), 1)) return &st->{name}.o[i];
   return (struct {name} *)(uintptr_t)(i != 0);
+}}
+static ALWAYS struct {name} *{name}_ok_at(S *st, unsigned i)
+{{
+  if (__builtin_expect(!{name}_is_live(st, i), 0))
+    stop(st, i ? OOPS_FREED : OOPS_NULL, {text}, 0);
+  return &st->{name}.o[i];
 }}
 static inline struct {name} *{name}_ok(S *st, struct {name} *o)
 {{
@@ -68,6 +74,11 @@ st->{pool}.o[k].{field} = {size} + 1;
 """
 
 
+def room(struct: StructInfo) -> int:
+    """Return how many bytes there are of one for each object, a multiple of sixteen."""
+    return (struct.size + 2 + 15) // 16 * 16
+
+
 def _fields(struct: StructInfo) -> str:
     """Return the members of a C struct; an array comes as its last element, `ptes[2]`."""
     sizes: dict[str, int] = {}
@@ -81,7 +92,7 @@ def _fields(struct: StructInfo) -> str:
 def structs(program: Program) -> str:
     """Return the structs, their pools, the state and an operation."""
     out = [
-        POOL.format(name=s.name, fields=_fields(s), room=s.size + 2)
+        POOL.format(name=s.name, fields=_fields(s), objects=s.size + 2, room=room(s))
         for s in program.layout.structs.values()
     ]
     pools = " ".join(f"struct pool_{n} {n};" for n in program.layout.structs)

@@ -187,7 +187,7 @@ class Statements(Calls):
         load = ast.parse(ast.unparse(node.target), mode="eval").body
         ast.copy_location(load, node)
         target = self.expr(load)
-        if isinstance(node.target, ast.Attribute) and "_ok(" not in target.code:
+        if isinstance(node.target, ast.Attribute) and "_ok" not in target.code:
             base = self.expr(node.target.value)
             if base.kind.name not in ("walk", "state"):
                 self.refuse(node, f"{node.target.attr} cannot be assigned to")

@@ -2,28 +2,50 @@
 
 from collections.abc import Callable
 
-from model.layout import FieldInfo, Layout, StructInfo
+from model.layout import Layout, StructInfo
 from model.layout_source import FIXED, named, renamed
-from rmapcheck.native.packed import count_width, load_fields, width, words
+from rmapcheck.native import heap
+from rmapcheck.native.packed import Place, Word, load_words, object_words, process_words, width
 
 NUMBERING = """
-struct numbering_{name} {{ unsigned char label[{size} + 2], queue[{size} + 2]; int n, at; }};
+struct numbering_{name} {{
+  unsigned char label[{room}], queue[{size} + 2];
+  int n, at;
+}};
 static ALWAYS int label_{name}(S *st, struct numbering_{name} *q, int x)
 {{
-  if (x == 0) return 0;
   if (__builtin_expect((unsigned)x > {size} + 1, 0)) (void){name}_is_live(st, x);
-  if (q->label[x]) return q->label[x];
-  if (st->{name}.state[x] != 1) return {size} + 1;
+  int label = q->label[x];
+  if (label != NEW) return label;
   q->queue[q->n++] = x;
   return q->label[x] = q->n;
 }}
+static ALWAYS void start_{name}(const S *st, struct numbering_{name} *q)
+{{
+  labels(q->label, st->{name}.state, {room} / 16, {size} + 1);
+  q->label[0] = 0;
+  q->n = q->at = 0;
+}}
 """
 
+NAMING = """
+static ALWAYS void name_{name}(const S *st, struct numbering_{name} *q)
+{{
+  q->label[0] = 0;
+  for (int x = 1; x <= {size} + 1; x++)
+    q->label[x] = st->{name}.state[x] == 1 ? x : {size} + 1;
+  for (int x = 1; x <= {size}; x++) q->queue[x - 1] = x;
+  q->n = {size}, q->at = 0;
+}}
+"""
+"""All objects of a named pool are there from the start, each under its own number."""
 
-def _value(layout: Layout, field: FieldInfo) -> str:
-    """Return what is stored of a field of object `o`."""
+
+def _value(layout: Layout, place: Place) -> str:
+    """Return what is stored of a field."""
     pages, entries = layout.scope.pages, layout.structs["pte"].size
-    value = f"o->{field.name}"
+    o, field = place
+    value = f"{o}->{field.name}"
     if field.target == "mm":
         return f"((void)mm_is_live(st, {value}), label_mm[{value}])"
     if field.target == "pte":
@@ -32,101 +54,75 @@ def _value(layout: Layout, field: FieldInfo) -> str:
         )
         known = f"{value} == 0 || {value} > {entries}"
         return f"((void)pte_is_live(st, {value}), {known} ? {value} : {label})"
-    if field.target in layout.named:
-        return f"name_{field.target}(st, {value})"
-    if renamed(field):
+    if renamed(field) and layout.structs[field.target].size:
         return f"label_{field.target}(st, &q_{field.target}, {value})"
-    return f"fits(st, {value}, {min(field.high, 255)})"
+    return _number(place)
 
 
-def _words(layout: Layout, struct: StructInfo, to: list[str], *, flag: bool) -> list[str]:
-    """Return the statements that make words of the fields of object `o`, in their order."""
-    lines = []
-    for group, word in zip(words(struct, flag=flag), to, strict=True):
-        lines.append(f"{{ uint64_t x = {int(flag and word == to[0])};")
-        lines += [f"x = x << {width(f)} | {_value(layout, f)};" for f in group]
-        lines.append(f"{word} = x; }}")
+def _number(place: Place) -> str:
+    o, field = place
+    return f"fits(st, {o}->{field.name}, {min(field.high, 255)})"
+
+
+def _puts(parts: list[Word], to: str, value: Callable[[Place], str]) -> list[str]:
+    """Return the statements that store words at `to`; the values in the order of the fields."""
+    lines, offset = [], 0
+    for word in parts:
+        lines.append(f"{{ uint64_t x = {'1ull << 63' if word.flag else '0'};")
+        for place, left in word.shifts():
+            shifted = f" << {left}" if width(place[1]) else " * 0"
+            lines.append(f"x |= (uint64_t){value(place)}{shifted};")
+        lines.append(f"put({to} + {offset}, x, {word.bytes}); }}")
+        offset += word.bytes
     return lines
 
 
-def _widths(struct: StructInfo, *, flag: bool) -> list[int]:
-    """Return how wide these words are."""
-    groups = words(struct, flag=flag)
-    return [sum(map(width, g)) + int(flag and g is groups[0]) for g in groups]
-
-
-def _puts(layout: Layout, struct: StructInfo, *, flag: bool) -> list[str]:
-    """Return the statements that store object `o`."""
-    widths = _widths(struct, flag=flag)
-    names = [f"w{i}" for i in range(len(widths))]
-    return [
-        f"{{ uint64_t {', '.join(names)};",
-        *_words(layout, struct, names, flag=flag),
-        *(f"put(&b, {name}, {bits});" for name, bits in zip(names, widths, strict=True)),
-        "}",
-    ]
-
-
-NAME = """
-static ALWAYS int name_{name}(S *st, int x)
-{{
-  return x == 0 || {name}_is_live(st, x) ? x : {size} + 1;
-}}
-"""
+def _bytes(parts: list[Word]) -> int:
+    return sum(word.bytes for word in parts)
 
 
 def numbering(layout: Layout) -> str:
     """Return what numbers the objects of each pool in the order in which they are met."""
-    sizes = [(n, layout.structs[n].size) for n in layout.heap]
-    named = [NAME.format(name=n, size=size) for n, size in sizes if n in layout.named]
-    return "\n".join([*(NUMBERING.format(name=n, size=size) for n, size in sizes), *named])
+    out = []
+    for n in layout.heap:
+        room = heap.room(layout.structs[n])
+        values = {"name": n, "size": layout.structs[n].size, "room": room}
+        out.append(NUMBERING.format(**values))
+        if n in layout.named:
+            out.append(NAMING.format(**values))
+    return "\n".join(out)
 
 
 def encode(layout: Layout) -> str:
     """Return encode(): the renamed form for one order of the processes; see Layout.encode."""
     scope, structs = layout.scope, layout.structs
+    process = process_words(layout)
     out = [
         *(_adopt(structs[n]) for n in layout.heap),
         "static int encode(S *st, const int *order, unsigned char *to)",
         "{",
-        "  Bits b = {to, 0, 64};",
+        "  unsigned char *b = to;",
         f"  int label_mm[{scope.mms} + 2] = {{0}};",
         f"  label_mm[{scope.mms} + 1] = {scope.mms} + 1;",
         f"  for (int k = 0; k < {scope.mms}; k++) label_mm[order[k]] = k + 1;",
-    ]
-    for n in layout.heap:
-        size, count = structs[n].size, len(words(structs[n], flag=n in layout.named))
-        out += [
-            f"  struct numbering_{n} q_{n};",
-            *([] if n in layout.named else [f"  memset(q_{n}.label, 0, sizeof q_{n}.label);"]),
-            f"  q_{n}.n = q_{n}.at = 0; q_{n}.label[{size} + 1] = {size} + 1;",
-            f"  uint64_t w_{n}[{size * count + 1}];",
-            *_named_start(n, layout),
-        ]
-    out += [
+        *(
+            f"  struct numbering_{n} q_{n}; {'name' if n in layout.named else 'start'}_{n}"
+            f"(st, &q_{n});"
+            for n in layout.heap
+        ),
         f"  for (int k = 0; k < {scope.mms}; k++) {{",
         "    int m = order[k];",
-        "    if (st->mm.state[m] != 1) { put(&b, 0, 1); continue; }",
-        "    { struct mm *o = &st->mm.o[m];",
-        *_puts(layout, structs["mm"], flag=True),
-        f"    }} for (int i = 1; i <= {scope.pages}; i++) {{",
-        f"    struct pte *o = &st->pte.o[(m - 1) * {scope.pages} + i];",
-        *_puts(layout, structs["pte"], flag=False),
-        "    }",
+        "    if (st->mm.state[m] != 1) { *b++ = 0; continue; }",
+        "    struct mm *o = &st->mm.o[m]; (void)o;",
+        f"    struct pte *ptes = &st->pte.o[(m - 1) * {scope.pages} + 1];",
+        *_puts(process, "b", lambda place: _value(layout, place)),
+        f"    b += {_bytes(process)};",
         "  }",
-        *_each_file(layout, lambda s: _puts(layout, s, flag=False)),
+        *_each_file(layout, lambda s: _put_object(layout, s, "b")),
+        *(line for n in layout.heap for line in _place_of_pool(layout, structs[n])),
         "  for (;;) {",
+        *(line for n in layout.heap for line in _put_pool(layout, structs[n])),
     ]
-    for n in layout.heap:
-        count = len(words(structs[n], flag=n in layout.named))
-        to = [f"w_{n}[(q_{n}.at - 1) * {count} + {i}]" for i in range(count)]
-        dead = f"if (st->{n}.state[q_{n}.at] != 1) continue;" if n in layout.named else ""
-        out += [
-            f"    while (q_{n}.at < q_{n}.n) {{",
-            f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; {dead}",
-            *_words(layout, structs[n], to, flag=n in layout.named),
-            "    }",
-        ]
     done = " && ".join(f"q_{n}.at == q_{n}.n" for n in layout.heap)
     out.append(f"    if (!({done})) continue;")
     out += [
@@ -134,34 +130,41 @@ def encode(layout: Layout) -> str:
         for n in layout.heap
         if n not in layout.named
     ]
-    out += ["    break;", "  }"]
-    for n in layout.heap:
-        out += _put_pool(layout, structs[n])
-    out += ["  return put_end(&b, to);", "}"]
-    return "\n".join(out)
+    return "\n".join([*out, "    break;", "  }", "  return b - to;", "}"])
 
 
-def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
-    """Return the statements that store the words of a pool."""
-    n, flag = struct.name, struct.name in layout.named
-    widths = _widths(struct, flag=flag)
-    dead = f"if (st->{n}.state[i + 1] != 1) {{ put(&b, 0, 1); continue; }}" if flag else ""
+def _put_object(layout: Layout, struct: StructInfo, to: str, *, flag: bool = False) -> list[str]:
+    """Return the statements that store object `o` at `to`, and go on behind it."""
+    parts = object_words(struct, flag=flag)
     return [
-        "" if flag else f"  put(&b, q_{n}.n, {count_width(struct)});",
-        f"  for (int i = 0; i < q_{n}.n; i++) {{ {dead}",
-        *(f"    put(&b, w_{n}[i * {len(widths)} + {k}], {w});" for k, w in enumerate(widths)),
-        "  }",
+        *_puts(parts, to, lambda place: _value(layout, place)),
+        f"{to} += {_bytes(parts)};",
     ]
 
 
-def _named_start(n: str, layout: Layout) -> list[str]:
-    """All objects of a named pool are there from the start, each under its own number."""
-    if n not in layout.named:
+def _place_of_pool(layout: Layout, struct: StructInfo) -> list[str]:
+    """Return the statements that leave room for a pool: all that lives will be stored."""
+    n, alive = struct.name, f"st->{struct.name}.alive"
+    if n in layout.named:
+        size = f"{alive} * {_bytes(object_words(struct, flag=True))} + {struct.size} - {alive}"
+        return [f"  unsigned char *b_{n} = b; b += {size};"]
+    if not struct.size:
         return []
-    size = layout.structs[n].size
+    size = f"{alive} * {_bytes(object_words(struct, flag=False))}"
+    return [f"  *b++ = {alive};", f"  unsigned char *b_{n} = b; b += {size};"]
+
+
+def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
+    """Return the statements that store the objects of a pool that are met and not yet stored."""
+    n, flag = struct.name, struct.name in layout.named
+    if not struct.size:
+        return []
+    dead = f"if (st->{n}.state[q_{n}.at] != 1) {{ *b_{n}++ = 0; continue; }}" if flag else ""
     return [
-        f"  for (int x = 1; x <= {size}; x++) q_{n}.queue[x - 1] = x;",
-        f"  q_{n}.n = {size};",
+        f"    while (q_{n}.at < q_{n}.n) {{",
+        f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; (void)o; {dead}",
+        *_put_object(layout, struct, f"b_{n}", flag=flag),
+        "    }",
     ]
 
 
@@ -180,7 +183,7 @@ def _adopt(struct: StructInfo) -> str:
             "{",
             "  int best = 0;",
             f"  for (int x = 1; x <= st->{n}.high; x++) {{",
-            f"    if (st->{n}.state[x] != 1 || q->label[x]) continue;",
+            f"    if (st->{n}.state[x] != 1 || q->label[x] != NEW) continue;",
             "    if (!best) { best = x; continue; }",
             f"    struct {n} *a = &st->{n}.o[x], *b = &st->{n}.o[best];",
             "    (void)a; (void)b;",
@@ -198,22 +201,17 @@ def load(layout: Layout) -> str:
     out = [
         "static void load(S *st, const unsigned char *b)",
         "{",
-        "  uint64_t at = 0;",
         f"  st->mm.alive = 0; st->mm.high = {scope.mms};",
         f"  for (int m = 1; m <= {scope.mms}; m++) {{",
-        "    struct mm *o = &st->mm.o[m];",
+        "    struct mm *o = &st->mm.o[m]; (void)o;",
         f"    struct pte *ptes = &st->pte.o[(m - 1) * {scope.pages} + 1];",
-        "    if (!(st->mm.state[m] = get(b, &at, 1))) {",
-        f"      memset(ptes, 0, {scope.pages} * sizeof *ptes); continue;",
+        "    if (!(st->mm.state[m] = *b >> 7)) {",
+        f"      b++; memset(ptes, 0, {scope.pages} * sizeof *ptes); continue;",
         "    }",
         "    st->mm.alive++;",
-        *load_fields(structs["mm"], "    ", flag=True),
-        f"    for (int i = 0; i < {scope.pages}; i++) {{",
-        "      struct pte *o = &ptes[i];",
-        *load_fields(structs["pte"], "      "),
-        "    }",
+        *load_words(process_words(layout), "    "),
         "  }",
-        *_each_file(layout, lambda s: load_fields(s, "    ")),
+        *_each_file(layout, lambda s: load_words(object_words(s, flag=False), "    ")),
         *_always_live(layout),
     ]
     for n in layout.heap:
@@ -221,12 +219,12 @@ def load(layout: Layout) -> str:
             out += _load_named(structs[n])
             continue
         out += [
-            f"  st->{n}.alive = st->{n}.high = get(b, &at, {count_width(structs[n])});",
+            f"  st->{n}.alive = st->{n}.high = {'*b++' if structs[n].size else 0};",
             f"  memset(st->{n}.state, 0, sizeof st->{n}.state);",
             f"  memset(st->{n}.state + 1, 1, st->{n}.alive);",
             f"  for (int i = 1; i <= st->{n}.alive; i++) {{",
             f"    struct {n} *o = &st->{n}.o[i]; (void)o;",
-            *load_fields(structs[n], "    "),
+            *load_words(object_words(structs[n], flag=False), "    "),
             "  }",
         ]
     return "\n".join([*out, "}"])
@@ -265,9 +263,9 @@ def _load_named(s: StructInfo) -> list[str]:
         f"  st->{n}.alive = 0; st->{n}.high = {s.size};",
         f"  for (int i = 1; i <= {s.size}; i++) {{",
         f"    struct {n} *o = &st->{n}.o[i]; (void)o;",
-        f"    if (!(st->{n}.state[i] = get(b, &at, 1))) continue;",
+        f"    if (!(st->{n}.state[i] = *b >> 7)) {{ b++; continue; }}",
         f"    st->{n}.alive++;",
-        *load_fields(s, "    ", flag=True),
+        *load_words(object_words(s, flag=True), "    "),
         "  }",
     ]
 
@@ -275,25 +273,18 @@ def _load_named(s: StructInfo) -> list[str]:
 def raw(layout: Layout) -> str:
     """Return encode() and load() of the raw form: every object in its place."""
     out = ["static int encode(S *st, const int *order, unsigned char *to)", "{"]
-    out += ["  Bits b = {to, 0, 64};"]
+    out += ["  unsigned char *b = to;"]
     for s in layout.structs.values():
-        widths = _widths(s, flag=True)
-        names = [f"w{i}" for i in range(len(widths))]
+        parts = object_words(s, flag=True)
         out += [
             f"  for (int i = 1; i <= {s.size}; i++) {{",
             f"    struct {s.name} *o = &st->{s.name}.o[i]; (void)o;",
-            f"    if (st->{s.name}.state[i] != 1) {{ put(&b, 0, 1); continue; }}",
-            f"    uint64_t {', '.join(names)};",
+            f"    if (st->{s.name}.state[i] != 1) {{ *b++ = 0; continue; }}",
+            *_puts(parts, "b", _number),
+            f"    b += {_bytes(parts)};",
+            "  }",
         ]
-        for group, name in zip(words(s, flag=True), names, strict=True):
-            out.append(f"    {name} = {int(name == 'w0')};")
-            for f in group:
-                fits = f"fits(st, o->{f.name}, {min(f.high, 255)})"
-                out.append(f"    {name} = {name} << {width(f)} | {fits};")
-        out += [f"    put(&b, {n}, {w});" for n, w in zip(names, widths, strict=True)]
-        out.append("  }")
-    out += ["  return put_end(&b, to);", "}", "static void load(S *st, const unsigned char *b)"]
-    out += ["{", "  uint64_t at = 0;"]
+    out += ["  return b - to;", "}", "static void load(S *st, const unsigned char *b)", "{"]
     for s in layout.structs.values():
         out += _load_named(s)
     return "\n".join([*out, "}"])
@@ -364,8 +355,7 @@ def leaked(layout: Layout) -> str:
 
     out = ["static int leaked(S *st)", "{"]
     for n in layout.heap:
-        out.append(f"  struct numbering_{n} q_{n}; memset(q_{n}.label, 0, sizeof q_{n}.label);")
-        out.append(f"  q_{n}.n = q_{n}.at = 0;")
+        out.append(f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});")
     out += [
         f"  for (int m = 1; m <= {scope.mms}; m++) {{",
         "    if (st->mm.state[m] != 1) continue;",

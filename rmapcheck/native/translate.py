@@ -108,7 +108,7 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
             *program.functions,
             *parts,
             _file("search.c"),
-            packed.BITS,
+            packed.BYTES,
             form,
             stored.signature(program.layout),
             _file("canonical.c"),

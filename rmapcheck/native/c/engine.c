@@ -46,26 +46,15 @@ static int check_state(Worker *w, S *st)
   return crash && s->want_oops[crash] ? found(w, FOUND_OOPS + crash) : 0;
 }
 
-/* Carry out an operation; the kind of oops, or 0. */
-static int run(S *st, const Op *op, int *error)
-{
-  jmp_buf trap;
-  st->trap = &trap;
-  begin(st, op->fail);
-  if (setjmp(trap)) return st->failure;
-  *error = apply(st, op);
-  st->splats += st->held;
-  return 0;
-}
-
 static int same_projection(Worker *w, S *st)
 {
   List a = {0, CAPACITY, w->before_v}, b = {0, CAPACITY, w->after_v};
-  jmp_buf trap;
+  jmp_buf trap, *outer = st->trap;
   st->trap = w->base.trap = &trap;
   if (setjmp(trap)) return -1;
   projection(&w->base, &a);
   projection(st, &b);
+  st->trap = outer;
   return list_equal(&a, &b);
 }
 
@@ -80,31 +69,30 @@ static int check_new(Worker *w, S *st)
   return check_state(w, st);
 }
 
-/* Look the states up that steps have led to, and check those that are new. */
+static Pending *waiting(Worker *w, unsigned number) { return &w->found[number % BATCH]; }
+
+/* Look the oldest up of the states that steps have led to, and check it if it is new. */
+static void look_up(Worker *w)
+{
+  S *st = &w->work;
+  Pending *p = waiting(w, w->looked_up++);
+  From *mine = add(w, p);
+  if (!mine) return;
+  load(st, p->key);
+  if (check_new(w, st)) note_stop(w->search, __atomic_fetch_or(mine, BAD, __ATOMIC_SEQ_CST));
+}
+
+/* Look all of them up. */
 static void flush(Worker *w)
 {
-  Search *s = w->search;
-  S *st = &w->work;
-  for (int i = 0; i < w->pending; i++) fetch(s, &w->found[i]);
-  for (int i = 0; i < w->pending; i++) {
-    From *mine = add(w, &w->found[i]);
-    if (!mine) continue;
-    load(st, w->found[i].key);
-    if (check_new(w, st)) note_stop(s, __atomic_fetch_or(mine, BAD, __ATOMIC_SEQ_CST));
-  }
-  w->pending = 0;
+  while (w->looked_up != w->led_to) look_up(w);
 }
 
 /* Take the state that a step led to down, to be looked up; or check it, if that is all. */
 static int store(Worker *w, S *st, From from)
 {
-  Pending *p = &w->found[w->pending];
-  jmp_buf trap;
-  st->trap = &trap;
-  if (setjmp(trap)) {
-    note_stop(w->search, from);
-    return broken(w, st);
-  }
+  Pending *p = waiting(w, w->led_to);
+  w->storing = 1;
   p->size = canonical(st, p->key);
   if (w->explains) {
     int wrong = check_new(w, st);
@@ -113,7 +101,9 @@ static int store(Worker *w, S *st, From from)
   }
   p->from = from;
   hash_key(w->search, p);
-  if (++w->pending == BATCH) flush(w);
+  w->led_to++;
+  fetch(w->search, waiting(w, w->led_to + BATCH / 2));
+  if (w->led_to - w->looked_up == BATCH) look_up(w);
   return 0;
 }
 
@@ -123,7 +113,7 @@ static int judge(Worker *w, S *st, const Op *op, int oops, int error)
   Search *s = w->search;
   if (oops && s->want_oops[oops]) return found(w, FOUND_OOPS + oops);
   if (st->splats && s->want_locks) return found(w, FOUND_LOCKS);
-  if (oops || !op->fail || !atomic[op->type] || error != -12 || !s->want_atomicity) return 0;
+  if (oops || !w->fail || !atomic[op->type] || error != -12 || !s->want_atomicity) return 0;
   int same = same_projection(w, st);
   if (same < 0) return broken(w, st);
   return same ? 0 : found(w, FOUND_ATOMICITY);
@@ -149,27 +139,53 @@ static int count_step(Worker *w, const S *st)
   return !st->exhausted;
 }
 
-static int step(Worker *w, int mode)
+/* Judge the step that was taken, and store the state that it led to. */
+static int end_step(Worker *w, int mode, int oops)
 {
   S *st = &w->work;
-  Op op = w->offers[w->ordinal];
+  const Op *op = &w->offers[w->ordinal];
   From from = this_step(w);
-  int error = 0, wrong;
-  op.fail = w->fail;
-  copy_state(st, &w->base);
-  int oops = run(st, &op, &error);
+  int wrong;
   if (!w->fail) w->allocs = st->nr_allocs;
   if (mode == COUNT && from <= w->search->stop) return 0;
   if (oops >= MODEL_INDEX || w->allocs >> FAIL_BITS) {
-    w->c.enabled[op.type] += !w->fail;
+    w->c.enabled[op->type] += !w->fail;
     wrong = broken(w, st);
   } else {
     if (!count_step(w, st) || mode == COUNT) return 0;
-    wrong = judge(w, st, &op, oops, error);
+    wrong = judge(w, st, op, oops, w->error);
     if (!wrong) return oops ? 0 : store(w, st, from);
   }
   note_stop(w->search, from);
   return wrong;
+}
+
+/* Take the step that comes next; `trap` leads to cut_short(). One trap does for all the steps from a
+   state, as setting one takes as long as many a step. */
+static int step(Worker *w, int mode, jmp_buf *trap)
+{
+  S *st = &w->work;
+  w->storing = 0;
+  copy_state(st, &w->base);
+  st->trap = trap;
+  begin(st, w->offers[w->ordinal].fail = w->fail);
+  w->error = apply(st, &w->offers[w->ordinal]);
+  st->splats += st->held;
+  return end_step(w, mode, 0);
+}
+
+/* The operation ran into an oops, or what it left cannot be stored. */
+static int cut_short(Worker *w, int mode)
+{
+  if (!w->storing) return end_step(w, mode, w->work.failure);
+  note_stop(w->search, this_step(w));
+  return broken(w, &w->work);
+}
+
+static void next_step(Worker *w)
+{
+  if (ALLOC_FAIL && w->fail < w->allocs) w->fail++;
+  else w->ordinal++, w->fail = 0;
 }
 
 /* Load the state w->parent and list what is possible there; not 0 if that fails. */
@@ -189,8 +205,9 @@ static int open_state(Worker *w)
 
 static int has_room(Worker *w)
 {
-  if (w->quota <= w->pending || !holds(&w->records, w->pending + 1) ||
-      (w->search->fingerprint && !holds(&w->seals, w->pending + 1)))
+  uint64_t n = w->led_to - w->looked_up;
+  if (w->quota <= n || !holds(&w->records, n + 1) ||
+      (w->search->fingerprint && !holds(&w->seals, n + 1)))
     flush(w);
   if (!w->quota) return 0;
   if (room(w, &w->records) && (!w->search->fingerprint || room(w, &w->seals))) return 1;
@@ -201,13 +218,16 @@ static int has_room(Worker *w)
 /* Take all steps from the state w->parent; 0 if there is no room for one more new state. */
 static int expand(Worker *w, int mode)
 {
+  jmp_buf trap;
   if (!w->open) open_state(w);
-  for (; w->ordinal < w->offered; w->ordinal++, w->fail = 0)
-    do {
-      if (mode == SEARCH && !has_room(w)) return 0;
-      step(w, mode);
-    } while (ALLOC_FAIL && w->fail++ < w->allocs);
-  flush(w);
+  if (setjmp(trap)) {
+    cut_short(w, mode);
+    next_step(w);
+  }
+  for (; w->ordinal < w->offered; next_step(w)) {
+    if (mode == SEARCH && !has_room(w)) return 0;
+    step(w, mode, &trap);
+  }
   w->open = 0;
   return 1;
 }

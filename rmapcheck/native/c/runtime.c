@@ -1,6 +1,6 @@
 /* What translated code stands on: oopses, lists, locks. */
 
-static void __attribute__((noreturn, cold)) stop(S *st, int why, int subject, int number)
+static void __attribute__((noreturn, cold, noinline)) stop(S *st, int why, int subject, int number)
 {
   st->failure = why;
   st->subject = subject;
@@ -240,3 +240,19 @@ static void begin(S *st, int fail_at)
 }
 
 static void offer(S *st, const Op *op);
+
+/* The numbers that objects get where a state is stored: NEW until they are met, and `gone` for
+   what is not there. Sixteen at a time. */
+enum { NEW = 255 };
+typedef unsigned char Sixteen __attribute__((vector_size(16)));
+
+static ALWAYS void labels(unsigned char *label, const unsigned char *state, int n, int gone)
+{
+  const Sixteen none = {0};
+  for (Sixteen live; n--; label += 16, state += 16) {
+    memcpy(&live, state, 16);
+    live = (Sixteen)(live == none + 1);
+    live = (live & (none + NEW)) | (~live & (none + (unsigned char)gone));
+    memcpy(label, &live, 16);
+  }
+}

@@ -51,8 +51,8 @@ typedef struct {
   Counts c;
 } Report;
 
-/* A state that a step has led to and that has not been looked up yet: its slot, and then what the
-   slot points to, are on their way into the cache while other steps are taken. */
+/* A state that a step has led to and that has not been looked up yet: its slot, and from the middle
+   of the way what the slot points to, are fetched into the cache while other steps are taken. */
 enum { BATCH = 32 };
 typedef struct {
   From from;
@@ -69,13 +69,13 @@ typedef struct {
   Segment *read; /* where the records begin that have no number yet */
   uint64_t read_at, quota, added;
   uint64_t parent, end; /* of the states in hand, those still to be expanded */
-  int open, ordinal, fail, allocs; /* the step that comes next from the first of them */
+  int open, ordinal, fail, allocs, error, storing; /* the step that comes next from the first of them */
   int explains, dry;
   Op *offers;
   int offered, offers_room;
   int before_v[CAPACITY], after_v[CAPACITY];
   unsigned char other[KEY + 8];
-  int pending;
+  unsigned led_to, looked_up;
   Pending found[BATCH];
   int walk[WALKS][WALK];
 } Worker;

@@ -110,19 +110,34 @@ static void put_slot(Search *s, uint64_t h, void *x)
   s->slot[at] = h >> ADDRESS << ADDRESS | (uintptr_t)x;
 }
 
+/* Put an entry where its slot is on its way into the cache, and send for that of another. */
+typedef struct { uint64_t hash; void *record; } Entry;
+enum { ENTRIES = 16 };
+
+static void put_later(Search *s, Entry *entry, unsigned number, uint64_t h, void *x)
+{
+  Entry *e = &entry[number % ENTRIES];
+  if (e->record) put_slot(s, e->hash, e->record);
+  *e = (Entry){h, x};
+  if (x) __builtin_prefetch(&s->slot[h & (s->slots - 1)], 1);
+}
+
 static void put_slots(Search *s, Worker *w)
 {
+  Entry entry[ENTRIES] = {{0, 0}};
+  unsigned n = 0;
   for (Segment *g = w->seals.first; g; g = g->next)
     for (uint64_t at = 0; at < g->used; at += sizeof(Sealed)) {
       Sealed *x = (Sealed *)(g->at + at);
-      put_slot(s, x->print, x);
+      put_later(s, entry, n++, x->print, x);
     }
   for (Segment *g = s->fingerprint ? 0 : w->records.first; g; g = g->next)
     for (uint64_t at = 0; at < g->used;) {
       Record *x = (Record *)(g->at + at);
-      put_slot(s, hash(x->key, x->size), x);
+      put_later(s, entry, n++, hash(x->key, x->size), x);
       at += length(x);
     }
+  for (int i = 0; i < ENTRIES; i++) put_later(s, entry, n++, 0, 0);
 }
 
 /* Double the table, and the room for numbers with it. */

@@ -43,6 +43,7 @@ static void *labour(void *arg)
         w->search->pause = w->dry = 1;
         return 0;
       }
+  flush(w);
   return 0;
 }
 
@@ -132,7 +133,8 @@ static void explain(Search *s)
   w->explains = 1;
   s->r.status = open_state(w);
   w->ordinal = s->r.ordinal, w->fail = s->r.fail;
-  if (!s->r.status) s->r.status = step(w, AGAIN);
+  jmp_buf trap;
+  if (!s->r.status) s->r.status = setjmp(trap) ? cut_short(w, AGAIN) : step(w, AGAIN, &trap);
   if (!s->r.status) s->r.status = BROKEN, s->r.failure = MODEL_CHANCE;
 }
 
