@@ -122,16 +122,20 @@ def _table(done: Reproduced) -> Any:  # noqa: ANN401 - a rich table
 
 
 def sentence(done: Reproduced) -> str:
-    """Return what came of the run, as one sentence."""
+    """Return what came of the run, as one sentence: as expected, or not, or nothing at all."""
     said = f"{done.verdict or 'no verdict'}{f' ({done.reason})' if done.reason else ''}"
     if done.exit is Exit.INCONCLUSIVE:
         why = "" if done.verdict != "OK" or done.telling else f" {UNSEEN}"
-        return f"{said}: nothing is shown of this kernel.{why}"
+        return f"nothing is shown of this kernel: {said}.{why}"
+    expected = done.prediction.scheme.name
     names = [made.scheme.name for made in _predictions(done) if done.agrees(made)]
-    if done.prediction.scheme.name in names:
-        return f"{said}: the kernel does as {done.prediction.scheme.name} does."
-    other = f"; it does as {names[0]} does" if names else ""
-    return f"{said}: the kernel does not do as {done.prediction.scheme.name} does{other}."
+    if expected in names:
+        return f"as expected, the kernel does as {expected} does: {said}."
+    if names:
+        does = f"does as {names[0]} does, which has not that bug (expected with --holds)"
+    else:
+        does = f"does not do as {expected} does"
+    return f"not as expected, the kernel {does}: {said}."
 
 
 def _json(done: Reproduced) -> dict[str, Any]:
