@@ -19,7 +19,9 @@ from rmapcheck.kernel.footprint import Footprint
 from rmapcheck.kernel.libc import detached_mount
 from rmapcheck.kernel.oracle import Oracle, Settings
 from rmapcheck.kernel.rules import RULES
+from rmapcheck.kernel.stage import Stage, Wishes
 
+WAIT = 300.0
 RMAPCHECK = [sys.executable, "-c", "from rmapcheck.cli import main; main()"]
 
 
@@ -170,6 +172,35 @@ def test_without_a_memory_cgroup_there_are_no_forced_walks(live, monkeypatch):
     assert traces(os.getpid()) in ([], [f"rmapcheck-{os.getpid()}"])  # the trace instance
 
 
+@pytest.fixture
+def swapping_machine(turn, tmp_path):
+    """Let the machine swap to a file of the test's."""
+    if footprint.swaps() or os.geteuid() != 0:
+        pytest.skip("only root may swap, and only where nobody else does")
+    path = tmp_path / "swap"
+    try:
+        swapping.write_swap_file(path)
+        swapping.swapon(path)
+    except OSError as error:
+        pytest.skip(f"there is no swapping to {path} ({error.strerror})")
+    yield path
+    footprint.undo_swap(path)
+
+
+def test_swap_of_the_machine_is_used_when_that_is_wanted_and_only_then(swapping_machine):
+    with pytest.raises(OracleError, match=r"swaps to .*; say --shared-swap"):
+        Stage(Wishes(wait=WAIT)).__enter__()
+    with Stage(Wishes(wait=WAIT, shared_swap=True)) as on:
+        if "swap" not in on.tiers:
+            pytest.skip(on.skipped["swap"])
+        done = Oracle(on, running(), Settings(operations=1_500, seed=4)).run()
+        assert not done.failed
+        assert done.walks
+        assert footprint.swaps() == [str(swapping_machine)]
+    assert footprint.swaps() == [str(swapping_machine)]
+    assert traces(os.getpid()) == []
+
+
 def test_swap_that_is_in_use_is_left_alone(monkeypatch):
     monkeypatch.setattr(swapping, "swaps", lambda: ["/dev/sda2"])
     with pytest.raises(OracleError, match="--shared-swap"):
@@ -217,10 +248,11 @@ def test_a_killed_run_is_cleared_away_by_the_next(live):
     assert Path("/proc/self/mounts").read_text() == mounts
 
 
-def test_a_signal_ends_a_run_and_leaves_nothing(live):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_and_leaves_nothing(live, number):
     live().stack.close()
     runner = started()
-    runner.send_signal(signal.SIGINT)
+    runner.send_signal(number)
     _, told = runner.communicate(timeout=60)
     assert runner.returncode == 130
     assert "operations without a difference" in told

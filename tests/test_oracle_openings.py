@@ -17,6 +17,7 @@ WANTED = {
     "chain_from_next": "case 6 imports a chain",
     "two_idle": "two idle anon_vmas in a chain that is forked",
     "moved_home": "no merge: the range is copied from a fork child",
+    "changed_child": "no merge: the range is of a fork child",
     "half_copied": "fork shares a page of a file",
     "seen_first": "a write fault makes a shared entry writable",
 }

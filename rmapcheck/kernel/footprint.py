@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,14 @@ def note_path() -> Path:
     return (run if os.access(run, os.W_OK) else cache_folder()) / NAME
 
 
+ENDS = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a run in order, as an interrupt from the keyboard does."""
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 class Footprint:
     """The note of this run. Entering undoes what a killed run has left."""
 
@@ -44,17 +53,27 @@ class Footprint:
         self.held: dict[str, str] = {}
         self.undone: list[str] = []
         """What a killed run had left and this one has undone."""
+        self.handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         self._lock()
         try:
             self._undo_leftovers()
+            self._mind_signals()
         except BaseException:
             os.close(self.fd)
             raise
         return self
 
+    def _mind_signals(self) -> None:
+        """Let signals that would end the process at once end the run first."""
+        if threading.current_thread() is threading.main_thread():
+            ours = [s for s in ENDS if signal.getsignal(s) is signal.SIG_DFL]
+            self.handlers = {s: signal.signal(s, _interrupt) for s in ours}
+
     def __exit__(self, *_: object) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
         if not self.held:
             self.path.unlink(missing_ok=True)
         os.close(self.fd)

@@ -101,6 +101,17 @@ def moved_home(at: int) -> list[Operation]:
     ]
 
 
+def changed_child(at: int) -> list[Operation]:
+    """Make what a fork child has like a range beside it that was never written to."""
+    return [
+        Mmap(mm=1, start=at, length=1),
+        Write(mm=1, address=at),
+        Fork(mm=1, child=2),
+        Mmap(mm=2, start=at + 1, length=1, prot="rwx"),
+        Mprotect(mm=2, start=at, length=1, prot="rwx"),
+    ]
+
+
 def half_copied(at: int) -> list[Operation]:
     """Fork a private range of a file that holds a page of the file and a copy of another."""
     return [
@@ -129,6 +140,7 @@ OPENINGS: tuple[Opening, ...] = (
     chain_from_next,
     two_idle,
     moved_home,
+    changed_child,
 )
 ON_FILES: tuple[Opening, ...] = (half_copied, seen_first)
 
