@@ -14,6 +14,7 @@ from rmapcheck.catalogue import bugs
 from rmapcheck.cli import run
 from rmapcheck.kernel import stage
 from rmapcheck.kernel.eras import running
+from rmapcheck.kernel.errors import OracleError
 from rmapcheck.kernel.mutants import MUTANTS
 from rmapcheck.kernel.oracle import Episode, Oracle, Settings, minimized, scope_for
 from rmapcheck.kernel.planting import hunt, planted
@@ -112,6 +113,16 @@ def test_the_command_explains_and_saves_a_difference(command, tmp_path):
     assert "the kernel has False, the model True" in text
     [path] = tmp_path.glob("*.json")
     assert load_case(path).found.engine == "kernel"
+
+
+def test_a_run_that_breaks_off_is_inconclusive(command, monkeypatch, capsys):
+    def dies(*_):
+        raise OracleError("the puppet of process 3 has died")
+
+    monkeypatch.setattr("rmapcheck.kernel.puppets.Puppets.fork", dies)
+    monkeypatch.setattr("rmapcheck.kernel.stage.Stage._calibrate", lambda _: None)
+    assert run(["kernel", "--no-files"]) == 3
+    assert "process 3 has died, after 0 operations" in capsys.readouterr().err
 
 
 def test_a_seeded_bug_may_predict(command, tmp_path):

@@ -1,6 +1,7 @@
 """kernel: the model against the kernel that is running, operation by operation."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from rmapcheck.case import CaseError, save_case
 from rmapcheck.cli.common import Out, Progress, command, kernel_app
 from rmapcheck.cli.results import FOLDER, good, plain_table
 from rmapcheck.kernel import eras
-from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.kernel.errors import OracleError, Unavailable
 from rmapcheck.kernel.oracle import Oracle, Played, Settings, Tallies, minimized
 from rmapcheck.kernel.report import case_of, coverage_rows, steps_text
 from rmapcheck.kernel.rules import RULES
@@ -103,12 +104,16 @@ def _compare(out: Out, cls: type[Scheme], wishes: Wishes, settings: Settings, sa
         out.covered = lambda: f"{done.operations} operations without a difference"
         try:
             tallies = oracle.run()
+        except OracleError as error:
+            said = f"{error}, after {done.operations} operations without a difference"
+            return out.error(said, Exit.INCONCLUSIVE)
         finally:
             progress.end()
         shortest = tallies.failed
         if tallies.failed:
             out.show("a difference; making its run shorter")
-            shortest = minimized(stage, cls, oracle.scope, tallies.failed)
+            with suppress(OracleError):
+                shortest = minimized(stage, cls, oracle.scope, tallies.failed)
     code = Exit.UNEXPECTED if tallies.failed else Exit.EXPECTED
     _show_result(out, stage, tallies)
     result = _json(stage, cls, settings, tallies, code)

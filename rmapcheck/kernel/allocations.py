@@ -59,10 +59,9 @@ class Recorder:
         stack.callback(os.close, fd)
         self.path = Path(f"/proc/self/fd/{fd}/instances/{PREFIX}{os.getpid()}")
         footprint.note("instance", self.path)
-        stack.callback(footprint.forget, "instance")
+        stack.callback(footprint.undo, "instance")
         try:
             self.path.mkdir()
-            stack.callback(self.path.rmdir)
             self._configure()
             self.pipe = os.open(self.path / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
             stack.callback(os.close, self.pipe)

@@ -26,13 +26,13 @@ def build_program(source: str, stem: str, flags: tuple[str, ...] = FLAGS) -> Pat
 
     Raise Unavailable where there is no compiler, or it fails (no static C library, say).
     """
-    path = compiler()
-    if path is None:
-        raise Unavailable("there is no C compiler; install gcc")
-    key = hashlib.sha256("\0".join((source, path, *flags)).encode()).hexdigest()[:32]
+    key = hashlib.sha256("\0".join((source, *flags)).encode()).hexdigest()[:32]
     try:
         target = cache_folder() / f"{stem}-{key}"
         if not target.exists():
+            path = compiler()
+            if path is None:
+                raise Unavailable("there is no C compiler; install gcc")
             _compile(path, source, target, flags)
     except (BuildError, OSError) as error:
         raise Unavailable(f"{stem} cannot be built: {error}") from None

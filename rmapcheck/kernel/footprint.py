@@ -115,9 +115,14 @@ class Footprint:
         self._write()
 
     def forget(self, kind: str) -> None:
-        """Strike out what has been undone."""
+        """Strike out what has been undone, or could not be made."""
         self.held.pop(kind, None)
         self._write()
+
+    def undo(self, kind: str) -> None:
+        """Undo what was written down. If that fails, the next run will try again."""
+        UNDO[kind](Path(self.held[kind]))
+        self.forget(kind)
 
     def _write(self) -> None:
         data = json.dumps(self.held).encode()
@@ -156,13 +161,8 @@ def undo_cgroup(path: Path) -> None:
         for pid in _members(path):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        try:
-            for inner in path.glob(f"{PREFIX}*"):
-                inner.rmdir()
-            path.rmdir()
-        except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > end:
-                raise
+        inner = path.glob(f"{PREFIX}*")
+        if not all(_removed(folder, end) for folder in (*inner, path)):
             time.sleep(0.01)
 
 
@@ -179,12 +179,25 @@ def _members(cgroup: Path) -> list[int]:
 
 def undo_instance(path: Path) -> None:
     """Remove a trace instance, known by its name alone: tracefs is mounted anew each time."""
+    end = time.monotonic() + PATIENCE
     fd = detached_mount("tracefs")
+    instance = Path(f"/proc/self/fd/{fd}/instances/{path.name}")
     try:
-        with suppress(FileNotFoundError):
-            Path(f"/proc/self/fd/{fd}/instances/{path.name}").rmdir()
+        while instance.exists() and not _removed(instance, end):
+            time.sleep(0.01)
     finally:
         os.close(fd)
+
+
+def _removed(folder: Path, end: float) -> bool:
+    """Remove a folder of the kernel's; False if it is busy, and it is not yet `end`."""
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY or time.monotonic() > end:
+            raise
+        return False
+    return True
 
 
 UNDO = {"swap": undo_swap, "cgroup": undo_cgroup, "instance": undo_instance}

@@ -93,12 +93,15 @@ class Observer:
         self.words = struct.Struct(f"{pages}Q")
         self.zero: set[int] = set()
         self.opened: list[int] = []
-        try:
-            for name in ("kpagecount", "kpageflags"):
+        for name in ("kpagecount", "kpageflags"):
+            try:
                 self.opened.append(os.open(f"/proc/{name}", os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            self.close()
-            raise Unavailable(f"{error.filename} cannot be read ({error.strerror})") from None
+            except OSError as error:
+                self.close()
+                raise Unavailable(f"/proc/{name} cannot be read ({error.strerror})") from None
+            if len(os.pread(self.opened[-1], _WORD.size, 0)) != _WORD.size:
+                self.close()
+                raise Unavailable(f"/proc/{name} says nothing here")
 
     def close(self) -> None:
         """Close what is open."""

@@ -12,6 +12,7 @@ Tiers: what can be compared here. Each that is missing has its reason, which is 
 import os
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import attrs
@@ -61,6 +62,16 @@ class Wishes:
     """Seconds to wait for another run to end."""
 
 
+def _check_proc() -> None:
+    """Raise Unavailable if /proc is missing, or would show other processes than the puppets."""
+    try:
+        shown = Path("/proc/self").readlink().name
+    except OSError as error:
+        raise Unavailable(f"/proc cannot be read ({error.strerror})") from None
+    if shown != str(os.getpid()):
+        raise Unavailable("/proc is that of another PID namespace; mount it anew")
+
+
 class Stage:
     """Puppets, and what observes them. Use it in a `with`; raise Unavailable where there is none.
 
@@ -97,6 +108,7 @@ class Stage:
     def _set_up(self) -> None:
         if os.geteuid() != 0:
             raise Unavailable("only root may look at page frames; run it as root")
+        _check_proc()
         self.footprint = self.stack.enter_context(Footprint(wait=self.wishes.wait))
         self.observer = Observer(self.wishes.pages)
         self.stack.callback(self.observer.close)

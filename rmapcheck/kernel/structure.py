@@ -86,7 +86,8 @@ class Structure:
         self.mms: dict[int, int] = {}
         """Process id → address of its mm_struct."""
         self.tasks: dict[int, int] = {}
-        self._find(self.peek.own_task(), puppets.nursery.pid)
+        if not self._find(self.peek.own_task(), puppets.nursery.pid):
+            raise Unavailable("the puppets' process ids are those of a PID namespace")
 
     def word(self, address: int) -> int:
         """Return the 64-bit word at `address`."""

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rmapcheck.kernel.errors import OracleError, Unavailable
-from rmapcheck.kernel.footprint import PREFIX, Footprint, swaps, undo_cgroup, undo_swap
+from rmapcheck.kernel.footprint import PREFIX, Footprint, swaps
 from rmapcheck.kernel.libc import swapon
 from rmapcheck.native.build import cache_folder
 
@@ -41,8 +41,7 @@ def own_swap(stack: ExitStack, footprint: Footprint) -> Path:
     """Swap to a file of our own until `stack` ends; return it. Raise Unavailable if impossible."""
     path = cache_folder() / f"{PREFIX}{os.getpid()}.swap"
     footprint.note("swap", path)
-    stack.callback(footprint.forget, "swap")
-    stack.callback(undo_swap, path)
+    stack.callback(footprint.undo, "swap")
     try:
         write_swap_file(path)
         swapon(path)
@@ -143,8 +142,7 @@ def own_memcg(stack: ExitStack, footprint: Footprint) -> Memcg:
             why = f"no cgroup can be made in {folder} ({error.strerror})"
             continue
         if any((path / name).exists() for name in ("memory.reclaim", "memory.force_empty")):
-            stack.callback(footprint.forget, "cgroup")
-            stack.callback(undo_cgroup, path)
+            stack.callback(footprint.undo, "cgroup")
             memcg = Memcg(path)
             memcg.empty.mkdir()
             return memcg
