@@ -6,11 +6,12 @@ from invariants.logic import Sort, Spec, forall, invariant, operation, relation
 from invariants.logic.terms import SpecError
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove.command import exit_code, sentence
+from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import POSSIBLE, prove
 from rmapcheck.prove.refine import Refinement
 from rmapcheck.prove.registry import find_spec, spec_of
-from rmapcheck.prove.results import VACUOUS
-from rmapcheck.prove.specs.avc_eras import AvcCounters, AvcList
+from rmapcheck.prove.results import UNDECIDED, VACUOUS
+from rmapcheck.prove.specs.avc_eras import AvcCounters, AvcDegree, AvcList, AvcMerge
 from rmapcheck.prove.specs.avc_hooks import AnonVma
 from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
 from rmapcheck.verdict import Exit
@@ -32,6 +33,69 @@ class Impossible(AvcCounters):
 def test_a_guard_that_contradicts_a_deep_lemma_is_vacuous():
     report = prove(Impossible(), only={"impossible"})
     assert report.verdict == "VACUOUS"
+
+
+class Unlikely(Impossible):
+    """The guard contradicts `no_leak` only together with another lemma, `avc_alive`."""
+
+    name = "unlikely"
+
+    @operation
+    def impossible(self, st: St, a: AnonVma, v: Vma, x: Address, p: Folio) -> None:
+        """An anon_vma without VMAs that live."""
+        st.require(st.anon_vma(a) & forall(Vma, lambda w: st.vma(w) >> ~st.avc(w, a)))
+        st.avc[v] = False
+        st.pte[v, x, p] = True
+
+
+def test_an_operation_must_be_shown_to_be_possible_with_the_deep_lemmas_too():
+    report = prove(Unlikely(), only={"impossible"})
+    assert any(r.deep for r in report.results)
+    assert not report.complete
+    assert [v.status for v in report.vacuities] == [UNDECIDED]
+    assert "no state was found that keeps no_leak" in report.vacuities[0].why
+
+
+class Forbidden(AvcCounters):
+    """An operation of before with a guard that nothing passes."""
+
+    name = "forbidden"
+
+    def may_adopt(self, st: St, w):
+        return st.faulted(w) & ~st.faulted(w)
+
+
+def test_what_was_found_for_one_spec_is_looked_at_again_for_another():
+    proofs = Proofs()
+    only = {"prepare_adopt"}
+    assert prove(AvcCounters(), proofs=proofs, only=only).verdict == "PROVED"
+    assert proofs.models["prepare_adopt"]
+    again = prove(AvcMerge(), proofs=proofs, only=only)
+    assert again.verdict == "PROVED"
+    assert len(proofs.models["prepare_adopt"]) == 1
+    assert prove(Forbidden(), proofs=proofs, only=only).verdict == "VACUOUS"
+
+
+def test_a_counterexample_of_another_spec_is_none_where_the_fault_is_mended():
+    proofs, kept = Proofs(), []
+    for spec in (AvcDegree(), AvcDegree()):
+        report = prove(spec, proofs=proofs, only={"fork_reuse"})
+        assert {(r.operation, r.goal.name) for r in report.failures} == report.expected
+        kept.append(len(proofs.models["fork_reuse"]))
+    assert kept[0] == kept[1] > 0
+    assert prove(AvcCounters(), proofs=proofs, only={"fork_reuse"}).verdict == "PROVED"
+
+
+def test_a_model_makes_no_sense_over_words_that_mean_something_else():
+    proofs = Proofs()
+    prove(AvcCounters(), proofs=proofs, only={"prepare_adopt"})
+    (model,) = proofs.models["prepare_adopt"]
+    same = AvcMerge()
+    symbols = tuple(same.symbols.values())
+    assert model.over(same.sorts, symbols, ("v", "w")).structure.says == model.structure.says
+    assert model.over(same.sorts, symbols, ("v",)) is None
+    other = Foreign()
+    assert model.over(other.sorts, tuple(other.symbols.values()), ("v", "w")) is not None
 
 
 class Undone(AvcList):

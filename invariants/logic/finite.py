@@ -4,6 +4,7 @@ A quantifier that is guarded by a relation runs over what the relation holds of,
 elements: `∀ v x p. pte(v, x, p) → …` looks at each mapped entry once.
 """
 
+import functools
 import itertools
 import keyword
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -282,6 +283,13 @@ def _finish(writer: _Writer, names: Mapping[Expr, str], text: str) -> Compiled:
         lines.append(f"    {_cell(symbol)} = _says[{name!r}]")
     lines.append(f"    return {text}")
     source = "\n".join(lines)
+    return Compiled(_loaded(source), source, tuple(writer.symbols.values()))
+
+
+@functools.lru_cache(maxsize=4096)
+def _loaded(source: str) -> Callable[..., Any]:
+    """Return `run` of a source; specs that share a formula share its code."""
     scope: dict[str, Any] = {"_once": (0,)}
     exec(source, scope)  # noqa: S102 - written above, from an AST of ours
-    return Compiled(scope["run"], source, tuple(writer.symbols.values()))
+    run: Callable[..., Any] = scope["run"]
+    return run

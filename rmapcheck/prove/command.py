@@ -1,6 +1,8 @@
 """The work of `rmapcheck prove`: one spec after the other, and what is printed of each."""
 
-from collections.abc import Sequence
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -54,7 +56,8 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
     codes, found, proofs = set(), [], Proofs()
     for name in dict.fromkeys(chosen):
         spec = find_spec(name)
-        report = prove(spec, options, proofs)
+        with hardly_any_garbage():
+            report = prove(spec, options, proofs)
         codes.add(show(out, report, wanted))
         found.append(report_json(report))
         if report.failures and wanted.run_seconds and not every:
@@ -66,6 +69,17 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
             out.show(f"wrote {written} obligations and {proved} proofs to {wanted.export}")
     out.data(found if len(found) > 1 else found[0])
     return codes
+
+
+@contextlib.contextmanager
+def hardly_any_garbage() -> Iterator[None]:
+    """Formulas make no cycles; looking for some took a fifth of the time of all proofs."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def show(out: Out, report: Report, wanted: Wanted) -> Exit:

@@ -58,6 +58,19 @@ class Z3:
         self.solver = z3.Solver()
         self.solver.set("random_seed", seed)
         self.solver.set("ctrl_c", False)  # Ctrl-C is Python's: no answer may come of it
+        self.hypotheses: list[Any] = []
+        """A switch for each of what was assumed."""
+
+    def assume(self, texts: Sequence[str]) -> None:
+        """Assert formulas, so that `needed` can say which an "unsat" needed."""
+        names = [f"u_{i}" for i in range(len(texts))]
+        self.add(
+            "".join(
+                f"(declare-const {name} Bool)(assert (=> {name} {text}))\n"
+                for name, text in zip(names, texts, strict=True)
+            )
+        )
+        self.hypotheses = [self.z3.Bool(name) for name in names]
 
     def add(self, text: str) -> None:
         """Assert SMT-LIB text, or declare what it declares."""
@@ -74,12 +87,13 @@ class Z3:
         return self.check_with((), seconds)
 
     def check_with(self, switches: Sequence[str], seconds: float) -> Answer:
-        """Return the answer where these Boolean constants are true."""
+        """Return the answer where these Boolean constants are true, and all that was assumed."""
         self.solver.set("rlimit", max(1, int(seconds * Z3_UNITS)))
         self.solver.set("timeout", max(1, int(seconds * SLACK * 1000)))
         start = time.perf_counter()
         try:
-            said = str(self.solver.check(*(self.z3.Bool(name) for name in switches)))
+            given = [self.z3.Bool(name) for name in switches]
+            said = str(self.solver.check(*self.hypotheses, *given))
             why = self.solver.reason_unknown() if said == UNKNOWN else ""
         except self.z3.Z3Exception as error:
             said, why = UNKNOWN, str(error)
@@ -88,6 +102,11 @@ class Z3:
     def core(self) -> set[str]:
         """Return which of the switches of the last check were needed for "unsat"."""
         return {str(name) for name in self.solver.unsat_core()}
+
+    def needed(self) -> list[int]:
+        """Return the places of those assumed formulas that the last "unsat" needed."""
+        core = {name.get_id() for name in self.solver.unsat_core()}
+        return [i for i, name in enumerate(self.hypotheses) if name.get_id() in core]
 
     def structure(
         self,

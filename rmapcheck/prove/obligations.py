@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from invariants.logic.lint import Cycle, alternations
+from invariants.logic.lint import Alternations, Cycle, alternations
 from invariants.logic.spec import Lemma, Parameter, Spec, Transition
 from invariants.logic.terms import TRUE, Expr, Symbol, conj, negate, substitute
 
@@ -79,6 +79,8 @@ class Tiers:
     deep: tuple[Lemma, ...]
     why: dict[str, Cycle]
     """For each deep lemma the cycle that it closes."""
+    edges: Alternations
+    """What the plain ones make."""
 
 
 def tiers(spec: Spec) -> Tiers:
@@ -95,7 +97,7 @@ def tiers(spec: Spec) -> Tiers:
         else:
             deep.append(lemma)
             why[lemma.name] = cycle
-    return Tiers(tuple(plain), tuple(deep), why)
+    return Tiers(tuple(plain), tuple(deep), why, edges)
 
 
 def problems(spec: Spec) -> Iterator[Problem]:
@@ -127,15 +129,14 @@ def _initial(spec: Spec, sorted_: Tiers) -> Problem:
 
 def _step(spec: Spec, sorted_: Tiers, transition: Transition) -> Problem:
     guard = tuple(Named(f"guard: {g.name}", g.formula) for g in transition.guard)
-    hypotheses = alternations(spec.symbols.values())
-    for lemma in sorted_.plain:
-        hypotheses.assume(lemma.formula, lemma.name)
+    hypotheses = sorted_.edges.copy()
     for named in guard:
         hypotheses.assume(named.formula, named.name)
     goals = []
     for goal in _goals(spec, transition):
         edges = hypotheses.copy()
-        edges.assume(goal.formula, goal.name, holds=False)
+        if relevant(goal):
+            edges.assume(goal.formula, goal.name, holds=False)
         goals.append(attrs.evolve(goal, epr=edges.cycle() is None))
     return Problem(
         spec=spec,

@@ -1,15 +1,13 @@
 """One problem and its solvers: hypotheses are asserted once, goals pushed and popped."""
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from invariants.logic.finite import Structure
 from invariants.logic.terms import TRUE, Expr, Sort, negate
 from rmapcheck.prove import smt
 from rmapcheck.prove.cti import Checker, Cti
 from rmapcheck.prove.engines import SAT, UNKNOWN, UNSAT, Z3, Answer, Cvc5, Engine, has_cvc5
-from rmapcheck.prove.memory import Proofs, signed
+from rmapcheck.prove.memory import Model, Proofs, signed
 from rmapcheck.prove.obligations import Goal, Named, Problem, relevant
 from rmapcheck.prove.results import (
     FAILS,
@@ -21,7 +19,7 @@ from rmapcheck.prove.results import (
     Result,
     Vacuity,
 )
-from rmapcheck.prove.small import Bounded
+from rmapcheck.prove.small import FEW, Bounded, by_name, elements, made
 
 CVC5_PATIENT = "cvc5, by enumeration"
 """cvc5 instantiates by matching, and may find nothing more to match; this one then goes on."""
@@ -66,12 +64,15 @@ class Prover:
     def fresh(self, name: str, hypotheses: Sequence[Named]) -> Engine:
         """Return a new solver that knows `hypotheses`."""
         seed = self.options.seed
-        engine: Engine = (
-            Z3(seed) if name == "z3" else Cvc5(seed, enumerate_terms=name == CVC5_PATIENT)
-        )
-        engine.add(self.declarations())
-        engine.add("".join(self.text(h.formula) for h in hypotheses))
-        return engine
+        texts = [smt.translate(h.formula, self.names) for h in hypotheses]
+        if name == "z3":
+            engine = Z3(seed)
+            engine.add(self.declarations())
+            engine.assume(texts)
+            return engine
+        other = Cvc5(seed, enumerate_terms=name == CVC5_PATIENT)
+        other.add(self.declarations() + "".join(f"(assert {text})\n" for text in texts))
+        return other
 
     def declarations(self) -> str:
         """Return the declarations of all names."""
@@ -87,22 +88,30 @@ class Prover:
 
     # Questions.
 
-    def ask(self, name: str, goal: Expr, *, deep: bool) -> Answer:
-        """Ask one solver whether the goal can fail."""
+    def ask(self, name: str, goal: Expr, *, deep: bool, seconds: float = 0.0) -> Answer:
+        """Ask one solver whether the goal can fail, for as long as the options say, or less."""
         hypotheses = self.problem.hypotheses(deep=deep)
         if self.known(name, goal, hypotheses):
             return Answer(UNSAT, 0.0, "proved before")
-        answer = self.put(self.engine(name, deep=deep), goal, deep=deep)
+        limit = seconds or (self.options.patience if deep else self.options.timeout)
+        answer = self.put(self.engine(name, deep=deep), goal, hypotheses, limit)
         if name == "cvc5" and answer.said == UNKNOWN:
-            answer = self.put(self.engine(CVC5_PATIENT, deep=deep), goal, deep=deep)
-        return self.learned(name, goal, hypotheses, answer)
+            patient = self.engine(CVC5_PATIENT, deep=deep)
+            answer = self.put(patient, goal, hypotheses, limit)
+        return answer
 
-    def put(self, engine: Engine, goal: Expr, *, deep: bool) -> Answer:
-        """Put the question whether the goal can fail."""
+    def put(
+        self, engine: Engine, goal: Expr, hypotheses: Sequence[Named], seconds: float
+    ) -> Answer:
+        """Put the question whether the goal can fail; remember a proof."""
         engine.push()
         try:
             engine.add(self.text(negate(goal)))
-            return engine.check(self.options.patience if deep else self.options.timeout)
+            answer = engine.check(seconds)
+            if answer.said == UNSAT:
+                needed = engine.needed() if isinstance(engine, Z3) else range(len(hypotheses))
+                self.learn(engine.name, goal, [hypotheses[i] for i in needed])
+            return answer
         finally:
             engine.pop()
 
@@ -115,23 +124,16 @@ class Prover:
         near = [h for h in self.problem.hypotheses(deep=True) if h.formula.symbols <= said]
         if self.known(name, goal, near):
             return Answer(UNSAT, 0.0, "proved before")
-        engine = self.fresh(name, near)
-        engine.add(self.text(negate(goal)))
-        return self.learned(name, goal, near, engine.check(self.options.patience))
+        return self.put(self.fresh(name, near), goal, near, self.options.patience)
 
     def known(self, name: str, goal: Expr, hypotheses: Sequence[Named]) -> bool:
         """Return whether this has been proved before."""
         present = frozenset(self.key(h.formula) for h in hypotheses)
         return self.proofs.known(name, self.key(goal), present)
 
-    def learned(
-        self, name: str, goal: Expr, hypotheses: Sequence[Named], answer: Answer
-    ) -> Answer:
-        """Remember a proof; return the answer."""
-        if answer.said == UNSAT:
-            used = [self.key(h.formula) for h in hypotheses]
-            self.proofs.learn(name, self.key(goal), used)
-        return answer
+    def learn(self, name: str, goal: Expr, hypotheses: Iterable[Named]) -> None:
+        """Remember a proof, and what it needed."""
+        self.proofs.learn(name, self.key(goal), [self.key(h.formula) for h in hypotheses])
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -168,22 +170,36 @@ class Prover:
     def second(self, goal: Goal, said: Said) -> tuple[Said, bool, Cti | None]:
         """Try the deep lemmas, then another solver, a small counterexample, and patience."""
         if (self.problem.operation, goal.name) in self.expected:
-            cti = self.counterexample(goal) if self.options.small else None
-            return said, False, cti or self.unbounded(goal)
+            return said, False, self.small(goal, smallest=False) or self.unbounded(goal)
         if self.problem.deep:
-            again: Said = [(n, self.ask_near(n, goal.formula)) for n in self.chosen]
+            again = self.ask_deep(goal.formula)
             if _proved(again):
                 return again, True, None
         if self.chosen == ("z3",) and said[0][1].said == UNKNOWN and has_cvc5():
             other: Said = [("cvc5", self.ask("cvc5", goal.formula, deep=False))]
             if _proved(other):
                 return other, False, None
-        cti = self.counterexample(goal) if self.options.small else None
+        cti = self.small(goal, smallest=True)
         if self.problem.deep and (cti is None or cti.ignores):
             again = [(n, self.ask(n, goal.formula, deep=True)) for n in self.chosen]
             if _proved(again):
                 return again, True, None
         return said, False, cti or self.unbounded(goal)
+
+    def ask_deep(self, goal: Expr) -> Said:
+        """Ask with the deep lemmas: among few others, then, for a moment, among all."""
+        near: Said = [(n, self.ask_near(n, goal)) for n in self.chosen]
+        if _proved(near):
+            return near
+        moment = min(GLANCE, self.options.patience)
+        return [(n, self.ask(n, goal, deep=True, seconds=moment)) for n in self.chosen]
+
+    def small(self, goal: Goal, *, smallest: bool) -> Cti | None:
+        """Return a small counterexample, known or new, if the options want one."""
+        known = self.known_counterexample(goal)
+        if known is not None or not self.options.small:
+            return known
+        return self.counterexample(goal, smallest=smallest)
 
     def core(self, goal: Expr, *, deep: bool) -> tuple[str, ...]:
         """Return the names of hypotheses that the proof cannot do without, all others gone."""
@@ -206,20 +222,38 @@ class Prover:
                 needed = fewer
         return tuple(switches[s].name for s in needed)
 
-    def counterexample(self, goal: Goal) -> Cti | None:
+    def known_counterexample(self, goal: Goal) -> Cti | None:
+        """Return one that has been found for another lemma or era, if it keeps all lemmas."""
+        found = (self.as_cti(goal, model) for model in self.models())
+        return next((cti for cti in found if cti is not None and not cti.ignores), None)
+
+    def models(self) -> Iterator[Model]:
+        """Yield structures found for this operation, in the words of this spec."""
+        for model in self.proofs.models.get(self.problem.operation, ()):
+            here = model.over(self.problem.spec.sorts, self.problem.symbols, self.checker.names)
+            if here is not None:
+                yield here
+
+    def counterexample(self, goal: Goal, *, smallest: bool) -> Cti | None:
         """Return a small counterexample, with luck one that keeps the deep lemmas too."""
-        engine = self.fresh("z3", self.problem.hypotheses(deep=False))
-        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
-        engine.add(self.text(negate(goal.formula)))
-        small = Bounded(engine, self.problem.spec.sorts, self.options.patience)
-        small.declare()
-        if not small.smallest():
+        bounded = self.bounded(negate(goal.formula))
+        if not bounded.small(smallest=smallest):
             return None
-        found = self.read(engine, goal)
+        found = self.read(bounded.engine, goal)
         if found is None or not found.ignores:
             return found
-        engine.add("".join(self.text(d.formula) for d in self.problem.deep))
-        return (self.read(engine, goal) if small.same_size() else None) or found
+        bounded.add_deep(d.formula for d in self.problem.deep)
+        return (self.read(bounded.engine, goal) if bounded.same_size() else None) or found
+
+    def bounded(self, wanted: Expr) -> Bounded:
+        """Return a solver for small structures that keep the lemmas and have what is `wanted`."""
+        engine = self.fresh("z3", ())
+        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        assumed = [h.formula for h in self.problem.hypotheses(deep=False)]
+        engine.add("".join(map(self.text, (*assumed, wanted))))
+        bounded = Bounded(engine, self.problem.spec.sorts, self.options.patience)
+        bounded.declare()
+        return bounded
 
     def unbounded(self, goal: Goal) -> Cti | None:
         """Return a counterexample of any size, which need not keep the deep lemmas."""
@@ -233,16 +267,25 @@ class Prover:
         finally:
             engine.pop()
 
-    def model(self, engine: Z3) -> tuple[Structure, dict[str, Any]]:
+    def model(self, engine: Z3) -> Model:
         """Return the solver's model, and what the parameters are in it."""
         structure, values = engine.structure(
             self.problem.spec.sorts, self.problem.symbols, self.constants
         )
-        return structure, {k.removeprefix("p_"): v for k, v in values.items()}
+        plain = {k.removeprefix("p_"): v for k, v in values.items()}
+        return Model(structure, plain, self.problem.symbols)
 
     def read(self, engine: Z3, goal: Goal) -> Cti | None:
         """Return the model, if the finite evaluator agrees that it is a counterexample."""
-        structure, plain = self.model(engine)
+        model = self.model(engine)
+        cti = self.as_cti(goal, model)
+        if cti is not None:
+            self.proofs.keep(self.problem.operation, model)
+        return cti
+
+    def as_cti(self, goal: Goal, model: Model) -> Cti | None:
+        """Return the model as a counterexample, if it is one."""
+        structure, plain = model.structure, model.values
         if self.checker.broken(self.problem.hypotheses(deep=False), structure, plain):
             return None
         failing = self.checker.failing(goal.formula, structure, plain)
@@ -265,17 +308,9 @@ class Prover:
         """
         wanted = TRUE if self.problem.vacuity is None else self.problem.vacuity
         start = time.perf_counter()
-        name = "cvc5" if self.options.solver == "cvc5" else "z3"
-        engine = self.engine(name, deep=False)
-        engine.push()
-        try:
-            engine.add(self.text(wanted))
-            answer = engine.check(self.options.timeout)
-            status, why = self.possible(engine, answer, wanted)
-        finally:
-            engine.pop()
-        if deep and status == POSSIBLE and self.contradicts():
-            status = VACUOUS
+        status, why = POSSIBLE, ""
+        if all(self.missing(model, wanted, deep=deep) for model in self.models()):
+            status, why = self.possible_with_deep(wanted) if deep else self.found(wanted)
         return Vacuity(
             operation=self.problem.operation,
             status=status,
@@ -283,27 +318,50 @@ class Prover:
             why=why,
         )
 
-    def possible(self, engine: Engine, answer: Answer, wanted: Expr) -> tuple[str, str]:
-        """Return what the answer says of the operation; a model must check out in Python."""
-        if answer.said == UNSAT:
-            return VACUOUS, ""
-        if answer.said != SAT:
-            return UNDECIDED, answer.why
-        if isinstance(engine, Z3):
-            structure, values = self.model(engine)
-            needed = (*self.problem.hypotheses(deep=False), Named("what was asked for", wanted))
-            broken = self.checker.broken(needed, structure, values)
-            if broken:
-                return UNDECIDED, f"the model does not keep {', '.join(broken)}"
+    def possible_with_deep(self, wanted: Expr) -> tuple[str, str]:
+        """Look for a state that keeps the deep lemmas too.
+
+        They are asked for in a form that a solver decides, but which says more than they do.
+        """
+        lemmas = [d.formula for d in self.problem.deep]
+        sorts = [s for s in self.problem.spec.sorts if any(s in made(e) for e in lemmas)]
+        status, why = self.found(wanted, elements(sorts, FEW) + by_name(sorts, lemmas, FEW))
+        if status == POSSIBLE:
+            return status, why
+        status, why = self.found(wanted)
+        contrary = self.fresh("z3", (*self.problem.deep, *self.problem.guard))
+        if status != POSSIBLE or contrary.check(GLANCE).said == UNSAT:
+            return (VACUOUS, "") if status == POSSIBLE else (status, why)
+        said = ", ".join(d.name for d in self.problem.deep)
+        return UNDECIDED, f"no state was found that keeps {said}"
+
+    def found(self, wanted: Expr, stronger: str = "") -> tuple[str, str]:
+        """Ask a solver for a state; a model must check out in Python."""
+        engine = self.engine("cvc5" if self.options.solver == "cvc5" else "z3", deep=False)
+        engine.push()
+        try:
+            engine.add(stronger + self.text(wanted))
+            answer = engine.check(self.options.timeout)
+            if answer.said != SAT:
+                return (VACUOUS, "") if answer.said == UNSAT else (UNDECIDED, answer.why)
+            if isinstance(engine, Z3):
+                return self.checked(self.model(engine), wanted, deep=bool(stronger))
+        finally:
+            engine.pop()
         return POSSIBLE, ""
 
-    def contradicts(self) -> bool:
-        """Return whether the guard and the deep lemmas contradict each other.
+    def checked(self, model: Model, wanted: Expr, *, deep: bool) -> tuple[str, str]:
+        """Return what a model says of the operation."""
+        missing = self.missing(model, wanted, deep=deep)
+        if missing:
+            return UNDECIDED, f"the model does not keep {', '.join(missing)}"
+        self.proofs.keep(self.problem.operation, model)
+        return POSSIBLE, ""
 
-        No more is asked: a solver need not find a state in which the deep lemmas hold.
-        """
-        engine = self.fresh("z3", (*self.problem.deep, *self.problem.guard))
-        return engine.check(GLANCE).said == UNSAT
+    def missing(self, model: Model, wanted: Expr, *, deep: bool) -> list[str]:
+        """Return what does not hold in a structure that is to show that a step is possible."""
+        needed = (*self.problem.hypotheses(deep=deep), Named("what was asked for", wanted))
+        return self.checker.broken(needed, model.structure, model.values)
 
 
 def _proved(said: Said) -> bool:
