@@ -95,6 +95,12 @@ class Scheme(IMmapList):
     """The scan of page tables unmaps a page of a file in all its VMAs (v2.4.23aa2)."""
     mremap_many: ClassVar[bool] = False
     """mremap() moves ranges over several VMAs (d23cb648e365, v6.17)."""
+    mremap_checks_first: ClassVar[bool] = True
+    """mremap() that moves checks everything before it unmaps anything, the two places first of all
+    (v6.18; v6.1 does not). Searches leave out what fails, and need not know."""
+    mmap_asks_both: ClassVar[bool] = True
+    """mmap() lets either neighbour grow over the new range, and then both if they agree (v6.12);
+    before, the lower one had to fit the anon_vma of the upper one (v6.1)."""
     mprotect_unaccounts: ClassVar[bool] = False
     """mprotect() takes VM_ACCOUNT from a never-faulted VMA made read-only (v6.3)."""
     inherits_copied_from: ClassVar[bool] = False

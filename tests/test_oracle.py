@@ -119,9 +119,8 @@ def test_a_run_that_breaks_off_is_inconclusive(command, monkeypatch, capsys):
     def dies(*_):
         raise OracleError("the puppet of process 3 has died")
 
-    monkeypatch.setattr("rmapcheck.kernel.puppets.Puppets.fork", dies)
-    monkeypatch.setattr("rmapcheck.kernel.stage.Stage._calibrate", lambda _: None)
-    assert run(["kernel", "--no-files"]) == 3
+    monkeypatch.setattr("rmapcheck.kernel.stage.Stage.begin", dies)
+    assert run(["kernel"]) == 3
     assert "process 3 has died, after 0 operations" in capsys.readouterr().err
 
 

@@ -168,7 +168,7 @@ def without_mincore(monkeypatch):
 
 
 def without_fault_around(monkeypatch):
-    monkeypatch.setattr("rmapcheck.kernel.stage.READ", puppets.WRITE)  # a write maps one page
+    monkeypatch.setattr("rmapcheck.kernel.calibrate.READ", puppets.WRITE)  # a write maps one page
     return "maps 1 of 2 cached pages"
 
 

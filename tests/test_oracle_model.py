@@ -11,12 +11,15 @@ from model.operations import (
     Fork,
     Mmap,
     MmapFile,
+    Mremap,
+    Munmap,
     PunchHole,
     Reclaim,
     SwapOut,
     Truncate,
     Write,
     boot,
+    run,
 )
 from model.state import State
 from rmapcheck.kernel.eras import VERSION_RULES, era_of, predictor_of, version_of
@@ -25,24 +28,20 @@ from rmapcheck.kernel.mutants import MUTANTS
 from rmapcheck.kernel.observe import ZERO, Frame, Look, Process
 from rmapcheck.kernel.oracle import scope_for
 from rmapcheck.kernel.planting import Mutant, planted
-from rmapcheck.kernel.predict import Predictor, Step, model_look
+from rmapcheck.kernel.predict import Predictor, Step, model_look, model_vmas
 from rmapcheck.kernel.rules import CHOICES, RULES, Coverage
 from rmapcheck.kernel.snapshot import Snapshot
 
 # What the model says, without a kernel.
 
 
-def state(*ops):
-    st = State(scope_for(3, 4, files=True), running_or_newest()())
+def state(*ops, version=(6, 18, 44)):
+    st = State(scope_for(3, 4, files=True), predictor_of(version)())
     boot(st)
     predictor = Predictor(st)
     for op in ops:
         list(predictor.run(Step((op,))))
     return predictor
-
-
-def running_or_newest():
-    return predictor_of((6, 18, 44))
 
 
 SHARED = (Mmap(mm=1, start=0, length=2), Write(mm=1, address=0), Fork(mm=1, child=2))
@@ -218,6 +217,46 @@ def test_coverage_wants_rare_rules_more_and_says_what_is_missing():
 def test_a_version_has_its_era_and_its_rules(release, name, many, inherits):
     cls = predictor_of(version_of(release))
     assert (cls.name, cls.mremap_many, cls.inherits_copied_from) == (name, many, inherits)
+
+
+def vmas(version, *ops):
+    """Return the VMAs of process 1 after `ops`, and the last one's result."""
+    st = state(*ops[:-1], version=version).st
+    return run(st, ops[-1]).error, model_vmas(st, 1)
+
+
+BETWEEN = (
+    *(Mmap(mm=1, start=0, length=3), Munmap(mm=1, start=1, length=1), Write(mm=1, address=2)),
+    Mmap(mm=1, start=1, length=1),
+)
+"""The range behind has an anon_vma, the one before has none; the gap between is mapped."""
+REFUSED = (
+    *(Mmap(mm=1, start=0, length=2), Mmap(mm=1, start=3, length=1)),
+    Mremap(mm=1, start=3, length=2, new_length=2, to=0),
+)
+NOWHERE = (Mremap(mm=1, start=1, length=2, new_length=2, to=0),)
+
+
+@pytest.mark.parametrize(
+    ("ops", "version", "said"),
+    [
+        (BETWEEN, (6, 1, 192), (0, ((0, 1, 3), (1, 3, 3)))),
+        (BETWEEN, (6, 12, 0), (0, ((0, 3, 3),))),
+        (REFUSED, (6, 16, 0), (-14, ((3, 4, 3),))),
+        (NOWHERE, (6, 16, 0), (-14, ())),
+        (NOWHERE, (6, 18, 0), (-22, ())),
+    ],
+)
+def test_what_kernels_do_otherwise_is_predicted_by_version(ops, version, said):
+    assert vmas(version, *ops) == said
+
+
+def test_a_refused_move_leaves_its_target_where_everything_is_checked_first():
+    ops = (*REFUSED[:-1], Mremap(mm=1, start=3, length=1, new_length=1, to=3))
+    assert vmas((6, 18, 0), *ops) == (-22, ((0, 2, 3), (3, 4, 3)))
+    moved = Mremap(mm=1, start=2, length=1, new_length=1, to=0)
+    for version in ((6, 1, 192), (6, 18, 0)):
+        assert vmas(version, *REFUSED[:-1], moved) == (-14, ((0, 2, 3), (3, 4, 3)))
 
 
 def test_versions_that_nothing_is_known_of_are_refused():

@@ -19,6 +19,7 @@ WANTED = {
     "moved_home": "no merge: the range is copied from a fork child",
     "changed_child": "no merge: the range is of a fork child",
     "half_copied": "fork shares a page of a file",
+    "stays_charged": "mprotect leaves a range of a file charged",
     "seen_first": "a write fault makes a shared entry writable",
 }
 

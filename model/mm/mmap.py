@@ -12,7 +12,13 @@ from model.events import tell
 from model.heap import kmem_cache_alloc
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.unmap import do_munmap, zap_page_range
-from model.mm.vma import find_vma, vma_link, vma_merge_new_range, vma_modify
+from model.mm.vma import (
+    can_vma_merge_right,
+    find_vma,
+    vma_link,
+    vma_merge_new_range,
+    vma_modify,
+)
 from model.state import (
     PTE_WRITE,
     VM_ACCESS_FLAGS,
@@ -86,7 +92,10 @@ def mmap_region(
     just_expand: bool,
 ) -> int:
     """Cover a free range by growing a neighbour or by a new VMA; mmap_region(), mm/vma.c."""
-    if vma_merge_new_range(st, mm, start, end, pgoff, flags, file, 0, 0, just_expand):
+    anon_vma = 0
+    if not st.scheme.mmap_asks_both and not just_expand:
+        anon_vma = anon_vma_behind(st, mm, end, pgoff + end - start, flags, file)
+    if vma_merge_new_range(st, mm, start, end, pgoff, flags, file, anon_vma, 0, just_expand):
         return 0
     st.rules.append("mmap makes a VMA")
     vma = kmem_cache_alloc(st, st.vma)
@@ -100,6 +109,18 @@ def mmap_region(
     v.vm_file = file
     vma_link(st, mm, vma)
     tell(st, "mmap", vma)
+    return 0
+
+
+def anon_vma_behind(st: "State", mm: int, end: int, pgoff_end: int, flags: int, file: int) -> int:
+    """Return the anon_vma of the VMA behind a new range that may join it, or 0.
+
+    mmap_region(), mm/mmap.c, v6.1: with that, not with none, the VMA before is asked whether it
+    may grow. So one that was never faulted may not, if the one behind was.
+    """
+    behind = find_vma(st, mm, end)
+    if can_vma_merge_right(st, behind, end, pgoff_end, flags, file, 0, 0, 0):
+        return st.vma[behind].anon_vma
     return 0
 
 

@@ -93,11 +93,14 @@ def remap_move(
     st: "State", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
 ) -> int:
     """Move to `to`, over whatever is there, VMA by VMA; remap_move(), mm/mremap.c, v6.17."""
-    if start < to + new_length and to < start + length:
+    overlap = start < to + new_length and to < start + length
+    if overlap and (st.scheme.mremap_checks_first or vma_lookup(st, mm, start)):
         st.rules.append("mremap refuses an overlap")
         return -EINVAL
     error = check_range(st, mm, start, length, new_length)
     if error:
+        if not st.scheme.mremap_checks_first and vma_lookup(st, mm, start):
+            return unmap_too_soon(st, mm, start, length, new_length, to) or error
         return error
     if new_length < length:
         st.rules.append("mremap moves and shrinks")
@@ -119,6 +122,17 @@ def remap_move(
             st, mm, address, end - address, grown, to + address - start, dontunmap=dontunmap
         )
         address = end
+    return error
+
+
+def unmap_too_soon(st: "State", mm: int, start: int, length: int, new_length: int, to: int) -> int:
+    """Unmap the target, and what a shrinking range loses, of a move that is refused then.
+
+    mremap_to(), mm/mremap.c, v6.1: vma_to_resize() comes behind both. Return 0 or -ENOMEM.
+    """
+    error = do_munmap(st, mm, to, to + new_length)
+    if error == 0 and new_length < length:
+        error = do_munmap(st, mm, start + new_length, start + length)
     return error
 
 

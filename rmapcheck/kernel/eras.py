@@ -51,6 +51,18 @@ VERSION_RULES = (
         commit="d23cb648e365",
     ),
     VersionRule(
+        name="mremap checks everything before it unmaps anything",
+        attribute="mremap_checks_first",
+        since=(6, 17, 0),
+        commit="recalled; v6.1 does not, v6.18 does, as measured",
+    ),
+    VersionRule(
+        name="mmap asks both neighbours of a new range, each for itself",
+        attribute="mmap_asks_both",
+        since=(6, 12, 0),
+        commit="cacded5e42b9, recalled; v6.1 does not, v6.18 does, as measured",
+    ),
+    VersionRule(
         name="a merge of mremap's copy gives the source's anon_vma to a never-faulted neighbour",
         attribute="inherits_copied_from",
         since=(6, 19, 0),

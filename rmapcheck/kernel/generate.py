@@ -89,12 +89,20 @@ class Mix:
     pages: int
     processes: int
     files: int
+    advices: tuple[str, ...]
     kinds: tuple[type[Operation], ...]
     weights: tuple[int, ...]
 
     @classmethod
     def drawn(
-        cls, rng: Random, pages: int, processes: int, *, swap: bool, files: int = 0
+        cls,
+        rng: Random,
+        pages: int,
+        processes: int,
+        *,
+        swap: bool,
+        files: int = 0,
+        advices: tuple[str, ...] = ADVICE_NAMES,
     ) -> "Mix":
         """Draw a mix of at most so many pages, processes and files; half of them have no file."""
         kinds, weights = [], []
@@ -109,6 +117,7 @@ class Mix:
             pages=rng.randint(fewest, pages),
             processes=rng.randint(1, processes),
             files=files,
+            advices=advices,
             kinds=tuple(kinds),
             weights=tuple(weights),
         )
@@ -244,7 +253,7 @@ def like_its_neighbour(st: "State", rng: Random, mm: int) -> Operation | None:
 
 def _madvise(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
     start, length = _range(rng, mix.pages)
-    return Madvise(mm=mm, start=start, length=length, advice=rng.choice(ADVICE_NAMES))
+    return Madvise(mm=mm, start=start, length=length, advice=rng.choice(mix.advices))
 
 
 def _read(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:

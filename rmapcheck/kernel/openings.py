@@ -133,6 +133,15 @@ def seen_first(at: int) -> list[Operation]:
     ]
 
 
+def stays_charged(at: int) -> list[Operation]:
+    """Map the next page of a file beside one that was charged, and is read-only as well now."""
+    return [
+        MmapFile(mm=1, start=at, length=1, file=1, pgoff=0, shared=False),
+        Mprotect(mm=1, start=at, length=1, prot="r"),
+        MmapFile(mm=1, start=at + 1, length=1, file=1, pgoff=1, shared=False, prot="r"),
+    ]
+
+
 OPENINGS: tuple[Opening, ...] = (
     two_offers,
     middle_joins,
@@ -142,7 +151,7 @@ OPENINGS: tuple[Opening, ...] = (
     moved_home,
     changed_child,
 )
-ON_FILES: tuple[Opening, ...] = (half_copied, seen_first)
+ON_FILES: tuple[Opening, ...] = (half_copied, seen_first, stays_charged)
 
 
 def drawn(rng: Random, pages: int, *, files: bool) -> list[Operation]:

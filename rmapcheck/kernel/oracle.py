@@ -20,7 +20,7 @@ from model.state import State, pte_offset
 from rmapcheck.kernel import openings
 from rmapcheck.kernel.allocations import STRUCTS, Tally
 from rmapcheck.kernel.files import FILE_PAGES, FILES
-from rmapcheck.kernel.generate import Mix, propose, reclaim_all
+from rmapcheck.kernel.generate import ADVICE_NAMES, Mix, propose, reclaim_all
 from rmapcheck.kernel.predict import Difference, Predictor, Step, entry_text
 from rmapcheck.kernel.puppets import READ
 from rmapcheck.kernel.rules import BEYOND, Coverage, choices, taken, vmas_of
@@ -242,7 +242,9 @@ class Oracle:
         self.scope = scope_for(stage.wishes.processes, stage.wishes.pages, files=files)
         self.rng = Random(settings.seed)
         self.swap = stage.memcg is not None
-        self.tallies = Tallies(Coverage(swap=self.swap, files=files))
+        self.advices = tuple(a for a in ADVICE_NAMES if a not in stage.skipped)
+        lacks = () if "dontfork" in self.advices else ("fork leaves out a VMA",)
+        self.tallies = Tallies(Coverage(swap=self.swap, files=files, lacks=lacks))
 
     def run(self) -> Tallies:
         """Play episodes until there were enough operations, or the first difference."""
@@ -264,7 +266,12 @@ class Oracle:
     def _episode(self) -> None:
         wishes = self.stage.wishes
         mix = Mix.drawn(
-            self.rng, wishes.pages, wishes.processes, swap=self.swap, files=self.scope.files
+            self.rng,
+            wishes.pages,
+            wishes.processes,
+            swap=self.swap,
+            files=self.scope.files,
+            advices=self.advices,
         )
         episode = Episode(self.stage, self.scheme, self.scope)
         self.tallies.episodes += 1

@@ -210,11 +210,15 @@ def _idle(st: "State", vma: int) -> int:
 
 
 class Coverage(Counter[str]):
-    """How often each rule ran on the kernel. `swap`, `files`: whether these can be compared."""
+    """How often each rule ran on the kernel. `swap`, `files`: whether these can be compared.
 
-    def __init__(self, *, swap: bool, files: bool = False) -> None:
+    `lacks`: other rules that cannot.
+    """
+
+    def __init__(self, *, swap: bool, files: bool = False, lacks: tuple[str, ...] = ()) -> None:
         super().__init__()
         never = {
+            *lacks,
             *(() if swap else (*SWAPPING, *FILES_AND_SWAP)),
             *(() if files else (*FILES, *FILES_AND_SWAP)),
         }

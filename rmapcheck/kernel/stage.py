@@ -17,24 +17,15 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
+from rmapcheck.kernel import calibrate
 from rmapcheck.kernel.allocations import Recorder, Tally
 from rmapcheck.kernel.build import build_program, source_of
-from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.files import Files
 from rmapcheck.kernel.footprint import Footprint
 from rmapcheck.kernel.observe import Look, Observer
-from rmapcheck.kernel.perform import ADVICE, Performer
-from rmapcheck.kernel.puppets import (
-    BALLAST,
-    MADVISE,
-    MMAP,
-    MMAP_FILE,
-    MUNMAP,
-    READ,
-    SHARED,
-    WRITE,
-    Puppets,
-)
+from rmapcheck.kernel.perform import Performer
+from rmapcheck.kernel.puppets import BALLAST, Puppets
 from rmapcheck.kernel.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
 
 if TYPE_CHECKING:
@@ -44,6 +35,8 @@ if TYPE_CHECKING:
 CHURN = 1024
 """Pages that the nursery uses for a moment."""
 TIERS = ("L0", "swap", "files", "L1", "L2")
+DONTFORK = "dontfork"
+"""No tier, but skipped as one where a kernel does not keep what MADV_DONTFORK says."""
 
 
 @attrs.frozen(kw_only=True)
@@ -126,8 +119,10 @@ class Stage:
         if self.recorder is not None:
             self.recorder.follow(nursery)
         self.performer = Performer(self.puppets, self.memcg)
-        self._calibrate()
-        self._try("files", self._calibrate_files, wanted=self.wishes.files)
+        calibrate.frames(self)
+        self._try("swap", lambda: calibrate.swap(self), wanted=self.wishes.swap)
+        self._try("files", lambda: calibrate.files(self), wanted=self.wishes.files)
+        self._try(DONTFORK, lambda: calibrate.dontfork(self), wanted=True)
         self._try("L2", self._look_inside, wanted=self.wishes.structure)
 
     def _try(self, tier: str, make: Callable[[], None], *, wanted: bool) -> None:
@@ -163,64 +158,6 @@ class Stage:
         with ExitStack() as stack:
             self.structure = Structure(stack, self.puppets)
             self.stack.push(stack.pop_all())
-
-    def _calibrate(self) -> None:
-        """Let the first page be written to, and see whether what must be seen then is seen.
-
-        A container may hide frame numbers (they are 0 without CAP_SYS_ADMIN), another kernel may
-        name its slab caches otherwise.
-        """
-        self.puppets.fork(0, 1)
-        self.allocations(None)
-        for command in ((MMAP, 0, 1, 3), (WRITE, 0, 1)):
-            if error := self.puppets.call(1, *command):
-                raise OracleError(f"a puppet cannot even map and write a page ({error})")
-        entry = self.observer.entries(self.puppets.alive[1])[0]
-        frame = self.observer.frame(entry) if entry > 0 else None
-        if frame is None or frame.mapcount != 1:
-            raise Unavailable("/proc/PID/pagemap does not tell page frames here")
-        self._calibrate_exclusive(frame.exclusive)
-        tally = self.allocations(None)
-        if tally is not None:
-            seen = tally.allocated
-            if any(seen.get(pool, 0) != 1 for pool in ("vma", "anon_vma", "anon_vma_chain")):
-                self.skipped["L1"] = f"the first page of a VMA made {tally}, not one of each"
-                self.recorder = None
-        self.puppets.call(1, MUNMAP, 0, 1)
-        self.puppets.exit(1)
-        self.allocations(None)
-
-    def _calibrate_exclusive(self, exclusive: bool) -> None:
-        if not exclusive:
-            raise Unavailable("/proc/kpageflags has no PageAnonExclusive here (before v6.1?)")
-
-    def _calibrate_files(self) -> None:
-        """Let a range of a file be written to, and read anew, which maps all of it.
-
-        A machine may have no map-around of faults (fault_around_bytes in debugfs).
-        """
-        if self.files is None:
-            return
-        pages = min(2, self.wishes.pages)
-        writes = [(WRITE, page, 1) for page in range(pages)]
-        anew = (MADVISE, 0, pages, ADVICE["dontneed"])
-        self.puppets.fork(0, 1)
-        commands = [(MMAP_FILE, 0, pages, 3 + SHARED, 1, 0), *writes, anew, (READ, 0)]
-        errors = [r for command in commands if (r := self.puppets.call(1, *command)) < 0]
-        look = self.observer.look(self.puppets)
-        self.puppets.exit(1)
-        self.allocations(None)
-        mapped = [f.mapcount for f in look.frames.values() if not f.anon]
-        why = ""
-        if errors:
-            why = f"a puppet cannot map and write a page of a file ({errors[0]})"
-        elif look.cached != {(1, page) for page in range(pages)}:
-            why = "mincore() does not tell what the page cache has"
-        elif mapped != [1] * pages:
-            why = f"a read fault maps {len(mapped)} of {pages} cached pages"
-        if why:
-            self.files = self.observer.files = None
-            raise Unavailable(why)
 
     # What an episode does.
 
