@@ -2,9 +2,9 @@
 
 The words are those of rmapcheck.prove.specs.vocabulary; elements are the numbers that objects have
 in their pools. What is in no process's list of VMAs is no VMA yet. A reference to an object that
-has been freed is the number one past the pool, which is no live
-element. An anonymous page counts as known to rmap (PageAnon) from its first mapping until it is
-freed, though some eras clear folio->mapping when the last entry goes.
+has been freed is the number one past the pool, which is no live element. An anonymous page counts
+as known to rmap (PageAnon) from its first mapping until it is freed, though some eras clear
+folio->mapping when the last entry goes.
 """
 
 from collections.abc import Callable, Iterator
@@ -145,14 +145,14 @@ def parents(st: "State", says: Says, vmas: list[int]) -> None:
 def pte_chains(st: "State", says: Says, vmas: list[int]) -> None:
     """What the walk visits, by schemes whose walker trusts a chain of entries.
 
-    An entry in no VMA is said to be in VMA 0, which is none.
+    An entry in no VMA is said to be in the VMA one past the pool, which is none.
     """
     at = {pte_offset(st, st.vma[vma].vm_mm, x): (vma, x) for vma, x in says["covers"]}
     named = set()
     for p in st.folio.indices():
         rwc = RmapWalkControl()
         st.scheme.rmap_walk(st, p, rwc)
-        named |= {(p, *at.get(ptep, (0, 0))) for ptep in rwc.visited}
+        named |= {(p, *at.get(ptep, (st.vma.size + 1, 0))) for ptep in rwc.visited}
     says["pte_chain"] = named
 
 
