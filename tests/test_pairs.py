@@ -1,0 +1,122 @@
+"""All features at once in the smallest scope; two by two in larger ones, where what one does right
+alone may go wrong beside another.
+
+Every scheme has all that its kernels had. Of each design one goes through all pairs.
+"""
+
+import itertools
+
+import pytest
+
+from model.scope import EXTRAS, GROUPS, Scope
+from rmapcheck.catalogue import bugs, machines, schemes
+from rmapcheck.explore import explore
+from rmapcheck.native.build import compiler
+from rmapcheck.verdict import Status
+
+EVERYTHING = Scope(
+    mms=2, pages=1, folios=2, files=1, objects=16, young=True, ops=(*GROUPS, *EXTRAS)
+)
+DEAR = tuple(name for name in machines() if name.startswith("avc-"))
+"""Up to 2.5 million states and a minute each."""
+
+FEATURES = {
+    "mprotect": {"protections": 2},
+    "munmap": {},
+    "mremap": {},
+    "exit": {},
+    "exec": {},
+    "madvise": {},
+    "brk": {},
+    "swap": {"swaps": 1},
+    "swapoff": {"swaps": 1},
+    "mlock": {"swaps": 1},
+    "referenced": {"young": True},
+    "file": {"files": 1},
+    "truncate": {"files": 1},
+    "reclaim": {"files": 1},
+    "remap": {"files": 1, "file_pages": 2, "mms": 1},
+    "no memory": {"alloc_fail": True},
+    "a cache that recycles": {"recycle": True},
+}
+NEEDS = {
+    "swapoff": "swap",
+    "mlock": "swap",
+    "truncate": "file",
+    "reclaim": "file",
+    "remap": "file",
+}
+"""Groups without which a feature is nothing."""
+PAIRS = list(itertools.combinations(FEATURES, 2))
+
+DESIGNS = (
+    "virtual_scan-2.4.23aa2",
+    "pte_chain-2.6.0",
+    "rmap15",
+    "objrmap-2.6.6",
+    "anonmm-2.6.7-rc1",
+    "anon_vma-2.6.32",
+    "avc-7.0",
+)
+LONG = 1_000_000
+"""States after which a pair is searched to a depth only."""
+DEPTH = 7
+
+
+def of_two(first, second):
+    """Return a scope of two processes with two pages (one, with remap) for a pair of features."""
+    ops = ["fault", "fork"]
+    for feature in (first, second):
+        ops += [NEEDS[feature]] if feature in NEEDS else []
+        ops += [feature] if feature in (*GROUPS, *EXTRAS) else []
+    sizes = {"mms": 2, "pages": 2, "vmas": 6, "folios": 2, "objects": 16, "premapped": 2}
+    limits = {"swaps": 0, "protections": 1, **FEATURES[first], **FEATURES[second]}
+    return Scope(**{**sizes, **limits}, ops=tuple(dict.fromkeys(ops)))
+
+
+def holds(scheme, where):
+    """Assert that a scheme holds, in all states or where these are too many to a depth."""
+    found = explore(scheme, where, max_states=LONG)
+    if found.verdict.status is Status.UNKNOWN:
+        found = explore(scheme, where, max_depth=DEPTH)
+    assert found.verdict.status is Status.HOLDS, f"{scheme.name}: {found.verdict}"
+    assert found.vacuous == ()
+
+
+def held(name):
+    found = explore(schemes()[name], EVERYTHING)
+    assert found.verdict.status is Status.HOLDS, f"{name}: {found.verdict}"
+    assert found.verdict.how == "exhaustive"
+    assert found.vacuous == ()
+    return found
+
+
+in_c = pytest.mark.skipif(compiler() is None, reason="takes an hour without a C compiler")
+
+
+@in_c
+@pytest.mark.parametrize("name", [name for name in machines() if name not in DEAR])
+def test_all_features_at_once_in_the_smallest_scope(name):
+    assert held(name).distinct > 10_000
+
+
+@in_c
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", DEAR)
+def test_all_features_at_once_in_the_smallest_scope_of_the_dear(name):
+    assert held(name).distinct > 100_000
+
+
+@in_c
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", DESIGNS)
+def test_features_two_by_two_in_larger_scopes(name):
+    for pair in PAIRS:
+        holds(schemes()[name], of_two(*pair))
+
+
+@in_c
+@pytest.mark.parametrize("pair", [("munmap", "mremap"), ("munmap", "exit")])
+def test_a_seeded_bug_does_not_hold_in_the_scope_of_a_pair(pair):
+    with pytest.raises(AssertionError, match="E01: VIOLATED"):
+        holds(bugs()["E01"], of_two(*pair))
