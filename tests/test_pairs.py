@@ -1,6 +1,6 @@
-"""All features at once in the smallest scope; two by two in larger ones, where what one does right
-alone may go wrong beside another.
+"""All features at once in the smallest scope, and two by two in larger ones.
 
+What one does right alone may go wrong beside another.
 Every scheme has all that its kernels had. Of each design one goes through all pairs.
 """
 
