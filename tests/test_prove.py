@@ -13,8 +13,8 @@ from rmapcheck.prove.registry import bugs, specs
 from rmapcheck.prove.results import Options
 from rmapcheck.prove.specs.anon_vma import AnonVmaList
 from rmapcheck.prove.specs.anonmm import AnonMmBundle
-from rmapcheck.prove.specs.avc_eras import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.prove.specs.avc_hooks import AnonVma
+from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.prove.specs.objrmap import PartialObjrmap
 from rmapcheck.prove.specs.pte_chain import PteChain
 from rmapcheck.prove.specs.vocabulary import Address, Folio, Vma
@@ -156,6 +156,27 @@ class CleanupUnlinks(AvcPublish):
         self.unlink_anon_vmas(st, c)
 
 
+class DupLeftBehind(AvcMerge):
+    def undo_dup(self, st, v):
+        pass
+
+
+class StackKnownByNewOffsets(AvcCounters):
+    def known_at(self, st, v, x):
+        return st.pgoff(v, x)
+
+
+class ZapForgetsSwap(AvcCounters):
+    def clear_swap(self, st, gone):
+        st.swap_map.sub(Vma, Address, lambda v, x, s: gone(v, x, s))
+
+
+class RetakenTwice(AvcMerge):
+    def undo_dup(self, st, v):
+        self.uncount_active(st, v)
+        super().undo_dup(st, v)
+
+
 class ForkForgetsMapcount(AvcCounters):
     def copy_entries(self, st, v, c, K):  # noqa: N803 - a set
         add = self.rmap_add
@@ -223,6 +244,10 @@ CELLS = {
     WrongParentCounted: {("fork_new", "num_children")},
     RootNotHeld: {("fork_new", "anon_refcount")},
     CleanupUnlinks: {("clone_enomem", "num_active_vmas")},
+    DupLeftBehind: {("merge_enomem", "changes_nothing")},
+    StackKnownByNewOffsets: {("exec_grow", "swap_cache_agrees")},
+    ZapForgetsSwap: {("zap", "swap_map"), ("exec_move", "vma_sane")},
+    RetakenTwice: {("merge_enomem", "num_active_vmas")},
     ForkForgetsMapcount: {("fork_new", "mapcount"), ("fork_reuse", "mapcount")},
     TruncateByOneFile: {("fork_new", "i_mmap_exact"), ("split", "i_mmap_exact")},
     ChainNotCopied: {("mremap", "chain_equals_ptes"), ("split", "chain_equals_ptes")},

@@ -16,7 +16,7 @@ from rmapcheck.plugins import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.refine import NAME, Refinement
 from rmapcheck.prove.registry import spec_of
-from rmapcheck.prove.specs.avc_eras import AvcCounters
+from rmapcheck.prove.specs.avc_reuse import AvcCounters
 from rmapcheck.run import replay
 from rmapcheck.verdict import Status
 from rmapcheck.verify import LADDER
@@ -47,7 +47,7 @@ def refined(scheme, spec, *, steps=1500, scope=WIDE, seed=1):
 
 NEVER = {
     *("mmap_file", "page_cache_add", "file_fault", "truncate", "remap_file_pages"),  # files
-    *("clone_enomem", "fork_enomem"),  # leave nothing behind
+    *("clone_enomem", "fork_enomem", "merge_enomem"),  # leave nothing behind
     *("fork_reuse", "mremap_merge", "prepare_adopt", "fork_wipe", "do_swap_page_shared"),  # rare
     *("exec_grow", "exec_move", "dontunmap"),  # later eras
 }

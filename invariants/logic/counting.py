@@ -3,9 +3,9 @@
 First-order logic has no cardinalities. But an operation changes a counter by `++` and `--` that
 name, each, the element that joins or leaves (`Entry`). For every key that is alive afterwards:
 
-1. an element joins the set if and only if some `++` names it, and leaves if and only if some
-   `--` does;
-2. no two entries name the same element;
+1. an element joins the set if and only if some `++` names it and no `--`, and leaves if and only
+   if some `--` names it and no `++`; one that both name stays in it, or outside;
+2. no two entries with the same sign name the same element;
 3. where an element takes another's place (an entry that mremap moves), nothing is written: then
    "takes the place of" must be one to one;
 4. a key that comes to life counts nothing yet (its counter starts at 0), and no counter of a key
@@ -72,8 +72,7 @@ def _matched(
     lived, lives = (_lives(counter, st, key) for st in (before, after))
     joins = [e.condition(*element, key) for e in entries if e.sign == 1]
     leaves = [e.condition(*element, key) for e in entries if e.sign == -1]
-    written = disj(*joins, *leaves)
-    net_joins, net_leaves, kept = list(joins), list(leaves), []
+    written, kept = disj(*joins, *leaves), []
     for e in entries:
         if e.sign == 0:
             other = _element(summand)
@@ -81,13 +80,12 @@ def _matched(
             into = quantify(EXISTS, other, e.condition(*other, *element, key))
             leaves.append(out)
             joins.append(into)
-            net_leaves.append(conj(out, negate(into)))
-            net_joins.append(conj(into, negate(out)))
             kept.append(implies(conj(lives, out, into), conj(was, now)))
+    more, less = disj(*joins), disj(*leaves)
     rules = [
         implies(conj(negate(lived), lives), negate(was)),
-        implies(lives, equal(disj(*net_joins), conj(negate(was), now))),
-        implies(lives, equal(disj(*net_leaves), conj(was, negate(now)))),
+        implies(lives, equal(conj(more, negate(less)), conj(negate(was), now))),
+        implies(lives, equal(conj(less, negate(more)), conj(was, negate(now)))),
         implies(written, disj(lived, lives)),
         *kept,
     ]

@@ -229,7 +229,10 @@ class AnonVmaList(Machine):
             Swap,
             lambda v, x, w, y, s: (
                 (st.swap_pte(v, x, s) & st.swap_pte(w, y, s))
-                >> ((st.active(v) == st.active(w)) & (st.pgoff(v, x) == st.pgoff(w, y)))
+                >> (
+                    (st.active(v) == st.active(w))
+                    & (self.known_at(st, v, x) == self.known_at(st, w, y))
+                )
             ),
         )
 
@@ -245,7 +248,7 @@ class AnonVmaList(Machine):
             Swap,
             lambda v, x, w, y, p, s: (
                 (st.swap_pte(v, x, s) & st.swap_cache(s, p) & st.pte(w, y, p))
-                >> ((st.active(v) == st.mapping(p)) & (st.pgoff(v, x) == st.index(p)))
+                >> ((st.active(v) == st.mapping(p)) & (self.known_at(st, v, x) == st.index(p)))
             ),
         )
 

@@ -198,7 +198,8 @@ class AvcBase(AvcHooks):
             Address,
             Swap,
             lambda v, x, w, y, s: (
-                (st.swap_pte(v, x, s) & st.swap_pte(w, y, s)) >> (st.pgoff(v, x) == st.pgoff(w, y))
+                (st.swap_pte(v, x, s) & st.swap_pte(w, y, s))
+                >> (self.known_at(st, v, x) == self.known_at(st, w, y))
             ),
         )
 
@@ -217,7 +218,7 @@ class AvcBase(AvcHooks):
             Swap,
             lambda v, x, p, s: (
                 (st.swap_pte(v, x, s) & st.swap_cache(s, p) & st.anon(p))
-                >> (st.avc(v, st.mapping(p)) & (st.pgoff(v, x) == st.index(p)))
+                >> (st.avc(v, st.mapping(p)) & (self.known_at(st, v, x) == st.index(p)))
             ),
         )
 

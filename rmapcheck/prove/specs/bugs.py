@@ -11,14 +11,8 @@ from invariants.logic import If
 from invariants.logic.spec import Flaws
 from invariants.logic.terms import Expr, Macro
 from rmapcheck.prove.specs.anon_vma import AnonVma267
-from rmapcheck.prove.specs.avc_eras import (
-    MREMAP_MERGE,
-    AvcCounters,
-    AvcDegree,
-    AvcList,
-    AvcMerge,
-    AvcTree,
-)
+from rmapcheck.prove.specs.avc_eras import MREMAP_MERGE, AvcList, AvcTree
+from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcDegree, AvcMerge
 from rmapcheck.prove.specs.pte_chain import PteChain
 from rmapcheck.prove.specs.vocabulary import St
 

@@ -112,12 +112,11 @@ class Machine(AddressSpaces):
 
     @operation
     def try_to_unmap(self, st: St, p: Folio, s: Swap) -> None:
-        """Each entry of p that the rmap walk visits becomes a swap entry; try_to_unmap()."""
+        """Each entry of p that the rmap walk visits becomes a swap entry; try_to_unmap().
+
+        It may miss one in a stack that is about to move; then p stays, since it is mapped.
+        """
         st.require(st.swap_cache(s, p) & st.anon(p))
-        st.require(
-            forall(Vma, Address, lambda v, x: ~(st.pte(v, x, p) & st.temporary_stack(v))),
-            "invalid_migration_vma(): no temporary stack",
-        )
         visited = define(
             Vma,
             Address,
@@ -127,7 +126,10 @@ class Machine(AddressSpaces):
         self.clear_entries(st, visited)
         st.swap_pte = lambda v, x, t: st.swap_pte(v, x, t) | ((t == s) & visited(v, x, p))
         st.swap_map.add(Vma, Address, lambda v, x, t: (t == s) & visited(v, x, p))
-        st.check(forall(Vma, Address, lambda v, x: ~st.pte(v, x, p)), "walk_complete")
+        st.check(
+            forall(Vma, Address, lambda v, x: st.pte(v, x, p) >> st.temporary_stack(v)),
+            "all_unmapped",
+        )
 
     @operation
     def swap_cache_delete(self, st: St, p: Folio, s: Swap) -> None:
@@ -182,17 +184,12 @@ class Machine(AddressSpaces):
         """The new stack covers both places: all offsets shift; shift_arg_pages(), first half."""
         st.require(st.vma(v) & ~st.file_vma(v) & ~st.temporary_stack(v))
         st.require(self.free_range(st, st.mm(v), C), "C is free")
-        st.require(self.private_stack(st, v), "nobody else knows its pages")
         both = define(Address, lambda x: C(x) | st.covers(v, x))
         st.require(self.one_to_one(both, I), "page offsets are linear")  # type: ignore[arg-type]
         st.temporary_stack[v] = True
         st.origin[v] = lambda x: st.pgoff(v, x)
         st.covers[v] = lambda x: both(x)
         st.pgoff[v] = lambda x: I(x)
-
-    def private_stack(self, st: St, v: Expr) -> Expr:
-        """Return whether nothing of v is swapped out."""
-        return forall(Address, Swap, lambda x, s: ~st.swap_pte(v, x, s))
 
     @operation
     def exec_move(
@@ -209,6 +206,10 @@ class Machine(AddressSpaces):
         left = define(Address, lambda x: forall(Address, lambda y: ~R(x, y)))
         self.clear_entries(
             st, define(Vma, Address, Folio, lambda w, x, p: (w == v) & st.pte(w, x, p) & left(x))
+        )
+        self.clear_swap(
+            st,
+            define(Vma, Address, Swap, lambda w, x, s: (w == v) & st.swap_pte(w, x, s) & left(x)),
         )
         self.move_entries(st, v, v, define(Address, Address, lambda x, y: R(x, y)))
         st.covers[v] = lambda x: C(x)

@@ -33,6 +33,7 @@ Left out: intervals and their order, permissions, huge pages, locks and races, K
 from typing import Any
 
 from invariants.logic import (
+    If,
     Sort,
     Spec,
     counts,
@@ -190,6 +191,10 @@ class Vocabulary(Spec):
         by_file = st.file(p) & st.i_mmap(st.inode(p), v) & there
         return by_file | (st.anon(p) & self.anon_found(st, p, v, x))
 
+    def known_at(self, st: St, v: Expr, x: Expr) -> Expr:
+        """Return the index of the page of x in v: the offset before shift_arg_pages() began."""
+        return If(st.temporary_stack(v), st.origin(v, x), st.pgoff(v, x))
+
     # What the machine itself must keep.
 
     @invariant
@@ -317,21 +322,17 @@ class Vocabulary(Spec):
 
     @invariant
     def stack_known_by_origin(self, st: St) -> Expr:
-        """A temporary stack is anonymous and present, and its offsets were right before exec."""
+        """A temporary stack is anonymous, and its offsets were right before it began to move."""
         return forall(
             Vma,
             Address,
-            Address,
             Folio,
-            Swap,
-            lambda v, x, y, p, s: (
+            lambda v, x, p: (
                 st.temporary_stack(v)
                 >> (
                     st.vma(v)
                     & ~st.file_vma(v)
-                    & ~st.swap_pte(v, x, s)
                     & (st.pte(v, x, p) >> (st.anon(p) & (st.origin(v, x) == st.index(p))))
-                    & ((st.pte(v, x, p) & st.pte(v, y, p)) >> (x == y))
                 )
             ),
         )
