@@ -168,7 +168,7 @@ class StackKnownByNewOffsets(AvcCounters):
 
 class ZapForgetsSwap(AvcCounters):
     def clear_swap(self, st, gone):
-        st.swap_map.sub(Vma, Address, lambda v, x, s: gone(v, x, s))
+        st.swap_map.sub(Vma, Address, gone)
 
 
 class RetakenTwice(AvcMerge):
