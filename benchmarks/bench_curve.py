@@ -1,8 +1,9 @@
 """What each bound of a scope costs: states, CPU time, memory, and where an hour ends.
 
 `python benchmarks/bench_curve.py [SECONDS]` searches the full model of avc-7.0 around a small
-scope, raising one bound at a time until a search takes SECONDS (20), and writes
-docs/cost-curve.svg and, to standard output, the table of docs/wide-scopes.md.
+scope, and the AVC profile of benchmarks/peers around 2,2,2,2, raising one bound at a time until a
+search takes SECONDS (20), and writes docs/cost-curve.svg and, to standard output, the table of
+docs/wide-scopes.md.
 """
 
 import math
@@ -12,9 +13,14 @@ from pathlib import Path
 
 import attrs
 
+from model.scheme import Scheme
 from model.scope import Scope
 from rmapcheck.catalogue import schemes
 from rmapcheck.native.search import Ended, NativeSearch
+
+sys.path.insert(0, str(Path(__file__).with_name("peers")))
+
+from avc_profile import INVARIANTS, AvcProfile, Bounds
 
 BASE = Scope(mms=1, pages=1, folios=2, swaps=1, objects=12, vmas=6)
 BOUNDS = {
@@ -26,15 +32,32 @@ BOUNDS = {
 }
 AROUND = {"folios": 2, "objects": 2, "swaps": 2}
 """Processes, for the bounds that mean little to one."""
-COLOURS = ("#0b62a4", "#c0392b", "#2e8b57", "#8e44ad", "#b8860b")
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 360, 60, 40
+PROFILE = Bounds(2, 2, 2, 2)
+PROFILE_BOUNDS = {
+    "mms": (1, 2, 3, 4, 5),
+    "pages": (1, 2, 3, 4),
+    "folios": (1, 2, 3, 4),
+    "anon_vmas": (1, 2, 3, 4, 5, 6),
+}
+COLOURS = {
+    "mms": "#0b62a4",
+    "pages": "#c0392b",
+    "folios": "#2e8b57",
+    "objects": "#8e44ad",
+    "anon_vmas": "#8e44ad",
+    "swaps": "#b8860b",
+}
+WIDTH, HEIGHT, LEFT, BOTTOM = 660, 360, 60, 40
 HOUR = 3600.0
+AVC = "AVC, "
 Point = tuple[int, int, float, int, bool]
 
 
-def search(scope: Scope, seconds: float) -> tuple[int, float, int, bool]:
+def search(
+    scope: Scope, seconds: float, scheme: type[Scheme], target: str = ""
+) -> tuple[int, float, int, bool]:
     """Return states, CPU seconds, bytes, and whether the search came to its end."""
-    found = NativeSearch(schemes()["avc-7.0"], scope, memory_mb=3000)
+    found = NativeSearch(scheme, scope, memory_mb=3000, target=target)
     found.start()
     begin = time.process_time()
     ended = Ended.SLICE
@@ -49,7 +72,19 @@ def curve(bound: str, seconds: float) -> list[Point]:
     points = []
     base = attrs.evolve(BASE, mms=AROUND.get(bound, 1))
     for value in BOUNDS[bound]:
-        points.append((value, *search(attrs.evolve(base, **{bound: value}), seconds)))
+        scope = attrs.evolve(base, **{bound: value})
+        points.append((value, *search(scope, seconds, schemes()["avc-7.0"])))
+        if not points[-1][-1]:
+            break
+    return points
+
+
+def profile_curve(bound: str, seconds: float) -> list[Point]:
+    """Do the same with the AVC profile, with symmetry."""
+    points = []
+    for value in PROFILE_BOUNDS[bound]:
+        scope = attrs.evolve(PROFILE, **{bound: value}).scope()
+        points.append((value, *search(scope, seconds, AvcProfile, ",".join(INVARIANTS))))
         if not points[-1][-1]:
             break
     return points
@@ -90,20 +125,21 @@ def drawing(curves: dict[str, list[Point]]) -> str:
     ]
     for power in range(-3, 5):
         x, y = place(0, 10**power).split(",")
-        out.append(f'<path d="M{x},{y}H{WIDTH - 90}" stroke="#ddd"/>')
+        out.append(f'<path d="M{x},{y}H{WIDTH - 110}" stroke="#ddd"/>')
         out.append(f'<text x="{LEFT - 8}" y="{int(y) + 4}" text-anchor="end">1e{power} s</text>')
     _, y = place(0, HOUR).split(",")
-    out.append(f'<path d="M{LEFT},{y}H{WIDTH - 90}" stroke="black" stroke-dasharray="4"/>')
-    out.append(f'<text x="{WIDTH - 86}" y="{int(y) + 4}">one hour</text>')
+    out.append(f'<path d="M{LEFT},{y}H{WIDTH - 110}" stroke="black" stroke-dasharray="4"/>')
+    out.append(f'<text x="{WIDTH - 106}" y="{int(y) + 4}">one hour</text>')
     for value in range(0, 13, 2):
         x, _ = place(value, 1).split(",")
         out.append(f'<text x="{x}" y="{HEIGHT - 16}" text-anchor="middle">{value}</text>')
-    for number, ((bound, points), colour) in enumerate(zip(curves.items(), COLOURS, strict=True)):
+    for number, (name, points) in enumerate(curves.items()):
         line = " ".join(place(value, seconds) for value, _, seconds, _, _ in points)
-        out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        out.append(
-            f'<text x="{WIDTH - 86}" y="{120 + 18 * number}" fill="{colour}">{bound}</text>'
-        )
+        colour, dashes = COLOURS[name.removeprefix(AVC)], name.startswith(AVC)
+        style = f'stroke="{colour}" stroke-width="2"' + ' stroke-dasharray="5 3"' * dashes
+        out.append(f'<polyline points="{line}" fill="none" {style}/>')
+        y = 120 + 18 * number
+        out.append(f'<text x="{WIDTH - 106}" y="{y}" fill="{colour}">{name}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
@@ -111,6 +147,7 @@ def main() -> None:
     """Search, draw and print."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     curves = {bound: curve(bound, seconds) for bound in BOUNDS}
+    curves |= {f"{AVC}{bound}": profile_curve(bound, seconds) for bound in PROFILE_BOUNDS}
     file = Path(__file__).parent.parent / "docs" / "cost-curve.svg"
     file.write_text(drawing(curves), encoding="utf-8")
     lines = [row(bound, points) for bound, points in curves.items()]

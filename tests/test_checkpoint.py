@@ -211,6 +211,67 @@ def test_well_formed_nonsense_is_refused(saved):
             explore_native(schemes()["avc-6.0"], scope, checkpoints=Checkpoints(resume=saved))
 
 
+def resumed(path, header, piece):
+    """Write a checkpoint whose digests are right, and go on from it."""
+    checkpoint.write(path, header, [piece])
+    scope = Scope(mms=2, pages=1, ops=("mmap", "fault", "fork"))
+    return explore_native(schemes()["avc-6.0"], scope, checkpoints=Checkpoints(resume=path))
+
+
+def keys_of(piece):
+    """Yield where in a piece each key begins, and its length."""
+    at = 0
+    while at < len(piece):
+        size = int.from_bytes(piece[at + 8 : at + 10], "little")
+        yield at + 10, size
+        at += 10 + size
+
+
+def test_bits_that_are_no_state_are_refused(saved):
+    """Of the last state in turn: each byte becomes all ones; most such are no state."""
+    reader = Reader(saved)
+    header, (piece,) = reader.header(), reader.pieces()
+    assert resumed(saved, header, piece).verdict.how == "exhaustive"
+    *_, (at, size) = keys_of(piece)
+    for place in range(at, at + size):
+        bad = bytearray(piece)
+        bad[place] ^= 0xFF
+        with pytest.raises(CheckpointError, match="makes no sense"):
+            resumed(saved, header, bytes(bad))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"next": 5},
+        {"next": 10**6},
+        {"depth": 1},
+        {"layer_end": 7},
+        {"generated": 3},
+        {"fired": [1] * 21},
+        {"enabled": [10**6] * 21},
+        {"fired": [0]},
+        {"met": "all"},
+        {"depth": None},
+    ],
+    ids=str,
+)
+def test_counters_that_contradict_the_states_are_refused(saved, change):
+    reader = Reader(saved)
+    header, (piece,) = reader.header(), reader.pieces()
+    header["has"] |= change
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        resumed(saved, header, piece)
+
+
+@pytest.mark.parametrize("change", [{"has": 3}, {"is": None}, {"seconds": -1}, {"seconds": "1"}])
+def test_a_header_of_other_things_is_refused(saved, change):
+    reader = Reader(saved)
+    header, (piece,) = reader.header(), reader.pieces()
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        resumed(saved, header | change, piece)
+
+
 def test_a_checkpoint_that_needs_more_memory_is_unknown(saved):
     scope = Scope(mms=2, pages=1, ops=("mmap", "fault", "fork"))
     done = explore(

@@ -23,11 +23,12 @@ sys.path.insert(0, str(PEERS))
 import avc_profile  # noqa: E402
 from avc_profile import NAMED, AvcProfile, Bounds, counts, search  # noqa: E402
 from programs import PeerError, Run  # noqa: E402
-from run import compare  # noqa: E402
+from run import Turns, agree, report  # noqa: E402
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
 TINY = Bounds(2, 1, 2, 2)
+LATE = float("inf")
 PINNED = {
     # bounds: (states, transitions) of brute force, and of orbits
     Bounds(2, 2, 2, 2): ((12_971, 116_720), (1_754, 15_823)),
@@ -126,7 +127,27 @@ class Says:
         return Run(self.states, 5, 1.0, 1.0, 1.0)
 
 
+class Fails(Says):
+    """A program that cannot be run."""
+
+    def run(self):
+        raise PeerError("pan failed, 1:\nout of memory")
+
+
 def test_programs_that_count_differently_are_refused():
-    assert len(compare(TINY, 2, [Says("a", 3), Says("b", 3)])) == 2
+    agree(TINY, Turns(LATE).take(TINY, 2, [Says("a", 3), Says("b", 3)]))
     with pytest.raises(PeerError, match="the programs disagree at 2,1,2,2"):
-        compare(TINY, 1, [Says("a", 3), Says("b", 4)])
+        agree(TINY, Turns(LATE).take(TINY, 1, [Says("a", 3), Says("b", 4)]))
+
+
+def test_a_program_that_fails_is_noted_and_the_others_go_on():
+    turns = Turns(LATE)
+    (result,) = turns.take(TINY, 2, [Fails("spin", 3), Says("b", 3)])
+    assert (result.program.name, len(result.runs)) == ("b", 2)
+    assert turns.failed == ["spin at 2,1,2,2: pan failed, 1:\nout of memory"]
+    assert "Failed: spin at 2,1,2,2: pan failed, 1:\n" in report([], [], turns.failed)
+
+
+def test_further_turns_end_with_the_time():
+    (result,) = Turns(0.0).take(TINY, 3, [Says("a", 3)])
+    assert len(result.runs) == 1

@@ -6,13 +6,14 @@ neighbour's anon_vma. Brute force numbers processes, pages and anon_vmas, which 
 too; a VMA and an AVC are nothing but places in lists there.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from model.schemes.anon_vma_reuse import AvcCounters
 from model.scope import Scope
 from rmapcheck.explore import Exploration, explore
+from rmapcheck.native.translate import Translation, translate
 
 if TYPE_CHECKING:
     from model.state import State
@@ -75,15 +76,19 @@ class Bounds:
         )
 
 
+def options(*, symmetry: bool) -> dict[str, Any]:
+    """Return how the profile is searched."""
+    return {"named": () if symmetry else NAMED, "target": ",".join(INVARIANTS)}
+
+
+def translation(bounds: Bounds, *, symmetry: bool) -> Translation:
+    """Return the profile as C."""
+    return translate(AvcProfile, bounds.scope(), **options(symmetry=symmetry))
+
+
 def search(bounds: Bounds, *, symmetry: bool, engine: str = "native") -> Exploration:
     """Search all states of the profile."""
-    return explore(
-        AvcProfile,
-        bounds.scope(),
-        named=() if symmetry else NAMED,
-        target=",".join(INVARIANTS),
-        engine=engine,
-    )
+    return explore(AvcProfile, bounds.scope(), **options(symmetry=symmetry), engine=engine)
 
 
 def counts(done: Exploration) -> tuple[int, int]:

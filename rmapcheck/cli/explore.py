@@ -7,6 +7,7 @@ import attrs
 import typer
 
 from model.errors import ModelError
+from model.scope import Scope
 from rmapcheck.checkpoint import EVERY, Checkpoints
 from rmapcheck.cli.common import Choice, Out, command
 from rmapcheck.cli.engines import (
@@ -23,6 +24,7 @@ from rmapcheck.cli.engines import (
 )
 from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
 from rmapcheck.cli.results import plain_table
+from rmapcheck.cli.stages import Stages, search_stages, stages_of
 from rmapcheck.explore import ENGINES, explore
 from rmapcheck.guard import told, watchdog
 from rmapcheck.plugins import find_scheme
@@ -66,6 +68,7 @@ def explore_command(
     target: Target = "",
     save: Save = None,
     refine: Refine = "",
+    stage: Stages = [],  # noqa: B006 - what typer makes of an option that may come often
 ) -> int:
     """Search every state of a scope. Breadth first, so that the trace is a shortest one.
 
@@ -80,28 +83,34 @@ def explore_command(
     if checkpoint or resume:
         path = checkpoint or resume
         checkpoints = Checkpoints(path=path, every=checkpoint_every, resume=resume)
-    chosen = scope.over(default_scope(cls, scope, LADDER[6]))
+    stages = stages_of(scope.over(default_scope(cls, scope, LADDER[6])), stage)
+    if stage and (checkpoints or observer):
+        raise ModelError("--stage goes with neither --checkpoint, --resume nor --refine")
     live = out.progress()
-    live.begin(f"{cls.name} {chosen}")
     out.covered = lambda: f"{live.figures()}, nothing violated so far"
+
+    def search(chosen: Scope) -> Exploration:
+        live.begin(f"{cls.name} {chosen}")
+        return explore(
+            cls,
+            chosen,
+            symmetry=symmetry,
+            max_depth=max_depth,
+            max_states=max_states,
+            max_seconds=max_seconds,
+            max_memory_mb=max_memory_mb,
+            target=wanted,
+            reporter=live,
+            engine=engine,
+            workers=workers,
+            fingerprint=fingerprint,
+            checkpoints=checkpoints,
+            observer=observer,
+        )
+
     try:
         with told(cls), watchdog(cls):
-            done = explore(
-                cls,
-                chosen,
-                symmetry=symmetry,
-                max_depth=max_depth,
-                max_states=max_states,
-                max_seconds=max_seconds,
-                max_memory_mb=max_memory_mb,
-                target=wanted,
-                reporter=live,
-                engine=engine,
-                workers=workers,
-                fingerprint=fingerprint,
-                checkpoints=checkpoints,
-                observer=observer,
-            )
+            done, covered = search_stages(out, stages, search)
     except CannotCompileError as error:
         raise ModelError(f"{error}; leave --engine out") from None
     finally:
@@ -114,7 +123,8 @@ def explore_command(
     show_exploration(out, done)
     if observer:
         return finish_refined(out, cls, done.verdict, observer)
-    return finish(out, cls, done.verdict, wanted, scheme, save, exploration_json(done))
+    figures = exploration_json(done) | ({"stages": covered} if stage else {})
+    return finish(out, cls, done.verdict, wanted, scheme, save, figures)
 
 
 def show_exploration(out: Out, done: Exploration) -> None:

@@ -132,6 +132,14 @@ class Body:
 
     def fold(self, node: ast.expr) -> Any:  # noqa: ANN401
         """Return the value of an expression that is known while translating, else MISSING."""
+        # Nearly all are of these three, for which there is no need of a compiler.
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return self.name_constant(node.id)
+        if isinstance(node, ast.Attribute):
+            base = self.fold(node.value)
+            return MISSING if base is MISSING else getattr(base, node.attr, MISSING)
         names: dict[str, Any] = {}
         for part in ast.walk(node):
             if isinstance(part, NOT_FOLDED):

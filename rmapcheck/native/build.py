@@ -116,6 +116,7 @@ def load(path: Path) -> ctypes.CDLL:
         ("search_print_of", number, [ctypes.c_char_p, ctypes.c_int]),
         ("search_pack", number, [pointer, number, pointer, number, pointer]),
         ("search_unpack", ctypes.c_int, [pointer, ctypes.c_char_p, number]),
+        ("search_sound", ctypes.c_int, [pointer]),
         ("search_key", pointer, [pointer, number, pointer]),
         ("search_start", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
         ("search_run", ctypes.c_int, [pointer, number, number, ctypes.c_double]),

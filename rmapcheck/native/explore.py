@@ -104,14 +104,19 @@ class _Run:
         reader = Reader(self.checkpoints.resume)
         try:
             header = reader.header()
-            theirs, ours = header["is"], self.search.identity()
+            theirs, ours = header.get("is"), self.search.identity()
+            seconds, counters = header.get("seconds"), header.get("has")
+            if not (isinstance(theirs, dict) and isinstance(counters, dict)):
+                raise reader.refuse("makes no sense")
+            if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+                raise reader.refuse("makes no sense")
             for name, value in ours.items():
                 if theirs.get(name) != value:
                     raise reader.refuse(_foreign(name, theirs.get(name), value))
-            self.search.restore(header["has"], reader)
+            self.search.restore(counters, reader)
         finally:
             reader.close()
-        self.search.started -= header["seconds"]
+        self.search.started -= seconds
 
 
 def _foreign(name: str, theirs: object, ours: object) -> str:

@@ -126,13 +126,15 @@ def pools(program: Program) -> str:
     return "\n".join(out)
 
 
+SMALL = 48
+"""Fields that are copied sooner in line than by a call."""
+
 COPY = """
 static void copy_state(S *to, const S *from)
 {{
 {pools}}}
 """
-COPY_POOL = """  memcpy(to->{name}.o, from->{name}.o, \
-(from->{name}.high + 1) * sizeof from->{name}.o[0]);
+COPY_POOL = """  memcpy(to->{name}.o, from->{name}.o, {bytes});
   memcpy(to->{name}.state, from->{name}.state, sizeof from->{name}.state);
   to->{name}.alive = from->{name}.alive;
   to->{name}.high = from->{name}.high;
@@ -140,5 +142,11 @@ COPY_POOL = """  memcpy(to->{name}.o, from->{name}.o, \
 
 
 def copy(program: Program) -> str:
-    """Return the function that copies all pools, up to the highest object in use."""
-    return COPY.format(pools="".join(COPY_POOL.format(name=n) for n in program.layout.structs))
+    """Return the function that copies all pools: small ones whole, others as far as in use."""
+    out = []
+    for struct in program.layout.structs.values():
+        size = f"sizeof from->{struct.name}.o"
+        used = f"(from->{struct.name}.high + 1) * {size}[0]"
+        small = struct.size * len(struct.fields) <= SMALL
+        out.append(COPY_POOL.format(name=struct.name, bytes=size if small else used))
+    return COPY.format(pools="".join(out))

@@ -292,14 +292,19 @@ class NativeSearch(Search):
 
     def restore(self, counters: dict[str, Any], reader: Reader) -> None:
         """Take over the counters and all states. Raise OutOfMemory if there is no room."""
-        for name in SAVED:
-            setattr(self.report, name, counters[name])
-        for name in SAVED_ARRAYS:
-            getattr(self.report, name)[:] = counters[name]
+        try:
+            for name in SAVED:
+                setattr(self.report, name, counters[name])
+            for name in SAVED_ARRAYS:
+                getattr(self.report, name)[:] = counters[name]
+        except (KeyError, TypeError, ValueError):
+            raise reader.refuse("makes no sense") from None
         for piece in reader.pieces():
             done = self.library.search_unpack(self.handle, piece, len(piece))
             if done == 0:
                 raise OutOfMemory
             if done < 0:
                 raise reader.refuse("makes no sense")
+        if not self.library.search_sound(self.handle):
+            raise reader.refuse("makes no sense: its counters contradict its states")
         self.sync()

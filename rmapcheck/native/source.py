@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -47,6 +48,17 @@ Place = tuple[str, int]
 """Name and first line (a decorator's, if there is one) of a function in its file."""
 
 
+def _function_nodes(body: Sequence[ast.AST]) -> Iterator[ast.FunctionDef]:
+    """Yield the functions among statements. `ast.walk` would look into each expression."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef):
+            yield node
+        for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+            inner = getattr(node, part, ())
+            if isinstance(inner, list):
+                yield from _function_nodes(inner)
+
+
 @lru_cache(maxsize=200)
 def _functions(
     file: str, stamp: tuple[int, int]
@@ -54,10 +66,9 @@ def _functions(
     """Return syntax trees and code of all functions of a file, as it was at `stamp`."""
     tree = ast.parse(Path(file).read_bytes())
     nodes = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            lines = [node.lineno, *(d.lineno for d in node.decorator_list)]
-            nodes[node.name, min(lines)] = node
+    for node in _function_nodes(tree.body):
+        lines = [node.lineno, *(d.lineno for d in node.decorator_list)]
+        nodes[node.name, min(lines)] = node
     codes: dict[Place, CodeType] = {}
     waiting = [compile(tree, file, "exec", dont_inherit=True)]
     while waiting:

@@ -230,6 +230,34 @@ def load(layout: Layout) -> str:
     return "\n".join([*out, "}"])
 
 
+def well_formed(layout: Layout, *, renamed_form: bool) -> str:
+    """Return well_formed(): can the first `n` bytes be a key, as far as their number says."""
+    structs = layout.structs
+    out = ["static int well_formed(const unsigned char *b, int n)", "{"]
+    out += ["  const unsigned char *end = b + n;"]
+
+    def present(count: int, parts: list[Word]) -> None:
+        out.append(f"  for (int i = 0; i < {count}; i++)")
+        out.append(f"    if (b >= end) return 0; else b += *b >> 7 ? {_bytes(parts)} : 1;")
+
+    if renamed_form:
+        present(layout.scope.mms, process_words(layout))
+        if "address_space" in structs:
+            files = structs["address_space"]
+            out.append(f"  b += {files.size * _bytes(object_words(files, flag=False))};")
+        for n in layout.heap:
+            size = structs[n].size
+            if n in layout.named:
+                present(size, object_words(structs[n], flag=True))
+            elif size:
+                out.append(f"  if (b >= end || *b > {size}) return 0;")
+                out.append(f"  b += 1 + *b * {_bytes(object_words(structs[n], flag=False))};")
+    else:
+        for s in structs.values():
+            present(s.size, object_words(s, flag=True))
+    return "\n".join([*out, "  return b == end;", "}"])
+
+
 def _each_file(layout: Layout, body: Callable[[StructInfo], list[str]]) -> list[str]:
     """Return a loop over all files, where the scope has files."""
     files = layout.structs.get("address_space")
@@ -288,36 +316,6 @@ def raw(layout: Layout) -> str:
     for s in layout.structs.values():
         out += _load_named(s)
     return "\n".join([*out, "}"])
-
-
-def signature(layout: Layout) -> str:
-    """Return signature(): what of a process does not depend on names; see Layout.orders."""
-    scope, structs = layout.scope, layout.structs
-    vma = [f"o->{f.name}" + (" != 0" if renamed(f) else "") for f in structs["vma"].fields]
-    folio = [f"f->{f.name}" for f in structs["folio"].fields if not f.target]
-    size = (scope.pages + 1) * (len(vma) + 1) + scope.pages * (len(folio) + 2)
-    lines = [
-        f"enum {{ SIGNATURE = {size} }};",
-        "static int signature(S *st, int m, int *out)",
-        "{",
-        "  int *a = out, v = st->mm.o[m].mmap;",
-        f"  for (int n = 0; v && n <= {scope.pages} && vma_is_live(st, v); n++) {{",
-        "    struct vma *o = &st->vma.o[v];",
-        *(f"    *a++ = {code};" for code in vma),
-        "    v = o->vm_next;",
-        "  }",
-        f"  for (int i = 1; i <= {scope.pages}; i++) {{",
-        f"    struct pte *o = &st->pte.o[(m - 1) * {scope.pages} + i];",
-        "    *a++ = o->flags;",
-        "    if (o->folio && folio_is_live(st, o->folio)) {",
-        "      struct folio *f = &st->folio.o[o->folio]; (void)f;",
-        *(f"      *a++ = {code};" for code in folio),
-        "    } else *a++ = o->swap ? -2 : -1;",
-        "  }",
-        "  return a - out;",
-        "}",
-    ]
-    return "\n".join(lines)
 
 
 def dangling(layout: Layout) -> str:

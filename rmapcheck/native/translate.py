@@ -1,5 +1,8 @@
 """The C file of one scheme in one scope: model, invariants, goals, stored forms and engine."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from types import FunctionType
 from typing import Any
@@ -15,7 +18,7 @@ from model import locks
 from model.operations import OPERATIONS
 from model.scheme import Scheme
 from model.scope import Scope
-from rmapcheck.native import heap, packed, stored
+from rmapcheck.native import heap, orders, packed, stored
 from rmapcheck.native.kinds import STATE, Kind, Value
 from rmapcheck.native.program import Program
 from rmapcheck.native.source import Definition, Untranslatable, definition
@@ -51,12 +54,25 @@ def translate(
     """
     checks = checks_of(scheme, target)
     locks = wanted(target, "lock_discipline")
-    program = Program(scheme, scope, symmetry=symmetry, named=named, locks=locks)
-    done = _translated(program, checks)
-    if program.asks_locks and not locks:
-        program = Program(scheme, scope, symmetry=symmetry, named=named)
+    with _no_collection():
+        program = Program(scheme, scope, symmetry=symmetry, named=named, locks=locks)
         done = _translated(program, checks)
+        if program.asks_locks and not locks:
+            program = Program(scheme, scope, symmetry=symmetry, named=named)
+            done = _translated(program, checks)
     return done
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Syntax trees stay: to look for garbage among them takes a sixth of a translation."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def checks_of(scheme: type[Scheme], target: str) -> tuple[Invariant, ...]:
@@ -110,7 +126,9 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
             _file("search.c"),
             packed.BYTES,
             form,
-            stored.signature(program.layout),
+            stored.well_formed(layout, renamed_form=program.symmetry),
+            orders.signature(program.layout),
+            orders.compare(program.layout),
             _file("canonical.c"),
             _file("visited.c"),
             _file("engine.c"),

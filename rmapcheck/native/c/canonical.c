@@ -1,12 +1,5 @@
 /* The canonical form of a state: the least of its stored forms. */
 
-static int compare(const int *a, int m, const int *b, int n)
-{
-  for (int i = 0; i < m && i < n; i++)
-    if (a[i] != b[i]) return a[i] < b[i] ? -1 : 1;
-  return m - n;
-}
-
 #if SYMMETRY && !defined(FAULT_NO_CANON)
 /* Put the next permutation of v[0 … n) in its place; 0 after the last, and then sorted again. */
 static int permute(int *v, int n)
@@ -23,28 +16,20 @@ static int permute(int *v, int n)
 static int canonical(S *st, unsigned char *best)
 {
   unsigned char *other = ((Worker *)st->search)->other;
-  int order[MMS], size[MMS], dead[MMS], alive = 0, gone = 0, groups = 0;
-  int sig[MMS][SIGNATURE], len[MMS];
+  int order[MMS], size[MMS], sorted[MMS], dead[MMS], alive = 0, gone = 0, groups = 0;
   for (int m = 1; m <= MMS; m++)
     if (st->mm.state[m] == 1) order[alive++] = m;
     else dead[gone++] = m;
   for (int i = 0; i < gone; i++) order[alive + i] = dead[i];
   if (alive < 2) return encode(st, order, best);
-  for (int i = 0; i < alive; i++) len[i] = signature(st, order[i], sig[i]);
-  int rank[MMS];
   for (int i = 0; i < alive; i++) {
     int j = i;
-    for (; j && compare(sig[rank[j - 1]], len[rank[j - 1]], sig[i], len[i]) > 0; j--)
-      rank[j] = rank[j - 1];
-    rank[j] = i;
+    for (; j && compare_mms(st, sorted[j - 1], order[i]) > 0; j--) sorted[j] = sorted[j - 1];
+    sorted[j] = order[i];
   }
-  int sorted[MMS];
-  for (int i = 0; i < alive; i++) {
-    sorted[i] = order[rank[i]];
-    if (i && compare(sig[rank[i - 1]], len[rank[i - 1]], sig[rank[i]], len[rank[i]]) == 0)
-      size[groups - 1]++;
+  for (int i = 0; i < alive; i++)
+    if (i && compare_mms(st, sorted[i - 1], sorted[i]) == 0) size[groups - 1]++;
     else size[groups++] = 1;
-  }
   memcpy(order, sorted, alive * sizeof *order);
   int n = encode(st, order, best);
   for (;;) {

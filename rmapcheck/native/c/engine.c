@@ -82,9 +82,16 @@ static void look_up(Worker *w)
   if (check_new(w, st)) note_stop(w->search, __atomic_fetch_or(mine, BAD, __ATOMIC_SEQ_CST));
 }
 
+/* A key is hashed one step after it was made: loads so soon after narrower stores would wait. */
+static void hash_last(Worker *w)
+{
+  if (w->looked_up != w->led_to) hash_key(w->search, waiting(w, w->led_to - 1));
+}
+
 /* Look all of them up. */
 static void flush(Worker *w)
 {
+  hash_last(w);
   while (w->looked_up != w->led_to) look_up(w);
 }
 
@@ -100,7 +107,7 @@ static int store(Worker *w, S *st, From from)
     return wrong;
   }
   p->from = from;
-  hash_key(w->search, p);
+  hash_last(w);
   w->led_to++;
   fetch(w->search, waiting(w, w->led_to + BATCH / 2));
   if (w->led_to - w->looked_up == BATCH) look_up(w);

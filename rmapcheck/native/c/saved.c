@@ -36,10 +36,26 @@ static int unpack_sealed(Search *s, const unsigned char *b)
   return 1;
 }
 
+/* Tell whether a key that a file holds is one that a search can have stored: it says as much as it
+   is long, it is the canonical form of what it says, and that is a state without a violation. */
+static int makes_sense(Worker *w, const unsigned char *key, int n)
+{
+  S *st = &w->work;
+  jmp_buf trap;
+  st->trap = &trap;
+  if (!well_formed(key, n) || setjmp(trap)) return 0;
+  load(st, key);
+  if (canonical(st, w->saved) != n || memcmp(w->saved, key, n)) return 0;
+  return !check_new(w, st);
+}
+
 static int unpack_key(Search *s, From from, const unsigned char *key, int n)
 {
   Worker *w = s->worker[0];
   if (!has_room(w)) return 0;
+  memcpy(w->saved, key, n);
+  memset(w->saved + n, 0, sizeof w->saved - n);
+  if (!makes_sense(w, memcpy(w->found[0].key, w->saved, sizeof w->saved), n)) return 0;
   if (!add(w, pend(w, from, key, n))) return 0;
   w->added = 0;
   s->place[s->r.states++] = next_record(w);
@@ -69,4 +85,34 @@ int search_unpack(Search *s, const unsigned char *b, uint64_t n)
     if (!done) return s->starved || !s->worker[0]->quota ? 0 : -1;
   }
   return 1;
+}
+
+static uint64_t sum(const uint64_t *v, int n)
+{
+  uint64_t total = 0;
+  while (n--) total += v[n];
+  return total;
+}
+
+/* Tell whether the counters can be those of a search that stored these states: each is reached
+   later than the one before it, from a state that is expanded, and layers end where they should. */
+int search_sound(Search *s)
+{
+  const Report *r = &s->r;
+  uint64_t end = 1, depth = 0, last = 0, found = 0;
+  if (!r->states || r->next > r->states) return 0;
+  uint64_t now = r->next < r->states ? r->next : r->states - 1; /* a state of the layer in hand */
+  for (uint64_t i = 1; i < r->states; i++) {
+    From from = from_of(s, i);
+    if (i > 1 && from <= from_of(s, i - 1)) return 0;
+    if (parent_of(from) >= r->next || parent_of(from) >= i) return 0;
+    if (parent_of(from) >= end || i == 1) {
+      if (!found && now < i) found = i, last = depth;
+      end = i, depth++;
+    }
+  }
+  if (!found) found = r->states, last = depth;
+  return found == r->layer_end && last == r->depth && sum(r->fired, OPERATIONS) == r->states - 1 &&
+         sum(r->c.enabled, OPERATIONS) <= r->c.generated &&
+         sum(r->c.cut, TEXTS) <= r->c.generated && r->states - 1 <= r->c.generated;
 }

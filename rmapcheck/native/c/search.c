@@ -74,7 +74,7 @@ typedef struct {
   Op *offers;
   int offered, offers_room;
   int before_v[CAPACITY], after_v[CAPACITY];
-  unsigned char other[KEY + 8];
+  unsigned char other[KEY + 8], saved[KEY + 8];
   unsigned led_to, looked_up;
   Pending found[BATCH];
   int walk[WALKS][WALK];
