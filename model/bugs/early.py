@@ -1,17 +1,17 @@
-"""Bugs of pte_chain and anon_vma, 2002 … 2011. The override is the whole of each bug.
-
-E03 is not here: try_to_unmap() of v2.5.27 … v2.5.31 went on after a mapping that it could not
-undo, and lost it (905ad7445b14, v2.5.32). It takes a locked VMA, and the model has no mlock.
-"""
+"""Bugs of pte_chain and anon_vma, 2002 … 2011. The override is the whole of each bug."""
 
 from typing import TYPE_CHECKING
 
+from model.heap import kmem_cache_free
+from model.mm.virtual_scan import locked
+from model.mm.vma import vma_lookup
 from model.scheme import Bug
 from model.schemes.anon_vma import AnonVma268
 from model.schemes.anon_vma_eras import AnonVma2618, AnonVma2628
 from model.schemes.pte_chain import PteChainArray, PteChainChunks, PteChainList
 from model.schemes.rmap_speedup import RmapSpeedup
 from model.schemes.virtual_scan import VirtualScan
+from model.state import ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
     from model.state import State
@@ -61,6 +61,54 @@ class MprotectForgets(AnonVma268):
 
     def importer(self, dst: int) -> int:
         return 0
+
+
+class LosesTheLocked(PteChainList):
+    """try_to_unmap() went on after an entry that it had to leave, and lost its node.
+
+    The loop remembered the node before the one at hand only where it was to try again. After a
+    locked page's node the next to go was cut out together with it.
+    """
+
+    name = "E03"
+    bug = Bug(
+        id="E03",
+        title="rmap bugfix, try_to_unmap",
+        introduced="c48c43e6ed41",
+        fixed="905ad7445b14",
+        violates="chain_equals_ptes",
+        evidence="the patch as mailed (linux-kernel, 2002-08-12) is verified; the fix's hash is "
+        "that of the mirror dmgerman/history-token",
+        scope={
+            "mms": 2,
+            "pages": 1,
+            "premapped": 1,
+            "ops": ["fault", "fork", "swap", "mlock"],
+        },
+        steps=4,
+    )
+
+    def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
+        # In try_to_unmap() the entry holds a swap entry by now, or nothing if the page is a file's.
+        if st.folio[folio].direct or st.pte[ptep].swap == 0:
+            super().chain_remove(st, folio, ptep)
+            return
+        kept = 0
+        node = st.folio[folio].pte_chain
+        while node and st.pte_chain[node].ptep != ptep:
+            if not self.left_alone(st, st.pte_chain[node].ptep):
+                kept = node
+            node = st.pte_chain[node].next
+        if kept:
+            st.pte_chain[kept].next = st.pte_chain[node].next
+        else:
+            st.folio[folio].pte_chain = st.pte_chain[node].next
+        kmem_cache_free(st, st.pte_chain, node)
+        self.make_direct(st, folio)
+
+    def left_alone(self, st: "State", ptep: int) -> bool:
+        """Tell whether try_to_unmap_one() has just failed on an entry: SWAP_FAIL."""
+        return locked(st, vma_lookup(st, ptep_to_mm(st, ptep), ptep_to_address(st, ptep)))
 
 
 class MergeWithUnfaulted(AnonVma2618):

@@ -29,8 +29,9 @@ not look before it acts (O4); and the word is one of both, by the flag.
 
 Left out: trylocks (5a gave up at the first VMA whose lock it did not get), VM_LOCKED, drivers
 whose pages have no mapping, that 5b asked for MAP_NONLINEAR at mmap, that the scan of 5e unmaps
-whatever else it meets, and other threads while page_convert_anon() runs. Its two forms, and what
-follows if they fail, are recalled from the patches' code.
+whatever else it meets, and other threads while page_convert_anon() runs. Of its two forms the
+second, and what follows if it fails, was compared with the mm/rmap.c of objrmap-core-1; the first
+is recalled from the patch.
 
 Sources: the patches as posted, M:8390000.1045757611 (2.5.62-3), M:135130000.1045781211 (2.5.62-5),
 M:8910000.1049303582 (2.5.66-mm), M:20040308202433.GA12612 (objrmap-core-1); H:79603666b5 and
