@@ -89,7 +89,7 @@ class LosesTheLocked(PteChainList):
     )
 
     def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
-        # In try_to_unmap() the entry holds a swap entry by now, or nothing if the page is a file's.
+        # In try_to_unmap() the entry holds a swap entry by now.
         if st.folio[folio].direct or st.pte[ptep].swap == 0:
             super().chain_remove(st, folio, ptep)
             return

@@ -25,8 +25,8 @@ pages, arrays as long as a cache line (pte_chain.py) most of the others; then an
 any of it. And a node was taken where nothing may fail, under two spinlocks: a kernel before
 v2.5.55 that got none stopped (E06).
 
-Left out: the node that try_to_unmap() of v2.5.27 … v2.5.31 lost after it met a locked VMA, which is
-E03; the trylock of page_table_lock under PG_chainlock (here the walk lets go of
+Left out: the node that try_to_unmap() of v2.5.27 … v2.5.31 lost after it met a locked VMA, which
+is E03; the trylock of page_table_lock under PG_chainlock (here the walk lets go of
 PG_chainlock first, since one operation runs at a time); page_referenced() in a race; the list of
 free nodes (the pool is one). VMAs are merged by linear pgoff, which is the address, though these
 kernels asked for no pgoff at all.
