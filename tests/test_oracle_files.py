@@ -140,7 +140,7 @@ QUICK = (
     "truncation misses shared ranges",
     "a read fault of a range of a file gets an anon_vma",
     "a copy of a page of a file does not count as anonymous",
-    "mprotect uncharges a range of a file",
+    "a hole takes private copies",
 )
 
 
