@@ -94,12 +94,18 @@ def _states(run: Film) -> "Iterator[State]":
             yield run.state(frame.after)
 
 
+def _in_vain(cost: WalkCost) -> str:
+    if cost.visited < cost.mapping:
+        return "missed"
+    return f"{1 - cost.precision:6.0%}"
+
+
 def report(costs: dict[str, WalkCost]) -> str:
     """Return a line for each scheme."""
     width = max(map(len, ("scheme", *costs)))
     head = f"{'scheme':{width}}  walks  mappings  visited  in vain  nodes"
     lines = [
-        f"{name:{width}}  {c.pages:5}  {c.mapping:8}  {c.visited:7}  {1 - c.precision:6.0%}"
+        f"{name:{width}}  {c.pages:5}  {c.mapping:8}  {c.visited:7}  {_in_vain(c)}"
         f"  {c.nodes:6}"
         for name, c in costs.items()
     ]

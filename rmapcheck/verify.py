@@ -157,11 +157,15 @@ def known_flaw(scheme: type[Scheme], verdict: Verdict) -> str:
     return ""
 
 
-def exit_code(scheme: type[Scheme], verdict: Verdict) -> Exit:
-    """Return what a command whose result is `verdict` exits with."""
+def exit_code(scheme: type[Scheme], verdict: Verdict, target: str = "") -> Exit:
+    """Return what a command whose result is `verdict` exits with.
+
+    A seeded bug is expected to violate what it says, or what the user looks for as `target`.
+    """
     bug = expected_bug(scheme)
     if verdict.status is Status.VIOLATED:
-        caught = bug is not None and bug.violates in [v.invariant for v in verdict.violations]
+        names = [v.invariant for v in verdict.violations]
+        caught = bug is not None and any(n in names for n in (bug.violates, *target.split(",")))
         return Exit.EXPECTED if caught or known_flaw(scheme, verdict) else Exit.UNEXPECTED
     if verdict.status is not Status.HOLDS:
         return Exit.INCONCLUSIVE

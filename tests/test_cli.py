@@ -96,6 +96,7 @@ def shell(*args, **env):
         (["explore", "avc-7.0", "--ops", "mmap,flat"], Exit.USAGE),
         (["explore", "avc-7.0", "--ops", ","], Exit.USAGE),
         (["explore", "avc-7.0", "--target", "nothing"], Exit.USAGE),
+        (["explore", "E01", "--target", "no_leak"], Exit.EXPECTED),
         (["explore", "avc-7.0", "--bogus"], Exit.USAGE),
         (["fuzz", "avc-7.0", "--engine", "none"], Exit.USAGE),
         (["replay", "no.json"], Exit.USAGE),
@@ -117,6 +118,12 @@ def test_exit_code(args, code, rmapcheck):
     if code == Exit.USAGE and args:
         assert err.startswith("rmapcheck: ")
         assert err.count("\n") == 1
+
+
+def test_what_a_scope_leaves_no_room_for_is_told(rmapcheck):
+    ops = ["--ops", "mprotect,fork"]
+    assert "never possible in this scope: mprotect\n" in rmapcheck("explore", "avc-7.0", *ops)[1]
+    assert "never possible" not in rmapcheck("explore", "avc-7.0", "--pages", 1)[1]
 
 
 def test_a_bug_expects_its_own_violation():

@@ -90,6 +90,7 @@ def test_files_merge_unless_they_contradict_each_other(tmp_path):
         assert [result for _, result, _ in file.rows()] == [good]
     with pytest.raises(ResultsError, match="contradict each other"):
         merged([a, stored(tmp_path / "d", bad)], tmp_path / "e")
+    assert not (tmp_path / "e").exists()
 
 
 def test_what_is_no_file_of_results_is_refused(tmp_path, capsys):

@@ -55,6 +55,7 @@ def cost_command(
             table.add_row(*line)
         out.show(table)
         found += [dict(zip(FIGURES_HEAD, line, strict=True)) for line in quoted]
+    out.verdict(f"{len(found)} rows: {len(chosen)} schemes", good=True)
     out.data(found)
     return Exit.EXPECTED
 

@@ -261,10 +261,10 @@ def finish(
 ) -> int:
     """Explain a violation, print the verdict, and return the exit code."""
     verdict = target_first(verdict, target)
-    code = exit_code(cls, verdict)
+    code = exit_code(cls, verdict, target)
     if verdict.status is Status.VIOLATED:
         extra |= report_violation(out, cls, verdict, text, save)
-    out.verdict(verdict_line(cls, verdict), good=good(code))
+    out.verdict(verdict_line(cls, verdict, target), good=good(code))
     out.data({**verdict_json(verdict), **extra, "exit": int(code)})
     return code
 

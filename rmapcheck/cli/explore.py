@@ -134,6 +134,9 @@ def show_exploration(out: Out, done: Exploration) -> None:
     for name, count in done.per_operation.items():
         table.add_row(name, str(count.enabled), str(count.fired))
     out.show(table)
+    idle = [name for name, count in done.per_operation.items() if not count.enabled]
+    if idle:
+        out.show(f"never possible in this scope: {', '.join(idle)}")
     out.show(
         f"{done.distinct} states, {done.generated} steps, depth {done.depth}, {done.seconds:.1f} s"
     )

@@ -50,8 +50,8 @@ def good(code: int) -> bool | None:
     return {Exit.EXPECTED: True, Exit.INCONCLUSIVE: None}.get(Exit(code), False)
 
 
-def verdict_line(scheme: type[Scheme], verdict: Verdict) -> str:
-    """Return the verdict, and of a seeded bug whether it is the expected one."""
+def verdict_line(scheme: type[Scheme], verdict: Verdict, target: str = "") -> str:
+    """Return the verdict, and of a seeded bug whether it is the expected one, or `target`."""
     shown = f"HOLDS({verdict.how})" if verdict.engine == "verify" else str(verdict)
     if verdict.status is not Status.HOLDS:
         shown = str(verdict)
@@ -62,7 +62,7 @@ def verdict_line(scheme: type[Scheme], verdict: Verdict) -> str:
         return f"{line}, as expected: these kernels had {flaw}" if flaw else line
     if verdict.status is Status.UNKNOWN or verdict.status is Status.SAMPLED:
         return f"{line}; this bug is to be caught by {bug.violates}"
-    caught = exit_code(scheme, verdict) == Exit.EXPECTED
+    caught = exit_code(scheme, verdict, target) == Exit.EXPECTED
     return f"{line}, {'as expected' if caught else f'but {bug.violates} should catch this bug'}"
 
 

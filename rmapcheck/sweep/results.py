@@ -110,8 +110,14 @@ def decided(result: dict[str, Any]) -> bool:
 
 def merged(files: list[Path], into: Path) -> int:
     """Merge files of results into one; return how many results it then has."""
-    with closing(Results(into, new=True)) as target:
-        for file in files:
-            with closing(Results(file)) as other:
-                target.merge(other)
-        return sum(1 for _ in target.rows())
+    fresh = not into.exists()
+    try:
+        with closing(Results(into, new=True)) as target:
+            for file in files:
+                with closing(Results(file)) as other:
+                    target.merge(other)
+            return sum(1 for _ in target.rows())
+    except ModelError:
+        if fresh:
+            into.unlink(missing_ok=True)
+        raise
