@@ -105,8 +105,7 @@ def report(costs: dict[str, WalkCost]) -> str:
     width = max(map(len, ("scheme", *costs)))
     head = f"{'scheme':{width}}  walks  mappings  visited  in vain  nodes"
     lines = [
-        f"{name:{width}}  {c.pages:5}  {c.mapping:8}  {c.visited:7}  {_in_vain(c)}"
-        f"  {c.nodes:6}"
+        f"{name:{width}}  {c.pages:5}  {c.mapping:8}  {c.visited:7}  {_in_vain(c)}  {c.nodes:6}"
         for name, c in costs.items()
     ]
     return "\n".join([head, *lines])
