@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cli import run
+from rmapcheck.prove.proving import prove as prove_spec
+from rmapcheck.prove.registry import find_spec
+from rmapcheck.prove.table import table
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "how-to" / "my_rmap_spec.py"
 
@@ -22,6 +25,52 @@ def test_the_example_of_the_docs_is_proved(capsys):
     assert "my-rmap: PROVED(inductive" in out
     assert "fork    p  p  p  p" in out
     assert "4 of 4 operations are possible" in out
+
+
+def test_the_table_is_as_wide_as_the_terminal():
+    report = prove_spec(find_spec("avc-7.0"), only={"mmap", "fork_new"})
+    lines = list(table(report, 60))
+    assert max(map(len, lines)) <= 60
+    rows = [line for line in lines if line.startswith("fork_new ")]
+    assert len(rows) == 3
+    cells = [cell for row in rows for cell in row.split()[1:]]
+    assert len(cells) == len({r.goal.name for r in report.results if r.operation == "fork_new"})
+    assert {"p", "d", "·"} == set(cells)
+    heads = [int(n) for line in lines if line.startswith("         ") for n in line.split()]
+    assert heads == list(range(1, len({r.goal.name for r in report.results}) + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"), [("pte_chain-2.6.0", "pte_chain"), ("avc-7.0", "avc-7.0")]
+)
+def test_a_scheme_may_be_named_in_place_of_its_spec(name, spec):
+    assert find_spec(name).name == spec
+
+
+def test_a_scheme_without_a_spec_is_told_so(capsys):
+    code, _, err = prove(capsys, "anon_vma-sles9")
+    assert code == 2
+    assert "no spec is written for anon_vma-sles9" in err
+
+
+def test_what_is_interesting_is_said_as_the_spec_says_it(capsys, tmp_path):
+    code, out, _ = prove(capsys, EXAMPLE)
+    assert code == 0
+    assert "A page is mapped twice." in out
+    text = EXAMPLE.read_text()
+    start = text.index("    def interesting")
+    path = tmp_path / "silent.py"
+    path.write_text(text[:start])
+    code, out, _ = prove(capsys, path)
+    assert code == 0
+    assert "any state: the spec does not say what is interesting" in out
+
+
+def test_on_the_way_it_is_told_which_operation_is_looked_at():
+    told = []
+    prove_spec(find_spec("E01"), begin=lambda operation, done: told.append((operation, done)))
+    assert told[:2] == [("init", 0), ("mmap", 1)]
+    assert len(told) == len(find_spec("E01").transitions) + 1
 
 
 def changed(tmp_path, old, new):

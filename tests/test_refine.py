@@ -14,9 +14,11 @@ from rmapcheck.catalogue import schemes
 from rmapcheck.explore import explore
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove import abstraction
+from rmapcheck.prove.explanations import EXPLANATIONS
 from rmapcheck.prove.refine import NAME, Refinement
 from rmapcheck.prove.registry import spec_of
 from rmapcheck.prove.specs.avc_reuse import AvcCounters
+from rmapcheck.prove.steps import Step
 from rmapcheck.run import replay
 from rmapcheck.verdict import Status
 from rmapcheck.verify import LADDER
@@ -229,3 +231,15 @@ def test_a_state_that_changes_behind_the_events_is_noticed():
     verdict, _ = refined(Stray, AvcCounters(), scope=NARROW)
     assert verdict.status is Status.VIOLATED
     assert "avc" in str(verdict.violations[0])
+
+
+def test_each_explanation_that_was_tried_is_named_once(monkeypatch):
+    """A move that may be explained in two orders of the same operations."""
+
+    def twice(e):
+        yield [Step("free_folio", {"p": e.objects[0]})]
+        yield [Step("free_folio", {"p": e.objects[0]})]
+
+    monkeypatch.setitem(EXPLANATIONS, "fault", twice)
+    verdict, _ = refined(find_scheme("avc-6.0"), AvcCounters(), scope=NARROW)
+    assert "explain it by free_folio. But" in str(verdict.violations[0])

@@ -55,18 +55,15 @@ def finish_refined(out: Out, cls: type[Scheme], verdict: Verdict, observer: Obse
         verdict.status, Exit.INCONCLUSIVE
     )
     data: dict[str, Any] = {"spec": observer.name, "explained": dict(observer.explained)}
+    said = "each step is allowed"
     if verdict.status is Status.VIOLATED:
+        said = f"step {len(verdict.trace)} is refused"
         for number, op in enumerate(verdict.trace, 1):
             out.show(f"{number:3}  {op}")
         out.show("")
         out.show(str(verdict.violations[0]))
         data |= {"trace": [str(op) for op in verdict.trace], "why": str(verdict.violations[0])}
-    done = "is refused" if verdict.status is Status.VIOLATED else "is allowed"
-    line = f"{cls.name} against the spec {observer.name}: {verdict}"
-    if verdict.status is Status.VIOLATED:
-        line += f": step {len(verdict.trace)} {done}"
-    else:
-        line += f": each step {done}"
+    line = f"{cls.name} against the spec {observer.name}: {verdict}: {said}"
     out.verdict(line, good=code is Exit.EXPECTED)
     out.data({**data, "verdict": verdict.status.value, "exit": int(code)})
     return int(code)

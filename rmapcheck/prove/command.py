@@ -56,8 +56,7 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
     codes, found, proofs = set(), [], Proofs()
     for name in dict.fromkeys(chosen):
         spec = find_spec(name)
-        with hardly_any_garbage():
-            report = prove(spec, options, proofs)
+        report = _proved(out, spec, options, proofs)
         codes.add(show(out, report, wanted))
         found.append(report_json(report))
         if report.failures and wanted.run_seconds and not every:
@@ -82,12 +81,28 @@ def hardly_any_garbage() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+def _proved(out: Out, spec: Spec, options: Options, proofs: Proofs) -> Report:
+    """Prove one spec; on a terminal, say how far that is."""
+    progress = out.progress()
+    total = len(spec.transitions) + 1
+
+    def begin(operation: str, done: int) -> None:
+        out.covered = lambda: f"{spec.name}: {done} of {total} operations"
+        progress.say(f"{spec.name}: {operation}, {done} of {total} operations done")
+
+    try:
+        with hardly_any_garbage():
+            return prove(spec, options, proofs, begin=begin)
+    finally:
+        progress.end()
+
+
 def show(out: Out, report: Report, wanted: Wanted) -> Exit:
     """Print one report; return its exit code."""
     spec = report.spec
     out.show(f"proving {title(spec)}")
     if not out.quiet:
-        for line in table(report):
+        for line in table(report, out.stdout.width):
             out.show(line)
         out.show("")
         for line in figures(report):

@@ -1,7 +1,7 @@
 """Prove a spec: each operation against each invariant, check and counter."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import attrs
 
@@ -44,7 +44,10 @@ class Report:
     @property
     def interesting(self) -> str:
         """In which case the operations have been shown to be possible."""
-        return " ".join((self.spec.interesting.__doc__ or "any state").split())
+        written = type(self.spec).interesting
+        if written is Spec.interesting:
+            return "any state: the spec does not say what is interesting"
+        return " ".join((written.__doc__ or str(self.spec.interesting(self.spec.base()))).split())
 
     @property
     def sorts(self) -> str:
@@ -89,18 +92,22 @@ def prove(
     proofs: Proofs | None = None,
     *,
     only: Collection[str] | None = None,
+    begin: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Return what the solvers say of all obligations of `spec`, or of the operations in `only`.
 
-    `proofs` are those of other specs, and are added to.
+    `proofs` are those of other specs, and are added to. `begin` is told of each operation, and
+    how many were before it.
     """
     options = options or Options()
     proofs = Proofs() if proofs is None else proofs
     start = time.perf_counter()
     report = Report(spec, options, versions(options.solver), deep=tiers(spec).why)
-    for problem in problems(spec):
+    for done, problem in enumerate(problems(spec)):
         if only is not None and problem.operation not in only:
             continue
+        if begin is not None:
+            begin(problem.operation, done)
         prover = Prover(problem, options, proofs)
         found = list(prover.results())
         report.results += found

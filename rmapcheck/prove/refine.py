@@ -99,7 +99,7 @@ class Refinement:
             whys.append((len(done), why))
             tried.append(" then ".join(s.operation for s in steps) or "nothing")
         best = max(whys, key=lambda w: w[0], default=(0, "nothing explains it"))
-        self.refusal = Refusal(event=event.name, why=best[1], tried=tuple(tried))
+        self.refusal = Refusal(event=event.name, why=best[1], tried=tuple(dict.fromkeys(tried)))
 
     def follow(self, steps: Steps, after: Structure) -> tuple[list[str], str]:
         """Carry out `steps` and what went unmarked.

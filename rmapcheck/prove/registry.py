@@ -51,6 +51,8 @@ def find_spec(text: str) -> Spec:
     built_in = specs() | bugs()
     if text in built_in:
         return built_in[text]()
+    if text in every_scheme():
+        return spec_of(every_scheme()[text])
     place, colon, name = text.rpartition(":")
     if text.endswith(".py"):
         return _built(_only(load_file(text), text), text)

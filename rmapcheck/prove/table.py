@@ -9,8 +9,11 @@ from rmapcheck.prove.results import FAILS, POSSIBLE, PROVED, Result
 
 UNTOUCHED, SIMPLE, DEEP, BROKEN, OPEN = "·", "p", "d", "✗", "?"
 LEGEND = (
-    f"{UNTOUCHED} untouched by the operation   {SIMPLE} proved   {DEEP} proved with deep lemmas   "
-    f"{BROKEN} counterexample to induction   {OPEN} unknown"
+    f"{UNTOUCHED} untouched by the operation",
+    f"{SIMPLE} proved",
+    f"{DEEP} proved with deep lemmas",
+    f"{BROKEN} counterexample to induction",
+    f"{OPEN} unknown",
 )
 
 
@@ -23,29 +26,47 @@ def letter(result: Result) -> str:
     return BROKEN if result.status == FAILS else OPEN
 
 
-def table(report: Report) -> Iterator[str]:
-    """Yield the lines of the table: what each column is, then a row for each operation."""
+def table(report: Report, width: int = 100) -> Iterator[str]:
+    """Yield the lines of the table, none of which is longer than `width` if that can be.
+
+    First what each column is, then a row for each operation: in several blocks, if need be.
+    """
     columns = list(dict.fromkeys(r.goal.name for r in report.results))
     cells = {(r.operation, r.goal.name): letter(r) for r in report.results}
     rows = list(dict.fromkeys(r.operation for r in report.results))
-    width = max(len(row) for row in rows)
+    margin = max(len(row) for row in rows)
     numbered = [f"{i} {name}" for i, name in enumerate(columns, 1)]
-    yield from _columns(numbered)
+    yield from _columns(numbered, width)
+    across = max((width - margin) // 3, 1)
+    for first in range(0, len(columns), across):
+        block = columns[first : first + across]
+        yield ""
+        head = " ".join(f"{first + i:>2}" for i in range(1, len(block) + 1))
+        yield f"{'':{margin}} {head}"
+        for row in rows:
+            line = " ".join(f"{cells.get((row, c), ''):>2}" for c in block)
+            yield f"{row:{margin}} {line}".rstrip()
     yield ""
-    head = " ".join(f"{i:>2}" for i in range(1, len(columns) + 1))
-    yield f"{'':{width}} {head}"
-    for row in rows:
-        line = " ".join(f"{cells.get((row, c), ''):>2}" for c in columns)
-        yield f"{row:{width}} {line}".rstrip()
-    yield ""
-    yield LEGEND
+    yield from _filled(LEGEND, width)
 
 
-def _columns(items: list[str], across: int = 3) -> Iterator[str]:
-    width = max(len(x) for x in items) + 2
-    height = -(-len(items) // across)
+def _columns(items: list[str], width: int) -> Iterator[str]:
+    column = max(len(x) for x in items) + 2
+    height = -(-len(items) // max(min(width // column, 3), 1))
     for i in range(height):
-        yield "".join(f"{x:{width}}" for x in items[i::height]).rstrip()
+        yield "".join(f"{x:{column}}" for x in items[i::height]).rstrip()
+
+
+def _filled(parts: tuple[str, ...], width: int) -> Iterator[str]:
+    """Yield lines of as many `parts` as fit."""
+    line = ""
+    for part in parts:
+        longer = f"{line}   {part}" if line else part
+        if line and len(longer) > width:
+            yield line
+            longer = part
+        line = longer
+    yield line
 
 
 def figures(report: Report) -> Iterator[str]:
