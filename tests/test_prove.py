@@ -12,8 +12,8 @@ from rmapcheck.prove.proving import prove
 from rmapcheck.prove.registry import bugs, specs
 from rmapcheck.prove.results import Options
 from rmapcheck.prove.specs.anon_vma import AnonVmaList
+from rmapcheck.prove.specs.anon_vmas import AnonVma
 from rmapcheck.prove.specs.anonmm import AnonMmBundle
-from rmapcheck.prove.specs.avc_hooks import AnonVma
 from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.prove.specs.objrmap import PartialObjrmap
 from rmapcheck.prove.specs.pte_chain import PteChain

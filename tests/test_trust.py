@@ -11,8 +11,8 @@ from rmapcheck.prove.proving import POSSIBLE, prove
 from rmapcheck.prove.refine import Refinement
 from rmapcheck.prove.registry import find_spec, spec_of
 from rmapcheck.prove.results import UNDECIDED, VACUOUS
+from rmapcheck.prove.specs.anon_vmas import AnonVma
 from rmapcheck.prove.specs.avc_eras import AvcList
-from rmapcheck.prove.specs.avc_hooks import AnonVma
 from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcDegree, AvcMerge
 from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
 from rmapcheck.verdict import Exit

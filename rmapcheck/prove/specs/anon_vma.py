@@ -1,13 +1,6 @@
 """anon_vma: one object for a VMA and all its copies in all descendants (v2.6.7 … v2.6.33).
 
-The words that this adds to `vocabulary.py`:
-
-    AnonVma
-    anon_vma(a)           the struct is allocated
-    faulted(v)            vma->anon_vma != NULL: v is in the list of that anon_vma
-    active(v)             vma->anon_vma                                          if faulted(v)
-    mapping(p)            page->mapping                                            if anon(p)
-
+The words are those of `anon_vmas.py`; a VMA that is faulted is in the list of its anon_vma.
 After model/schemes/anon_vma.py, which names the sources.
 """
 
@@ -15,18 +8,14 @@ from typing import ClassVar
 
 from invariants.logic import (
     If,
-    counts,
     exists,
     forall,
-    function,
     invariant,
     operation,
-    relation,
 )
 from invariants.logic.spec import Flaws
-from invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.avc_hooks import AnonVma
-from rmapcheck.prove.specs.machine import Machine
+from invariants.logic.terms import Expr
+from rmapcheck.prove.specs.anon_vmas import AnonVma, AnonVmas
 from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Swap, Vma
 
 MREMAP_MERGE = (
@@ -39,7 +28,7 @@ MREMAP_MERGE = (
 """What fails where mremap may join faulted pages to a never-faulted VMA: E04."""
 
 
-class AnonVmaList(Machine):
+class AnonVmaList(AnonVmas):
     """v2.6.8 … v2.6.33: anon_vma, corrected; what follows is mm/rmap.c and vma_adjust()."""
 
     name = "anon_vma-2.6.8"
@@ -57,22 +46,6 @@ class AnonVmaList(Machine):
         "anon_vma-2.6.32",
     )
     flaws: ClassVar[Flaws] = {"E04": MREMAP_MERGE}
-    live = {**Machine.live, AnonVma: "anon_vma"}  # noqa: RUF012 - never changed
-
-    anon_vma = relation(AnonVma)
-    faulted = relation(Vma)
-    active = function(Vma, AnonVma, where=lambda st, v: st.faulted(v))
-    mapping = function(Folio, AnonVma, where=lambda st, p: st.anon(p))
-
-    mapcount = counts(
-        Vma,
-        Address,
-        lambda st, v, x, p: st.pte(v, x, p),
-        per=Folio,
-        alive="folio",
-        doc="page->_mapcount: entries that map it",
-    )
-
     # Decisions.
 
     def imports(self, whole: Expr) -> Expr | bool:
@@ -93,15 +66,8 @@ class AnonVmaList(Machine):
         st.faulted[w] = st.faulted(v)
         st.active[w] = st.active(v)
 
-    def may_fault(self, st: St, v: Expr) -> Expr | bool:
-        return st.faulted(v)
-
     def vma_split(self, st: St, v: Expr, w: Expr) -> None:
         self.join(st, v, w)
-
-    def is_mergeable(self, st: St, v: Expr, w: Expr) -> Expr | bool:
-        """Equal, or one of them none; is_mergeable_anon_vma()."""
-        return (st.faulted(v) & st.faulted(w)) >> (st.active(v) == st.active(w))
 
     def vma_merge(self, st: St, v: Expr, w: Expr, whole: Expr) -> None:
         """The importer of vma_adjust(); __anon_vma_merge()."""
@@ -116,17 +82,10 @@ class AnonVmaList(Machine):
         )
         st.faulted[v] = False
 
-    def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:
-        return st.faulted(v) | st.file_vma(v)
-
     def anon_found(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr | bool:
         """try_to_unmap_anon(): the VMAs in the list of the page's anon_vma, at its index."""
         there = st.covers(v, x) & (st.pgoff(v, x) == st.index(p))
         return st.faulted(v) & (st.active(v) == st.mapping(p)) & there
-
-    def folio_add_new_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        super().folio_add_new_anon_rmap(st, p, v, x)
-        st.mapping[p] = st.active(v)
 
     def folio_add_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
         """The first mapping sets mapping and index; any relative would set the same (B5)."""
@@ -134,19 +93,6 @@ class AnonVmaList(Machine):
         st.mapping[p] = If(mapped, st.mapping(p), st.active(v))
         st.index[p] = If(mapped, st.index(p), st.pgoff(v, x))
         st.anon[p] = True
-
-    def rmap_add(self, st: St, new: Macro) -> None:
-        st.mapcount.add(Vma, Address, lambda v, x, p: new(v, x, p))
-
-    def rmap_remove(self, st: St, gone: Macro) -> None:
-        st.mapcount.sub(Vma, Address, lambda v, x, p: gone(v, x, p))
-
-    def rmap_move(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
-        st.mapcount.moved(
-            Vma,
-            Address,
-            lambda a, x, b, y, p: (a == v) & (b == w) & moves(x, y) & st.pte(a, x, p),
-        )
 
     def dup_vma(self, st: St, v: Expr, c: Expr, m: Expr) -> None:
         """The child's VMA joins the same list; anon_vma_link() in dup_mmap()."""
@@ -186,37 +132,9 @@ class AnonVmaList(Machine):
         )
 
     @invariant
-    def coverage_index(self, st: St) -> Expr:
-        """A mapped page's index is its place in the VMA that maps it (B1)."""
-        return forall(
-            Vma,
-            Address,
-            Folio,
-            lambda v, x, p: (
-                (st.pte(v, x, p) & st.anon(p) & ~st.temporary_stack(v))
-                >> (st.pgoff(v, x) == st.index(p))
-            ),
-        )
-
-    @invariant
     def anon_vma_list(self, st: St) -> Expr:
         """Only an allocated VMA is in a list, and that of an anon_vma not freed (B3)."""
         return forall(Vma, lambda v: st.faulted(v) >> (st.vma(v) & st.anon_vma(st.active(v))))
-
-    @invariant
-    def mapping_alive(self, st: St) -> Expr:
-        """The anon_vma of a mapped page has not been freed (P3)."""
-        return forall(
-            Vma,
-            Address,
-            Folio,
-            lambda v, x, p: (st.pte(v, x, p) & st.anon(p)) >> st.anon_vma(st.mapping(p)),
-        )
-
-    @invariant
-    def swapped_is_faulted(self, st: St) -> Expr:
-        """A VMA that holds a swap entry has an anon_vma (B2)."""
-        return forall(Vma, Address, Swap, lambda v, x, s: st.swap_pte(v, x, s) >> st.faulted(v))
 
     @invariant
     def swap_relatives_agree(self, st: St) -> Expr:

@@ -4,7 +4,8 @@ from typing import Any
 
 from invariants.logic import Predicate, define, exists, forall, invariant, operation
 from invariants.logic.terms import Expr, If
-from rmapcheck.prove.specs.avc_hooks import AnonVma, AvcHooks
+from rmapcheck.prove.specs.anon_vmas import AnonVma
+from rmapcheck.prove.specs.avc_hooks import AvcHooks
 from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
 
 
@@ -138,29 +139,6 @@ class AvcBase(AvcHooks):
         )
 
     @invariant
-    def coverage_index(self, st: St) -> Expr:
-        """A mapped page's index is its place in the VMA that maps it (P1)."""
-        return forall(
-            Vma,
-            Address,
-            Folio,
-            lambda v, x, p: (
-                (st.pte(v, x, p) & st.anon(p) & ~st.temporary_stack(v))
-                >> (st.pgoff(v, x) == st.index(p))
-            ),
-        )
-
-    @invariant
-    def mapping_alive(self, st: St) -> Expr:
-        """The anon_vma of a mapped page has not been freed (P3)."""
-        return forall(
-            Vma,
-            Address,
-            Folio,
-            lambda v, x, p: (st.pte(v, x, p) & st.anon(p)) >> st.anon_vma(st.mapping(p)),
-        )
-
-    @invariant
     def avc_alive(self, st: St) -> Expr:
         """An AVC joins a VMA and an anon_vma, neither of them freed (S5)."""
         return forall(Vma, AnonVma, lambda v, a: st.avc(v, a) >> (st.vma(v) & st.anon_vma(a)))
@@ -202,11 +180,6 @@ class AvcBase(AvcHooks):
                 >> (self.known_at(st, v, x) == self.known_at(st, w, y))
             ),
         )
-
-    @invariant
-    def swapped_is_faulted(self, st: St) -> Expr:
-        """A VMA that holds a swap entry has an anon_vma."""
-        return forall(Vma, Address, Swap, lambda v, x, s: st.swap_pte(v, x, s) >> st.faulted(v))
 
     @invariant
     def swap_cache_agrees(self, st: St) -> Expr:

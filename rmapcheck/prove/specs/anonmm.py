@@ -30,7 +30,7 @@ from invariants.logic import (
     relation,
 )
 from invariants.logic.terms import Expr, If, Macro
-from rmapcheck.prove.specs.machine import Machine
+from rmapcheck.prove.specs.mapcount import Mapcounted
 from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
 
 
@@ -42,13 +42,13 @@ class Bundle(Sort):
     """All processes forked from one exec."""
 
 
-class AnonMmBundle(Machine):
+class AnonMmBundle(Mapcounted):
     """add_rmap(), dup_rmap(), exit_rmap() of rmap 10; mremap of rmap 11."""
 
     name = "anonmm"
     title = "anonmm: bundles of processes"
     kernels = "v2.6.6-mm (2004-05-22)"
-    live = {**Machine.live, AnonMm: "anonmm", Mm: "mm_live"}  # noqa: RUF012 - never changed
+    live = {**Mapcounted.live, AnonMm: "anonmm", Mm: "mm_live"}  # noqa: RUF012 - never changed
 
     anonmm = relation(AnonMm)
     mm_live = relation(Mm)
@@ -57,15 +57,6 @@ class AnonMmBundle(Machine):
     is_head = relation(AnonMm)
     mapping = function(Folio, AnonMm, where=lambda st, p: st.anon(p))
     virtual = relation(Folio, Address)
-
-    mapcount = counts(
-        Vma,
-        Address,
-        lambda st, v, x, p: st.pte(v, x, p),
-        per=Folio,
-        alive="folio",
-        doc="page->mapcount: entries that map it",
-    )
     anonmm_count = counts(
         Mm,
         lambda st, m, a: st.mm_live(m) & (st.of_mm(m) == a),
@@ -131,12 +122,9 @@ class AnonMmBundle(Machine):
         st.require(st.anon(p) >> st.virtual(p, x), "p is mapped at x elsewhere, or nowhere")
         self.set_anon(st, p, v, x)
 
-    def rmap_add(self, st: St, new: Macro) -> None:
-        st.mapcount.add(Vma, Address, lambda v, x, p: new(v, x, p))
-
     def rmap_remove(self, st: St, gone: Macro) -> None:
         """The last unmapping clears PG_anon and drops the count."""
-        st.mapcount.sub(Vma, Address, lambda v, x, p: gone(v, x, p))
+        super().rmap_remove(st, gone)
         last = define(
             Folio,
             lambda p: (
@@ -149,11 +137,7 @@ class AnonMmBundle(Machine):
         st.anon = lambda p: st.anon(p) & ~last(p)
 
     def rmap_move(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
-        st.mapcount.moved(
-            Vma,
-            Address,
-            lambda a, x, b, y, p: (a == v) & (b == w) & moves(x, y) & st.pte(a, x, p),
-        )
+        super().rmap_move(st, v, w, moves)
         same = forall(Address, Address, lambda x, y: moves(x, y) >> (x == y))
         if not self.moves_shared():
             st.require(

@@ -15,7 +15,7 @@ from invariants.logic import (
 from invariants.logic.spec import Flaws
 from invariants.logic.terms import Expr, Macro
 from rmapcheck.prove.specs.anon_vma_chain import AvcBase
-from rmapcheck.prove.specs.avc_hooks import AnonVma
+from rmapcheck.prove.specs.anon_vmas import AnonVma
 from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Swap, Vma
 
 MREMAP_MERGE = (

@@ -1,13 +1,8 @@
 """anon_vma_chain: the words, the decisions that eras take differently, and mm/rmap.c.
 
-The words that this adds to `vocabulary.py`:
+The words that this adds to those of `anon_vmas.py`:
 
-    AnonVma
-    anon_vma(a)           the struct is allocated
-    faulted(v)            vma->anon_vma != NULL
-    active(v)             vma->anon_vma                                          if faulted(v)
     avc(v, a)             an anon_vma_chain joins v and a
-    mapping(p)            folio->mapping                                           if anon(p)
     tail(v), head(v)      the ends of v's chain, oldest and newest (v2.6.34, 35)  if faulted(v)
     root(a, r)            a->root == r (since v2.6.36)
     parent(a, b)          a->parent == b; a root is its own parent (since v3.19)
@@ -19,42 +14,20 @@ which name the sources.
 
 from invariants.logic import (
     If,
-    Sort,
-    counts,
     define,
     exists,
     forall,
-    function,
     relation,
 )
 from invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.machine import Machine
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
+from rmapcheck.prove.specs.anon_vmas import AnonVma, AnonVmas
+from rmapcheck.prove.specs.vocabulary import Address, St, Vma
 
 
-class AnonVma(Sort):
-    """struct anon_vma."""
-
-
-class AvcHooks(Machine):
+class AvcHooks(AnonVmas):
     """The words, the decisions, and the functions of mm/rmap.c."""
 
-    live = {**Machine.live, AnonVma: "anon_vma"}  # noqa: RUF012 - never changed
-
-    anon_vma = relation(AnonVma)
-    faulted = relation(Vma)
-    active = function(Vma, AnonVma, where=lambda st, v: st.faulted(v))
     avc = relation(Vma, AnonVma)
-    mapping = function(Folio, AnonVma, where=lambda st, p: st.anon(p))
-
-    mapcount = counts(
-        Vma,
-        Address,
-        lambda st, v, x, p: st.pte(v, x, p),
-        per=Folio,
-        alive="folio",
-        doc="folio->_mapcount: entries that map it",
-    )
 
     # Decisions.
 
@@ -65,10 +38,6 @@ class AvcHooks(Machine):
     def may_adopt(self, st: St, w: Expr) -> Expr:
         """Return whether a neighbour may adopt w's anon_vma: a chain of one (d0e9fe1758f2)."""
         return self.chain_is_singular(st, w)
-
-    def is_mergeable(self, st: St, v: Expr, w: Expr) -> Expr | bool:
-        """Equal, or one of them none; is_mergeable_anon_vma(), v2.6.34."""
-        return (st.faulted(v) & st.faulted(w)) >> (st.active(v) == st.active(w))
 
     def inherits_copied_from(self) -> bool:
         """Return whether a VMA that mremap's copy joins gets that one's chain (61f67c230a5e)."""
@@ -133,9 +102,6 @@ class AvcHooks(Machine):
 
     # The hooks of the machine.
 
-    def may_fault(self, st: St, v: Expr) -> Expr | bool:
-        return st.faulted(v)
-
     def vma_split(self, st: St, v: Expr, w: Expr) -> None:
         self.anon_vma_clone(st, v, w)
 
@@ -165,30 +131,10 @@ class AvcHooks(Machine):
     def vma_remove(self, st: St, v: Expr) -> None:
         self.unlink_anon_vmas(st, v)
 
-    def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:
-        return st.faulted(v) | st.file_vma(v)
-
     def anon_found(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr | bool:
         """rmap_walk_anon(): the VMAs of the folio's anon_vma, at its index."""
         there = st.covers(v, x) & (st.pgoff(v, x) == st.index(p))
         return st.avc(v, st.mapping(p)) & there
-
-    def folio_add_new_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        super().folio_add_new_anon_rmap(st, p, v, x)
-        st.mapping[p] = st.active(v)
-
-    def rmap_add(self, st: St, new: Macro) -> None:
-        st.mapcount.add(Vma, Address, lambda v, x, p: new(v, x, p))
-
-    def rmap_remove(self, st: St, gone: Macro) -> None:
-        st.mapcount.sub(Vma, Address, lambda v, x, p: gone(v, x, p))
-
-    def rmap_move(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
-        st.mapcount.moved(
-            Vma,
-            Address,
-            lambda a, x, b, y, p: (a == v) & (b == w) & moves(x, y) & st.pte(a, x, p),
-        )
 
     def folio_move_anon_rmap(self, st: St, p: Expr, v: Expr) -> None:
         """The writer is alone: p moves down to its own anon_vma (c44b674323f4)."""

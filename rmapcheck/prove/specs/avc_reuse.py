@@ -5,8 +5,8 @@ from typing import ClassVar
 from invariants.logic import Predicate, counts, forall, invariant, operation, relation
 from invariants.logic.spec import Flaws
 from invariants.logic.terms import Expr, Macro
+from rmapcheck.prove.specs.anon_vmas import AnonVma
 from rmapcheck.prove.specs.avc_eras import AvcTree
-from rmapcheck.prove.specs.avc_hooks import AnonVma
 from rmapcheck.prove.specs.vocabulary import Address, Mm, St, Vma
 
 

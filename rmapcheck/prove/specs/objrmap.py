@@ -9,13 +9,14 @@ words that this adds to those of `pte_chain.py`:
 Kernels kept mapcount for pages without a chain only, in the same word; here each page has it.
 """
 
-from invariants.logic import counts, forall, invariant, operation, relation
-from invariants.logic.terms import Expr, If, Macro
+from invariants.logic import forall, invariant, operation, relation
+from invariants.logic.terms import Expr, If
+from rmapcheck.prove.specs.mapcount import Mapcounted
 from rmapcheck.prove.specs.pte_chain import PteChain
 from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
 
 
-class PartialObjrmap(PteChain):
+class PartialObjrmap(Mapcounted, PteChain):
     """McCracken's objrmap with page_convert_anon() (form 5c)."""
 
     name = "partial-objrmap"
@@ -24,37 +25,12 @@ class PartialObjrmap(PteChain):
 
     pg_anon = relation(Folio)
 
-    mapcount = counts(
-        Vma,
-        Address,
-        lambda st, v, x, p: st.pte(v, x, p),
-        per=Folio,
-        alive="folio",
-        doc="page->pte.mapcount, and the length of the chain",
-    )
-
     def chained(self, st: St, p: Expr) -> Expr | bool:
         return st.anon(p) | st.pg_anon(p)
 
     def converts(self) -> bool:
         """Return whether remap_file_pages() calls page_convert_anon()."""
         return True
-
-    def rmap_add(self, st: St, new: Macro) -> None:
-        super().rmap_add(st, new)
-        st.mapcount.add(Vma, Address, lambda v, x, p: new(v, x, p))
-
-    def rmap_remove(self, st: St, gone: Macro) -> None:
-        super().rmap_remove(st, gone)
-        st.mapcount.sub(Vma, Address, lambda v, x, p: gone(v, x, p))
-
-    def rmap_move(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
-        super().rmap_move(st, v, w, moves)
-        st.mapcount.moved(
-            Vma,
-            Address,
-            lambda a, x, b, y, p: (a == v) & (b == w) & moves(x, y) & st.pte(a, x, p),
-        )
 
     def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
         """page_referenced_obj(), try_to_unmap_obj(): by chain, or by i_mmap."""
