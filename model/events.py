@@ -30,6 +30,11 @@ Each event names the numbers of the objects that it is about::
     unmap       ptep, folio, swap             reclaim replaced an entry
     swap_out    folio, swap                   the walk of reclaim is over
     swap_in     vma, ptep, folio, swap        an entry of `swap` maps `folio` again
+    cache_add   folio                         a page of a file is in the page cache
+    file_fault  vma, ptep, folio              an entry maps it
+    convert     folio                         page_convert_anon() has been called for it
+    reclaim     folio                         the walk that unmaps it is over
+    cache_del   folio                         it has left the page cache
 """
 
 from typing import TYPE_CHECKING

@@ -21,7 +21,7 @@ from rmapcheck.prove.abstraction import Abstraction
 from rmapcheck.prove.registry import spec_of
 from rmapcheck.run import replay
 from rmapcheck.verdict import Status
-from rmapcheck.verify import LADDER
+from rmapcheck.verify import FILES, LADDER
 from rmapcheck.walk import sample
 from tests.test_refine import NARROW, SPECIFIED, has_spec
 
@@ -97,7 +97,7 @@ def fails_in(st, name):
         return str(oops)
 
 
-@pytest.mark.parametrize("scope", LADDER[:3], ids=range(3))
+@pytest.mark.parametrize("scope", [*LADDER[:3], FILES[0]], ids=range(4))
 @pytest.mark.parametrize("name", SPECIFIED)
 def test_both_hold_in_every_state_of_a_small_scope(name, scope):
     cls = find_scheme(name)

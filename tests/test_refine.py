@@ -21,7 +21,7 @@ from rmapcheck.prove.specs.avc_reuse import AvcCounters
 from rmapcheck.prove.steps import Step
 from rmapcheck.run import replay
 from rmapcheck.verdict import Status
-from rmapcheck.verify import LADDER
+from rmapcheck.verify import FILES, LADDER
 from rmapcheck.walk import sample
 
 CASES = Path(__file__).parent.parent / "counterexamples"
@@ -48,7 +48,8 @@ def refined(scheme, spec, *, steps=1500, scope=WIDE, seed=1):
 
 
 NEVER = {
-    *("mmap_file", "page_cache_add", "file_fault", "truncate", "remap_file_pages"),  # files
+    *("mmap_file", "page_cache_add", "file_fault", "remap_file_pages", "page_convert_anon"),
+    *("unmap_file_page", "filemap_remove_folio"),
     *("clone_enomem", "fork_enomem", "merge_enomem"),  # leave nothing behind
     *("fork_reuse", "mremap_merge", "prepare_adopt", "fork_wipe", "do_swap_page_shared"),  # rare
     *("exec_grow", "exec_move", "dontunmap"),  # later eras
@@ -57,13 +58,72 @@ NEVER = {
 
 
 def test_most_schemes_have_a_spec():
-    assert len(SPECIFIED) >= 18
+    assert len(SPECIFIED) >= 33
 
 
 @pytest.mark.parametrize("scope", LADDER[:3], ids=range(3))
 @pytest.mark.parametrize("name", SPECIFIED)
 def test_every_step_of_a_small_scope_is_one_of_the_spec(name, scope):
     every_step(name, scope)
+
+
+FILE_STEPS = {"mmap_file", "page_cache_add", "file_fault", "filemap_remove_folio"}
+
+
+def test_all_schemes_with_a_spec_map_files():
+    assert all(find_scheme(name).maps_files for name in SPECIFIED)
+
+
+@pytest.mark.parametrize("name", SPECIFIED)
+def test_every_step_on_files_is_one_of_the_spec(name):
+    cls = find_scheme(name)
+    observer = Refinement(spec_of(cls))
+    done = explore(cls, FILES[0], observer=observer, target=NAME)
+    assert done.verdict.status is Status.HOLDS, done.verdict.violations
+    assert all(observer.explained[step] for step in FILE_STEPS)
+    assert bool(observer.explained["unmap_file_page"]) is not cls.virtual_scan
+
+
+NONLINEAR = [
+    n
+    for n in SPECIFIED
+    if "remap_file_pages" in spec_of(find_scheme(n)).transitions
+    and "remap_file_pages" not in find_scheme(n).lacks
+    and "E41" not in find_scheme(n).flaws
+]
+
+
+def nonlinear(name):
+    cls = find_scheme(name)
+    observer = Refinement(spec_of(cls))
+    done = explore(cls, FILES[1], observer=observer, target=NAME)
+    assert done.verdict.status is Status.HOLDS, done.verdict.violations
+    assert observer.explained["remap_file_pages"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", NONLINEAR)
+def test_every_step_on_nonlinear_files_is_one_of_the_spec(name):
+    nonlinear(name)
+
+
+def test_a_page_that_is_mapped_off_its_place_without_a_chain_is_refused():
+    """E41: the first partial objrmap did not think of remap_file_pages()."""
+    cls = find_scheme("objrmap-2.5.62-3")
+    done = explore(cls, FILES[1], observer=Refinement(spec_of(cls)), target=NAME)
+    assert "must explain it by file_fault or remap_file_pages or page_convert_anon" in str(
+        done.verdict.violations
+    )
+    assert len(done.verdict.trace) == 2
+
+
+def test_a_truncation_that_leaves_an_entry_is_refused():
+    """E44: the page goes from the cache while an entry off its place maps it."""
+    case = load_case(CASES / "E44-truncates-linearly.json")
+    cls = find_scheme(case.scheme)
+    observer = Refinement(spec_of(cls))
+    found = replay(cls, case.scope, case.steps, target=NAME, observer=observer)
+    assert "p has been unmapped" in found.violations[0].but
 
 
 @pytest.mark.nightly
@@ -164,6 +224,7 @@ def rootless(st, says, vmas):
 
 
 abstraction_machine = abstraction.machine
+abstraction_files = abstraction.files
 abstraction_pages = abstraction.anon_pages
 abstraction_chains = abstraction.chains
 
@@ -186,6 +247,40 @@ def test_a_broken_abstraction_is_noticed(broken, part, monkeypatch):
     monkeypatch.setattr(abstraction, "PARTS", parts)
     verdict, _ = refined(find_scheme("avc-6.0"), AvcCounters(), scope=NARROW)
     assert verdict.status is Status.VIOLATED
+
+
+@pytest.mark.parametrize(
+    ("module", "event"),
+    [("filemap", "cache_add"), ("fault", "file_fault"), ("vmscan", "reclaim")],
+)
+def test_an_event_of_files_that_is_not_told_is_noticed(module, event, monkeypatch):
+    where = importlib.import_module(f"model.mm.{module}")
+    told = where.tell
+    monkeypatch.setattr(
+        where, "tell", lambda st, name, *objects: name == event or told(st, name, *objects)
+    )
+    cls = find_scheme("avc-6.0")
+    done = explore(cls, FILES[0], observer=Refinement(AvcCounters()), target=NAME)
+    assert done.verdict.status is Status.VIOLATED
+
+
+def unlisted(st, says, vmas):
+    abstraction_files(st, says, vmas)
+    says["i_mmap"] = set()
+
+
+def uncached(st, says, vmas):
+    abstraction_files(st, says, vmas)
+    says["file"] = set()
+
+
+@pytest.mark.parametrize("broken", [unlisted, uncached])
+def test_a_broken_abstraction_of_files_is_noticed(broken, monkeypatch):
+    parts = tuple((w, broken if p is abstraction_files else p) for w, p in abstraction.PARTS)
+    monkeypatch.setattr(abstraction, "PARTS", parts)
+    cls = find_scheme("avc-6.0")
+    done = explore(cls, FILES[0], observer=Refinement(AvcCounters()), target=NAME)
+    assert done.verdict.status is Status.VIOLATED
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,7 @@ def finish_fault(
     error = 0
     if st.scope.nonlinear and st.folio[folio].index != linear_page_index(st, vma, address):
         error = st.scheme.page_convert_anon(st, folio)
+        tell(st, "convert", folio)
     if error or st.scheme.pte_chain_alloc(st):
         release(st, FOLIO_LOCK, folio)
         return -ENOMEM
@@ -186,6 +187,7 @@ def finish_fault(
     if st.scope.nonlinear:
         p.pgoff = 0
     st.scheme.folio_add_file_rmap(st, folio, vma, address, ptep)
+    tell(st, "file_fault", vma, ptep, folio)
     release(st, PTL, st.vma[vma].vm_mm)
     release(st, FOLIO_LOCK, folio)
     st.scheme.pte_chain_free(st)

@@ -8,6 +8,7 @@ faults (v3.15), read() and write(), denied writes, DAX, shmem: pages of files ne
 
 from typing import TYPE_CHECKING
 
+from model.events import tell
 from model.heap import kmem_cache_alloc
 from model.locks import I_MMAP_LOCK, acquire, assert_held_write, release
 from model.mm.swap import folio_put
@@ -97,6 +98,7 @@ def filemap_add_folio(st: "State", mapping: int, folio: int, index: int) -> None
     f.address_space = mapping
     f.index = index
     st.address_space[mapping].i_pages[index] = folio
+    tell(st, "cache_add", folio)
 
 
 def filemap_remove_folio(st: "State", folio: int) -> None:
@@ -104,4 +106,5 @@ def filemap_remove_folio(st: "State", folio: int) -> None:
     f = st.folio[folio]
     st.address_space[f.address_space].i_pages[f.index] = 0
     f.address_space = 0
+    tell(st, "cache_del", folio)
     folio_put(st, folio)

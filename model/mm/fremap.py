@@ -11,6 +11,7 @@ v2.6.0's VM_NONLINEAR asked for at mmap, v2.6.39's mlocked nonlinear VMAs.
 from typing import TYPE_CHECKING
 
 from model.errors import EINVAL, ENOMEM
+from model.events import tell
 from model.locks import FOLIO_LOCK, I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
 from model.mm.filemap import filemap_fault
 from model.mm.swap import folio_put
@@ -70,6 +71,7 @@ def install_page(st: "State", vma: int, address: int, index: int) -> int:
     acquire(st, FOLIO_LOCK, folio)
     off = linear_page_index(st, vma, address) != index
     error = st.scheme.page_convert_anon(st, folio) if off else 0
+    tell(st, "convert", folio)
     if error == 0:
         error = st.scheme.pte_chain_alloc(st)
     if error:
@@ -80,6 +82,7 @@ def install_page(st: "State", vma: int, address: int, index: int) -> int:
     zap_pte(st, vma, address, ptep)
     st.pte[ptep].folio = folio
     st.scheme.folio_add_file_rmap(st, folio, vma, address, ptep)
+    tell(st, "file_fault", vma, ptep, folio)
     release(st, PTL, v.vm_mm)
     release(st, FOLIO_LOCK, folio)
     st.scheme.pte_chain_free(st)

@@ -54,6 +54,7 @@ def reclaim_file_folio(st: "State", folio: int) -> int:
     if st.scheme.folio_mapped(st, folio):
         if rmap_walk(st, folio, UNMAP):
             st.reached.append("a mapped page of a file is reclaimed")
+        tell(st, "reclaim", folio)
     freed = st.folio[folio].refcount == 1
     release(st, FOLIO_LOCK, folio)
     if freed:

@@ -60,11 +60,11 @@ def universe(st: "State") -> dict[str, Any]:
     found = {
         "Mm": range(1, st.mm.size + 1),
         "Address": range(st.pages),
-        "Pgoff": range(-st.pages, 2 * st.pages + 1),
+        "Pgoff": range(-st.pages, 2 * st.pages + st.scope.file_pages + 1),
         "Vma": range(1, st.vma.size + 2),
         "Folio": range(1, st.folio.size + 2),
         "Swap": range(1, st.swap.size + 2),
-        "Inode": range(1, 2),
+        "Inode": range(1, max(st.scope.files, 1) + 1),
         "Pte": range(1, st.pte.size + 1),
     }
     if "anon_vma" in st.layout.structs:
@@ -110,6 +110,29 @@ def anon_pages(st: "State", says: Says, vmas: list[int]) -> None:
     says["index"] = {p: st.folio[p].index for p in known}
 
 
+def files(st: "State", says: Says, vmas: list[int]) -> None:
+    """The page cache, and the VMAs that map files, as the scheme lists them."""
+    if not st.scope.files:
+        return
+    says["anon"] = {p for p in says["folio"] if st.folio[p].anon}
+    cached = [p for p in says["folio"] if st.folio[p].address_space]
+    says["file"] = set(cached)
+    says["inode"] = {p: st.folio[p].address_space for p in cached}
+    says["index"] = {**says["index"], **{p: st.folio[p].index for p in cached}}
+    says["vm_file"] = {v: st.vma[v].vm_file for v in vmas if st.vma[v].vm_file}
+    says["file_vma"] = set(says["vm_file"])
+    says["i_mmap"] = {
+        (f, v)
+        for f in st.address_space.indices()
+        for v in st.scheme.i_mmap_foreach(st, f, 0, st.scope.file_pages - 1, RmapWalkControl())
+    }
+
+
+def converted(st: "State", says: Says, vmas: list[int]) -> None:
+    """PG_anon of file pages, whose entries are in a chain."""
+    says["pg_anon"] = {p for p in says["file"] if st.folio[p].pg_anon}
+
+
 def anon_vmas(st: "State", says: Says, vmas: list[int]) -> None:
     """struct anon_vma, and the VMAs that have one."""
     says["anon_vma"] = set(st.anon_vma.indices())
@@ -149,7 +172,10 @@ def pte_chains(st: "State", says: Says, vmas: list[int]) -> None:
     """
     at = {pte_offset(st, st.vma[vma].vm_mm, x): (vma, x) for vma, x in says["covers"]}
     named = set()
+    unchained = says["file"] - says["pg_anon"] if "pg_anon" in says else ()
     for p in st.folio.indices():
+        if p in unchained:
+            continue
         rwc = RmapWalkControl()
         st.scheme.rmap_walk(st, p, rwc)
         named |= {(p, *at.get(ptep, (st.vma.size + 1, 0))) for ptep in rwc.visited}
@@ -159,6 +185,8 @@ def pte_chains(st: "State", says: Says, vmas: list[int]) -> None:
 PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
     (("covers",), machine),
     (("mapping", "index"), anon_pages),
+    (("file", "i_mmap"), files),
+    (("pg_anon",), converted),
     (("anon_vma",), anon_vmas),
     (("avc",), chains),
     (("root",), roots),

@@ -70,7 +70,9 @@ def dropped(pre: Says, post: Says) -> Steps:
 def _mmap(e: Event) -> Iterator[Steps]:
     v = e.objects[0]
     c = covered(e.post, v)
-    yield [Step("mmap", {"v": v, "m": e.post["mm"][v], "C": c, "I": offsets(e.post, v, c)})]
+    at = {"v": v, "m": e.post["mm"][v], "C": c, "I": offsets(e.post, v, c)}
+    file = e.post["vm_file"].get(v)
+    yield [Step("mmap_file", {**at, "f": file}) if file else Step("mmap", at)]
 
 
 def swallow(e: Event, v: int, gone: int) -> Steps:
@@ -217,6 +219,41 @@ def _swap_in(e: Event) -> Iterator[Steps]:
             yield [*read, Step("do_swap_page_shared", {**at, "r": r})]
 
 
+# Files.
+
+
+def _cache_add(e: Event) -> Iterator[Steps]:
+    p = e.objects[0]
+    at = {"p": p, "f": e.post["inode"][p], "i": e.post["index"][p]}
+    yield [Step("page_cache_add", at)]
+
+
+def _file_fault(e: Event) -> Iterator[Steps]:
+    """At its linear place, or anywhere in a nonlinear VMA; a chain may come with the entry."""
+    v, ptep, p = e.objects[:3]
+    at = {"v": v, "x": address_of(e, ptep), "p": p}
+    yield [Step("file_fault", at)]
+    if e.has("remap_file_pages"):
+        yield [Step("remap_file_pages", at)]
+    if e.has("page_convert_anon"):
+        yield [Step("page_convert_anon", {"p": p}), Step("remap_file_pages", at)]
+
+
+def _convert(e: Event) -> Iterator[Steps]:
+    """Only some designs do something then, and not if the page has a chain, or memory is out."""
+    yield []
+    if e.has("page_convert_anon"):
+        yield [Step("page_convert_anon", {"p": e.objects[0]})]
+
+
+def _reclaim(e: Event) -> Iterator[Steps]:
+    yield [Step("unmap_file_page", {"p": e.objects[0]})]
+
+
+def _cache_del(e: Event) -> Iterator[Steps]:
+    yield [Step("filemap_remove_folio", {"p": e.objects[0]})]
+
+
 # fork and anon_vmas.
 
 
@@ -272,6 +309,11 @@ EXPLANATIONS: dict[str, Callable[[Event], Iterator[Steps]]] = {
         _unmap,
         _swap_out,
         _swap_in,
+        _cache_add,
+        _file_fault,
+        _convert,
+        _reclaim,
+        _cache_del,
         _fork,
         _prepare,
         _end,

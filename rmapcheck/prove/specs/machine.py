@@ -83,8 +83,8 @@ class Machine(AddressSpaces):
         self.rmap_add(st, self.set_entry(st, v, x, p))
 
     @operation
-    def truncate(self, st: St, p: Folio) -> None:
-        """p is unmapped wherever i_mmap says and leaves the page cache; truncate_inode_pages()."""
+    def unmap_file_page(self, st: St, p: Folio) -> None:
+        """p is unmapped wherever its rmap says; unmap_mapping_range(), try_to_unmap_file()."""
         st.require(st.file(p))
         self.clear_entries(
             st,
@@ -95,7 +95,13 @@ class Machine(AddressSpaces):
                 lambda v, x, q: (q == p) & st.pte(v, x, q) & self.finds(st, q, v, x),
             ),
         )
-        st.check(forall(Vma, Address, lambda v, x: ~st.pte(v, x, p)), "truncate_complete")
+        st.check(forall(Vma, Address, lambda v, x: ~st.pte(v, x, p)), "file_unmapped")
+
+    @operation
+    def filemap_remove_folio(self, st: St, p: Folio) -> None:
+        """p leaves the page cache: truncated or reclaimed; filemap_remove_folio()."""
+        st.require(st.file(p))
+        st.require(forall(Vma, Address, lambda v, x: ~st.pte(v, x, p)), "p has been unmapped")
         st.refcount.dec(p, st.inode(p))
         st.file[p] = False
 

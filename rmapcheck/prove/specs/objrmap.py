@@ -9,6 +9,8 @@ words that this adds to those of `pte_chain.py`:
 Kernels kept mapcount for pages without a chain only, in the same word; here each page has it.
 """
 
+from typing import ClassVar
+
 from invariants.logic import forall, invariant, operation, relation
 from invariants.logic.terms import Expr, If
 from rmapcheck.prove.specs.mapcount import Mapcounted
@@ -22,6 +24,14 @@ class PartialObjrmap(Mapcounted, PteChain):
     name = "partial-objrmap"
     title = "partial objrmap: files by object, anonymous by chain"
     kernels = "v2.5.62-mm3 … v2.5.66-mm3"
+    schemes: ClassVar[tuple[str, ...]] = (
+        "objrmap-2.5.62-3",
+        "objrmap-2.5.62-5",
+        "objrmap-2.5.66-mm2",
+        "objrmap-2.5.66-mm3",
+        "objrmap-core-1",
+        "objrmap-2.6.6",
+    )
 
     pg_anon = relation(Folio)
 
@@ -38,18 +48,14 @@ class PartialObjrmap(Mapcounted, PteChain):
         by_file = st.file(p) & st.i_mmap(st.inode(p), v) & there
         return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
 
-    @operation
-    def remap_file_pages(self, st: St, v: Vma, x: Address, p: Folio) -> None:
-        """p, any page of v's file, is mapped at x, which was cleared first; install_page()."""
-        st.require(st.covers(v, x) & st.file_vma(v) & ~st.temporary_stack(v))
-        st.require(self.no_entry(st, v, x), "the entry has been zapped")
-        st.require(st.file(p) & (st.inode(p) == st.vm_file(v)), "p is a page of the file")
-        if self.converts():
-            self.page_convert_anon(st, p)
-        self.rmap_add(st, self.set_entry(st, v, x, p))
+    def may_remap(self, st: St, p: Expr) -> Expr | bool:
+        """Return whether p may be mapped off its linear place: it has been given a chain."""
+        return st.pg_anon(p) if self.converts() else True
 
-    def page_convert_anon(self, st: St, p: Expr) -> None:
+    @operation
+    def page_convert_anon(self, st: St, p: Folio) -> None:
         """Give p a chain of all entries that map it."""
+        st.require(st.file(p))
         st.pte_chain[p] = lambda v, x: st.pte(v, x, p)
         st.pg_anon[p] = True
 
@@ -76,7 +82,7 @@ class PartialObjrmap(Mapcounted, PteChain):
         return forall(Folio, lambda p: st.pg_anon(p) >> (st.file(p) & st.folio(p)))
 
     @operation
-    def truncate(self, st: St, p: Folio) -> None:
-        """p is unmapped wherever its rmap says, and leaves the page cache; vmtruncate()."""
-        super().truncate(st, p)
+    def filemap_remove_folio(self, st: St, p: Folio) -> None:
+        """p leaves the page cache: truncated or reclaimed; __remove_from_page_cache()."""
+        super().filemap_remove_folio(st, p)
         st.pg_anon[p] = False

@@ -10,7 +10,7 @@ exact, not only long enough. How it is stored (nodes, arrays, direct) is the exe
 
 from typing import Any, ClassVar
 
-from invariants.logic import exists, forall, invariant, relation
+from invariants.logic import exists, forall, invariant, operation, relation
 from invariants.logic.terms import Expr, Macro
 from rmapcheck.prove.specs.machine import Machine
 from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
@@ -65,6 +65,31 @@ class PteChain(Machine):
         """The entries that the chain names, and no other."""
         named: Expr = st.pte_chain(p, v, x)
         return named
+
+    def may_remap(self, st: St, p: Expr) -> Expr | bool:
+        """Return whether p may be mapped off its linear place; a chain does not mind."""
+        return True
+
+    @operation
+    def remap_file_pages(self, st: St, v: Vma, x: Address, p: Folio) -> None:
+        """p, any page of v's file, is mapped at x, which was cleared first; install_page()."""
+        st.require(st.covers(v, x) & st.file_vma(v) & ~st.temporary_stack(v))
+        st.require(self.no_entry(st, v, x), "the entry has been zapped")
+        st.require(st.file(p) & (st.inode(p) == st.vm_file(v)), "p is a page of the file")
+        st.require(self.may_remap(st, p), "p has a chain")
+        self.rmap_add(st, self.set_entry(st, v, x, p))
+
+    @invariant
+    def file_coverage(self, st: St) -> Expr:
+        """A file page is mapped by VMAs of its file, at its linear place or not."""
+        return forall(
+            Vma,
+            Address,
+            Folio,
+            lambda v, x, p: (
+                (st.pte(v, x, p) & st.file(p)) >> (st.file_vma(v) & (st.vm_file(v) == st.inode(p)))
+            ),
+        )
 
     @invariant
     def chain_equals_ptes(self, st: St) -> Expr:
