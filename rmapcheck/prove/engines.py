@@ -22,6 +22,9 @@ Z3_UNITS = 15_000_000
 SLACK = 10
 """Where a limit can only be of time, a busy machine is given so much more."""
 
+ENUMERATE, FINITE = "enum-inst", "finite-model-find"
+"""Options of cvc5: go on with terms where matching finds no more; look for finite models."""
+
 UNSAT, SAT, UNKNOWN = "unsat", "sat", "unknown"
 
 
@@ -198,7 +201,7 @@ class Cvc5:
 
     name = "cvc5"
 
-    def __init__(self, seed: int = 0, *, enumerate_terms: bool = False) -> None:
+    def __init__(self, seed: int = 0, how: str = "") -> None:
         try:
             import cvc5
         except ImportError:
@@ -210,8 +213,8 @@ class Cvc5:
         self.solver = cvc5.Solver(self.terms)
         self.solver.setOption("incremental", "true")
         self.solver.setOption("seed", str(seed))
-        if enumerate_terms:
-            self.solver.setOption("enum-inst", "true")
+        if how:
+            self.solver.setOption(how, "true")
         self.solver.setLogic("UF")
         self.reader = cvc5.InputParser(self.solver)
 
@@ -230,7 +233,7 @@ class Cvc5:
     @classmethod
     def proof(cls, text: str, seconds: float) -> str:
         """Return a proof that `text` cannot hold, in CPC; nothing if there is none in time."""
-        engine = cls(enumerate_terms=True)
+        engine = cls(how=ENUMERATE)
         engine.solver.setOption("produce-proofs", "true")
         engine.add(text)
         if engine.check(seconds).said != UNSAT:

@@ -6,7 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from invariants.logic.terms import TRUE, Expr, Sort, negate
 from rmapcheck.prove import smt
 from rmapcheck.prove.cti import Checker, Cti
-from rmapcheck.prove.engines import SAT, UNKNOWN, UNSAT, Z3, Answer, Cvc5, Engine, has_cvc5
+from rmapcheck.prove.engines import (
+    ENUMERATE,
+    FINITE,
+    SAT,
+    UNKNOWN,
+    UNSAT,
+    Z3,
+    Answer,
+    Cvc5,
+    Engine,
+    has_cvc5,
+)
 from rmapcheck.prove.memory import Model, Proofs, signed
 from rmapcheck.prove.obligations import Goal, Named, Problem, relevant
 from rmapcheck.prove.results import (
@@ -21,8 +32,8 @@ from rmapcheck.prove.results import (
 )
 from rmapcheck.prove.small import FEW, Bounded, by_name, elements, made
 
-CVC5_PATIENT = "cvc5, by enumeration"
-"""cvc5 instantiates by matching, and may find nothing more to match; this one then goes on."""
+CVC5_MORE = {"cvc5, by enumeration": ENUMERATE, "cvc5, by finite models": FINITE}
+"""cvc5 instantiates by matching, and may find nothing more to match; these then go on."""
 
 GLANCE = 0.05
 """Seconds for a question that is answered at once or never."""
@@ -70,7 +81,7 @@ class Prover:
             engine.add(self.declarations())
             engine.assume(texts)
             return engine
-        other = Cvc5(seed, enumerate_terms=name == CVC5_PATIENT)
+        other = Cvc5(seed, CVC5_MORE.get(name, ""))
         other.add(self.declarations() + "".join(f"(assert {text})\n" for text in texts))
         return other
 
@@ -95,9 +106,9 @@ class Prover:
             return Answer(UNSAT, 0.0, "proved before")
         limit = seconds or (self.options.patience if deep else self.options.timeout)
         answer = self.put(self.engine(name, deep=deep), goal, hypotheses, limit)
-        if name == "cvc5" and answer.said == UNKNOWN:
-            patient = self.engine(CVC5_PATIENT, deep=deep)
-            answer = self.put(patient, goal, hypotheses, limit)
+        for more in CVC5_MORE if name == "cvc5" else ():
+            if answer.said == UNKNOWN:
+                answer = self.put(self.engine(more, deep=deep), goal, hypotheses, limit)
         return answer
 
     def put(
