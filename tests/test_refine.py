@@ -36,6 +36,33 @@ def has_spec(cls):
 
 SPECIFIED = [name for name, cls in schemes().items() if has_spec(cls)]
 WIDE = Scope(mms=3, pages=3, vmas=9, folios=6, swaps=2, objects=40, alloc_fail=True)
+FILED = Scope(
+    mms=2,
+    pages=2,
+    vmas=8,
+    folios=5,
+    objects=30,
+    files=1,
+    file_pages=2,
+    alloc_fail=True,
+    ops=tuple(
+        [
+            "mmap",
+            "munmap",
+            "mprotect",
+            "fault",
+            "fork",
+            "exec",
+            "exit",
+            "mremap",
+            "madvise",
+            "swap",
+            "file",
+            "reclaim",
+            "truncate",
+        ]
+    ),
+)
 NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
 
 
@@ -148,6 +175,22 @@ def test_random_steps_are_steps_of_the_spec_and_reach_what_it_says(name):
     verdict, observer = refined(cls, spec_of(cls), steps=3000)
     assert verdict.status is Status.SAMPLED, verdict.violations
     assert {n for n, times in observer.explained.items() if not times} <= NEVER
+
+
+@pytest.mark.parametrize("name", SPECIFIED)
+def test_random_steps_on_files_are_steps_of_the_spec(name):
+    cls = find_scheme(name)
+    verdict, observer = refined(cls, spec_of(cls), steps=1500, scope=FILED)
+    assert verdict.status is Status.SAMPLED, verdict.violations
+    assert all(observer.explained[step] for step in FILE_STEPS)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", SPECIFIED)
+def test_many_random_steps_on_files_are_steps_of_the_spec(name):
+    cls = find_scheme(name)
+    verdict, _ = refined(cls, spec_of(cls), steps=100_000, scope=FILED)
+    assert verdict.status is Status.SAMPLED, verdict.violations
 
 
 @pytest.mark.nightly

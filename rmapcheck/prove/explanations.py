@@ -196,7 +196,7 @@ def _unmap(e: Event) -> Iterator[Steps]:
     for v, x, p in e.pre["pte"]:
         if x == address and p == folio and e.pre["mm"][v] == mm + 1:
             at = {"v": v, "x": x, "p": folio, "s": swap}
-            yield [Step("try_to_swap_out", at)]
+            yield [Step("try_to_swap_out", at) if swap else Step("zap", {"v": v, "C": {x}})]
 
 
 def _swap_out(e: Event) -> Iterator[Steps]:

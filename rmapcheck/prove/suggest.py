@@ -18,7 +18,9 @@ from invariants.logic.finite import Structure, compiled
 from invariants.logic.spec import Parameter, Spec
 from invariants.logic.steps import Steps
 from invariants.logic.terms import (
+    EQ,
     FORALL,
+    VAR,
     Bool,
     Expr,
     Sort,
@@ -61,8 +63,9 @@ def candidates(report: Report) -> Iterator[Expr]:
     """Yield clauses over the symbols that the failures are about, shorter ones first."""
     said = frozenset().union(*(r.goal.formula.symbols for r in report.failures))
     literals = list(_literals(report.spec, {s.name for s in said}))
+    telling = [x for x in literals if not (x.kind is EQ and all(a.kind is VAR for a in x.args))]
     for size in (1, 2):
-        for ante in itertools.combinations(literals, size):
+        for ante in itertools.combinations(telling, size):
             bound = frozenset().union(*(x.free for x in ante))
             for con in literals:
                 if con.free <= bound and not any(con is a for a in ante):
