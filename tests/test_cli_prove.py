@@ -8,6 +8,9 @@ import pytest
 from rmapcheck.cli import run
 from rmapcheck.prove.proving import prove as prove_spec
 from rmapcheck.prove.registry import find_spec
+from rmapcheck.prove.results import Options
+from rmapcheck.prove.specs.avc_reuse import AvcCounters
+from rmapcheck.prove.suggest import suggest
 from rmapcheck.prove.table import table
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "how-to" / "my_rmap_spec.py"
@@ -137,6 +140,19 @@ def test_a_missing_lemma_is_suggested(capsys, tmp_path):
     assert code == 1
     assert "own(v) = a → member(v, a)" in out
     assert "nothing fails" in out
+
+
+@pytest.mark.nightly
+def test_a_lemma_that_anon_vma_chain_lacks_is_suggested():
+    class Less(AvcCounters):
+        name = "less"
+        chain_only_if_faulted = None
+
+    report = prove_spec(Less(), Options(small=False), only={"merge", "prepare_new", "fork_new"})
+    assert ("merge", "one_root") in {(r.operation, r.goal.name) for r in report.failures}
+    lemmas, enough = suggest(report)
+    assert [str(x) for x in lemmas] == ["∀ a v. avc(v, a) → faulted(v)"]
+    assert enough
 
 
 def test_export_writes_what_z3_reads_again(capsys, tmp_path):

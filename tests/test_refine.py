@@ -45,22 +45,9 @@ FILED = Scope(
     files=1,
     file_pages=2,
     alloc_fail=True,
-    ops=tuple(
-        [
-            "mmap",
-            "munmap",
-            "mprotect",
-            "fault",
-            "fork",
-            "exec",
-            "exit",
-            "mremap",
-            "madvise",
-            "swap",
-            "file",
-            "reclaim",
-            "truncate",
-        ]
+    ops=(
+        *("mmap", "munmap", "mprotect", "mremap", "madvise", "fault", "fork", "exec", "exit"),
+        *("swap", "file", "reclaim", "truncate"),
     ),
 )
 NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
