@@ -28,6 +28,9 @@ class Proofs:
 
     found: dict[tuple[str, str], list[frozenset[str]]] = attrs.field(factory=dict)
     reused: int = 0
+    texts: dict[Expr, str] = attrs.field(factory=dict)
+    """Lemmas in SMT-LIB: the same for each operation of a spec."""
+    keys: dict[Expr, str] = attrs.field(factory=dict)
     models: dict[str, list["Model"]] = attrs.field(factory=dict)
     """By operation: structures that a solver has found, latest first."""
 

@@ -58,13 +58,22 @@ class Prover:
 
     def text(self, e: Expr) -> str:
         """Return an assertion."""
-        return f"(assert {smt.translate(e, self.names)})\n"
+        return f"(assert {self.translated(e)})\n"
+
+    def translated(self, e: Expr) -> str:
+        """Return the formula in SMT-LIB."""
+        if e.free:
+            return smt.translate(e, self.names)
+        if e not in self.proofs.texts:
+            self.proofs.texts[e] = smt.translate(e, {})
+        return self.proofs.texts[e]
 
     def key(self, e: Expr) -> str:
         """Return what tells the formula from others, in all specs."""
-        if e not in self.keys:
-            self.keys[e] = signed(smt.translate(e, self.names), e)
-        return self.keys[e]
+        keys = self.keys if e.free else self.proofs.keys
+        if e not in keys:
+            keys[e] = signed(self.translated(e), e)
+        return keys[e]
 
     def engine(self, name: str, *, deep: bool) -> Engine:
         """Return a solver that knows the hypotheses."""
@@ -75,7 +84,7 @@ class Prover:
     def fresh(self, name: str, hypotheses: Sequence[Named]) -> Engine:
         """Return a new solver that knows `hypotheses`."""
         seed = self.options.seed
-        texts = [smt.translate(h.formula, self.names) for h in hypotheses]
+        texts = [self.translated(h.formula) for h in hypotheses]
         if name == "z3":
             engine = Z3(seed)
             engine.add(self.declarations())
