@@ -63,6 +63,8 @@ class Z3:
         self.solver.set("ctrl_c", False)  # Ctrl-C is Python's: no answer may come of it
         self.hypotheses: list[Any] = []
         """A switch for each of what was assumed."""
+        self.places: dict[int, int] = {}
+        """By the number that Z3 gives to a switch: which one it is."""
 
     def assume(self, texts: Sequence[str]) -> None:
         """Assert formulas, so that `needed` can say which an "unsat" needed."""
@@ -74,6 +76,8 @@ class Z3:
             )
         )
         self.hypotheses = [self.z3.Bool(name) for name in names]
+        self.places = {name.get_id(): i for i, name in enumerate(self.hypotheses)}
+        self.switched = (self.z3.Ast * len(names))(*(name.as_ast() for name in self.hypotheses))
 
     def add(self, text: str) -> None:
         """Assert SMT-LIB text, or declare what it declares."""
@@ -95,12 +99,20 @@ class Z3:
         self.solver.set("timeout", max(1, int(seconds * SLACK * 1000)))
         start = time.perf_counter()
         try:
-            given = [self.z3.Bool(name) for name in switches]
-            said = str(self.solver.check(*self.hypotheses, *given))
+            said = self.asked([self.z3.Bool(name) for name in switches])
             why = self.solver.reason_unknown() if said == UNKNOWN else ""
         except self.z3.Z3Exception as error:
             said, why = UNKNOWN, str(error)
         return Answer(said, time.perf_counter() - start, why)
+
+    def asked(self, given: list[Any]) -> str:
+        """Return what Z3 says; by its C interface, where nothing but what was assumed is given."""
+        if given or not self.hypotheses:
+            return str(self.solver.check(*self.hypotheses, *given))
+        z3, n = self.z3, len(self.hypotheses)
+        context = self.solver.ctx.ref()
+        said = z3.Z3_solver_check_assumptions(context, self.solver.solver, n, self.switched)
+        return {1: SAT, -1: UNSAT}.get(said, UNKNOWN)
 
     def core(self) -> set[str]:
         """Return which of the switches of the last check were needed for "unsat"."""
@@ -108,8 +120,8 @@ class Z3:
 
     def needed(self) -> list[int]:
         """Return the places of those assumed formulas that the last "unsat" needed."""
-        core = {name.get_id() for name in self.solver.unsat_core()}
-        return [i for i, name in enumerate(self.hypotheses) if name.get_id() in core]
+        core = (name.get_id() for name in self.solver.unsat_core())
+        return sorted(self.places[number] for number in core if number in self.places)
 
     def structure(
         self,

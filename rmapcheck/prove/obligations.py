@@ -132,12 +132,14 @@ def _step(spec: Spec, sorted_: Tiers, transition: Transition) -> Problem:
     hypotheses = sorted_.edges.copy()
     for named in guard:
         hypotheses.assume(named.formula, named.name)
+    alone = hypotheses.cycle() is None
     goals = []
     for goal in _goals(spec, transition):
         edges = hypotheses.copy()
         if relevant(goal):
             edges.assume(goal.formula, goal.name, holds=False)
-        goals.append(attrs.evolve(goal, epr=edges.cycle() is None))
+        more = len(edges.edges) > len(hypotheses.edges)
+        goals.append(attrs.evolve(goal, epr=(edges.cycle() is None) if more else alone))
     return Problem(
         spec=spec,
         operation=transition.name,

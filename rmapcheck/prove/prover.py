@@ -55,6 +55,7 @@ class Prover:
         self.expected = {c for cells in problem.spec.flaws.values() for c in cells}
         """Where a counterexample is expected, deep lemmas are not waited for."""
         self.keys: dict[Expr, str] = {}
+        self.texts: dict[Expr, str] = {}
 
     def text(self, e: Expr) -> str:
         """Return an assertion."""
@@ -62,11 +63,10 @@ class Prover:
 
     def translated(self, e: Expr) -> str:
         """Return the formula in SMT-LIB."""
-        if e.free:
-            return smt.translate(e, self.names)
-        if e not in self.proofs.texts:
-            self.proofs.texts[e] = smt.translate(e, {})
-        return self.proofs.texts[e]
+        texts = self.texts if e.free else self.proofs.texts
+        if e not in texts:
+            texts[e] = smt.translate(e, self.names)
+        return texts[e]
 
     def key(self, e: Expr) -> str:
         """Return what tells the formula from others, in all specs."""
@@ -126,7 +126,7 @@ class Prover:
         """Put the question whether the goal can fail; remember a proof."""
         engine.push()
         try:
-            engine.add(self.text(negate(goal)))
+            engine.add(f"(assert (not {self.translated(goal)}))\n")
             answer = engine.check(seconds)
             if answer.said == UNSAT:
                 needed = engine.needed() if isinstance(engine, Z3) else range(len(hypotheses))
