@@ -9,13 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 
 from model.layout import layout_of
 from model.operations import boot
 from model.state import State
 from rmapcheck.native import build
-from rmapcheck.search import Search
+from rmapcheck.native.explore import explore_native
+from rmapcheck.search import EngineError, Search
 
 PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
 sys.path.insert(0, str(PEERS))
@@ -44,6 +46,21 @@ def test_our_counts_are_those_of_the_peers(bounds):
         done = search(bounds, symmetry=symmetry)
         assert done.verdict.how == "exhaustive"
         assert counts(done) == expected
+
+
+@needs_compiler
+@pytest.mark.parametrize("pool", ["folio", "anon_vma"])
+def test_a_named_object_that_is_left_out_of_the_keys_is_noticed(pool):
+    """A key that holds object 1 twice, and not what a step did to object 2."""
+    bounds = Bounds(2, 2, 2, 2)
+    made = avc_profile.translation(bounds, symmetry=False)
+    store = f"*b_{pool}++ = 0; continue; }}\n      struct {pool} *o = &st->{pool}.o[i];"
+    assert made.source.count(store) == 1
+    source = made.source.replace(store, store.replace("o[i]", "o[1]"))
+    wrong = attrs.evolve(made, source=source)
+    options = avc_profile.options(symmetry=False)
+    with pytest.raises(EngineError, match="now and then"):
+        explore_native(AvcProfile, bounds.scope(), translation=wrong, **options)
 
 
 def interpreted(*, named):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 COMPILERS = ("gcc", "clang", "cc")
 FLAGS = ("-std=gnu11", "-O2", "-w", "-fPIC", "-shared", "-pthread")
+GCC_FLAGS = ("--param=max-inline-insns-auto=100",)
+"""The model is many small functions, which gcc puts in line too seldom: its limit at -O2 is 15."""
 KEPT = 300
 """Libraries that stay in the cache; the oldest go first."""
 PATIENCE = 120
@@ -28,6 +30,11 @@ def compiler() -> str | None:
         if path:
             return path
     return None
+
+
+def _flags(path: str) -> tuple[str, ...]:
+    """Return the options of the compiler at `path`; the same for a library and for its key."""
+    return (*FLAGS, *GCC_FLAGS) if Path(path).name == "gcc" else FLAGS
 
 
 @cache
@@ -55,7 +62,7 @@ def library_path(source: str, defines: tuple[str, ...] = ()) -> Path:
     path = compiler()
     if path is None:
         raise BuildError(f"there is no C compiler ({', '.join(COMPILERS)})")
-    text = "\0".join((source, path, _version(path), *FLAGS, *defines))
+    text = "\0".join((source, path, _version(path), *_flags(path), *defines))
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     return cache_folder() / f"{key}.so"
 
@@ -85,7 +92,8 @@ def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
         made = Path(folder) / "model.so"
         code.write_text(source, encoding="utf-8")
         macros = [f"-D{d}" for d in defines]
-        command = [str(compiler()), *FLAGS, *macros, "-o", str(made), str(code)]
+        path = str(compiler())
+        command = [path, *_flags(path), *macros, "-o", str(made), str(code)]
         try:
             run = subprocess.run(  # noqa: S603 - a compiler, and a file just written
                 command, capture_output=True, text=True, check=False, timeout=PATIENCE

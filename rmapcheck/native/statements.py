@@ -45,7 +45,7 @@ class Statements(Calls):
             op = self.expr(node.value)
             if op.kind.name != "operation":
                 self.refuse(node, "what is possible must be an operation")
-            self.emit(f"offer(st, {op.code});")
+            self.emit(f"*offer(st) = *({op.code});")
         else:
             self.refuse(node, "a generator is translated only as an invariant or as possible()")
 

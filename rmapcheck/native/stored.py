@@ -29,16 +29,18 @@ static ALWAYS void start_{name}(const S *st, struct numbering_{name} *q)
 """
 
 NAMING = """
-static ALWAYS void name_{name}(const S *st, struct numbering_{name} *q)
+static ALWAYS void name_{name}(const S *st, unsigned char *label)
 {{
-  q->label[0] = 0;
-  for (int x = 1; x <= {size} + 1; x++)
-    q->label[x] = st->{name}.state[x] == 1 ? x : {size} + 1;
-  for (int x = 1; x <= {size}; x++) q->queue[x - 1] = x;
-  q->n = {size}, q->at = 0;
+  label[0] = 0;
+  for (int x = 1; x <= {size} + 1; x++) label[x] = st->{name}.state[x] == 1 ? x : {size} + 1;
+}}
+static ALWAYS int named_{name}(S *st, const unsigned char *label, int x)
+{{
+  if (__builtin_expect((unsigned)x > {size} + 1, 0)) (void){name}_is_live(st, x);
+  return label[x];
 }}
 """
-"""All objects of a named pool are there from the start, each under its own number."""
+"""An object of a named pool has its own number from the start, and is stored in its turn."""
 
 
 def _value(layout: Layout, place: Place) -> str:
@@ -54,6 +56,8 @@ def _value(layout: Layout, place: Place) -> str:
         )
         known = f"{value} == 0 || {value} > {entries}"
         return f"((void)pte_is_live(st, {value}), {known} ? {value} : {label})"
+    if field.target in layout.named:
+        return f"named_{field.target}(st, name_of_{field.target}, {value})"
     if renamed(field) and layout.structs[field.target].size:
         return f"label_{field.target}(st, &q_{field.target}, {value})"
     return _number(place)
@@ -105,11 +109,7 @@ def encode(layout: Layout) -> str:
         f"  int label_mm[{scope.mms} + 2] = {{0}};",
         f"  label_mm[{scope.mms} + 1] = {scope.mms} + 1;",
         f"  for (int k = 0; k < {scope.mms}; k++) label_mm[order[k]] = k + 1;",
-        *(
-            f"  struct numbering_{n} q_{n}; {'name' if n in layout.named else 'start'}_{n}"
-            f"(st, &q_{n});"
-            for n in layout.heap
-        ),
+        *(_numbers(layout, structs[n]) for n in layout.heap),
         f"  for (int k = 0; k < {scope.mms}; k++) {{",
         "    int m = order[k];",
         "    if (st->mm.state[m] != 1) { *b++ = 0; continue; }",
@@ -120,17 +120,24 @@ def encode(layout: Layout) -> str:
         "  }",
         *_each_file(layout, lambda s: _put_object(layout, s, "b")),
         *(line for n in layout.heap for line in _place_of_pool(layout, structs[n])),
-        "  for (;;) {",
+        "  for (int again = 0;; again = 1) {",
         *(line for n in layout.heap for line in _put_pool(layout, structs[n])),
     ]
-    done = " && ".join(f"q_{n}.at == q_{n}.n" for n in layout.heap)
-    out.append(f"    if (!({done})) continue;")
+    met = [n for n in layout.heap if n not in layout.named]
+    done = " && ".join(f"q_{n}.at == q_{n}.n" for n in met)
+    out.append(f"    if (!({done or 1})) continue;")
     out += [
-        f"    if (q_{n}.n < st->{n}.alive) {{ adopt_{n}(st, &q_{n}); continue; }}"
-        for n in layout.heap
-        if n not in layout.named
+        f"    if (q_{n}.n < st->{n}.alive) {{ adopt_{n}(st, &q_{n}); continue; }}" for n in met
     ]
     return "\n".join([*out, "    break;", "  }", "  return b - to;", "}"])
+
+
+def _numbers(layout: Layout, struct: StructInfo) -> str:
+    """Return the statement with which no object of a pool is met yet, or all are named."""
+    n = struct.name
+    if n in layout.named:
+        return f"  unsigned char name_of_{n}[{struct.size} + 2]; name_{n}(st, name_of_{n});"
+    return f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});"
 
 
 def _put_object(layout: Layout, struct: StructInfo, to: str, *, flag: bool = False) -> list[str]:
@@ -159,13 +166,18 @@ def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
     n, flag = struct.name, struct.name in layout.named
     if not struct.size:
         return []
-    dead = f"if (st->{n}.state[q_{n}.at] != 1) {{ *b_{n}++ = 0; continue; }}" if flag else ""
-    return [
-        f"    while (q_{n}.at < q_{n}.n) {{",
-        f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; (void)o; {dead}",
-        *_put_object(layout, struct, f"b_{n}", flag=flag),
-        "    }",
-    ]
+    if flag:
+        head = [
+            f"    if (!again) for (int i = 1; i <= {struct.size}; i++) {{",
+            f"      if (st->{n}.state[i] != 1) {{ *b_{n}++ = 0; continue; }}",
+            f"      struct {n} *o = &st->{n}.o[i]; (void)o;",
+        ]
+    else:
+        head = [
+            f"    while (q_{n}.at < q_{n}.n) {{",
+            f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; (void)o;",
+        ]
+    return [*head, *_put_object(layout, struct, f"b_{n}", flag=flag), "    }"]
 
 
 def _adopt(struct: StructInfo) -> str:

@@ -239,7 +239,7 @@ static void begin(S *st, int fail_at)
   st->held = st->reached = 0;
 }
 
-static void offer(S *st, const Op *op);
+static inline Op *offer(S *st);
 
 /* The numbers that objects get where a state is stored: NEW until they are met, and `gone` for
    what is not there. Sixteen at a time. */

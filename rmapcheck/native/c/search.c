@@ -104,20 +104,26 @@ typedef struct Search {
 static void *take(Search *s, uint64_t n);
 static void give(Search *s, void *p, uint64_t n);
 
-static void offer(S *st, const Op *op)
+static void __attribute__((cold, noinline)) more_offers(S *st)
 {
   Worker *w = st->search;
-  if (w->offered == w->offers_room) {
-    uint64_t old = w->offers_room, room = old ? 2 * old : 256;
-    Op *more = room >> (ORDINAL_BITS + 1) ? 0 : take(w->search, room * sizeof *more);
-    if (!more) {
-      w->search->starved = room >> (ORDINAL_BITS + 1) == 0;
-      stop(st, MODEL_ORDINAL, 0, room);
-    }
-    if (old) memcpy(more, w->offers, old * sizeof *more);
-    give(w->search, w->offers, old * sizeof *more);
-    w->offers = more;
-    w->offers_room = room;
+  uint64_t old = w->offers_room, room = old ? 2 * old : 256;
+  Op *more = room >> (ORDINAL_BITS + 1) ? 0 : take(w->search, room * sizeof *more);
+  if (!more) {
+    w->search->starved = room >> (ORDINAL_BITS + 1) == 0;
+    stop(st, MODEL_ORDINAL, 0, room);
   }
-  w->offers[w->offered++] = *op;
+  if (old) memcpy(more, w->offers, old * sizeof *more);
+  give(w->search, w->offers, old * sizeof *more);
+  w->offers = more;
+  w->offers_room = room;
+}
+
+/* Return where the next operation is written. To copy one that was just written elsewhere, field by
+   field, would wait for these stores. */
+static inline Op *offer(S *st)
+{
+  Worker *w = st->search;
+  if (w->offered == w->offers_room) more_offers(st);
+  return &w->offers[w->offered++];
 }
