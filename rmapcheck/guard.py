@@ -331,13 +331,15 @@ def watch_import(file: str) -> Iterator[None]:
 
 @contextmanager
 def _timer(tick: Callable[[int, FrameType | None], None], period: float) -> Iterator[None]:
+    """Call `tick` every `period` seconds; then the timer around this one, if any, goes on."""
     previous = signal.signal(signal.SIGALRM, tick)
-    signal.setitimer(signal.ITIMER_REAL, period, period)
+    around = signal.setitimer(signal.ITIMER_REAL, period, period)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_REAL, *around)
 
 
 def _stack(scheme: type[Scheme], frame: FrameType | None) -> list[FrameType]:

@@ -361,6 +361,26 @@ def test_hypothesis_blames_a_hook_that_exits(capsys, monkeypatch):
     assert "hook anon_vma_prepare of scheme 'mine' raised SystemExit" in text
 
 
+def test_a_hook_that_hangs_only_after_the_interface_rung_is_told(capsys):
+    """The watchdog of that rung, inside the one of the climb, has to leave the latter on."""
+    write(
+        "import time\nUNTIL = []\n"
+        + plain("""
+            def anon_vma_prepare(self, st, vma):
+                if type(self) is Mine:
+                    UNTIL.append(time.monotonic() + 15)
+                    while time.monotonic() < UNTIL[0]:
+                        pass
+                return super().anon_vma_prepare(st, vma)
+            """)
+    )
+    code, text = told_of(capsys, "verify", "mine.py", "--budget", "6")
+    assert code == Exit.USAGE
+    assert text.startswith("rmapcheck: mine.py, line ")
+    assert "hook anon_vma_prepare of scheme 'mine' does not end" in text
+    assert text.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["explore", "fuzz"])
 def test_every_engine_looks_at_the_interface_first(command, capsys):
     write(BROKEN["reads page tables"][0])
