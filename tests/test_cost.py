@@ -83,3 +83,31 @@ def test_the_command_prints_and_refuses(capsys):
     assert {row["phase"] for row in json.loads(capsys.readouterr().out)} >= {"fork"}
     assert run(["cost", "--workload", "childs"]) == 2
     assert "no workload is called 'childs'" in capsys.readouterr().err
+
+
+def test_the_command_guards_a_plug_in(capsys, tmp_path, monkeypatch):
+    """What the first look does not come to is told as well: a second scale, a longer list."""
+    monkeypatch.chdir(tmp_path)
+    for fault, says in (
+        ("return st.vma[99999].anon_vma", "raised IndexError"),
+        ("return any(st.pte[i].folio for i in st.pte.indices())", "reads page tables"),
+        ("return 1 // (type(self) is not Mine)", "raised ZeroDivisionError"),
+    ):
+        (tmp_path / "mine.py").write_text(
+            "from model.schemes.anon_vma_reuse import AvcPublish\n\n\n"
+            "class Mine(AvcPublish):\n"
+            "    name = 'mine'\n\n"
+            "    def anon_vma_prepare(self, st, vma):\n"
+            f"        {fault} and super().anon_vma_prepare(st, vma)\n"
+        )
+        assert run(["cost", "mine.py", "--workload", "children", "--scale", "4"]) == 2
+        (sentence,) = capsys.readouterr().err.splitlines()
+        assert "mine.py, line 8: hook anon_vma_prepare of scheme 'mine'" in sentence
+        assert says in sentence
+
+
+def test_the_last_line_counts_what_was_measured(capsys):
+    assert run(["cost", "avc-7.0", "--workload", "children", "--scale", "4", "--quiet"]) == 0
+    number, rest = capsys.readouterr().out.split(" ", 1)
+    assert int(number) > 1
+    assert rest == "measurements of 1 scheme\n"

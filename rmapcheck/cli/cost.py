@@ -7,8 +7,9 @@ import typer
 
 from model.errors import ModelError
 from rmapcheck.cli.common import Out, command
-from rmapcheck.cli.engines import Schemes
+from rmapcheck.cli.engines import Schemes, sound
 from rmapcheck.cli.results import plain_table
+from rmapcheck.guard import told, watchdog
 from rmapcheck.plugins import find_scheme
 from rmapcheck.verdict import Exit
 
@@ -34,7 +35,7 @@ def cost_command(
     for name in workload or []:
         if name not in WORKLOADS:
             raise ModelError(f"no workload is called {name!r}; there are {', '.join(WORKLOADS)}")
-    chosen = [find_scheme(name) for name in schemes or []] or _all()
+    chosen = [sound(find_scheme(name)) for name in schemes or []] or _all()
     found: list[dict[str, Any]] = []
     for name in workload or WORKLOADS:
         w = WORKLOADS[name]
@@ -43,11 +44,14 @@ def cost_command(
         for cls in chosen:
             if w.files and not cls.maps_files:
                 continue
-            for m in measure(cls, name, scale):
+            with told(cls), watchdog(cls):
+                measured = measure(cls, name, scale)
+            for m in measured:
                 table.add_row(*row(cls.name, m))
                 found.append({"scheme": cls.name, **attrs.asdict(m)})
         out.show(table)
         out.show("")
+    summary = f"{_count(len(found), 'measurement')} of {_count(len(chosen), 'scheme')}"
     if figures and not schemes and not workload:
         table = plain_table(*FIGURES_HEAD)
         quoted = figure_rows()
@@ -55,9 +59,13 @@ def cost_command(
             table.add_row(*line)
         out.show(table)
         found += [dict(zip(FIGURES_HEAD, line, strict=True)) for line in quoted]
-    out.verdict(f"{len(found)} rows: {len(chosen)} schemes", good=True)
+    out.verdict(summary, good=True)
     out.data(found)
     return Exit.EXPECTED
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _all() -> list[Any]:
