@@ -52,8 +52,30 @@ def _digest(before: bytes, data: bytes) -> bytes:
     return hashlib.blake2b(before + data, digest_size=DIGEST).digest()
 
 
+def check_place(path: Path) -> None:
+    """Raise CheckpointError if a checkpoint at `path` would overwrite anything else."""
+    if path.is_dir():
+        raise _no_place(path, "is a folder")
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise _no_place(path, "is no file that can be replaced")
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(MAGIC))
+    except OSError as error:
+        raise _no_place(path, f"cannot be read ({error.strerror or error})") from None
+    if head and head != MAGIC:
+        raise _no_place(path, "is no checkpoint, and is not overwritten")
+
+
+def _no_place(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(f"{path} {what}; name another file with --checkpoint")
+
+
 def write(path: Path, header: dict[str, Any], pieces: Iterable[bytes]) -> None:
     """Write a checkpoint; the file at `path` is the old one or the new one at any moment."""
+    check_place(path)
     beside = path.with_name(path.name + ".part")
     try:
         with beside.open("wb") as file:

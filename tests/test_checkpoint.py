@@ -188,6 +188,24 @@ def test_files_that_cannot_be_read_or_written(tmp_path, capsys):
     )
 
 
+def test_nothing_but_a_checkpoint_is_overwritten(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    case = tmp_path / "case.json"
+    case.write_text("{}\n")
+    assert "case.json is no checkpoint" in refused(capsys, "--checkpoint", case)
+    assert case.read_text() == "{}\n"
+    assert ". is a folder" in refused(capsys, "--checkpoint", ".")
+    assert "/dev/null is no file" in refused(capsys, "--checkpoint", "/dev/null")
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        checkpoint.write(case, {}, [])
+
+
+def test_a_checkpoint_is_overwritten(saved):
+    was = saved.stat().st_ino
+    assert run([*COMMAND, "--checkpoint", str(saved)]) == 0
+    assert saved.stat().st_ino != was
+
+
 def test_a_failed_write_leaves_the_old_checkpoint(saved, monkeypatch):
     good = saved.read_bytes()
 

@@ -462,6 +462,19 @@ def test_a_case_of_an_invariant_that_nobody_knows(rmapcheck, tmp_path):
     assert err.endswith("did you mean coverage?\n")
 
 
+@pytest.mark.parametrize("command", ["export", "show"])
+def test_the_case_that_is_read_is_not_overwritten(command, rmapcheck, tmp_path):
+    path = tmp_path / "case.json"
+    path.write_bytes(CASE.read_bytes())
+    (tmp_path / "link.json").symlink_to(path)
+    for name in ("case.json", "link.json"):
+        code, _out, err = rmapcheck(command, path, "--output", name)
+        assert code == Exit.USAGE
+        assert err == f"rmapcheck: {name} is the case that is read; name another --output.\n"
+        assert path.read_bytes() == CASE.read_bytes()
+    assert rmapcheck(command, path, "--output", "other")[0] == Exit.EXPECTED
+
+
 def test_a_minimal_case_is_left_alone(rmapcheck, tmp_path):
     (tmp_path / "x.json").write_bytes(CASE.read_bytes())
     code, out, _err = rmapcheck("minimize", "x.json")

@@ -258,7 +258,7 @@ def show_command(
     cls = loaded(scheme) or own_scheme(case, loaded_case)
     with told(cls), watchdog(cls):
         text = render(loaded_case, format_, cls)
-    return _deliver(out, text, output, loaded_case)
+    return _deliver(out, text, output, case, loaded_case)
 
 
 @command(name="export")
@@ -276,15 +276,17 @@ def export_command(
     cls = loaded(scheme) or own_scheme(case, loaded_case)
     with told(cls), watchdog(cls):
         text = export(loaded_case, format_, cls)
-    return _deliver(out, text, output, loaded_case)
+    return _deliver(out, text, output, case, loaded_case)
 
 
-def _deliver(out: Out, text: str, output: Path | None, case: Case) -> int:
-    """Write the text to `output`, or print it."""
+def _deliver(out: Out, text: str, output: Path | None, source: Path, case: Case) -> int:
+    """Write the text to `output`, or print it; the `source` it was made of is not overwritten."""
     if output is None:
         out.text(text)
     else:
         try:
+            if output.exists() and output.samefile(source):
+                raise ModelError(f"{output} is the case that is read; name another --output")
             output.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ModelError(f"{output} cannot be written ({error.strerror})") from None

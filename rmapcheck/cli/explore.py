@@ -8,7 +8,7 @@ import typer
 
 from model.errors import ModelError
 from model.scope import Scope
-from rmapcheck.checkpoint import EVERY, Checkpoints
+from rmapcheck.checkpoint import EVERY, Checkpoints, check_place
 from rmapcheck.cli.common import Choice, Out, command
 from rmapcheck.cli.engines import (
     OneScheme,
@@ -76,6 +76,8 @@ def explore_command(
     """
     if engine not in ENGINES:
         raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
+    if checkpoint:
+        check_place(checkpoint)
     cls = sound(find_scheme(scheme))
     wanted = aim(refine, check_target(target) or target_of(cls))
     observer = observer_of(cls, refine)
