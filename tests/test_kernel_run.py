@@ -210,9 +210,9 @@ def test_the_command_shows_both_and_says_whether_they_agree(tmp_path):
     fine = kernel_that(printing(FINE), tmp_path)
     done = rmapcheck("kernel", "run", B23, "--kernel", fine)
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith(
-        "not as expected, the kernel does as avc-6.0 does, which has not that bug (expected with "
-        "--holds): OK"
+    assert done.stdout.splitlines()[-1] == (
+        "not as expected, the kernel has not the bug of B23: "
+        "the kernel does as avc-6.0 does, which is expected with --holds."
     )
     done = rmapcheck("kernel", "run", B23, "--kernel", fine, "--holds")
     assert done.returncode == 0

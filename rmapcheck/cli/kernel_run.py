@@ -131,11 +131,10 @@ def sentence(done: Reproduced) -> str:
     names = [made.scheme.name for made in _predictions(done) if done.agrees(made)]
     if expected in names:
         return f"as expected, the kernel does as {expected} does: {said}."
-    if names:
-        does = f"does as {names[0]} does, which has not that bug (expected with --holds)"
-    else:
-        does = f"does not do as {expected} does"
-    return f"not as expected, the kernel {does}: {said}."
+    if not names:
+        return f"not as expected, the kernel does not do as {expected} does: {said}."
+    does = f"the kernel does as {names[0]} does, which is expected with --holds"
+    return f"not as expected, the kernel has not the bug of {expected}: {does}."
 
 
 def _json(done: Reproduced) -> dict[str, Any]:
