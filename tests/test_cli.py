@@ -186,6 +186,28 @@ def test_interrupted_search():
     assert "nothing violated so far" in err
 
 
+def test_interrupted_before_the_search_began(rmapcheck, monkeypatch):
+    def interrupt(*_args, **_named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exploring, "explore", interrupt)
+    code, _out, err = rmapcheck("explore", "avc-7.0")
+    assert code == Exit.INTERRUPTED
+    assert err == "rmapcheck: interrupted before the search began.\n"
+    _code, _out, err = rmapcheck("explore", "avc-7.0", "--checkpoint", "saved")
+    assert err == ("rmapcheck: interrupted before the search began; no checkpoint was written.\n")
+
+
+def test_interrupted_when_a_checkpoint_is_all_there_is(rmapcheck, monkeypatch):
+    def interrupt(*_args, checkpoints, **_named):
+        checkpoints.path.write_bytes(b"saved")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exploring, "explore", interrupt)
+    _code, _out, err = rmapcheck("explore", "avc-7.0", "--checkpoint", "saved")
+    assert err == ("rmapcheck: interrupted: nothing violated so far; go on with --resume saved.\n")
+
+
 def test_interrupted_verification():
     err = interrupted("verify", "avc-7.0", after=5)
     assert "interrupted: goals SAMPLED" in err

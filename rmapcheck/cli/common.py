@@ -322,16 +322,21 @@ def _guarded(
     except ModelError as error:
         return out.error(str(error), Exit.USAGE)
     except KeyboardInterrupt:
-        covered = out.covered()
-        return out.error(f"interrupted{': ' if covered else ''}{covered}", Exit.INTERRUPTED)
+        return out.error(_cut_short("interrupted", out.covered()), Exit.INTERRUPTED)
     except MemoryError:
-        return out.error(f"no memory is left; {out.covered()}", Exit.INCONCLUSIVE)
+        return out.error(_cut_short("no memory is left", out.covered()), Exit.INCONCLUSIVE)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
             raise
         if debug:
             traceback.print_exc()
         return out.error(_crash(error), Exit.CRASH)
+
+
+def _cut_short(what: str, covered: str) -> str:
+    """Return what ended a command, and what it had done, or before what it was."""
+    between = "" if not covered else " " if covered.startswith("before ") else ": "
+    return f"{what}{between}{covered}"
 
 
 def _crash(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """explore: the command that searches every state of a scope."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from model.errors import ModelError
 from model.scope import Scope
 from rmapcheck.checkpoint import EVERY, Checkpoints, check_place
-from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.common import Choice, Out, Progress, command
 from rmapcheck.cli.engines import (
     OneScheme,
     Save,
@@ -78,6 +79,8 @@ def explore_command(
         raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
     if checkpoint:
         check_place(checkpoint)
+    live = out.progress()
+    out.covered = covered_by(live, checkpoint or resume)
     cls = sound(find_scheme(scheme))
     wanted = aim(refine, check_target(target) or target_of(cls))
     observer = observer_of(cls, refine)
@@ -88,8 +91,6 @@ def explore_command(
     stages = stages_of(scope.over(default_scope(cls, scope, LADDER[6])), stage)
     if stage and (checkpoints or observer):
         raise ModelError("--stage goes with neither --checkpoint, --resume nor --refine")
-    live = out.progress()
-    out.covered = lambda: f"{live.figures()}, nothing violated so far"
 
     def search(chosen: Scope) -> Exploration:
         live.begin(f"{cls.name} {chosen}")
@@ -127,6 +128,31 @@ def explore_command(
         return finish_refined(out, cls, done.verdict, observer)
     figures = exploration_json(done) | ({"stages": covered} if stage else {})
     return finish(out, cls, done.verdict, wanted, scheme, save, figures)
+
+
+def covered_by(live: Progress, path: Path | None) -> Callable[[], str]:
+    """Return what says, after an interruption, how far a search was, and whether it is saved."""
+    before = _stamp(path)
+
+    def covered() -> str:
+        saved = _stamp(path) != before
+        figures = live.figures()
+        said = "before the search began"
+        if figures or saved:
+            said = ", ".join(filter(None, (figures, "nothing violated so far")))
+        if path is None:
+            return said
+        return f"{said}; {f'go on with --resume {path}' if saved else 'no checkpoint was written'}"
+
+    return covered
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    """Return what changes when the file is written anew, or None if there is none."""
+    if path is None or not path.exists():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino
 
 
 def show_exploration(out: Out, done: Exploration) -> None:
