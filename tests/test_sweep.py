@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
+import time
 from contextlib import closing
 
 import attrs
@@ -70,6 +72,24 @@ def test_the_command_goes_on_where_it_was(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["done"] == 0
     assert run(["sweep", "report", file]) == 0
     assert "1 HOLDS" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_told_in_our_sentence_only(tmp_path):
+    """A terminal sends it to the workers too, and dask would log what it then stops."""
+    pytest.importorskip("distributed")
+    file = tmp_path / "s"
+    start = "from rmapcheck.cli import main; main()"
+    command = [sys.executable, "-c", start, "sweep", "run", "avc-7.0", "--engines", "walk"]
+    command += ["--steps", "10000000", "--workers", "1", "--into", str(file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0) as sweep:
+        while not file.exists() and sweep.poll() is None:
+            time.sleep(0.1)
+        time.sleep(1)
+        os.killpg(sweep.pid, signal.SIGINT)
+        _, said = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    sentence = f"interrupted: what is done is in {file}; the same command goes on."
+    assert said == f"rmapcheck: {sentence}\n"
 
 
 def stored(path, *results):

@@ -4,6 +4,7 @@ A worker that dies takes nothing along: its jobs are given to others, and what i
 file of results already. A job that keeps on killing workers is given up as UNKNOWN.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,13 @@ MISSING = (
 )
 DEATHS = 3
 """Workers that a job may outlive."""
+DEAF = """\
+import logging, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+logging.getLogger("distributed.worker.state_machine").setLevel(logging.ERROR)
+"""
+"""What local workers run first: Ctrl-C, which they get too, is for the sweep, which ends them.
+All that this logger warns of is each job that is cancelled then."""
 
 
 @contextmanager
@@ -32,7 +40,12 @@ def client(scheduler: str, workers: int) -> Iterator[Any]:
         raise ModelError(MISSING) from None
     cores = len(os.sched_getaffinity(0))
     dask.config.set({"distributed.scheduler.allowed-failures": DEATHS})
-    options = {"n_workers": workers or cores, "threads_per_worker": 1, "dashboard_address": None}
+    options: dict[str, Any] = {
+        "n_workers": workers or cores,
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+        "preload": DEAF,
+    }
     try:
         made = distributed.Client(scheduler, timeout=10) if scheduler else None
     except (OSError, ValueError, TimeoutError) as error:
@@ -41,8 +54,32 @@ def client(scheduler: str, workers: int) -> Iterator[Any]:
         with made:
             yield made
         return
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as local:
+    with (
+        _logging_restored(),
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster) as local,
+        _silent_once_interrupted(),
+    ):
         yield local
+
+
+@contextmanager
+def _logging_restored() -> Iterator[None]:
+    before = logging.root.manager.disable
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _silent_once_interrupted() -> Iterator[None]:
+    """After Ctrl-C have nothing logged any more: dask warns of each worker that it stops."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logging.disable()
+        raise
 
 
 def timed(job: Job) -> tuple[dict[str, Any], float]:
