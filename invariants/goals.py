@@ -238,7 +238,7 @@ _goal("a page is at two addresses", "fault", "fork", "mremap", mms=2, pages=2, u
 _goal("a direct page gets a chain", "fault", "fork", mms=2, universal=False)
 _goal("a chain becomes direct", "fault", "fork", mms=2, universal=False)
 _goal("a chunk is full", "fault", "fork", mms=3, universal=False)
-_goal("a page has two chunks", "fault", "fork", mms=4, universal=False)
+_goal("a page has two chunks", "fault", "fork", "exit", "referenced", mms=4, universal=False)
 
 
 def goals_of(scheme: "Scheme | type[Scheme]", scope: Scope) -> list[Goal]:
@@ -250,3 +250,9 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: Scope) -> list[Goal]:
         and goal.feature not in scheme.lacks
         and goal.offered(scope)
     ]
+
+
+def goals_anywhere(scheme: "Scheme | type[Scheme]") -> list[Goal]:
+    """Return all goals that some run of `scheme` can reach."""
+    goals = (goal for goal in GOALS.values() if scheme.maps_files or not goal.file_pages)
+    return [goal for goal in goals if goal in goals_of(scheme, goal.scope)]

@@ -8,9 +8,13 @@ first offset to the right, as far as VMAs begin before its last::
     in order        [0,4]  [1,6]  [2,5]  [2,5]  [4,7]        by start, then by arrival
     query 5 … 5            [1,6]  [2,5]  [2,5]  [4,7]
 
-The model keeps the order, which rotations do not change and which is all that a walk can see, in a
-list; not colours and heights, which would tell states apart that behave alike. So that the cost is
-the tree's, a query counts what it finds and one way down from the root.
+The model keeps the order, which rotations do not change, in a list; not colours and heights, which
+would tell states apart that behave alike. So that the cost is the tree's, a query counts what it
+finds and one way down from the root.
+
+Left out: the maxima. A query looks at each VMA's end as it is now. In a kernel that moved an end
+without taking the VMA out of its tree (as 252c5f94d94 did, before v3.7), a maximum would be stale
+and walks would pass the VMA by: no check here sees that, of i_mmap or of an anon_vma's tree.
 
 Sources: mm/interval_tree.c, lib/interval_tree.c, include/linux/interval_tree_generic.h of v3.7
 (6b2dbba8b6ac): recalled.

@@ -97,7 +97,7 @@ class Scheme(IMmapList):
     """mremap() moves ranges over several VMAs (d23cb648e365, v6.17)."""
     mremap_checks_first: ClassVar[bool] = True
     """mremap() that moves checks everything before it unmaps anything, the two places first of all
-    (v6.18; v6.1 does not). Searches leave out what fails, and need not know."""
+    (v6.17; v6.1 does not). Searches leave out what fails, and need not know."""
     mmap_asks_both: ClassVar[bool] = True
     """mmap() lets either neighbour grow over the new range, and then both if they agree (v6.12);
     before, the lower one had to fit the anon_vma of the upper one (v6.1)."""

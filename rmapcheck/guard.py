@@ -43,6 +43,7 @@ HOOKS: tuple[str, ...] = tuple(
 LOOP_SECONDS = 3.0
 """An operation that lasts longer is taken for endless; each takes well under a millisecond."""
 
+_ENGINES = str(Path(__file__).parent)
 _OURS = tuple(str(Path(str(p.__file__)).parent) for p in (model, invariants))
 
 
@@ -343,13 +344,20 @@ def _timer(tick: Callable[[int, FrameType | None], None], period: float) -> Iter
 
 
 def _stack(scheme: type[Scheme], frame: FrameType | None) -> list[FrameType]:
-    """Return the frames of the call into the model that is running, outermost first."""
-    found = []
-    while frame is not None:
-        found.append(frame)
+    """Return the frames of the call into the model that is running, outermost first.
+
+    What called the engine is none of them, though it may be in the plug-in's own file.
+    """
+    found: list[FrameType] = []
+    while frame is not None and not (found and _engine(frame)):
+        if _modelled(scheme, frame):
+            found.append(frame)
         frame = frame.f_back
-    found.reverse()
-    return [f for f in found if _modelled(scheme, f)]
+    return found[::-1] if frame is not None else []
+
+
+def _engine(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_ENGINES)
 
 
 def _endless(scheme: type[Scheme], stack: list[FrameType]) -> str:

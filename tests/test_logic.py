@@ -156,6 +156,19 @@ def test_a_counter_is_read_before_what_it_counts_changes():
         Late()
 
 
+def test_a_counter_is_read_before_it_changes():
+    """Free it if nobody is left: read after the decrement, the set of before was never empty."""
+
+    class Late(Tiny):
+        @operation
+        def death(self, st, v: Vma, a: Av):
+            st.used.dec(a, v)
+            st.require(st.used.is_zero(a))
+
+    with pytest.raises(SpecError, match="read it first"):
+        Late()
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [

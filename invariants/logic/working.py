@@ -269,7 +269,9 @@ class CounterAccess:
         return negate(conj(*some))
 
     def _unchanged(self) -> None:
-        """What is counted may have changed before the counter did; then the test is unclear."""
+        """Refuse a test of what has changed: it would be read off the members of before."""
+        if any(entry.counter is self.counter for entry in self.st._ledger):  # noqa: SLF001
+            raise SpecError(f"{self.counter.name} is read after it has changed: read it first")
         for s in self.counter.summands:
             holes = tuple(variable(x, "e") for x in (*s.elements, self.counter.per))
             pure = Working(self.st._symbols, self.st._counters)  # noqa: SLF001

@@ -74,11 +74,11 @@ class LosesTheLocked(PteChainList):
     bug = Bug(
         id="E03",
         title="rmap bugfix, try_to_unmap",
-        introduced="c48c43e6ed41",
+        introduced="4250169826",
         fixed="905ad7445b14",
         violates="chain_equals_ptes",
-        evidence="the patch as mailed (linux-kernel, 2002-08-12) is verified; the fix's hash is "
-        "that of the mirror dmgerman/history-token",
+        evidence="the patch as mailed (linux-kernel, 2002-08-12), which lays it to PG_direct, is "
+        "verified; the hashes are those of the mirror dmgerman/history-token",
         scope={
             "mms": 2,
             "pages": 1,

@@ -102,7 +102,7 @@ def filemap_add_folio(st: "State", mapping: int, folio: int, index: int) -> None
 
 
 def filemap_remove_folio(st: "State", folio: int) -> None:
-    """Take a page out of the cache; __remove_from_page_cache() before v5.16. It may be freed."""
+    """Take a page out of the cache; __delete_from_page_cache() before v5.16. It may be freed."""
     f = st.folio[folio]
     st.address_space[f.address_space].i_pages[f.index] = 0
     f.address_space = 0

@@ -5,7 +5,8 @@ VMA of a shared mapping may be *nonlinear*: which page an entry maps, only the e
 such a page is unmapped the entry keeps its offset (pte_file(), since v2.5.66), and nobody can go
 from a page's index to its entries: each scheme had to find a way of its own. Since v4.0 the call
 makes VMAs instead (c8d78c1823f4). Left out: MAP_NONBLOCK (pages are always brought in), prot,
-v2.6.0's VM_NONLINEAR asked for at mmap, v2.6.39's mlocked nonlinear VMAs.
+v2.6.0's VM_NONLINEAR asked for at mmap, that install_page() took no page lock but in the objrmap
+patches (recalled), v2.6.39's mlocked nonlinear VMAs.
 """
 
 from typing import TYPE_CHECKING

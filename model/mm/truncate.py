@@ -3,7 +3,8 @@
 After mm/truncate.c and unmap_mapping_range() in mm/memory.c (vmtruncate_list() before v2.6.3).
 Truncation takes private copies away too (`even_cows`), a hole leaves them. What lies beyond the
 end raises SIGBUS until the file grows again. Left out: partial pages, the second unmapping for
-faults that raced with the first (v2.6.21), pages that are being written back.
+faults that raced with the first (d00806b18315, v2.6.23: recalled), pages that are being written
+back.
 """
 
 from typing import TYPE_CHECKING
