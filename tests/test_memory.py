@@ -56,8 +56,9 @@ def limited(what, extra, workers, *, fingerprint=False):
     """Search in a process of its own; return the status, the states and the megabytes to spare."""
     arguments = (what, str(extra), str(workers), str(int(fingerprint)))
     done = subprocess.run(
-        [sys.executable, "-c", SEARCH, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SEARCH, *arguments], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
     numbers, why = done.stdout.splitlines()
     status, states, spare = numbers.split("|")
     return status, int(states), float(spare), why

@@ -110,7 +110,7 @@ NONLINEAR = [
 def nonlinear(name):
     cls = find_scheme(name)
     observer = Refinement(spec_of(cls))
-    done = explore(cls, FILES[1], observer=observer, target=NAME)
+    done = explore(cls, FILES[-1], observer=observer, target=NAME)
     assert done.verdict.status is Status.HOLDS, done.verdict.violations
     assert observer.explained["remap_file_pages"]
 
@@ -124,7 +124,7 @@ def test_every_step_on_nonlinear_files_is_one_of_the_spec(name):
 def test_a_page_that_is_mapped_off_its_place_without_a_chain_is_refused():
     """E41: the first partial objrmap did not think of remap_file_pages()."""
     cls = find_scheme("objrmap-2.5.62-3")
-    done = explore(cls, FILES[1], observer=Refinement(spec_of(cls)), target=NAME)
+    done = explore(cls, FILES[-1], observer=Refinement(spec_of(cls)), target=NAME)
     assert "must explain it by file_fault or remap_file_pages or page_convert_anon" in str(
         done.verdict.violations
     )
