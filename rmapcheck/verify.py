@@ -36,7 +36,7 @@ MEMORY_MB = 6000
 GRACE = 5
 """The least that must be searched may take so many times the budget: compiling a scheme for a
 scope takes seconds on a busy machine, and UNKNOWN would be no help there."""
-REQUIRED = 8
+REQUIRED = 9
 """How many of `LADDER`, from the first, must be exhausted before HOLDS is said."""
 
 
