@@ -40,9 +40,17 @@ class Run:
 
 
 def cpu_of(command: list[str], folder: Path) -> tuple[str, float, float]:
-    """Run a command; return what it printed, its CPU seconds and megabytes."""
+    """Run a command; return what it printed, its CPU seconds and megabytes.
+
+    Byte-code of Python is kept in `folder`, as that of an installed program is kept, whatever
+    PYTHONDONTWRITEBYTECODE says.
+    """
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = str(folder)
     with (folder / "output").open("w+", encoding="utf-8") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT
+        )
         deadline = time.monotonic() + PATIENCE
         pid, status, used = 0, 0, None
         while not pid:
