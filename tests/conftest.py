@@ -1,4 +1,4 @@
-"""What tests of the running kernel share: one of them at a time, and skips with their reasons."""
+"""What tests share: the command line, and the running kernel, one at a time."""
 
 import fcntl
 import os
@@ -8,11 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from rmapcheck.cli import run
 from rmapcheck.kernel.errors import OracleError, Unavailable
 from rmapcheck.kernel.stage import Stage, Wishes
 
 WAIT = 300.0
 """Seconds to wait for another test's run: there is one at a time on a machine."""
+
+
+@pytest.fixture
+def rmapcheck(capsys):
+    """Return a function that runs the command line; it returns exit code, output and errors."""
+
+    def call(*args):
+        code = run([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
 
 
 @pytest.fixture

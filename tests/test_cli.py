@@ -1,17 +1,12 @@
 """The command line: exit codes, JSON, quiet, and what happens when a run is cut short."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from rmapcheck import catalogue
-from rmapcheck.cli import app, run
+from rmapcheck.cli import app
 from rmapcheck.cli import explore as exploring
 from rmapcheck.verdict import Exit
 from rmapcheck.verify import FILES, LADDER, Climber, exit_code, expected_bug
@@ -24,26 +19,6 @@ SMALL = ["--mms", "1", "--pages", "1"]
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def rmapcheck(capsys):
-    def call(*args):
-        code = run([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-def shell(*args, **env):
-    return subprocess.run(
-        [sys.executable, "-c", "from rmapcheck.cli import main; main()", *map(str, args)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | env,
-    )
 
 
 # Exit codes.
@@ -168,108 +143,6 @@ def test_a_crash_in_json(rmapcheck, monkeypatch):
     assert json.loads(out)["exit"] == code == Exit.CRASH
 
 
-def interrupted(*args, after):
-    command = [sys.executable, "-c", "from rmapcheck.cli import main; main()", *args]
-    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
-        time.sleep(after)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == Exit.INTERRUPTED, out + err
-    assert "Traceback" not in err
-    return err
-
-
-def test_interrupted_search():
-    err = interrupted("explore", "avc-7.0", "--mms", "3", after=9)
-    assert "interrupted: " in err
-    assert "states" in err
-    assert "nothing violated so far" in err
-
-
-def test_interrupted_before_the_search_began(rmapcheck, monkeypatch):
-    def interrupt(*_args, **_named):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(exploring, "explore", interrupt)
-    code, _out, err = rmapcheck("explore", "avc-7.0")
-    assert code == Exit.INTERRUPTED
-    assert err == "rmapcheck: interrupted before the search began.\n"
-    _code, _out, err = rmapcheck("explore", "avc-7.0", "--checkpoint", "saved")
-    assert err == ("rmapcheck: interrupted before the search began; no checkpoint was written.\n")
-
-
-def test_interrupted_when_a_checkpoint_is_all_there_is(rmapcheck, monkeypatch):
-    def interrupt(*_args, checkpoints, **_named):
-        checkpoints.path.write_bytes(b"saved")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(exploring, "explore", interrupt)
-    _code, _out, err = rmapcheck("explore", "avc-7.0", "--checkpoint", "saved")
-    assert err == ("rmapcheck: interrupted: nothing violated so far; go on with --resume saved.\n")
-
-
-def test_interrupted_verification():
-    err = interrupted("verify", "avc-7.0", after=5)
-    assert "interrupted: goals SAMPLED" in err
-
-
-def test_interrupted_jobs():
-    started = time.monotonic()
-    err = interrupted("verify", "avc-7.0", "avc-6.16", "B23", "--jobs", "2", after=5)
-    assert "interrupted: 0 of 3 schemes were done" in err
-    assert time.monotonic() - started < 40  # and not three times a budget of 60
-
-
-def test_a_closed_pipe():
-    for command in ("invariants", "invariants --json", "--help"):
-        with writing_to(None, *command.split()) as process:
-            process.stdout.close()
-            assert process.stderr.read() == ""
-        assert process.returncode == Exit.BROKEN_PIPE
-
-
-def writing_to(file, *args):
-    command = [sys.executable, "-c", "from rmapcheck.cli import main; main()", *args]
-    return subprocess.Popen(command, stdout=file or -1, stderr=-1, text=True)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("command", ["invariants", "invariants --json", "--help"])
-def test_output_that_cannot_be_written(command):
-    with Path("/dev/full").open("w") as full, writing_to(full, *command.split()) as process:
-        text = process.stderr.read()
-    assert process.returncode == Exit.USAGE
-    assert text == "rmapcheck: the output cannot be written (No space left on device).\n"
-
-
-def test_a_terminal_that_knows_ascii_only():
-    done = shell("demo", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    assert done.returncode == Exit.EXPECTED, done.stderr
-    assert done.stdout.isascii()
-    done = shell("show", CASE, "--json", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    assert "text" in json.loads(done.stdout)
-
-
-@pytest.mark.parametrize("after", [0.12, 0.25, 0.4])
-def test_interrupted_while_it_starts(after):
-    # Python itself starts up before that, which nobody can interrupt in silence.
-    program = f"""
-import os, signal, threading
-def later():
-    import time
-    time.sleep({after})
-    os.kill(os.getpid(), signal.SIGINT)
-from rmapcheck.cli import main
-threading.Thread(target=later, daemon=True).start()
-main(["explore", "avc-7.0", "--mms", "3"])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == Exit.INTERRUPTED
-    assert "Traceback" not in done.stderr
-
-
 def test_the_bare_name_prints_the_help(rmapcheck):
     code, out, _err = rmapcheck()
     assert code == Exit.USAGE
@@ -324,25 +197,6 @@ def test_quiet_leaves_the_verdict(rmapcheck):
     assert out == "B28: VIOLATED(merge_symmetric, step 3), as expected\n"
     _code, out, _err = rmapcheck("bugs", "--quiet")
     assert out.split()[0] == "B01"
-
-
-def test_no_colour_and_no_progress_off_a_terminal():
-    done = shell("explore", "B28")
-    assert "\x1b" not in done.stdout + done.stderr
-    assert done.stderr == ""
-
-
-def test_output_does_not_depend_on_the_hash_seed():
-    one, two = (shell("demo", PYTHONHASHSEED=seed).stdout for seed in ("1", "2"))
-    assert one == two
-    assert "as expected" in one
-
-
-def test_output_does_not_depend_on_the_columns():
-    assert shell("bugs", COLUMNS="40").stdout == shell("bugs", COLUMNS="200").stdout
-
-
-# Commands.
 
 
 def test_demo_keeps_the_case_where_it_is_told_to(rmapcheck, tmp_path):
