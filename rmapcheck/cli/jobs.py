@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from rmapcheck.cli.common import Out
@@ -16,6 +17,8 @@ from rmapcheck.verdict import Exit
 
 SAYS = (Exit.EXPECTED, Exit.UNEXPECTED, Exit.INCONCLUSIVE)
 """How a process ends that printed a verdict; any other way it complained."""
+PATIENCE = 5
+"""Seconds in which a process may end by itself."""
 START = "from rmapcheck.cli import main; main()"
 
 
@@ -44,16 +47,28 @@ def verify_many(
     results: list[Any] = []
     with ThreadPoolExecutor(jobs) as pool:
         out.covered = lambda: f"{len(codes)} of {len(names)} schemes were done"
+        futures: list[Future[tuple[int, str, str]]] = []
         try:
-            for name, (code, said, complaint) in zip(names, pool.map(one, names), strict=True):
+            futures.extend(pool.submit(one, name) for name in names)
+            for name, future in zip(names, futures, strict=True):
+                code, said, complaint = future.result()
                 codes.append(code if code in (*SAYS, Exit.USAGE) else Exit.CRASH)
                 results.append(_shown(out, name, code, said, complaint))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in list(running):
-                child.send_signal(signal.SIGINT)
+            _end(running, futures)
             raise
     return codes, results
+
+
+def _end(running: set[subprocess.Popen[str]], futures: list[Future[tuple[int, str, str]]]) -> None:
+    """Interrupt the processes, again and again: one that only just starts may not have noticed."""
+    started = time.monotonic()
+    while not all(future.done() for future in futures):
+        patient = time.monotonic() < started + PATIENCE
+        for child in list(running):
+            child.send_signal(signal.SIGINT if patient else signal.SIGKILL)
+        time.sleep(0.2)
 
 
 def _shown(out: Out, name: str, code: int, said: str, complaint: str) -> Any:  # noqa: ANN401 - JSON
