@@ -8,6 +8,7 @@ import attrs
 import typer
 
 from model.errors import ModelError
+from model.scheme import Scheme
 from model.scope import Scope
 from rmapcheck.checkpoint import EVERY, Checkpoints, check_place
 from rmapcheck.cli.common import Choice, Out, Progress, command
@@ -25,7 +26,7 @@ from rmapcheck.cli.engines import (
 )
 from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
 from rmapcheck.cli.results import plain_table
-from rmapcheck.cli.stages import Stages, search_stages, stages_of
+from rmapcheck.cli.stages import Stage, Stages, search_stages, stages_of
 from rmapcheck.explore import ENGINES, explore
 from rmapcheck.guard import told, watchdog
 from rmapcheck.plugins import find_scheme
@@ -92,24 +93,41 @@ def explore_command(
     if stage and (checkpoints or observer):
         raise ModelError("--stage goes with neither --checkpoint, --resume nor --refine")
 
+    options = {
+        "symmetry": symmetry,
+        "max_depth": max_depth,
+        "max_states": max_states,
+        "max_seconds": max_seconds,
+        "max_memory_mb": max_memory_mb,
+        "target": wanted,
+        "engine": engine,
+        "workers": workers,
+        "fingerprint": fingerprint,
+        "checkpoints": checkpoints,
+        "observer": observer,
+    }
+    done, covered = _searched(out, live, cls, stages, options)
+    for note in done.notes:
+        out.complain(note)
+    show_exploration(out, done)
+    if observer:
+        return finish_refined(out, cls, done.verdict, observer)
+    figures = exploration_json(done) | ({"stages": covered} if stage else {})
+    return finish(out, cls, done.verdict, wanted, scheme, save, figures)
+
+
+def _searched(
+    out: Out,
+    live: Progress,
+    cls: type[Scheme],
+    stages: list[Stage],
+    options: dict[str, Any],
+) -> tuple[Exploration, list[dict[str, Any]]]:
+    """Search the stages with the options of `explore`; a search that took no step is no HOLDS."""
+
     def search(chosen: Scope) -> Exploration:
         live.begin(f"{cls.name} {chosen}")
-        return explore(
-            cls,
-            chosen,
-            symmetry=symmetry,
-            max_depth=max_depth,
-            max_states=max_states,
-            max_seconds=max_seconds,
-            max_memory_mb=max_memory_mb,
-            target=wanted,
-            reporter=live,
-            engine=engine,
-            workers=workers,
-            fingerprint=fingerprint,
-            checkpoints=checkpoints,
-            observer=observer,
-        )
+        return explore(cls, chosen, reporter=live, **options)
 
     try:
         with told(cls), watchdog(cls):
@@ -118,16 +136,10 @@ def explore_command(
         raise ModelError(f"{error}; leave --engine out") from None
     finally:
         live.end()
-    if done.verdict.status is Status.HOLDS and done.generated == 0 and max_depth is not None:
+    if done.verdict.status is Status.HOLDS and done.generated == 0:
         idle = attrs.evolve(done.verdict, status=Status.UNKNOWN, how="", why="no step was taken")
         done = attrs.evolve(done, verdict=idle)
-    for note in done.notes:
-        out.complain(note)
-    show_exploration(out, done)
-    if observer:
-        return finish_refined(out, cls, done.verdict, observer)
-    figures = exploration_json(done) | ({"stages": covered} if stage else {})
-    return finish(out, cls, done.verdict, wanted, scheme, save, figures)
+    return done, covered
 
 
 def covered_by(live: Progress, path: Path | None) -> Callable[[], str]:
