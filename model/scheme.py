@@ -106,6 +106,9 @@ class Scheme(IMmapList):
     inherits_copied_from: ClassVar[bool] = False
     """A merge of mremap's copy gives the source's anon_vma to a never-faulted neighbour
     (61f67c230a5e, v6.19)."""
+    asks_copied_from: ClassVar[bool] = True
+    """Before a never-faulted neighbour takes mremap's copy, its source must be no fork child's
+    (3b617fd3d317, v6.19, v6.18.8; recalled). Later in one release than the symmetric merge."""
     anon_exclusive: ClassVar[bool] = False
     """Pages carry PageAnonExclusive (6c287605fd56, v5.19)."""
 

@@ -217,6 +217,7 @@ def test_coverage_wants_rare_rules_more_and_says_what_is_missing():
 def test_a_version_has_its_era_and_its_rules(release, name, many, inherits):
     cls = predictor_of(version_of(release))
     assert (cls.name, cls.mremap_many, cls.inherits_copied_from) == (name, many, inherits)
+    assert cls.asks_copied_from is inherits  # both are of v6.18.8
 
 
 def vmas(version, *ops):
@@ -249,6 +250,16 @@ NOWHERE = (Mremap(mm=1, start=1, length=2, new_length=2, to=0),)
 )
 def test_what_kernels_do_otherwise_is_predicted_by_version(ops, version, said):
     assert vmas(version, *ops) == said
+
+
+def test_the_copy_of_a_fork_child_joins_a_never_faulted_neighbour_before_6_18_8():
+    there, back = (Mremap(mm=2, start=a, length=1, new_length=1, to=5 - a) for a in (0, 5))
+    ops = (*SHARED, there, Munmap(mm=2, start=1, length=1), Mmap(mm=2, start=1, length=1), back)
+    after = {
+        version: model_vmas(state(*ops, version=version).st, 2)
+        for version in ((6, 18, 7), (6, 18, 8))
+    }
+    assert after == {(6, 18, 7): ((0, 2, 3),), (6, 18, 8): ((0, 1, 3), (1, 2, 3))}
 
 
 def test_a_refused_move_leaves_its_target_where_everything_is_checked_first():

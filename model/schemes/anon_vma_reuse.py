@@ -145,8 +145,9 @@ class AvcCounters(AvcDegree):
 class AvcMerge(AvcCounters):
     """v6.16 … v6.19: a never-faulted VMA may take over faulted neighbours.
 
-    With 61f67c230a5e (v6.19, v6.18.8); v6.16 … v6.18.7 had CVE-2026-23077 (B29). mremap moves
-    ranges over several VMAs since v6.17.
+    With 61f67c230a5e (v6.19, v6.18.8); v6.16 … v6.18.7 had CVE-2026-23077 (B29), and did
+    not ask whether the source of mremap's copy is a fork child's (3b617fd3d317, v6.18.8). mremap
+    moves ranges over several VMAs since v6.17.
     """
 
     name = "avc-6.16"
@@ -169,7 +170,7 @@ class AvcMerge(AvcCounters):
             if self.is_fork_child(st, middle):
                 st.rules.append("no merge: the range is of a fork child")
                 return False
-            if self.is_fork_child(st, copied_from):
+            if self.asks_copied_from and self.is_fork_child(st, copied_from):
                 st.rules.append("no merge: the range is copied from a fork child")
                 return False
             st.rules.append("a never-faulted neighbour takes faulted pages")

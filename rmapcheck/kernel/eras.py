@@ -69,6 +69,13 @@ VERSION_RULES = (
         stable=((6, 18, 8),),
         commit="61f67c230a5e",
     ),
+    VersionRule(
+        name="a merge of mremap's copy asks whether its source is a fork child's",
+        attribute="asks_copied_from",
+        since=(6, 19, 0),
+        stable=((6, 18, 8),),
+        commit="3b617fd3d317, recalled",
+    ),
 )
 
 
