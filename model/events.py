@@ -9,6 +9,9 @@ compiled search leaves it out.
 Each event names the numbers of the objects that it is about::
 
     begin, end  mm                            an operation, by that process
+    exec_mm     mm                            a new image, without VMAs yet
+    dup_mm      mm, oldmm                     a child, without VMAs yet
+    exit_mm     mm                            the process is gone
     mmap        vma                           a new VMA over a free range
     expand      vma, gone                     `vma` grew over a free range (and swallowed `gone`)
     split       vma, new
@@ -21,7 +24,7 @@ Each event names the numbers of the objects that it is about::
     reuse       vma, folio                    a write fault claims the page
     fork        vma, pvma                     the child's copy, entries and all
     fork_pte    ptep, old_ptep, folio         one entry of it
-    copy        vma, new                      copy_vma() made a VMA for mremap
+    copy        vma, new                      copy_vma() made a VMA for mremap, or grew one
     move_pte    ptep, new_ptep, folio
     move        vma, new_vma, start, to       all entries have moved, or back again
     dontunmap   vma                           MREMAP_DONTUNMAP left the whole VMA without pages
@@ -30,6 +33,8 @@ Each event names the numbers of the objects that it is about::
     unmap       ptep, folio, swap             reclaim replaced an entry
     swap_out    folio, swap                   the walk of reclaim is over
     swap_in     vma, ptep, folio, swap        an entry of `swap` maps `folio` again
+    copy_fails  vma, ptep, folio              for the copy that should follow there is no memory
+    found       ptep, folio                   page_referenced() has seen that the entry maps it
     cache_add   folio                         a page of a file is in the page cache
     file_fault  vma, ptep, folio              an entry maps it
     convert     folio                         page_convert_anon() has been called for it

@@ -38,6 +38,7 @@ ALIKE = {
     "chain_ancestors": ("chain_ancestors",),
     "chain_equals_ptes": ("chain_equals_ptes",),
     "swap_relatives_agree": ("swap_relatives_agree",),
+    "address_known": ("at_virtual", "in_bundle"),
 }
 """An invariant fails in just the states in which one of these lemmas does."""
 STRONGER = {
@@ -119,7 +120,13 @@ def test_both_hold_in_every_state_of_a_larger_scope(name, scope):
     assert observer.broken == set()
 
 
-@pytest.mark.parametrize("name", [n for n in bugs() if has_spec(find_scheme(n))])
+BEYOND = ("E32",)
+"""Its walk goes by an anonmm to an mm_struct that has been freed; specs have no such reference."""
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in bugs() if has_spec(find_scheme(n)) and n not in BEYOND]
+)
 def test_both_fail_in_the_same_states_that_a_bug_has_broken(name):
     """The search goes on behind what is broken: nothing but a disagreement ends it."""
     cls = find_scheme(name)
@@ -142,6 +149,7 @@ BROKEN = {
     "B29-unfaulted-mremap-merge": {"coverage", "mapping_alive", "walk_complete"},
     "E01-zap-before-remove": {"chain_equals_ptes"},
     "E02-mprotect-forgets": {"coverage", "walk_complete"},
+    "E33-copy-fails": {"address_known", "walk_complete"},
 }
 """What each run breaks, on both sides; so no invariant of `ALIKE` is compared in vain."""
 
@@ -155,7 +163,9 @@ def test_what_a_run_breaks_is_broken_on_both_sides(name):
     )
     assert not found.violations
     assert observer.broken >= BROKEN[name]
-    assert observer.broken >= {f"lemma {lemma}" for lemma in BROKEN[name]}
+    for invariant in BROKEN[name]:
+        said = (ALIKE | STRONGER)[invariant]
+        assert observer.broken.intersection(f"lemma {lemma}" for lemma in said), invariant
 
 
 @pytest.mark.parametrize(

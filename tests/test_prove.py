@@ -13,7 +13,7 @@ from rmapcheck.prove.registry import bugs, specs
 from rmapcheck.prove.results import Options
 from rmapcheck.prove.specs.anon_vma import AnonVmaList
 from rmapcheck.prove.specs.anon_vmas import AnonVma
-from rmapcheck.prove.specs.anonmm import AnonMmBundle
+from rmapcheck.prove.specs.anonmm_eras import AnonMmChains, AnonMmCopies, AnonMmSwapIn
 from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.prove.specs.objrmap import PartialObjrmap
 from rmapcheck.prove.specs.pte_chain import PteChain
@@ -33,7 +33,10 @@ def failing(cls, only=None, options=FAST):
     return {(r.operation, r.goal.name) for r in report.failures}
 
 
-@pytest.mark.parametrize("name", ["virtual-scan", "pte_chain", "partial-objrmap", "anonmm"])
+EARLY = ["virtual-scan", "pte_chain", "partial-objrmap", "anonmm-2003-03", "anonmm-2004-03"]
+
+
+@pytest.mark.parametrize("name", EARLY)
 def test_early_schemes_are_proved(name):
     report = prove(specs()[name](), FAST, PROOFS)
     assert report.verdict == "PROVED"
@@ -47,7 +50,7 @@ def test_todays_anon_vma_chain_is_proved_within_a_small_budget():
     assert set(report.deep) == {"no_leak", "root_exists"}
 
 
-@pytest.mark.parametrize("name", ["E01", "B21", "B23", "B28", "B29"])
+@pytest.mark.parametrize("name", ["E01", "B21", "B23", "B28", "B29", "E32"])
 def test_seeded_bugs_fail_where_they_should(name):
     spec = bugs()[name]
     assert failing(spec) == {cell for cells in spec.flaws.values() for cell in cells}
@@ -212,17 +215,42 @@ class ForkOwnAnonVma(AnonVmaList):
         st.faulted[c] = False
 
 
-class MremapShared(AnonMmBundle):
-    def moves_shared(self):
+class MremapShared(AnonMmCopies):
+    def may_move(self, st, v, x):
         return True
 
 
-class MremapForgetsIndex(AnonMmBundle):
-    def moves_index(self):
-        return False
+class MremapForgetsSwap(AnonMmSwapIn):
+    def may_move(self, st, v, x):
+        return self.alone(st, v, x)
 
 
-class ForkOutOfBundle(AnonMmBundle):
+class MremapForgetsIndex(AnonMmCopies):
+    def move_rmap(self, st, v, x, y):
+        pass
+
+
+class MremapForgetsOthers(AnonMmChains):
+    def elsewhere(self, st, v, x, p):
+        return self.chained(st, p)
+
+
+class SwapInForgetsAddress(AnonMmChains):
+    def folio_add_anon_rmap(self, st, p, v, x):
+        self.set_anon(st, p, v, x)
+
+
+class TurnUncounted(AnonMmSwapIn):
+    def turn_page(self, st, p, v):
+        st.mapping[p] = st.of_mm(st.mm(v))
+
+
+class CopyingForgotten(AnonMmCopies):
+    def at_rest(self, st, v):
+        return ~st.temporary_stack(v)
+
+
+class ForkOutOfBundle(AnonMmCopies):
     def copies_in_bundle(self):
         return False
 
@@ -254,8 +282,13 @@ CELLS = {
     NonlinearIgnored: {("remap_file_pages", "file_coverage")},
     UnlinkFrees: {("remove_vma", "anon_vma_list"), ("remove_vma", "mapping_alive")},
     ForkOwnAnonVma: {("fork", "coverage")},
-    MremapShared: {("mremap", "at_virtual")},
-    MremapForgetsIndex: {("mremap", "at_virtual")},
+    MremapShared: {("move_one_page", "at_virtual")},
+    MremapForgetsSwap: {("move_one_page", "swap_at_one_address")},
+    MremapForgetsIndex: {("move_one_page", "at_virtual")},
+    MremapForgetsOthers: {("move_one_page", "at_virtual")},
+    SwapInForgetsAddress: {("do_swap_page", "at_virtual")},
+    TurnUncounted: {("wp_reuse", "anonmm_count")},
+    CopyingForgotten: {("fork", "at_virtual"), ("split", "at_virtual")},
     ForkOutOfBundle: {("fork", "in_bundle")},
 }
 """At least these fail; `only` their operations are looked at."""

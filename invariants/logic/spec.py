@@ -125,6 +125,11 @@ class Spec:
     """Schemes of the model whose steps are to be steps of the spec, besides one of its name."""
     flaws: ClassVar[Flaws] = {}
     """Bugs that the kernels had, so that not all can be proved."""
+    passing: ClassVar[tuple[str, ...]] = ()
+    """Relations that hold of nothing but between two steps of one operation of the model. No state
+    of it says where; refinement goes by what the steps make of them."""
+    urgent: ClassVar[tuple[str, ...]] = ()
+    """Operations, on one element each, that no operation of the model leaves to a later one."""
     live: ClassVar[dict[type[Sort], str]] = {}
     """For each sort the relation that its elements worth printing are in."""
 

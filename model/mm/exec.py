@@ -34,6 +34,7 @@ def sys_execve(st: "State", mm: int, shift: int) -> int:
         mmlist_exec(st, mm)
     if st.scheme.exec_rmap(st, mm):
         return -ENOMEM
+    tell(st, "exec_mm", mm)
     top = st.pages
     error = setup_stack(st, mm, top)
     if error == 0:

@@ -317,5 +317,8 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     if write and not exclusive:
         st.rules.append("swap-in by a write finds the page shared")
     if (write and not exclusive) or st.scheme.mremap_moved_anon_rmap(st, folio, address):
-        return do_wp_page(st, vma, address, ptep)
+        error = do_wp_page(st, vma, address, ptep)
+        if error:
+            tell(st, "copy_fails", vma, ptep, folio)
+        return error
     return 0

@@ -39,6 +39,7 @@ def sys_fork(st: "State", oldmm: int, mm: int) -> int:
     if st.scheme.dup_rmap(st, mm, oldmm):
         kmem_cache_free(st, st.mm, mm)
         return -ENOMEM
+    tell(st, "dup_mm", mm, oldmm)
     acquire(st, MMAP_LOCK, oldmm)
     acquire(st, MMAP_LOCK, mm)
     if st.scheme.virtual_scan and st.scheme.joins_mmlist_first(st):

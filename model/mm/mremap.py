@@ -222,6 +222,7 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
     )
     if new:
         st.reached.append("mremap merges")
+        tell(st, "copy", vma, new)
         return new
     new = vm_area_dup(st, vma)
     if new == 0:

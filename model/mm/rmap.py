@@ -80,6 +80,7 @@ def rmap_walk(st: "State", folio: int, action: int) -> int:
     rmap_unlock(st, folio, lock)
     if found and action == REFERENCED:
         st.scheme.folio_found(st, folio, found)
+        tell(st, "found", found, folio)
     return done
 
 

@@ -103,4 +103,5 @@ def mmput(st: "State", mm: int) -> None:
         mmlist_del(st, mm)
     exit_mmap(st, mm)
     st.scheme.exit_rmap(st, mm)
+    tell(st, "exit_mm", mm)
     kmem_cache_free(st, st.mm, mm)

@@ -10,6 +10,7 @@ folio->mapping when the last entry goes.
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from invariants.families import addresses_of
 from invariants.logic.finite import Structure
 from invariants.logic.terms import Bool, SpecError
 from model.state import RmapWalkControl, pte_offset
@@ -69,6 +70,9 @@ def universe(st: "State") -> dict[str, Any]:
     }
     if "anon_vma" in st.layout.structs:
         found["AnonVma"] = range(1, st.anon_vma.size + 2)
+    if "anonmm" in st.layout.structs:
+        found["AnonMm"] = range(1, st.anonmm.size + 2)
+        found["Bundle"] = range(1, st.anonmm.size + 2)
     return found
 
 
@@ -182,6 +186,23 @@ def pte_chains(st: "State", says: Says, vmas: list[int]) -> None:
     says["pte_chain"] = named
 
 
+def anonmms(st: "State", says: Says, vmas: list[int]) -> None:
+    """struct anonmm; a bundle is called by the number of its head."""
+    live = [m for m in st.mm.indices() if st.mm[m].anonmm]
+    says["mm_live"] = set(live)
+    says["of_mm"] = {m: st.mm[m].anonmm for m in live}
+    says["anonmm"] = set(st.anonmm.indices())
+    says["bundle"] = {a: st.anonmm[a].head for a in says["anonmm"]}
+    says["is_head"] = {a for a, head in says["bundle"].items() if a == head}
+
+
+def addresses(st: "State", says: Says, vmas: list[int]) -> None:
+    """PG_anon is the last mapping's, and an anonymous page knows addresses, not an index."""
+    says["anon"] = set(says["mapping"])
+    says["index"] = {p: st.folio[p].index for p in says["file"]}
+    says["virtual"] = {(p, x) for p in says["anon"] for x in addresses_of(st, p)}
+
+
 PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
     (("covers",), machine),
     (("mapping", "index"), anon_pages),
@@ -192,5 +213,7 @@ PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
     (("root",), roots),
     (("parent",), parents),
     (("pte_chain",), pte_chains),
+    (("anonmm", "of_mm", "bundle"), anonmms),
+    (("mapping", "virtual"), addresses),
 )
 """What makes the words of a spec, if it has them."""

@@ -2,67 +2,24 @@
 
 Most events are one operation. A system call that does several things at once is several: a VMA
 that grows over two neighbours merges with one, then with the other. Where the era decides what
-happens (a new anon_vma or an old one), each possibility is tried. Swap slots and swap-cache pages
-that are gone since the event before were dropped by operations of their own, which nobody marks.
+happens (a new anon_vma or an old one), each possibility is tried.
 """
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
-
-import attrs
+from typing import Any
 
 from rmapcheck.prove.steps import Step
-
-if TYPE_CHECKING:
-    from model.state import State
-
-Says = dict[str, Any]
-Steps = list[Step]
-
-
-@attrs.frozen(eq=False)
-class Event:
-    """What the machine told, and what a spec says of the states around it."""
-
-    st: "State"
-    name: str
-    objects: tuple[int, int, int, int]
-    pre: Says
-    post: Says
-    has: Callable[[str], bool]
-    """Tells whether the spec has an operation of that name."""
-
-
-def covered(says: Says, vma: int) -> set[int]:
-    """Return the addresses of a VMA."""
-    return {x for v, x in says["covers"] if v == vma}
-
-
-def offsets(says: Says, vma: int, addresses: set[int]) -> dict[int, int]:
-    """Return the page offsets of some addresses of a VMA."""
-    return {x: says["pgoff"][vma, x] for x in addresses}
-
-
-def entries(says: Says, vma: int) -> set[int]:
-    """Return the addresses of a VMA whose entries are not none."""
-    found = {x for v, x, _ in says["pte"] if v == vma}
-    return found | {x for v, x, _ in says["swap_pte"] if v == vma}
-
-
-def address_of(e: Event, ptep: int) -> int:
-    """Return the address of page-table entry `ptep`."""
-    return (ptep - 1) % e.st.pages
-
-
-def dropped(pre: Says, post: Says) -> Steps:
-    """Return the operations by which swap slots and swap-cache pages went unmarked."""
-    steps = []
-    for s, p in sorted(pre["swap_cache"] - post["swap_cache"]):
-        steps.append(Step("swap_cache_delete", {"p": p, "s": s}))
-    for s in sorted(pre["swap"] - post["swap"]):
-        steps.append(Step("swap_free", {"s": s}))
-    return steps
-
+from rmapcheck.prove.told import (
+    Event,
+    Steps,
+    address_of,
+    covered,
+    dropped,
+    entries,
+    offsets,
+    swallow,
+    vmas_at,
+)
 
 # VMAs.
 
@@ -73,12 +30,6 @@ def _mmap(e: Event) -> Iterator[Steps]:
     at = {"v": v, "m": e.post["mm"][v], "C": c, "I": offsets(e.post, v, c)}
     file = e.post["vm_file"].get(v)
     yield [Step("mmap_file", {**at, "f": file}) if file else Step("mmap", at)]
-
-
-def swallow(e: Event, v: int, gone: int) -> Steps:
-    """`v` takes over all of `gone`, which is freed."""
-    c = covered(e.pre, gone)
-    return [Step("merge", {"v": v, "w": gone, "C": c}), Step("remove_vma", {"v": gone})]
 
 
 def _expand(e: Event) -> Iterator[Steps]:
@@ -121,6 +72,9 @@ def _dontunmap(e: Event) -> Iterator[Steps]:
 def _move(e: Event) -> Iterator[Steps]:
     """The copy is a new VMA, or joined a neighbour, which may have joined a third."""
     v, w, start, to = e.objects
+    if e.has("move_one_page"):
+        yield []
+        return
     gone = sorted(e.pre["vma"] - e.post["vma"])
     old = covered(e.pre, w).union(*(covered(e.pre, g) for g in gone))
     c = covered(e.post, w) - old
@@ -148,6 +102,27 @@ def _within(e: Event, v: int, shift: dict[str, Any]) -> Steps:
         Step("mremap_merge", {"v": part, "w": v, **shift}),
         *[Step("merge", {"v": v, "w": part, "C": old}), Step("remove_vma", {"v": part})],
     ]
+
+
+def _copy(e: Event) -> Iterator[Steps]:
+    """The first half of a move, where each page's is a step: a new VMA, or a neighbour grew."""
+    v, w = e.objects[:2]
+    gone = sorted(e.pre["vma"] - e.post["vma"])
+    c = covered(e.post, w) - covered(e.pre, w).union(*(covered(e.pre, g) for g in gone))
+    place = {"C": c, "I": offsets(e.post, w, c)}
+    rest = [step for g in gone for step in swallow(e, w, g)]
+    if w not in e.pre["vma"]:
+        yield [Step("copy_vma", {"v": v, "w": w, **place})]
+    else:
+        yield [*rest, Step("expand", {"v": w, **place})]
+
+
+def _move_pte(e: Event) -> Iterator[Steps]:
+    old, new = e.objects[:2]
+    x, y = address_of(e, old), address_of(e, new)
+    for v in vmas_at(e, old):
+        for w in vmas_at(e, new):
+            yield [Step("move_one_page", {"v": v, "w": w, "x": x, "y": y})]
 
 
 def _exec_move(e: Event) -> Iterator[Steps]:
@@ -200,6 +175,10 @@ def _unmap(e: Event) -> Iterator[Steps]:
 
 
 def _swap_out(e: Event) -> Iterator[Steps]:
+    """Of a page that nobody maps, nothing but the swap cache is left to reclaim."""
+    if e.objects[0] not in e.pre["anon"]:
+        yield []
+        return
     yield [Step("try_to_unmap", {"p": e.objects[0], "s": e.objects[1]})]
 
 
@@ -217,6 +196,22 @@ def _swap_in(e: Event) -> Iterator[Steps]:
         mapping = e.post["mapping"].get(folio)
         for r in sorted({a for w, a in e.pre["avc"] if w == v}, key=lambda a: a != mapping):
             yield [*read, Step("do_swap_page_shared", {**at, "r": r})]
+
+
+def _copy_fails(e: Event) -> Iterator[Steps]:
+    """A page that is at its address may stay there, and be read."""
+    v, ptep, folio = e.objects[:3]
+    x = address_of(e, ptep)
+    failed = (v, x, folio) in e.pre["copying"]
+    yield [Step("do_wp_page_enomem", {"v": v, "x": x, "p": folio})] if failed else []
+
+
+def _found(e: Event) -> Iterator[Steps]:
+    """page_referenced() lets a page go from an extinct process to the one that it was found in."""
+    ptep, folio = e.objects[:2]
+    yield []
+    for v in vmas_at(e, ptep):
+        yield [Step("page_referenced_anon", {"v": v, "x": address_of(e, ptep), "p": folio})]
 
 
 # Files.
@@ -252,6 +247,26 @@ def _reclaim(e: Event) -> Iterator[Steps]:
 
 def _cache_del(e: Event) -> Iterator[Steps]:
     yield [Step("filemap_remove_folio", {"p": e.objects[0]})]
+
+
+# Processes.
+
+
+def _exec_mm(e: Event) -> Iterator[Steps]:
+    """The old image's bundle is left, for a new one."""
+    m = e.objects[0]
+    a = e.post["of_mm"][m]
+    left = [Step("exit_mm", {"m": m})] if m in e.pre["mm_live"] else []
+    yield [*left, Step("exec_mmap", {"m": m, "a": a, "b": e.post["bundle"][a]})]
+
+
+def _dup_mm(e: Event) -> Iterator[Steps]:
+    c, m = e.objects[:2]
+    yield [Step("dup_mm", {"m": m, "c": c, "a": e.post["of_mm"][c]})]
+
+
+def _exit_mm(e: Event) -> Iterator[Steps]:
+    yield [Step("exit_mm", {"m": e.objects[0]})]
 
 
 # fork and anon_vmas.
@@ -301,6 +316,8 @@ EXPLANATIONS: dict[str, Callable[[Event], Iterator[Steps]]] = {
         _zap,
         _dontunmap,
         _move,
+        _copy,
+        _move_pte,
         _exec_move,
         _fault,
         _reuse,
@@ -309,16 +326,30 @@ EXPLANATIONS: dict[str, Callable[[Event], Iterator[Steps]]] = {
         _unmap,
         _swap_out,
         _swap_in,
+        _copy_fails,
+        _found,
         _cache_add,
         _file_fault,
         _convert,
         _reclaim,
         _cache_del,
+        _exec_mm,
+        _dup_mm,
+        _exit_mm,
         _fork,
         _prepare,
         _end,
     )
 }
 """By event; others are no step of a spec whose page tables change by the VMA."""
-ONLY_WITH = {"unmap": "try_to_swap_out"}
+ONLY_WITH = {
+    "unmap": "try_to_swap_out",
+    "copy": "move_one_page",
+    "move_pte": "move_one_page",
+    "copy_fails": "do_wp_page_enomem",
+    "found": "page_referenced_anon",
+    "exec_mm": "exec_mmap",
+    "dup_mm": "dup_mm",
+    "exit_mm": "exit_mm",
+}
 """Events that are a step of those specs only that have this operation."""

@@ -37,6 +37,12 @@ AIMS = {
     "degree": "anon_vma_counts",
     "anon_refcount": "anon_vma_refcount",
     "swap_map": "swap_counts",
+    "at_virtual": "address_known",
+    "in_bundle": "address_known",
+    "same_address": "address_known",
+    "swap_at_one_address": "address_known",
+    "swap_in_bundle": "address_known",
+    "anonmm_count": "anonmm_counts",
 }
 """For lemmas that no executable invariant has the name of: the one that a run would break."""
 

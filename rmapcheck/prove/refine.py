@@ -6,6 +6,12 @@ event's explanations makes of the abstraction at the event before, guards includ
 does, the spec is too narrow for what the model does, or the model strays from the spec. Which of
 the two, people decide; the message names the guard or the symbol.
 
+What holds between two steps of one operation only (`Spec.passing`) is taken from the steps, and
+must be over at the operation's end. What the kernel does in the same breath, and a spec in steps
+of their own (`Spec.urgent`: an object is freed with its last user), must then have been done. A
+check is promised only where the lemmas hold, so that it says nothing in a state which a bug that
+the spec owns up to (`Spec.flaws`) has broken already.
+
     explore(scheme, scope, observer=Refinement(spec))
 """
 
@@ -15,10 +21,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from invariants.logic.finite import Structure
+from invariants.logic.steps import Steps
 from invariants.registry import Invariant, Step, Violation
 from rmapcheck.prove.abstraction import Abstraction
-from rmapcheck.prove.explanations import EXPLANATIONS, ONLY_WITH, Event, Steps, dropped
+from rmapcheck.prove.explanations import EXPLANATIONS, ONLY_WITH
 from rmapcheck.prove.steps import Comparison, Stepper
+from rmapcheck.prove.told import Event, dropped
+from rmapcheck.prove.told import Steps as Explanation
 
 if TYPE_CHECKING:
     from invariants.logic.spec import Spec
@@ -48,6 +57,9 @@ class Refinement:
         self.abstraction = Abstraction(spec)
         self.stepper = Stepper(spec)
         self.comparison = Comparison(spec)
+        self.lemmas = Steps(spec)
+        self.broken = {lemma for cells in spec.flaws.values() for _, lemma in cells}
+        """Lemmas that states of the kernels need not keep."""
         self.steps = {
             name
             for name in EXPLANATIONS
@@ -83,35 +95,56 @@ class Refinement:
             self.events += 1
             after = self.abstraction.of(st)
             told = Event(st, event, (a, b, c, d), self.before.says, after.says, self.stepper.has)
-            self.explain(told, after)
-            self.before = after
+            self.before = self.explain(told, after)
 
-    def explain(self, event: Event, after: Structure) -> None:
-        """Find an explanation of `event`, or note that there is none."""
+    def explain(self, event: Event, after: Structure) -> Structure:
+        """Find an explanation of `event`, or note that there is none; return what is so then."""
         whys: list[tuple[int, str]] = []
         tried = []
         for steps in EXPLANATIONS[event.name](event):
-            done, why = self.follow(steps, after)
+            done, found, why = self.follow(steps, after)
+            now = after if event.name == "end" else self.passed(after, found)
+            why = why or self.comparison.difference(found, now) or self.overdue(event, now)
             if not why:
                 for name in done:
                     self.explained[name] += 1
-                return
+                return now
             whys.append((len(done), why))
             tried.append(" then ".join(s.operation for s in steps) or "nothing")
         best = max(whys, key=lambda w: w[0], default=(0, "nothing explains it"))
         self.refusal = Refusal(event=event.name, why=best[1], tried=tuple(dict.fromkeys(tried)))
+        return after
 
-    def follow(self, steps: Steps, after: Structure) -> tuple[list[str], str]:
+    def passed(self, after: Structure, found: Structure) -> Structure:
+        """Return `after`, with what no state tells as the steps have left it."""
+        if not self.spec.passing:
+            return after
+        passing = {name: found.says[name] for name in self.spec.passing}
+        return Structure(after.universe, {**after.says, **passing})
+
+    def overdue(self, event: Event, now: Structure) -> str:
+        """Return what should have been done by the end of an operation, or ""."""
+        for name in self.spec.urgent if event.name == "end" else ():
+            for step in self.stepper.possible(now, name):
+                return f"{step} should have been done"
+        return ""
+
+    def follow(self, steps: Explanation, after: Structure) -> tuple[list[str], Structure, str]:
         """Carry out `steps` and what went unmarked.
 
-        Return the operations that could be carried out, and what is wrong then, or "".
+        Return the operations that could be carried out, what they led to, and what was wrong, or
+        "".
         """
         structure = self.before
         done: list[str] = []
         for part in (steps, None):
             for step in dropped(structure.says, after.says) if part is None else part:
-                structure, why = self.stepper.step(structure, step)
+                structure, why = self.stepper.step(structure, step, self.promised)
                 if why:
-                    return done, why
+                    return done, structure, why
                 done.append(step.operation)
-        return done, self.comparison.difference(structure, after)
+        return done, structure, ""
+
+    def promised(self, structure: Structure) -> bool:
+        """Tell whether checks mean something: no lemma fails, of those that a known bug breaks."""
+        return not self.broken or self.broken.isdisjoint(self.lemmas.violated(structure))

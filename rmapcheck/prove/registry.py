@@ -13,7 +13,10 @@ from rmapcheck.catalogue import every_scheme
 from rmapcheck.guard import HookLoops, watch_import
 from rmapcheck.plugins import load_file, load_module
 
-MODULES = ("virtual_scan", "pte_chain", "objrmap", "anonmm", "anon_vma", "avc_eras", "avc_reuse")
+MODULES = (
+    *("virtual_scan", "pte_chain", "objrmap", "anonmm_eras", "anon_vma", "avc_eras"),
+    "avc_reuse",
+)
 BUGS = ("bugs",)
 
 

@@ -1,6 +1,6 @@
 """A spec carried out: one operation applied to a finite structure, guard by guard."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -40,6 +40,17 @@ class _Ready:
             for symbol, macro in transition.macros.items()
         ]
 
+    def given(self, structure: Structure, step: Step) -> tuple[list[Any], Structure]:
+        """Return the elements that the operation is called with, and all that is said then."""
+        says = structure.says
+        for name in self.predicates:
+            says = {**says, name: step.values[name]}
+        return [step.values[n] for n in self.names], Structure(structure.universe, says)
+
+    def refused(self, given: list[Any], before: Structure) -> str:
+        """Return the first conjunct of the guard that does not hold, or ""."""
+        return next((n for n, test in self.guards if not test.run(before, *given)), "")
+
 
 class Stepper:
     """Carries out the operations of `spec`; each is compiled when it is first wanted."""
@@ -52,25 +63,40 @@ class Stepper:
         """Tell whether the spec has this operation."""
         return operation in self.spec.transitions
 
-    def step(self, structure: Structure, step: Step) -> tuple[Structure, str]:
-        """Return the structure after `step`, and "" or the guard or check that fails."""
+    def of(self, step: Step) -> _Ready:
+        """Return the operation of `step`."""
         ready = self.ready.get(step.operation)
         if ready is None:
             ready = _Ready(self.spec, self.spec.transitions[step.operation])
             self.ready[step.operation] = ready
-        given = [step.values[n] for n in ready.names]
-        says = structure.says
-        for name in ready.predicates:
-            says = {**says, name: step.values[name]}
-        before = Structure(structure.universe, says)
-        for name, test in ready.guards:
-            if not test.run(before, *given):
-                return structure, f"the guard of {step}: {name}"
+        return ready
+
+    def possible(self, structure: Structure, operation: str) -> Iterator[Step]:
+        """Yield the steps by which `operation`, which is about one live element, can happen."""
+        parameter = self.spec.transitions[operation].parameters[0]
+        for element in sorted(structure.says[self.spec.live[parameter.sorts[0]]]):
+            step = Step(operation, {parameter.name: element})
+            ready = self.of(step)
+            if not ready.refused(*ready.given(structure, step)):
+                yield step
+
+    def step(
+        self, structure: Structure, step: Step, promised: Callable[[Structure], bool]
+    ) -> tuple[Structure, str]:
+        """Return the structure after `step`, and "" or the guard or check that fails.
+
+        `promised` tells whether checks must hold in a structure; it is asked where one does not.
+        """
+        ready = self.of(step)
+        given, before = ready.given(structure, step)
+        refused = ready.refused(given, before)
+        if refused:
+            return structure, f"the guard of {step}: {refused}"
         after = dict(structure.says)
         for name, change in ready.changes:
             after[name] = change.run(before, *given)
         for name, test in ready.checks:
-            if not test.run(before, *given):
+            if not test.run(before, *given) and promised(structure):
                 return structure, f"{name} in {step}"
         return Structure(structure.universe, after), ""
 

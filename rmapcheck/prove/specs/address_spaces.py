@@ -193,7 +193,7 @@ class AddressSpaces(Vocabulary):
     @operation
     def split(self, st: St, v: Vma, w: Vma, C: Predicate[Address]) -> None:
         """The new VMA w takes C from v; __split_vma()."""
-        st.require(st.vma(v) & ~st.vma(w) & ~st.temporary_stack(v))
+        st.require(st.vma(v) & ~st.vma(w) & self.at_rest(st, v))
         st.require(forall(Address, lambda x: C(x) >> st.covers(v, x)), "C is a part of v")
         self.vma_split(st, v, w)
         st.vma[w] = True
@@ -236,7 +236,7 @@ class AddressSpaces(Vocabulary):
     def merge(self, st: St, v: Vma, w: Vma, C: Predicate[Address]) -> None:
         """v takes C over from its neighbour w; vma_merge_existing_range(), commit_merge()."""
         st.require(st.vma(v) & st.vma(w) & (v != w) & (st.mm(v) == st.mm(w)), "neighbours")
-        st.require(~st.temporary_stack(v) & ~st.temporary_stack(w))
+        st.require(self.at_rest(st, v) & self.at_rest(st, w))
         st.require(forall(Address, lambda x: C(x) >> st.covers(w, x)), "C is a part of w")
         st.require(self.same_file(st, v, w), "both map the same file, or none")
         st.require(
@@ -268,7 +268,7 @@ class AddressSpaces(Vocabulary):
 
     def dup_vma(self, st: St, v: Expr, c: Expr, m: Expr) -> None:
         """c is linked into process m as a copy of v; dup_mmap()."""
-        st.require(st.vma(v) & (st.mm(v) != m) & ~st.temporary_stack(v))
+        st.require(st.vma(v) & (st.mm(v) != m) & self.at_rest(st, v))
         covered = define(Address, lambda x: st.covers(v, x))
         offset = define(Address, lambda x: st.pgoff(v, x))
         self.new_vma(st, c, m, covered, offset)  # type: ignore[arg-type] # a set, a function

@@ -1,8 +1,9 @@
 """anonmm: an object for each process, and pages known by their virtual address (2003 … 2004).
 
-All processes forked from one exec are a bundle, headed by the first. A page's entries are at one
-address, in any processes of the bundle; so mremap may not move a page that is shared. The words
-that this adds to `vocabulary.py`:
+All processes forked from one exec are a bundle, headed by the first. A page's entries are at the
+addresses that it knows, in any processes of the bundle; what mremap does about that is the
+difference between the three versions (`anonmm_eras.py`). The words that this adds to
+`vocabulary.py`:
 
     AnonMm, Bundle
     anonmm(a)             the struct is allocated
@@ -10,15 +11,17 @@ that this adds to `vocabulary.py`:
     bundle(a)             which bundle it is of, known in kernels by anonmm->head  if anonmm(a)
     is_head(a)            anonmm->head == anonmm
     mapping(p)            page->mapping                                              if anon(p)
-    virtual(p, x)         page->index is the address x                               if anon(p)
+    virtual(p, x)         p knows the address x: page->index, or in its chain
 
-anon(p) is PG_anon, which the last unmapping clears. After "rmap 10, 11" of 2004-05-22, which stood
-in Linus' tree for a day (generation 6c of the project's notes); the mremap of 2003 differs.
+anon(p) is PG_anon, which the last unmapping clears. mremap goes page by page here, since it may
+fault in between: copy_vma() makes or grows a VMA, and move_one_page() is a step for each entry.
 """
 
 from typing import Any
 
 from invariants.logic import (
+    If,
+    Predicate,
     Sort,
     counts,
     define,
@@ -29,9 +32,10 @@ from invariants.logic import (
     operation,
     relation,
 )
-from invariants.logic.terms import Expr, If, Macro
+from invariants.logic.declare import Function
+from invariants.logic.terms import Expr, Macro, formula
 from rmapcheck.prove.specs.mapcount import Mapcounted
-from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
+from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, Pgoff, St, Swap, Vma
 
 
 class AnonMm(Sort):
@@ -42,12 +46,10 @@ class Bundle(Sort):
     """All processes forked from one exec."""
 
 
-class AnonMmBundle(Mapcounted):
-    """add_rmap(), dup_rmap(), exit_rmap() of rmap 10; mremap of rmap 11."""
+class AnonMmFamily(Mapcounted):
+    """What all three versions share: add_rmap(), dup_rmap(), exit_rmap(), the walk."""
 
-    name = "anonmm"
-    title = "anonmm: bundles of processes"
-    kernels = "v2.6.6-mm (2004-05-22)"
+    urgent = ("free_anonmm", "free_head")
     live = {**Mapcounted.live, AnonMm: "anonmm", Mm: "mm_live"}  # noqa: RUF012 - never changed
 
     anonmm = relation(AnonMm)
@@ -72,6 +74,8 @@ class AnonMmBundle(Mapcounted):
     exec_grow: Any = None  # since v2.6.23
     exec_move: Any = None
     stack_known_by_origin: Any = None
+    mremap: Any = None  # copy_vma() and move_one_page() instead
+    mremap_merge: Any = None
 
     # Decisions.
 
@@ -79,13 +83,12 @@ class AnonMmBundle(Mapcounted):
         """Return whether a forked process has entered its parent's bundle; dup_rmap()."""
         return True
 
-    def moves_shared(self) -> bool:
-        """Return whether mremap moves a page that others map; it copies it instead (rmap 11)."""
-        return False
-
-    def moves_index(self) -> bool:
-        """Return whether mremap tells a page its new address."""
+    def may_move(self, st: St, v: Expr, x: Expr) -> Expr | bool:
+        """Return whether mremap may move what x in v holds, and need not copy it first."""
         return True
+
+    def move_rmap(self, st: St, v: Expr, x: Expr, y: Expr) -> None:
+        """mremap moves the entry of x in v, if it is an anonymous page's, to y."""
 
     # Hooks.
 
@@ -103,11 +106,8 @@ class AnonMmBundle(Mapcounted):
         same: Expr = st.bundle(a) == st.bundle(b)
         return same
 
-    def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:
-        return st.file_vma(v)
-
     def folio_add_new_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """add_anon_rmap() of a page that nobody maps: mapping, index and a count."""
+        """page_add_anon_rmap() of a page that nobody maps: mapping, index and a count."""
         self.set_anon(st, p, v, x)
 
     def set_anon(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
@@ -117,13 +117,18 @@ class AnonMmBundle(Mapcounted):
         st.virtual[p] = lambda y: If(st.anon(p), st.virtual(p, y), y == x)
         st.anon[p] = True
 
+    def turn_page(self, st: St, p: Expr, v: Expr) -> None:
+        """p belongs to v's process now; page_turn_rmap(), page_update_anon_rmap()."""
+        st.anonmm_count.sub(Folio, lambda q, a: (q == p) & (a == st.mapping(p)))
+        st.anonmm_count.add(Folio, lambda q, a: (q == p) & (a == st.of_mm(st.mm(v))))
+        st.mapping[p] = st.of_mm(st.mm(v))
+
     def folio_add_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """do_swap_page() copies the page, as a write does, if it is known at another address."""
-        st.require(st.anon(p) >> st.virtual(p, x), "p is mapped at x elsewhere, or nowhere")
+        """page_add_anon_rmap() in do_swap_page()."""
         self.set_anon(st, p, v, x)
 
     def rmap_remove(self, st: St, gone: Macro) -> None:
-        """The last unmapping clears PG_anon and drops the count."""
+        """The last unmapping clears PG_anon and drops the count; clear_page_anon()."""
         super().rmap_remove(st, gone)
         last = define(
             Folio,
@@ -134,46 +139,42 @@ class AnonMmBundle(Mapcounted):
             ),
         )
         st.anonmm_count.sub(Folio, lambda p, a: last(p) & (a == st.mapping(p)))
+        st.virtual = lambda p, x: st.virtual(p, x) & ~last(p)
         st.anon = lambda p: st.anon(p) & ~last(p)
 
-    def rmap_move(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
-        super().rmap_move(st, v, w, moves)
-        same = forall(Address, Address, lambda x, y: moves(x, y) >> (x == y))
-        if not self.moves_shared():
-            st.require(
-                same
-                | forall(
-                    Vma,
-                    Address,
-                    Address,
-                    Address,
-                    Folio,
-                    lambda u, z, x, y, p: (
-                        (moves(x, y) & st.pte(v, x, p) & st.anon(p) & st.pte(u, z, p))
-                        >> ((u == v) & (z == x))
-                    ),
-                ),
-                "a shared page is copied first",
-            )
-        if self.moves_index():
-            self.move_index(st, v, moves)
-
-    def move_index(self, st: St, v: Expr, moves: Macro) -> None:
-        """Each page that v maps at x is known at y now, where moves(x, y)."""
-        moved = define(
-            Folio,
-            lambda p: exists(Address, Address, lambda x, y: moves(x, y) & st.pte(v, x, p)),
-        )
-        st.virtual = lambda p, y: If(
-            moved(p),
-            exists(Address, lambda x: moves(x, y) & st.pte(v, x, p)),
-            st.virtual(p, y),
-        )
-
     def anon_found(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr | bool:
-        """try_to_unmap_anon(): at the page's address in each process of the bundle."""
+        """try_to_unmap_anon(): at the page's addresses in each process of the bundle."""
         member = self.one_bundle(st, st.of_mm(st.mm(v)), st.mapping(p))
         return st.covers(v, x) & st.virtual(p, x) & member
+
+    def may_miss(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr:
+        """No stack is on its way: exec moves none before v2.6.23."""
+        return formula(False)
+
+    # mremap
+
+    @operation
+    def copy_vma(
+        self, st: St, v: Vma, w: Vma, C: Predicate[Address], I: Function[Address, Pgoff]
+    ) -> None:
+        """w is a copy of a part of v, over C, still without entries; copy_vma()."""
+        st.require(st.vma(v) & self.at_rest(st, v))
+        self.new_vma(st, w, st.mm(v), C, I)
+        self.copy_file(st, v, w)
+
+    @operation
+    def move_one_page(self, st: St, v: Vma, w: Vma, x: Address, y: Address) -> None:
+        """The entry of x in v moves to y in w, or back; move_one_page(), mm/mremap.c."""
+        st.require(st.covers(v, x) & st.covers(w, y) & (st.mm(v) == st.mm(w)))
+        st.require(self.at_rest(st, v) & self.at_rest(st, w))
+        st.require(self.no_entry(st, w, y), "the new place is empty")
+        st.require(self.same_file(st, v, w), "both map the same file, or none")
+        st.require(
+            st.file_vma(v) >> (st.pgoff(w, y) == st.pgoff(v, x)), "copy_vma() keeps vm_pgoff"
+        )
+        st.require(self.may_move(st, v, x), "what is shared is copied first")
+        self.move_rmap(st, v, x, y)
+        self.move_entries(st, v, w, define(Address, Address, lambda a, b: (a == x) & (b == y)))
 
     # Processes.
 
@@ -242,12 +243,14 @@ class AnonMmBundle(Mapcounted):
 
     @invariant
     def at_virtual(self, st: St) -> Expr:
-        """All entries that map an anonymous page are at its address (A1)."""
+        """A page knows the address of each entry that maps it (A1)."""
         return forall(
             Vma,
             Address,
             Folio,
-            lambda v, x, p: (st.pte(v, x, p) & st.anon(p)) >> st.virtual(p, x),
+            lambda v, x, p: (
+                (st.pte(v, x, p) & st.anon(p) & ~self.may_miss(st, v, x, p)) >> st.virtual(p, x)
+            ),
         )
 
     @invariant
@@ -283,14 +286,9 @@ class AnonMmBundle(Mapcounted):
         )
 
     @invariant
-    def one_address(self, st: St) -> Expr:
-        """A page is known at one address."""
-        return forall(
-            Folio,
-            Address,
-            Address,
-            lambda p, x, y: (st.anon(p) & st.virtual(p, x) & st.virtual(p, y)) >> (x == y),
-        )
+    def only_mapped_is_known(self, st: St) -> Expr:
+        """A page that nobody maps knows no address."""
+        return forall(Folio, Address, lambda p, x: st.virtual(p, x) >> st.anon(p))
 
     @invariant
     def anon_is_mapped_live(self, st: St) -> Expr:

@@ -1,20 +1,22 @@
 """Seeded bugs, said in logic: the override is the whole of each, as in model/bugs.
 
 `flaws` says at which operation and which lemma the proof must fail, and nowhere else. B19 (growth)
-and E05 (a missing lock) are not about what holds between operations; B28 loses merges and no page,
-so that everything is proved of it, as of any scheme that merges less.
+and missing locks (E05, E31) are not about what holds between operations; B28 loses merges and no
+page, so that everything is proved of it, as of any scheme that merges less.
 """
 
 from typing import ClassVar
 
-from invariants.logic import If
+from invariants.logic import If, operation
 from invariants.logic.spec import Flaws
 from invariants.logic.terms import Expr, Macro
 from rmapcheck.prove.specs.anon_vma import AnonVma267
+from rmapcheck.prove.specs.anonmm import AnonMm
+from rmapcheck.prove.specs.anonmm_eras import AnonMmCopies
 from rmapcheck.prove.specs.avc_eras import MREMAP_MERGE, AvcList, AvcTree
 from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcDegree, AvcMerge
 from rmapcheck.prove.specs.pte_chain import PteChain
-from rmapcheck.prove.specs.vocabulary import St
+from rmapcheck.prove.specs.vocabulary import Mm, St
 
 
 class CopyFromImporter(AvcList):
@@ -163,6 +165,23 @@ class ZapBeforeRemove(PteChain):
 
     def rmap_zap(self, st: St, gone: Macro) -> None:
         """The number that it reads is 0, and where there is no page 0 it returns at once."""
+
+
+class ContextFails(AnonMmCopies):
+    """A fork that failed in init_new_context() left the child's anonmm, without the child."""
+
+    name = "E32"
+    title = "never mended as such; anonmm was dropped"
+    flaws: ClassVar[Flaws] = {
+        **AnonMmCopies.flaws,
+        "E32": (("dup_mm_enomem", "changes_nothing"), ("dup_mm_enomem", "anonmm_count")),
+    }
+
+    @operation(changes=False)
+    def dup_mm_enomem(self, st: St, m: Mm, c: Mm, a: AnonMm) -> None:
+        """copy_mm() frees the child's mm without exit_rmap()."""
+        self.dup_mm(st, m, c, a)
+        st.mm_live[c] = False
 
 
 class MprotectForgets(AnonVma267):

@@ -37,7 +37,7 @@ class Machine(AddressSpaces):
     @operation
     def wp_reuse(self, st: St, v: Vma, x: Address, p: Folio) -> None:
         """A write finds that only this entry maps p, or could; wp_can_reuse_anon_folio()."""
-        st.require(st.pte(v, x, p) & st.anon(p) & ~st.temporary_stack(v))
+        st.require(st.pte(v, x, p) & st.anon(p) & self.at_rest(st, v))
         st.require(self.sole(st, v, x, p), "folio_ref_count(p) == 1, but for the swap cache")
         self.folio_move_anon_rmap(st, p, v)
 
@@ -120,7 +120,7 @@ class Machine(AddressSpaces):
     def try_to_unmap(self, st: St, p: Folio, s: Swap) -> None:
         """Each entry of p that the rmap walk visits becomes a swap entry; try_to_unmap().
 
-        It may miss one in a stack that is about to move; then p stays, since it is mapped.
+        It may miss one where something is half done; then p stays, since it is mapped.
         """
         st.require(st.swap_cache(s, p) & st.anon(p))
         visited = define(
@@ -133,7 +133,7 @@ class Machine(AddressSpaces):
         st.swap_pte = lambda v, x, t: st.swap_pte(v, x, t) | ((t == s) & visited(v, x, p))
         st.swap_map.add(Vma, Address, lambda v, x, t: (t == s) & visited(v, x, p))
         st.check(
-            forall(Vma, Address, lambda v, x: st.pte(v, x, p) >> st.temporary_stack(v)),
+            forall(Vma, Address, lambda v, x: st.pte(v, x, p) >> self.may_miss(st, v, x, p)),
             "all_unmapped",
         )
 

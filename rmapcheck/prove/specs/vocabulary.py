@@ -195,6 +195,16 @@ class Vocabulary(Spec):
         """Return the index of the page of x in v: the offset before shift_arg_pages() began."""
         return If(st.temporary_stack(v), st.origin(v, x), st.pgoff(v, x))
 
+    def at_rest(self, st: St, v: Expr) -> Expr:
+        """Return whether nothing that happens to v is half done."""
+        moving: Expr = st.temporary_stack(v)
+        return ~moving
+
+    def may_miss(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr:
+        """Return whether rmap_walk of p may miss x in v, where something is half done."""
+        missed: Expr = st.temporary_stack(v)
+        return missed
+
     # What the machine itself must keep.
 
     @invariant
@@ -317,7 +327,9 @@ class Vocabulary(Spec):
             Vma,
             Address,
             Folio,
-            lambda v, x, p: (st.pte(v, x, p) & ~st.temporary_stack(v)) >> self.finds(st, p, v, x),
+            lambda v, x, p: (
+                (st.pte(v, x, p) & ~self.may_miss(st, v, x, p)) >> self.finds(st, p, v, x)
+            ),
         )
 
     @invariant
