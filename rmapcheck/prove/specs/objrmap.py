@@ -15,7 +15,7 @@ from invariants.logic import forall, invariant, operation, relation
 from invariants.logic.terms import Expr, If
 from rmapcheck.prove.specs.mapcount import Mapcounted
 from rmapcheck.prove.specs.pte_chain import PteChain
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
+from rmapcheck.prove.specs.vocabulary import Folio, St
 
 
 class PartialObjrmap(Mapcounted, PteChain):
@@ -48,6 +48,11 @@ class PartialObjrmap(Mapcounted, PteChain):
         by_file = st.file(p) & st.i_mmap(st.inode(p), v) & there
         return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
 
+    def linear(self, st: St, p: Expr) -> Expr:
+        """It does unless it has been given a chain."""
+        anon: Expr = ~st.pg_anon(p)
+        return anon
+
     def may_remap(self, st: St, p: Expr) -> Expr | bool:
         """Return whether p may be mapped off its linear place: it has been given a chain."""
         return st.pg_anon(p) if self.converts() else True
@@ -58,23 +63,6 @@ class PartialObjrmap(Mapcounted, PteChain):
         st.require(st.file(p))
         st.pte_chain[p] = lambda v, x: st.pte(v, x, p)
         st.pg_anon[p] = True
-
-    @invariant
-    def file_coverage(self, st: St) -> Expr:
-        """A file page without a chain is mapped at its linear place in VMAs of its file (O2)."""
-        return forall(
-            Vma,
-            Address,
-            Folio,
-            lambda v, x, p: (
-                (st.pte(v, x, p) & st.file(p))
-                >> (
-                    st.file_vma(v)
-                    & (st.vm_file(v) == st.inode(p))
-                    & (~st.pg_anon(p) >> (st.pgoff(v, x) == st.index(p)))
-                )
-            ),
-        )
 
     @invariant
     def pg_anon_is_file(self, st: St) -> Expr:

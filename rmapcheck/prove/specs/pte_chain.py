@@ -11,7 +11,7 @@ exact, not only long enough. How it is stored (nodes, arrays, direct) is the exe
 from typing import Any, ClassVar
 
 from invariants.logic import exists, forall, invariant, operation, relation
-from invariants.logic.terms import Expr, Macro
+from invariants.logic.terms import FALSE, Expr, Macro
 from rmapcheck.prove.specs.machine import Machine
 from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
 
@@ -66,6 +66,10 @@ class PteChain(Machine):
         named: Expr = st.pte_chain(p, v, x)
         return named
 
+    def linear(self, st: St, p: Expr) -> Expr:
+        """A chain names entries wherever they are."""
+        return FALSE
+
     def may_remap(self, st: St, p: Expr) -> Expr | bool:
         """Return whether p may be mapped off its linear place; a chain does not mind."""
         return True
@@ -78,18 +82,6 @@ class PteChain(Machine):
         st.require(st.file(p) & (st.inode(p) == st.vm_file(v)), "p is a page of the file")
         st.require(self.may_remap(st, p), "p has a chain")
         self.rmap_add(st, self.set_entry(st, v, x, p))
-
-    @invariant
-    def file_coverage(self, st: St) -> Expr:
-        """A file page is mapped by VMAs of its file, at its linear place or not."""
-        return forall(
-            Vma,
-            Address,
-            Folio,
-            lambda v, x, p: (
-                (st.pte(v, x, p) & st.file(p)) >> (st.file_vma(v) & (st.vm_file(v) == st.inode(p)))
-            ),
-        )
 
     @invariant
     def chain_equals_ptes(self, st: St) -> Expr:
