@@ -42,6 +42,7 @@ def test_a_limit_ends_it_and_what_is_left_is_said(capsys):
         ([*TWO, *ONE], "'mms=1,pages=1' has pages=1, narrower than the 2 of --stage"),
         (["--stage", "page=1"], "must be BOUND=N, with a bound of mms, pages"),
         (["--stage", "pages=two"], "must be BOUND=N"),
+        (["--stage", "mms=1,mms=2"], "names a bound twice"),
         (["--stage", "pages=99"], "pages must be from 1 to 32, not 99"),
         ([*ONE, "--checkpoint", "x"], "--stage goes with neither --checkpoint"),
     ],

@@ -28,7 +28,10 @@ def stages_of(scope: Scope, texts: list[str]) -> list[Stage]:
     """Return `scope` with the bounds of each stage. Raise ModelError if one is narrower."""
     stages: list[Stage] = []
     for text in texts:
-        bounds: dict[str, Any] = dict(_bound(part) for part in text.split(","))
+        parts = [_bound(part) for part in text.split(",")]
+        bounds: dict[str, Any] = dict(parts)
+        if len(bounds) < len(parts):
+            raise ModelError(f"--stage {text!r} names a bound twice; give each one number")
         wider = attrs.evolve(scope, **bounds)
         if stages:
             _check_wider(stages[-1], (text, wider))
