@@ -20,6 +20,7 @@ from rmapcheck.verdict import Status
         ("B29", "swapped_is_faulted", 5),
         ("B23", "same_anon_vma_same_chain", 11),
         ("B21", "num_active_vmas", 3),
+        ("E33", "at_virtual", 6),
     ],
 )
 def test_a_failed_lemma_leads_to_a_run(name, lemma, steps):
