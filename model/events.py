@@ -37,6 +37,7 @@ Each event names the numbers of the objects that it is about::
     found       ptep, folio                   page_referenced() has seen that the entry maps it
     cache_add   folio                         a page of a file is in the page cache
     file_fault  vma, ptep, folio              an entry maps it
+    nonlinear   vma                           a page of its file may be anywhere in it from now on
     convert     folio                         page_convert_anon() has been called for it
     reclaim     folio                         the walk that unmaps it is over
     cache_del   folio                         it has left the page cache

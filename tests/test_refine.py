@@ -99,15 +99,12 @@ def test_every_step_on_files_is_one_of_the_spec(name):
     assert bool(observer.explained["unmap_file_page"]) is not cls.virtual_scan
 
 
-UNCONVERTED = ("objrmap-2.6.6",)
-"""Chains no page of a file, but searches nonlinear VMAs, of which no spec speaks."""
 NONLINEAR = [
     n
     for n in SPECIFIED
     if "remap_file_pages" in spec_of(find_scheme(n)).transitions
     and "remap_file_pages" not in find_scheme(n).lacks
     and "E41" not in find_scheme(n).flaws
-    and n not in UNCONVERTED
 ]
 
 

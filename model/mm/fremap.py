@@ -55,6 +55,7 @@ def make_nonlinear(st: "State", vma: int) -> None:
     st.scheme.i_mmap_remove(st, mapping, vma)
     st.vma[vma].vm_nonlinear = 1
     st.scheme.i_mmap_insert(st, mapping, vma, 0)
+    tell(st, "nonlinear", vma)
     release(st, I_MMAP_LOCK, mapping)
     st.reached.append("a VMA becomes nonlinear")
 

@@ -203,6 +203,11 @@ def addresses(st: "State", says: Says, vmas: list[int]) -> None:
     says["virtual"] = {(p, x) for p in says["anon"] for x in addresses_of(st, p)}
 
 
+def nonlinear(st: "State", says: Says, vmas: list[int]) -> None:
+    """VM_NONLINEAR."""
+    says["nonlinear"] = {v for v in vmas if st.scope.nonlinear and st.vma[v].vm_nonlinear}
+
+
 PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
     (("covers",), machine),
     (("mapping", "index"), anon_pages),
@@ -213,6 +218,7 @@ PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
     (("root",), roots),
     (("parent",), parents),
     (("pte_chain",), pte_chains),
+    (("nonlinear",), nonlinear),
     (("anonmm", "of_mm", "bundle"), anonmms),
     (("mapping", "virtual"), addresses),
 )

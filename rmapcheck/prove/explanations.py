@@ -234,6 +234,11 @@ def _file_fault(e: Event) -> Iterator[Steps]:
         yield [Step("page_convert_anon", {"p": p}), Step("remap_file_pages", at)]
 
 
+def _nonlinear(e: Event) -> Iterator[Steps]:
+    """A design whose rmap does not ask for the mark has no word of it."""
+    yield [Step("make_nonlinear", {"v": e.objects[0]})] if e.has("make_nonlinear") else []
+
+
 def _convert(e: Event) -> Iterator[Steps]:
     """Only some designs do something then, and not if the page has a chain, or memory is out."""
     yield []
@@ -330,6 +335,7 @@ EXPLANATIONS: dict[str, Callable[[Event], Iterator[Steps]]] = {
         _found,
         _cache_add,
         _file_fault,
+        _nonlinear,
         _convert,
         _reclaim,
         _cache_del,

@@ -6,16 +6,20 @@ words that this adds to those of `pte_chain.py`:
 
     pg_anon(p)            the file page has been given a chain: it counts as anonymous for rmap
 
+The form that was merged for a day gave no page of a file a chain, but marked the VMA:
+
+    nonlinear(v)          VM_NONLINEAR: pages of v's file are anywhere in it
+
 Kernels kept mapcount for pages without a chain only, in the same word; here each page has it.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from invariants.logic import forall, invariant, operation, relation
 from invariants.logic.terms import Expr, If
 from rmapcheck.prove.specs.mapcount import Mapcounted
 from rmapcheck.prove.specs.pte_chain import PteChain
-from rmapcheck.prove.specs.vocabulary import Folio, St
+from rmapcheck.prove.specs.vocabulary import Folio, St, Vma
 
 
 class PartialObjrmap(Mapcounted, PteChain):
@@ -30,7 +34,6 @@ class PartialObjrmap(Mapcounted, PteChain):
         "objrmap-2.5.66-mm2",
         "objrmap-2.5.66-mm3",
         "objrmap-core-1",
-        "objrmap-2.6.6",
     )
 
     pg_anon = relation(Folio)
@@ -48,13 +51,13 @@ class PartialObjrmap(Mapcounted, PteChain):
         by_file = st.file(p) & st.i_mmap(st.inode(p), v) & there
         return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
 
-    def linear(self, st: St, p: Expr) -> Expr:
+    def linear(self, st: St, v: Expr, p: Expr) -> Expr:
         """It does unless it has been given a chain."""
         anon: Expr = ~st.pg_anon(p)
         return anon
 
-    def may_remap(self, st: St, p: Expr) -> Expr | bool:
-        """Return whether p may be mapped off its linear place: it has been given a chain."""
+    def may_remap(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr | bool:
+        """It has been given a chain, wherever it is mapped."""
         return st.pg_anon(p) if self.converts() else True
 
     @operation
@@ -74,3 +77,53 @@ class PartialObjrmap(Mapcounted, PteChain):
         """p leaves the page cache: truncated or reclaimed; __remove_from_page_cache()."""
         super().filemap_remove_folio(st, p)
         st.pg_anon[p] = False
+
+
+class SearchedObjrmap(Mapcounted, PteChain):
+    """rmap 7 and 8: no page of a file gets a chain, but nonlinear VMAs are searched (form 5e)."""
+
+    name = "objrmap-2.6.6"
+    title = "partial objrmap, nonlinear VMAs searched"
+    kernels = "v2.6.6, for a day of Linus's tree"
+    schemes: ClassVar[tuple[str, ...]] = ("objrmap-2.6.6",)
+
+    nonlinear = relation(Vma)
+
+    def chained(self, st: St, p: Expr) -> Expr | bool:
+        anon: Expr = st.anon(p)
+        return anon
+
+    def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
+        """try_to_unmap_obj(): linear VMAs at one place, nonlinear ones entry by entry."""
+        there = st.covers(v, x) & (st.nonlinear(v) | (st.pgoff(v, x) == st.index(p)))
+        by_file = st.file(p) & st.i_mmap(st.inode(p), v) & there
+        return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
+
+    def linear(self, st: St, v: Expr, p: Expr) -> Expr:
+        """It does in VMAs that are not marked."""
+        unmarked: Expr = ~st.nonlinear(v)
+        return unmarked
+
+    def may_remap(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr | bool:
+        """Off its linear place only in a VMA that is marked."""
+        placed: Expr = st.nonlinear(v) | (st.pgoff(v, x) == st.index(p))
+        return placed
+
+    @operation
+    def make_nonlinear(self, st: St, v: Vma) -> None:
+        """v gets VM_NONLINEAR, and keeps it; sys_remap_file_pages()."""
+        st.require(st.vma(v) & st.file_vma(v) & self.at_rest(st, v))
+        st.nonlinear[v] = True
+
+    def new_vma(self, st: St, v: Expr, m: Expr, C: Any, I: Any) -> None:  # noqa: ANN401
+        super().new_vma(st, v, m, C, I)
+        st.nonlinear[v] = False
+
+    def copy_file(self, st: St, v: Expr, w: Expr) -> None:
+        """The mark is one of vm_flags, which each copy has."""
+        super().copy_file(st, v, w)
+        st.nonlinear[w] = st.nonlinear(v)
+
+    def same_file(self, st: St, v: Expr, w: Expr) -> Expr:
+        """Neighbours merge only if their vm_flags are the same."""
+        return super().same_file(st, v, w) & (st.nonlinear(v) == st.nonlinear(w))

@@ -66,12 +66,12 @@ class PteChain(Machine):
         named: Expr = st.pte_chain(p, v, x)
         return named
 
-    def linear(self, st: St, p: Expr) -> Expr:
+    def linear(self, st: St, v: Expr, p: Expr) -> Expr:
         """A chain names entries wherever they are."""
         return FALSE
 
-    def may_remap(self, st: St, p: Expr) -> Expr | bool:
-        """Return whether p may be mapped off its linear place; a chain does not mind."""
+    def may_remap(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr | bool:
+        """Return whether p may be mapped at x, perhaps off its linear place."""
         return True
 
     @operation
@@ -80,7 +80,7 @@ class PteChain(Machine):
         st.require(st.covers(v, x) & st.file_vma(v) & ~st.temporary_stack(v))
         st.require(self.no_entry(st, v, x), "the entry has been zapped")
         st.require(st.file(p) & (st.inode(p) == st.vm_file(v)), "p is a page of the file")
-        st.require(self.may_remap(st, p), "p has a chain")
+        st.require(self.may_remap(st, v, x, p), "rmap will find p there")
         self.rmap_add(st, self.set_entry(st, v, x, p))
 
     @invariant

@@ -121,8 +121,8 @@ class Vocabulary(Spec):
         doc="swap_map[]: swap entries that name the slot",
     )
 
-    def linear(self, st: St, p: Expr) -> Expr:
-        """Return whether the rmap finds file page p at its linear place and nowhere else."""
+    def linear(self, st: St, v: Expr, p: Expr) -> Expr:
+        """Return whether the rmap finds file page p in v at its linear place and nowhere else."""
         return TRUE
 
     # Hooks: what a scheme does. `new` and `gone` are sets of (VMA, address, folio).
@@ -319,7 +319,7 @@ class Vocabulary(Spec):
                 >> (
                     st.file_vma(v)
                     & (st.vm_file(v) == st.inode(p))
-                    & (self.linear(st, p) >> (st.pgoff(v, x) == st.index(p)))
+                    & (self.linear(st, v, p) >> (st.pgoff(v, x) == st.index(p)))
                 )
             ),
         )
