@@ -2,8 +2,10 @@
 
 1. interface   short random lives under the guard: no peeking, no nonsense, no endless loop
 2. goals       a seeded walk that looks whether the interesting states are reached at all
-3. exhaustive  scope after scope, each searched to its end, while the budget lasts; then, of each
-               goal still missing, the smallest scope that can reach it
+3. exhaustive  scope after scope, each searched to its end, while the budget lasts: first those
+               without which nothing is said to hold, then those in which bugs of the scheme's
+               relatives were found; then, of each goal still missing, the smallest scope that can
+               reach it
 4. walk, fuzz  random runs in a scope far too large to search
 
 It stops at the first violation. What it says at the end is no more than was shown: HOLDS names the
@@ -63,6 +65,8 @@ LADDER: tuple[Scope, ...] = (
     _scope(3, 2, 1, "munmap fault fork", premapped=2, objects=20, alloc_fail=True),
     _scope(1, 3, 2, "mmap fault mremap"),
     _scope(3, 1, 2, "fault fork exit", premapped=1, objects=20),
+    _scope(2, 2, 2, "fault fork swap mremap_move", premapped=1),
+    _scope(3, 1, 2, "fault fork exit referenced", premapped=1, young=True),
     _scope(2, 1, 2, "mmap munmap fault fork exec exit madvise swap"),
     _scope(2, 2, 2, "mprotect fault fork", protections=2, premapped=2, alloc_fail=True),
     _scope(2, 2, 2, "munmap fault fork mremap", premapped=2),
@@ -93,6 +97,11 @@ FILES: tuple[Scope, ...] = (
 """Scopes with files, which a scheme that maps files must hold in as well; the last is for those
 whose kernels had remap_file_pages(). They have up to 700, 27000, 6000 and 4000 states."""
 
+LIMITED = _scope(2, 2, 2, "mmap munmap fault fork", premapped=2, rss_limit=2)
+"""For schemes whose walk looks at the resident set's limit."""
+CHUNKS = _scope(7, 1, 1, "fault fork", premapped=1, vmas=7)
+"""For schemes whose chains have chunks: a page has three of these."""
+
 NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
 WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=True, young=True)
 """Where random runs go."""
@@ -102,8 +111,33 @@ def required(scheme: type[Scheme]) -> tuple[Scope, ...]:
     """Return the scopes that must be exhausted before HOLDS is said of `scheme`."""
     if not scheme.maps_files:
         return LADDER[:REQUIRED]
-    files = [s for s in FILES if not (s.nonlinear and "remap_file_pages" in scheme.lacks)]
-    return (*LADDER[:REQUIRED], *files)
+    return (*LADDER[:REQUIRED], *(s for s in FILES if _has_all(scheme, s)))
+
+
+def proven(scheme: type[Scheme]) -> tuple[Scope, ...]:
+    """Return the scopes in which bugs of the scheme's relatives are found, the smallest first.
+
+    What went wrong once in a design is what its next variant is likely to get wrong.
+    """
+    scopes = [LIMITED] if "rsslimit" in scheme.invariants else []
+    scopes += [CHUNKS] if hasattr(scheme, "nrpte") else []
+    for bug in bugs().values():
+        scope = bug_scope(bug)
+        if scope is not None and _related(scheme, bug) and _has_all(scheme, scope):
+            scopes.append(scope)
+    scopes.sort(key=lambda s: (s.mms * s.pages, len(s.ops)))
+    return tuple(s for s in dict.fromkeys(scopes) if s not in required(scheme))
+
+
+def _related(scheme: type[Scheme], other: type[Scheme]) -> bool:
+    shared = set(scheme.__mro__) & set(other.__mro__)
+    return bool(shared - set(Scheme.__mro__))
+
+
+def _has_all(scheme: type[Scheme], scope: Scope) -> bool:
+    """Tell whether the scheme's kernels had what the scope is about."""
+    files = scheme.maps_files or not scope.files
+    return files and not (scope.nonlinear and "remap_file_pages" in scheme.lacks)
 
 
 @attrs.frozen(kw_only=True)
@@ -278,17 +312,23 @@ class Climber:
         own = bug_scope(self.scheme) if self.target else None
         yield from self._search_all((own,) if own else (), 1)
         yield from self._search_all(required(self.scheme), GRACE)
+        yield from self._search_all(proven(self.scheme), 3 / 4, share=1 / 3)
         yield from self._search_all(LADDER[REQUIRED:], 3 / 4)
         for goal in goals_anywhere(self.scheme):
             if goal.name not in self._reached():
                 yield from self._search_all((goal.scope,), GRACE)
 
-    def _search_all(self, scopes: Iterable[Scope], part: float) -> Iterator[Rung]:
-        """Search scope after scope until `part` of the budget is used up."""
+    def _search_all(
+        self, scopes: Iterable[Scope], part: float, share: float = 1
+    ) -> Iterator[Rung]:
+        """Search scope after scope until `part` of the budget is used up.
+
+        None may take more than its `share` of what is left.
+        """
         for scope in scopes:
             left = round(self.budget * part - self.used, 1)
             if left > 0:
-                yield self._search(scope, left)
+                yield self._search(scope, round(left * share, 1))
 
     def _search(self, scope: Scope, seconds: float) -> Rung:
         self.told_of(f"exhaustive {scope}")

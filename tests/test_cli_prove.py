@@ -93,6 +93,21 @@ def test_a_counterexample_is_exit_code_1_and_shown(capsys, tmp_path):
     assert "fork × members" in out
 
 
+def test_a_spec_that_lets_the_walk_miss_more_is_told_to_have_said_so(capsys, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from rmapcheck.prove.specs.anonmm_eras import AnonMmChains\n\n\n"
+        "class Mine(AnonMmChains):\n"
+        "    name = 'mine'\n\n"
+        "    def may_miss(self, st, v, x, p):\n"
+        "        return ~st.virtual(p, x)\n",
+        encoding="utf-8",
+    )
+    _, out, _ = prove(capsys, path)
+    assert "assumed      Mine.may_miss: what a walk may miss is the spec's own word" in out
+    assert "assumed" not in prove(capsys, "anonmm-2003-03")[1], "that is its whole description"
+
+
 def test_a_vacuous_operation_is_exit_code_3(capsys, tmp_path):
     path = changed(
         tmp_path,

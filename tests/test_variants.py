@@ -4,8 +4,15 @@ import pytest
 
 from model.heap import kmem_cache_free
 from model.locks import CHAIN_LOCK, acquire, release
+from model.schemes.anon_vma_eras import AnonVma2614
 from model.schemes.anon_vma_reuse import AvcPublish
+from model.schemes.anonmm import AnonmmSwapIn
 from model.schemes.pte_chain import PteChainArray
+from model.schemes.rmap15 import Rmap15
+from model.scope import Scope
+from model.state import RmapWalkControl, ptep_to_mm
+from rmapcheck.catalogue import bugs
+from rmapcheck.explore import explore
 from rmapcheck.verdict import Status
 from rmapcheck.verify import QUICK, Climber
 
@@ -62,12 +69,71 @@ class Collapse(PteChainArray):
             release(st, CHAIN_LOCK, lock)
 
 
+class OneMapper(Rmap15):
+    """page_over_rsslimit() asks the first process that maps the page, and no other."""
+
+    name = "one-mapper"
+
+    def page_over_rsslimit(self, st, folio):
+        rwc = RmapWalkControl()
+        self.rmap_walk(st, folio, rwc)
+        return not any(self.under_rsslimit(st, ptep_to_mm(st, p)) for p in rwc.visited[:1])
+
+
+class Cached(AnonmmSwapIn):
+    """rmap_needs_broken_cow() of a swap entry forgets who maps the page that is cached."""
+
+    name = "cached"
+
+    def mremap_must_copy(self, st, folio, entry, *, writable):
+        if folio:
+            return AnonmmSwapIn.mremap_must_copy(self, st, folio, entry, writable=writable)
+        return entry != 0 and st.swap[entry].count > 1
+
+
+class ThirdChunk(PteChainArray):
+    """A new chunk goes where the second is, which is lost."""
+
+    name = "third-chunk"
+
+    def push_chunk(self, st, folio, ptep):
+        chunk = self.chain_node(st)
+        c = st.pte_chain[chunk]
+        c.ptes[self.nrpte - 1] = ptep
+        old = st.folio[folio].pte_chain
+        c.next = old
+        if old and st.pte_chain[old].next:
+            c.next = st.pte_chain[old].next
+        st.folio[folio].pte_chain = chunk
+        self.slot_used(st, chunk, self.nrpte - 1)
+
+
+class Reader(bugs()["E44"]):
+    """A bug of the corpus, written as somebody would who does not know it."""
+
+    name = "reader"
+    bug = None
+
+
+class Nonlinear(AnonVma2614):
+    """fork copies no entries of a nonlinear VMA; the child reads other pages of the file."""
+
+    name = "nonlinear"
+
+    def fork_copies(self, st, pvma):
+        return st.vma[pvma].anon_vma != 0
+
+
 CAUGHT_BY = {
     Unkeyed: "interval_tree_order",
     FirstOnly: "walk_complete",
     LeakPartial: "no_leak",
     SecondChunk: "walk_complete",
     Collapse: "no_leak",
+    OneMapper: "rsslimit",
+    Cached: "walk_complete",
+    ThirdChunk: "no_leak",
+    Reader: "nothing_beyond_the_end",
 }
 
 
@@ -76,3 +142,9 @@ def test_verify_catches_it(variant):
     verdict = Climber(variant, budget=QUICK).climb().verdict
     assert verdict.status is Status.VIOLATED
     assert CAUGHT_BY[variant] in [v.invariant for v in verdict.violations]
+
+
+def test_a_child_that_would_read_other_pages_of_a_file_is_noticed():
+    where = Scope(mms=2, pages=2, files=1, file_pages=2, ops=("file", "fault", "fork", "remap"))
+    done = explore(Nonlinear, where, target="kernel_bug")
+    assert "nonlinear" in str(done.verdict.violations[0])

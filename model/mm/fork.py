@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from model.errors import ENOMEM
 from model.events import tell
-from model.heap import claim, kmem_cache_free
+from model.heap import bug, claim, kmem_cache_free
 from model.locks import MMAP_LOCK, PTL, acquire, release
 from model.mm.filemap import vma_link_file
 from model.mm.swap import swap_duplicate
@@ -83,6 +83,8 @@ def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
         if st.scheme.fork_copies(st, mpnt):
             error = copy_page_range(st, tmp, mpnt)
         else:
+            if st.scope.nonlinear and st.vma[mpnt].vm_nonlinear:
+                bug(st, "fork forgets which pages a nonlinear VMA maps")  # no BUG() of any kernel
             st.rules.append("fork copies no entries of a never-faulted VMA")
             if st.vma[mpnt].vm_file:
                 st.rules.append("fork leaves a range of a file to faults")

@@ -89,10 +89,23 @@ def figures(report: Report) -> Iterator[str]:
     for v in report.vacuities:
         if v.status != POSSIBLE:
             yield f"             {v.operation}: {v.status}{f' ({v.why})' if v.why else ''}"
+    weakened = ", ".join(own_assumptions(type(report.spec)))
+    if weakened:
+        yield f"assumed      {weakened}: what a walk may miss is the spec's own word"
     yield (
         f"solver       {report.versions}, seed {report.options.seed}, "
         f"{report.options.timeout:g} s for each question; {report.seconds:.1f} s in all"
     )
+
+
+def own_assumptions(spec: type) -> list[str]:
+    """Return what weakens walk_complete in a spec that is none of ours, as `Class.method`."""
+    return [
+        f"{cls.__name__}.{name}"
+        for cls in spec.__mro__
+        for name in ("may_miss", "at_rest")
+        if name in vars(cls) and not cls.__module__.startswith("rmapcheck.")
+    ]
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -105,6 +118,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "seed": report.options.seed,
         "timeout": report.options.timeout,
         "seconds": round(report.seconds, 3),
+        "assumed": own_assumptions(type(report.spec)),
         "deep": {name: str(cycle) for name, cycle in report.deep.items()},
         "obligations": [_result_json(r) for r in report.results],
         "vacuity": [
