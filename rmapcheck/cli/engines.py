@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from invariants.registry import INVARIANTS
+from invariants.registry import INVARIANTS, applicable
 from model.errors import ModelError
 from model.scheme import Scheme
 from model.scope import Scope
@@ -243,10 +243,14 @@ def target_of(cls: type[Scheme]) -> str:
     return bug.violates if bug else ""
 
 
-def check_target(target: str) -> str:
-    """Return `target`, or raise ModelError if there is no such invariant."""
+def check_target(target: str, cls: type[Scheme]) -> str:
+    """Return `target`, or raise ModelError if the scheme is held to no such invariant."""
     if target and target not in INVARIANTS and target not in OOPSES:
         raise ModelError(f"no invariant is called {target!r}; `rmapcheck invariants` lists them")
+    if target in INVARIANTS and target not in {inv.name for inv in applicable(cls)}:
+        raise ModelError(
+            f"{cls.name} is not held to {target}; `rmapcheck invariants` lists who is held to what"
+        )
     return target
 
 
@@ -265,7 +269,7 @@ def finish(
     if verdict.status is Status.VIOLATED:
         extra |= report_violation(out, cls, verdict, text, save)
     out.verdict(verdict_line(cls, verdict, target), good=good(code))
-    out.data({**verdict_json(verdict), **extra, "exit": int(code)})
+    out.data({**verdict_json(verdict), "target": target, **extra, "exit": int(code)})
     return code
 
 
@@ -293,7 +297,7 @@ def fuzz_command(
     if engine not in ("walk", "hypothesis", "both"):
         raise ModelError(f"--engine must be walk, hypothesis or both, not {engine!r}")
     cls = sound(find_scheme(scheme))
-    wanted = aim(refine, check_target(target) or target_of(cls))
+    wanted = aim(refine, check_target(target, cls) or target_of(cls))
     observer = observer_of(cls, refine)
     chosen = scope.over(bug_scope(cls) or WIDE)
     both = [

@@ -83,7 +83,7 @@ def explore_command(
     live = out.progress()
     out.covered = covered_by(live, checkpoint or resume)
     cls = sound(find_scheme(scheme))
-    wanted = aim(refine, check_target(target) or target_of(cls))
+    wanted = aim(refine, check_target(target, cls) or target_of(cls))
     observer = observer_of(cls, refine)
     checkpoints = None
     if checkpoint or resume:

@@ -57,6 +57,8 @@ def verdict_line(scheme: type[Scheme], verdict: Verdict, target: str = "") -> st
         shown = str(verdict)
     line = f"{scheme.name}: {shown}"
     bug = expected_bug(scheme)
+    if target and bug is None and verdict.status in (Status.HOLDS, Status.SAMPLED):
+        line = f"{line}, of {target} alone"
     if bug is None:
         flaw = known_flaw(scheme, verdict)
         return f"{line}, as expected: these kernels had {flaw}" if flaw else line

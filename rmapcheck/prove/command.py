@@ -53,6 +53,7 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
     if not chosen:
         raise SpecError(f"name a spec, or --all; there are {', '.join(specs())}")
     options = wanted.options()
+    check_folder(wanted.export)
     codes, found, proofs = set(), [], Proofs()
     for name in dict.fromkeys(chosen):
         spec = find_spec(name)
@@ -68,6 +69,16 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
             out.show(f"wrote {written} obligations and {proved} proofs to {wanted.export}")
     out.data(found if len(found) > 1 else found[0])
     return codes
+
+
+def check_folder(folder: Path | None) -> None:
+    """Raise SpecError unless obligations can be written below `folder`."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"no folder can be made there ({error.strerror})"
+        raise SpecError(f"--export {folder}: {why}; name another place") from None
 
 
 @contextlib.contextmanager

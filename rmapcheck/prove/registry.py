@@ -126,7 +126,7 @@ def _built(cls: type[Spec], place: str) -> Spec:
         raise SpecError(f"{place}, line {loops}: working out the spec does not end") from None
     except ModelError as error:
         raise SpecError(f"{place}: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = next(_lines_in(error, _file_of(cls)), 0)
         said = f"{type(error).__name__}: {error}".replace("\n", " ")
         raise SpecError(f"{place}, line {line}: working out the spec raised {said}") from error
