@@ -72,7 +72,12 @@ def verify_command(
         bool, typer.Option("--all", help="All schemes and bugs that come with rmapcheck.")
     ] = False,
     budget: Annotated[
-        float, typer.Option("--budget", metavar="SECONDS", help="Time for each scheme.")
+        float,
+        typer.Option(
+            "--budget",
+            metavar="SECONDS",
+            help="Time for each scheme; what HOLDS demands may take five times that.",
+        ),
     ] = BUDGET,
     quick: Annotated[
         bool, typer.Option("--quick", help=f"The same as --budget {QUICK:g}.")
