@@ -15,7 +15,7 @@ from rmapcheck.prove.specs.anon_vma import AnonVmaList
 from rmapcheck.prove.specs.anon_vmas import AnonVma
 from rmapcheck.prove.specs.anonmm_eras import AnonMmChains, AnonMmCopies, AnonMmSwapIn
 from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcMerge, AvcPublish
-from rmapcheck.prove.specs.objrmap import PartialObjrmap
+from rmapcheck.prove.specs.objrmap import PartialObjrmap, SearchedObjrmap
 from rmapcheck.prove.specs.pte_chain import PteChain
 from rmapcheck.prove.specs.vocabulary import Address, Folio, Vma
 
@@ -204,6 +204,17 @@ class NonlinearIgnored(PartialObjrmap):
         return False
 
 
+class MarkNotCopied(SearchedObjrmap):
+    def copy_file(self, st, v, w):
+        super().copy_file(st, v, w)
+        st.nonlinear[w] = False
+
+
+class MarkForgotten(SearchedObjrmap):
+    def may_remap(self, st, v, x, p):
+        return True
+
+
 class UnlinkFrees(AnonVmaList):
     def frees(self, st, v, a):
         return exists(Vma, lambda w: w == v)
@@ -280,6 +291,15 @@ CELLS = {
     TruncateByOneFile: {("fork_new", "i_mmap_exact"), ("split", "i_mmap_exact")},
     ChainNotCopied: {("mremap", "chain_equals_ptes"), ("split", "chain_equals_ptes")},
     NonlinearIgnored: {("remap_file_pages", "file_coverage")},
+    MarkNotCopied: {
+        (copy, lemma)
+        for copy in ("split", "fork", "mremap")
+        for lemma in ("file_coverage", "walk_complete")
+    },
+    MarkForgotten: {
+        ("remap_file_pages", "file_coverage"),
+        ("remap_file_pages", "walk_complete"),
+    },
     UnlinkFrees: {("remove_vma", "anon_vma_list"), ("remove_vma", "mapping_alive")},
     ForkOwnAnonVma: {("fork", "coverage")},
     MremapShared: {("move_one_page", "at_virtual")},
