@@ -49,6 +49,7 @@ def _complaints(scheme: type[Scheme]) -> "Iterator[str]":
     yield from _shapes(scheme)
     yield from _memory(scheme)
     yield from _hooks(scheme)
+    yield from _overrides(scheme)
     yield from _misspelt(scheme)
     yield from _unknown("invariant", scheme.invariants, INVARIANTS, scheme)
     yield from _unknown("goal", scheme.goals, GOALS, scheme)
@@ -106,6 +107,25 @@ def _hooks(scheme: type[Scheme]) -> "Iterator[str]":
         for cls in own_classes(scheme):
             if name in vars(cls):
                 yield from _hook(cls, name)
+
+
+def _overrides(scheme: type[Scheme]) -> "Iterator[str]":
+    """Compare methods that are no hooks with those of the built-in scheme that they replace."""
+    own = own_classes(scheme)
+    for cls in own:
+        for name, plain in vars(cls).items():
+            if name in (*HOOKS, "visit") or not inspect.isfunction(plain):
+                continue
+            base = next((b for b in scheme.__mro__ if b not in own and name in vars(b)), None)
+            replaced = vars(base).get(name) if base else None
+            if not base or not inspect.isfunction(replaced):
+                continue
+            wanted, given = inspect.signature(replaced), inspect.signature(plain)
+            if not _accepts(given, wanted):
+                yield (
+                    f"{place_of(plain)}{name} must take {_shown(wanted)}, as that of "
+                    f"{base.__name__} does, not {_shown(given)}"
+                )
 
 
 def _hook(cls: type[Scheme], name: str) -> "Iterator[str]":

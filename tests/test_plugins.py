@@ -51,6 +51,12 @@ BROKEN = {
         plain("def anon_vma_prepare(self, st):\n    return 0\n"),
         ["mine.py, line 8", "hook anon_vma_prepare must take (self, st, vma), not (self, st)"],
     ),
+    "wrong signature of a decision": (
+        "from model.schemes.anon_vma_reuse import AvcPublish\n\n\n"
+        "class Mine(AvcPublish):\n    name = 'mine'\n    title = 'mine'\n\n"
+        "    def may_reuse(self, st, anon_vma):\n        return False\n",
+        ["mine.py, line 8", "may_reuse must take (self, st, anon_vma, own)", "of AvcCounters"],
+    ),
     "static hook": (
         plain("@staticmethod\ndef anon_vma_prepare(st, vma):\n    return 0\n"),
         ["hook anon_vma_prepare must be a plain method, without @staticmethod"],
