@@ -48,7 +48,7 @@ bench: $(INSTALLED) ## run the benchmarks, benchmarks/bench_*.py
 kernels: $(INSTALLED) ## build user-mode kernels with and without a fix, and compare them with the model
 	$(BIN)/rmapcheck kernel build $(ARGS)
 
-peers: $(INSTALLED) ## compare the search with SPIN, rumur and (with TLC_JAR) TLC; takes half an hour
+peers: $(INSTALLED) ## compare the search with SPIN, rumur and (with TLC_JAR) TLC; takes twenty minutes
 	$(BIN)/python benchmarks/peers/run.py
 
 clean: ## remove .venv and everything that was built or cached
