@@ -63,6 +63,7 @@ def refined(scheme, spec, *, steps=1500, scope=WIDE, seed=1):
 
 NEVER = {
     *("mmap_file", "page_cache_add", "file_fault", "remap_file_pages", "page_convert_anon"),
+    "make_nonlinear",
     *("unmap_file_page", "filemap_remove_folio"),
     *("clone_enomem", "fork_enomem", "merge_enomem"),  # leave nothing behind
     *("fork_reuse", "mremap_merge", "prepare_adopt", "fork_wipe", "do_swap_page_shared"),  # rare
