@@ -206,12 +206,18 @@ class Scheme(IMmapList):
 
     # Address spaces.
 
-    def exec_rmap(self, st: "State", mm: int) -> int:
-        """`mm` starts anew, at exec or as the first process. Return 0 or -ENOMEM.
+    def exec_rmap(self, st: "State") -> int:
+        """Set aside what a new image needs, at exec or for the first process.
 
-        The old image, if there was one, has been unmapped. mm_alloc(), kernel/fork.c.
+        Return 0 or -ENOMEM. The old image is still there. mm_alloc(), kernel/fork.c.
         """
         return 0
+
+    def exec_mmap(self, st: "State", mm: int) -> None:
+        """`mm` starts anew, with that; its old image, if there was one, has been unmapped.
+
+        exec_mmap(), fs/exec.c, which puts the old mm when the new one is there.
+        """
 
     def dup_rmap(self, st: "State", mm: int, oldmm: int) -> int:
         """Fork makes `mm` of `oldmm`, and has copied no VMA yet. Return 0 or -ENOMEM."""
@@ -308,8 +314,8 @@ class Scheme(IMmapList):
         """Tell whether rmap cannot find a page, just swapped in, at `address`: it is copied."""
         return False
 
-    def folio_found(self, st: "State", folio: int, ptep: int) -> None:
-        """page_referenced() has found the page, first at entry `ptep`."""
+    def folio_found(self, st: "State", folio: int, ptep: int, count: int) -> None:
+        """page_referenced() has found the page at `count` entries, first at `ptep`."""
 
     def page_over_rsslimit(self, st: "State", folio: int) -> bool:
         """Tell whether reclaim may take a page that is in use, by RLIMIT_RSS (rmap 15)."""

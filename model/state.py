@@ -219,7 +219,7 @@ class State:
             self.address_space[f] = self.address_space.objects[f]
         self.held: list[HeldLock] = []
         self.spare = 0
-        """What pte_chain_alloc() set aside; between operations always 0."""
+        """What pte_chain_alloc() or exec_rmap() set aside; between operations always 0."""
         self.splats: list[str] = []
         self.observer: Callable[..., None] | None = None
         """Who is told of events (model.events.tell)."""

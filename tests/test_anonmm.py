@@ -2,7 +2,18 @@
 
 import pytest
 
-from model.operations import Exit, Fork, Mmap, Mremap, Read, SwapOut, Write
+from invariants.isolation import projection
+from model.operations import (
+    Exec,
+    Exit,
+    FolioReferenced,
+    Fork,
+    Mmap,
+    Mremap,
+    Read,
+    SwapOut,
+    Write,
+)
 from model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
 from model.schemes.anonmm_chains import AnonmmChains
 from model.scope import Scope
@@ -223,6 +234,50 @@ def test_the_head_goes_last():
     st = family(AnonmmCopies, THREE, *ops)
     assert st.anonmm.live == 2
     assert st.folio[st.pte[3].folio].mapping == st.anonmm[st.mm[2].anonmm].head
+
+
+@pytest.mark.parametrize("scheme", VERSIONS)
+def test_exec_without_memory_for_its_anonmm_leaves_the_old_image(scheme):
+    scope = Scope(mms=2, pages=2, alloc_fail=True)
+    machine = Run(scheme, scope)
+    for op in (*WRITTEN, Fork(mm=1, child=2)):
+        assert machine.apply(op) == []
+    st = machine.st
+    before = projection(st), machine.canonical()
+    assert machine.apply(Exec(mm=2, fail=1)) == []
+    assert (projection(st), machine.canonical()) == before
+    assert st.anonmm.live == 2
+    old = st.mm[2].anonmm
+    assert machine.apply(Exec(mm=2)) == []
+    assert st.anonmm.live == 2
+    assert st.mm[2].anonmm != old
+    assert st.anonmm[st.mm[2].anonmm].head == st.mm[2].anonmm
+
+
+LOST = [  # E33 of process 1, whose page process 2 has given to 3 before it went.
+    *WRITTEN,
+    Fork(mm=1, child=2),
+    SwapOut(mm=1, address=0),
+    Read(mm=2, address=0),
+    Mremap(mm=1, start=0, length=1, new_length=1, to=1),
+    Fork(mm=2, child=3),
+    Exit(mm=2),
+]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_page_leaves_an_extinct_process_only_if_all_its_entries_were_found(lost):
+    machine = Run(AnonmmCopies, Scope(mms=3, pages=2, young=True, alloc_fail=True))
+    for op in LOST:
+        assert machine.apply(op) == []
+    if lost:
+        machine.apply(Read(mm=1, address=1, fail=1))
+    machine.apply(FolioReferenced(mm=3, address=0))
+    st = machine.st
+    page = st.pte[5].folio
+    assert (st.pte[2].folio == page) is lost
+    assert (st.anonmm[st.folio[page].mapping].mm == 0) is lost
+    assert (st.folio[page].mapping == st.mm[3].anonmm) is not lost
 
 
 def test_mremap_of_a_shared_page():

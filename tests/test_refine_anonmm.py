@@ -4,7 +4,8 @@ import importlib
 
 import pytest
 
-from model.operations import Fork, SwapOut
+from model.heap import kmem_cache_free
+from model.operations import FolioReferenced, Fork, Read, SwapOut
 from model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
 from model.schemes.anonmm_chains import AnonmmChains
 from model.scope import Scope
@@ -17,6 +18,7 @@ from rmapcheck.prove.registry import spec_of
 from rmapcheck.run import replay
 from rmapcheck.verdict import Status
 from tests.test_anonmm import (
+    LOST,
     ChildUnlisted,
     ForgetsSwap,
     KeepsHead,
@@ -169,14 +171,21 @@ class OwnFamily(AnonmmCopies):
     name = "own-family"
 
     def dup_rmap(self, st, mm, oldmm):
-        return self.exec_rmap(st, mm)
+        error = self.exec_rmap(st)
+        if error == 0:
+            self.exec_mmap(st, mm)
+        return error
 
 
 class StaysAtExec(AnonmmCopies):
     name = "stays-at-exec"
 
-    def exec_rmap(self, st, mm):
-        return 0 if st.mm[mm].anonmm else super().exec_rmap(st, mm)
+    def exec_mmap(self, st, mm):
+        if st.mm[mm].anonmm:
+            kmem_cache_free(st, st.anonmm, st.spare)
+            st.spare = 0
+        else:
+            super().exec_mmap(st, mm)
 
 
 class SwapsInUncopied(AnonmmCopies):
@@ -186,6 +195,26 @@ class SwapsInUncopied(AnonmmCopies):
 
     def mremap_moved_anon_rmap(self, st, folio, address):
         return False
+
+
+class MovesOnTooSoon(AnonmmCopies):
+    """A page leaves an extinct process although the walk has missed an entry of it."""
+
+    name = "moves-on-too-soon"
+
+    def folio_found(self, st, folio, ptep, count):
+        super().folio_found(st, folio, ptep, st.folio[folio].mapcount)
+
+
+@pytest.mark.parametrize("scheme", [AnonmmCopies, MovesOnTooSoon])
+def test_a_page_that_the_walk_has_missed_somewhere_stays(scheme):
+    scope = Scope(mms=3, pages=2, young=True, alloc_fail=True)
+    steps = (*LOST, Read(mm=1, address=1, fail=1), FolioReferenced(mm=3, address=0))
+    observer = Refinement(spec_of(AnonmmCopies))
+    found = replay(scheme, scope, steps, target=NAME, observer=observer)
+    refused = [v for v in found.violations if v.invariant == NAME]
+    assert len(refused) == (scheme is MovesOnTooSoon)
+    assert all("the event 'found'" in str(said) for said in refused)
 
 
 WITH_EXIT = Scope(

@@ -60,10 +60,10 @@ class HalfConverted(Objrmap5cAgain):
     bug = Bug(
         id="E43",
         title="never mended as such; page_convert_anon() went with rmap 8",
-        introduced="2.5.66-mm3",
+        introduced="patch of 2003-04-03 (for 2.5.66-mm3)",
         fixed="2a6053ea95",
         violates="chain_equals_ptes",
-        evidence="derived from the code of M:8910000.1049303582",
+        evidence="derived from the code of M:61050000.1049405305",
         scope={**ONE, "alloc_fail": True, "ops": ["file", "fault", "remap"]},
         steps=3,
     )

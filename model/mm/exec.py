@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 def sys_execve(st: "State", mm: int, shift: int) -> int:
     """Replace the image of `mm`; the stack ends `shift` pages below the top. Return 0 or -ENOMEM.
 
-    On -ENOMEM the process is left with an empty image, as one killed in mid-exec.
+    mm_alloc() fails with the old image still there; -ENOMEM later leaves an empty one, as of a
+    process killed in mid-exec.
     """
+    if st.scheme.exec_rmap(st):
+        return -ENOMEM
     exit_mmap(st, mm)
     if st.scheme.virtual_scan:
         mmlist_exec(st, mm)
-    if st.scheme.exec_rmap(st, mm):
-        return -ENOMEM
+    st.scheme.exec_mmap(st, mm)
     tell(st, "exec_mm", mm)
     top = st.pages
     error = setup_stack(st, mm, top)

@@ -9,6 +9,11 @@ pages stays true::
 
 Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes, and that since v3.7
 the lock of i_mmap is taken only where a walk may meet the new place before the old one.
+
+Mended, not modelled: in rmap 11 (0c35710493) a COW that found no memory at page k made
+move_page_tables() return k - 1, so that page k - 1 was not moved back, and was unmapped with the
+new range. At k = 0 it returned -PAGE_SIZE, which as unsigned long is not less than old_len: mremap
+succeeded and unmapped the old range. The data are lost, which no invariant of rmap can see.
 """
 
 from typing import TYPE_CHECKING

@@ -70,16 +70,18 @@ def rmap_walk(st: "State", folio: int, action: int) -> int:
     count_entries(st, len(rwc.visited))
     done = 0
     found = 0
+    count = 0
     for ptep in rwc.visited:
         mm = ptep_to_mm(st, ptep)
         acquire(st, PTL, mm)
         if st.pte[ptep].folio == folio or not st.scheme.walker_checks_pte(st, folio):
             found = found or ptep
+            count += 1
             done += _walk_one(st, folio, ptep, action)
         release(st, PTL, mm)
     rmap_unlock(st, folio, lock)
     if found and action == REFERENCED:
-        st.scheme.folio_found(st, folio, found)
+        st.scheme.folio_found(st, folio, found, count)
         tell(st, "found", found, folio)
     return done
 

@@ -134,7 +134,8 @@ def run(st: "State", op: Operation) -> Outcome:
 def boot(st: "State", mm: int = 1) -> None:
     """Make the first state: one process, with `premapped` pages mapped and nothing else."""
     claim(st.mm, mm)
-    st.scheme.exec_rmap(st, mm)
+    st.scheme.exec_rmap(st)
+    st.scheme.exec_mmap(st, mm)
     for file in range(1, st.scope.files + 1):
         st.address_space[file].i_size = st.scope.file_pages
     if st.scheme.virtual_scan:

@@ -32,6 +32,9 @@ Left out: nonlinear VMAs; page_map_lock's word in each walk; the trylocks, and t
 the head's lock (it lets go of it first, since one operation runs at a time); that rss was raised
 before page_add_anon_rmap() because of a race with dup_mmap(). VMAs are merged by linear pgoff, and
 files listed as they were before rmap 20, though the third version went on for some hours more.
+Also that rmap 11 lost data where mremap found no memory for a copy: head of model/mm/mremap.py.
+And two processes inside one fault: do_wp_page() may find a moved page, which do_swap_page() has
+just mapped, exclusive, since its last other mapper has gone, and leave its index as it was.
 
 Sources: the patches anobjrmap 1–6 (2003-03-20), 1–7 of "6" (2004-03-18, 03-22) and rmap 10 and 11
 (2004-04-15; 06e0ee4abf and 0c35710493 of 2004-05-22 in the mirror dmgerman/history-token), and
@@ -104,20 +107,26 @@ class AnonmmFamily(IMmapLists, Scheme):
 
     # Functions for creating and destroying struct anonmm, mm/rmap.c.
 
-    def exec_rmap(self, st: "State", mm: int) -> int:
-        """A family of one; exec_rmap(). The old mm is put when the new one is there."""
-        anonmm = kmem_cache_alloc(st, st.anonmm)
-        if anonmm == 0:
-            return -ENOMEM
+    def exec_rmap(self, st: "State") -> int:
+        """Allocate the new mm's anonmm, while the old mm still has its own; exec_rmap()."""
+        st.spare = kmem_cache_alloc(st, st.anonmm)
+        return 0 if st.spare else -ENOMEM
+
+    def exec_mmap(self, st: "State", mm: int) -> None:
+        """A family of one. The old mm's anonmm is left, as by any exit; mmput().
+
+        exec_rmap() filled the new one in; here that waits, since both mm have one number.
+        """
         if st.mm[mm].anonmm:
             self.exit_rmap(st, mm)
+        anonmm = st.spare
+        st.spare = 0
         a = st.anonmm[anonmm]
         a.count = 2
         a.mm = mm
         a.head = anonmm
         a.list = anonmm
         st.mm[mm].anonmm = anonmm
-        return 0
 
     def dup_rmap(self, st: "State", mm: int, oldmm: int) -> int:
         """The child joins its parent's family, at the tail of the list; dup_rmap()."""
@@ -360,8 +369,13 @@ class AnonmmCopies(AnonmmFamily):
         if folio_test_anon(st, folio):
             st.folio[folio].index = ptep_to_address(st, new_ptep)
 
-    def folio_found(self, st: "State", folio: int, ptep: int) -> None:
-        """Let extinct processes drain; page_referenced_anon(), mm/rmap.c, label migrate."""
-        if folio_test_anon(st, folio) and st.anonmm[st.folio[folio].mapping].mm == 0:
+    def folio_found(self, st: "State", folio: int, ptep: int, count: int) -> None:
+        """Let extinct processes drain; page_referenced_anon(), mm/rmap.c, label migrate.
+
+        A page of which the walk has missed an entry stays; the kernel warns (WARN_ON(!failed)).
+        """
+        if not folio_test_anon(st, folio) or count < st.folio[folio].mapcount:
+            return
+        if st.anonmm[st.folio[folio].mapping].mm == 0:
             self.turn_page(st, folio, ptep_to_mm(st, ptep))
             st.reached.append("a page leaves an extinct process")

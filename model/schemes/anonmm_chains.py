@@ -14,7 +14,8 @@ there is not known. The walker tries all of them in every process of the family,
 Chains are allocated before page_table_lock is taken, one for each CPU (rmap_get_cpu()); here as
 many as the operation may need, and given back at its end. The same chains served nonlinear VMAs.
 
-Left out: what anonmm.py leaves out; slot[0], which holds the count of a chained page (mapcount
+Left out: what anonmm.py leaves out; addresser->count, at whose end a walk stops, for here it goes
+through all addresses; slot[0], which holds the count of a chained page (mapcount
 says it here); nonlinear pages. NRSLOT is 7 in the patch, and 2 here, so that chains
 of two are reached.
 
@@ -138,7 +139,8 @@ class AnonmmChains(AnonmmFamily):
     ) -> None:
         """page_move_rmap(): a page with a chain keeps it, even if only one entry is left.
 
-        The new address could be in the chain already, and would then be tried twice.
+        An address of the chain is not added again: try_to_unmap(), says Hugh Dickins, would give
+        up too early, since its walk ends when addresser->count is 0 (left out here).
         """
         if not folio_test_anon(st, folio):
             return

@@ -29,13 +29,15 @@ not look before it acts (O4); and the word is one of both, by the flag.
 
 Left out: trylocks (5a gave up at the first VMA whose lock it did not get), VM_LOCKED, drivers
 whose pages have no mapping, that 5b asked for MAP_NONLINEAR at mmap, that the scan of 5e unmaps
-whatever else it meets, and other threads while page_convert_anon() runs. Of its two forms the
-second, and what follows if it fails, was compared with the mm/rmap.c of objrmap-core-1; the first
-is recalled from the patch.
+whatever else it meets, and other threads while page_convert_anon() runs. Both its forms are
+verified: the patch M:61050000.1049405305 takes the first away (number of chunks, and the BUG_ON()
+if another number of entries is found than mapcount) and adds the second, which was compared with
+the mm/rmap.c of objrmap-core-1 too, and what follows if it fails. The caller holds the page lock
+as in the latter; the patch of 2003-04-03 set PG_locked itself.
 
 Sources: the patches as posted, M:8390000.1045757611 (2.5.62-3), M:135130000.1045781211 (2.5.62-5),
-M:8910000.1049303582 (2.5.66-mm), M:20040308202433.GA12612 (objrmap-core-1); H:79603666b5 and
-H:2a6053ea95 (rmap 7 and 8) of the mirror dmgerman/history-token.
+M:61050000.1049405305 (against 2.5.66-mm3), M:20040308202433.GA12612 (objrmap-core-1);
+H:79603666b5 and H:2a6053ea95 (rmap 7 and 8) of the mirror dmgerman/history-token.
 """
 
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -214,11 +216,11 @@ class Objrmap5b(Objrmap5a):
 
 
 class Objrmap5c(Objrmap5a):
-    """2.5.62-mm3 … 2.5.66-mm2: page_convert_anon(), first form (truncation has E44)."""
+    """2.5.62-mm3 … 2.5.66-mm3: page_convert_anon(), first form (truncation has E44)."""
 
     name = "objrmap-2.5.66-mm2"
     title = "partial objrmap with page_convert_anon"
-    kernels = "2.5.62-mm3 … 2.5.66-mm2"
+    kernels = "2.5.62-mm3 … 2.5.66-mm3"
     flaws: ClassVar[tuple[str, ...]] = ("E44",)
     goals: ClassVar[tuple[str, ...]] = (*Objrmap5a.goals, "a page of a file is converted")
 
@@ -308,11 +310,14 @@ class Objrmap5c(Objrmap5a):
 
 
 class Objrmap5cAgain(Objrmap5c):
-    """2.5.66-mm3: page_convert_anon(), second form: VMA by VMA, and not atomic (E43, E44)."""
+    """page_convert_anon(), second form: VMA by VMA, and not atomic (E43, E44).
+
+    It is the form posted against 2.5.66-mm3, hence the name; that kernel itself has the first.
+    """
 
     name = "objrmap-2.5.66-mm3"
     title = "partial objrmap, converted VMA by VMA"
-    kernels = "2.5.66-mm3"
+    kernels = "2.5.66-mm3, patch of 2003-04-03"
     flaws: ClassVar[tuple[str, ...]] = ("E43", "E44")
 
     def page_convert_anon(self, st: "State", folio: int) -> int:

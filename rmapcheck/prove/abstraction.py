@@ -187,11 +187,14 @@ def pte_chains(st: "State", says: Says, vmas: list[int]) -> None:
 
 
 def anonmms(st: "State", says: Says, vmas: list[int]) -> None:
-    """struct anonmm; a bundle is called by the number of its head."""
+    """struct anonmm; a bundle is called by the number of its head.
+
+    One without a head is not yet an anonmm: exec has set it aside.
+    """
     live = [m for m in st.mm.indices() if st.mm[m].anonmm]
     says["mm_live"] = set(live)
     says["of_mm"] = {m: st.mm[m].anonmm for m in live}
-    says["anonmm"] = set(st.anonmm.indices())
+    says["anonmm"] = {a for a in st.anonmm.indices() if st.anonmm[a].head}
     says["bundle"] = {a: st.anonmm[a].head for a in says["anonmm"]}
     says["is_head"] = {a for a, head in says["bundle"].items() if a == head}
 

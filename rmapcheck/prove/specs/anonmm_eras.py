@@ -5,6 +5,13 @@ After model/schemes/anonmm.py and anonmm_chains.py, which name the sources. The 
     copying(v, x, p)      do_swap_page() has mapped p off its address, and copies it next
 
 which is so only between two steps of one fault.
+
+Assumed: `wp_reuse` asks for at_rest, so that nobody reuses a page while it is `copying`. In rmap
+11 somebody could. Between do_swap_page()'s page_add_anon_rmap() and do_wp_page() of the same fault
+the last other mapper may zap its entry, under its own page_table_lock; the page is then exclusive,
+do_wp_page() reuses it, and nothing sets page->index: it is lost, without any -ENOMEM. The model
+runs one operation at a time and never gets there, so that refinement cannot object. Found by
+reading rmap 11's hunks (0c35710493), about 85 % sure; no report is known.
 """
 
 from typing import ClassVar
@@ -195,6 +202,10 @@ class AnonMmCopies(AnonMmOneAddress):
         st.require(
             forall(Mm, lambda m: st.mm_live(m) >> (st.of_mm(m) != st.mapping(p))),
             "the page's process is gone",
+        )
+        st.require(
+            forall(Vma, Address, lambda u, y: st.pte(u, y, p) >> self.anon_found(st, p, u, y)),
+            "the walk has found all entries",
         )
         self.turn_page(st, p, v)
 
