@@ -52,9 +52,7 @@ BROKEN = {
         ["mine.py, line 8", "hook anon_vma_prepare must take (self, st, vma), not (self, st)"],
     ),
     "wrong signature of a decision": (
-        "from model.schemes.anon_vma_reuse import AvcPublish\n\n\n"
-        "class Mine(AvcPublish):\n    name = 'mine'\n    title = 'mine'\n\n"
-        "    def may_reuse(self, st, anon_vma):\n        return False\n",
+        plain("def may_reuse(self, st, anon_vma):\n    return False\n"),
         ["mine.py, line 8", "may_reuse must take (self, st, anon_vma, own)", "of AvcCounters"],
     ),
     "static hook": (
