@@ -151,6 +151,12 @@ class AnonMmFamily(Mapcounted):
         """No stack is on its way: exec moves none before v2.6.23."""
         return formula(False)
 
+    def shares_swap(self, st: St, v: Expr, x: Expr, w: Expr, y: Expr, p: Expr, s: Expr) -> Expr:
+        """Return whether x in v holds swap entry s, and y in w holds it too or maps its page p."""
+        other = st.swap_pte(w, y, s) | (st.swap_cache(s, p) & st.pte(w, y, p))
+        both: Expr = st.swap_pte(v, x, s) & other
+        return both
+
     # mremap
 
     @operation
@@ -277,10 +283,7 @@ class AnonMmFamily(Mapcounted):
             Folio,
             Swap,
             lambda v, x, w, y, p, s: (
-                (
-                    st.swap_pte(v, x, s)
-                    & (st.swap_pte(w, y, s) | (st.swap_cache(s, p) & st.pte(w, y, p)))
-                )
+                self.shares_swap(st, v, x, w, y, p, s)
                 >> self.one_bundle(st, st.of_mm(st.mm(v)), st.of_mm(st.mm(w)))
             ),
         )

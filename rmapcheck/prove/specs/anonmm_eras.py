@@ -144,13 +144,7 @@ class AnonMmSwapIn(AnonMmOneAddress):
             Address,
             Folio,
             Swap,
-            lambda v, x, w, y, p, s: (
-                (
-                    st.swap_pte(v, x, s)
-                    & (st.swap_pte(w, y, s) | (st.swap_cache(s, p) & st.pte(w, y, p)))
-                )
-                >> (x == y)
-            ),
+            lambda v, x, w, y, p, s: self.shares_swap(st, v, x, w, y, p, s) >> (x == y),
         )
 
 

@@ -22,7 +22,17 @@ from rmapcheck.prove.specs.pte_chain import PteChain
 from rmapcheck.prove.specs.vocabulary import Folio, St, Vma
 
 
-class PartialObjrmap(Mapcounted, PteChain):
+class ObjrmapFamily(Mapcounted, PteChain):
+    """What all forms share: a chain for what has one, i_mmap for the other pages of files."""
+
+    def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
+        """page_referenced_obj(), try_to_unmap_obj(): VMAs of the file, where p may be in them."""
+        there = self.linear(st, v, p) >> (st.pgoff(v, x) == st.index(p))
+        by_file = st.file(p) & st.i_mmap(st.inode(p), v) & st.covers(v, x) & there
+        return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
+
+
+class PartialObjrmap(ObjrmapFamily):
     """McCracken's objrmap with page_convert_anon() (form 5c)."""
 
     name = "partial-objrmap"
@@ -44,12 +54,6 @@ class PartialObjrmap(Mapcounted, PteChain):
     def converts(self) -> bool:
         """Return whether remap_file_pages() calls page_convert_anon()."""
         return True
-
-    def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
-        """page_referenced_obj(), try_to_unmap_obj(): by chain, or by i_mmap."""
-        there = st.covers(v, x) & (st.pgoff(v, x) == st.index(p))
-        by_file = st.file(p) & st.i_mmap(st.inode(p), v) & there
-        return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
 
     def linear(self, st: St, v: Expr, p: Expr) -> Expr:
         """It does unless it has been given a chain."""
@@ -79,7 +83,7 @@ class PartialObjrmap(Mapcounted, PteChain):
         st.pg_anon[p] = False
 
 
-class SearchedObjrmap(Mapcounted, PteChain):
+class SearchedObjrmap(ObjrmapFamily):
     """rmap 7 and 8: no page of a file gets a chain, but nonlinear VMAs are searched (form 5e)."""
 
     name = "objrmap-2.6.6"
@@ -93,14 +97,8 @@ class SearchedObjrmap(Mapcounted, PteChain):
         anon: Expr = st.anon(p)
         return anon
 
-    def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
-        """try_to_unmap_obj(): linear VMAs at one place, nonlinear ones entry by entry."""
-        there = st.covers(v, x) & (st.nonlinear(v) | (st.pgoff(v, x) == st.index(p)))
-        by_file = st.file(p) & st.i_mmap(st.inode(p), v) & there
-        return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
-
     def linear(self, st: St, v: Expr, p: Expr) -> Expr:
-        """It does in VMAs that are not marked."""
+        """It does in VMAs that are not marked; marked ones are searched entry by entry."""
         unmarked: Expr = ~st.nonlinear(v)
         return unmarked
 
