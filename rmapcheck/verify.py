@@ -109,12 +109,10 @@ WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=
 
 def required(scheme: type[Scheme]) -> tuple[Scope, ...]:
     """Return the scopes that must be exhausted before HOLDS is said of `scheme`."""
-    if not scheme.maps_files:
-        return LADDER[:REQUIRED]
     return (*LADDER[:REQUIRED], *(s for s in FILES if _has_all(scheme, s)))
 
 
-def proven(scheme: type[Scheme]) -> tuple[Scope, ...]:
+def where_relatives_failed(scheme: type[Scheme]) -> tuple[Scope, ...]:
     """Return the scopes in which bugs of the scheme's relatives are found, the smallest first.
 
     What went wrong once in a design is what its next variant is likely to get wrong.
@@ -126,7 +124,8 @@ def proven(scheme: type[Scheme]) -> tuple[Scope, ...]:
         if scope is not None and _related(scheme, bug) and _has_all(scheme, scope):
             scopes.append(scope)
     scopes.sort(key=lambda s: (s.mms * s.pages, len(s.ops)))
-    return tuple(s for s in dict.fromkeys(scopes) if s not in required(scheme))
+    already = required(scheme)
+    return tuple(s for s in dict.fromkeys(scopes) if s not in already)
 
 
 def _related(scheme: type[Scheme], other: type[Scheme]) -> bool:
@@ -312,7 +311,7 @@ class Climber:
         own = bug_scope(self.scheme) if self.target else None
         yield from self._search_all((own,) if own else (), 1)
         yield from self._search_all(required(self.scheme), GRACE)
-        yield from self._search_all(proven(self.scheme), 3 / 4, share=1 / 3)
+        yield from self._search_all(where_relatives_failed(self.scheme), 3 / 4, share=1 / 3)
         yield from self._search_all(LADDER[REQUIRED:], 3 / 4)
         for goal in goals_anywhere(self.scheme):
             if goal.name not in self._reached():
