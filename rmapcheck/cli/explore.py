@@ -78,17 +78,12 @@ def explore_command(
     """
     if engine not in ENGINES:
         raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
-    if checkpoint:
-        check_place(checkpoint)
+    checkpoints = _checkpoints(checkpoint, resume, checkpoint_every)
     live = out.progress()
     out.covered = covered_by(live, checkpoint or resume)
     cls = sound(find_scheme(scheme))
     wanted = aim(refine, check_target(target, cls) or target_of(cls))
     observer = observer_of(cls, refine)
-    checkpoints = None
-    if checkpoint or resume:
-        path = checkpoint or resume
-        checkpoints = Checkpoints(path=path, every=checkpoint_every, resume=resume)
     stages = stages_of(scope.over(default_scope(cls, scope, LADDER[6])), stage)
     if stage and (checkpoints or observer):
         raise ModelError("--stage goes with neither --checkpoint, --resume nor --refine")
@@ -114,6 +109,14 @@ def explore_command(
         return finish_refined(out, cls, done.verdict, observer)
     figures = exploration_json(done) | ({"stages": covered} if stage else {})
     return finish(out, cls, done.verdict, wanted, scheme, save, figures)
+
+
+def _checkpoints(path: Path | None, resume: Path | None, every: float) -> Checkpoints | None:
+    """Return where a search is saved, and from where it goes on. Raise if nothing fits there."""
+    if path:
+        check_place(path)
+    place = path or resume
+    return Checkpoints(path=place, every=every, resume=resume) if place else None
 
 
 def _searched(
