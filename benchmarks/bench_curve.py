@@ -13,9 +13,9 @@ from pathlib import Path
 
 import attrs
 
-from model.scheme import Scheme
-from model.scope import Scope
 from rmapcheck.catalogue import schemes
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
 from rmapcheck.native.search import Ended, NativeSearch
 
 sys.path.insert(0, str(Path(__file__).with_name("peers")))

@@ -13,10 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from model.scheme import Scheme
-from model.scope import FILE_GROUPS, GROUPS, Scope
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import FILE_GROUPS, GROUPS, Scope
 from rmapcheck.native import build
 from rmapcheck.native.search import Ended, NativeSearch
 from rmapcheck.native.translate import Translation, translate

@@ -12,9 +12,9 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from model.scheme import Scheme
-from model.scope import GROUPS, Scope
 from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import GROUPS, Scope
 from rmapcheck.native.explore import explore_native
 
 FULL = Scope(mms=2, pages=2, folios=2, swaps=1, vmas=5, objects=10, ops=GROUPS)

@@ -1,6 +1,6 @@
 """What must hold: functions that yield violations and never change the state."""
 
-from invariants import (
+from rmapcheck.invariants import (
     chains,
     completeness,
     counts,
@@ -17,7 +17,7 @@ from invariants import (
     structure,
     trees,
 )
-from invariants.registry import (
+from rmapcheck.invariants.registry import (
     INVARIANTS,
     Invariant,
     Violation,

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mappers_of, place
-from invariants.registry import Violation, invariant
+from rmapcheck.invariants.completeness import mappers_of, place
+from rmapcheck.invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def chain_of(st: "State", folio: int) -> list[int]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.registry import Violation, invariant
-from model.mm.rmap import rmap_visits
-from model.mm.vma import vma_lookup
-from model.state import (
+from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.mm.rmap import rmap_visits
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.state import (
     RmapWalkControl,
     folio_test_anon,
     linear_page_index,
@@ -15,7 +15,7 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def mappers(st: "State") -> dict[int, list[int]]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mapped_folios, mappers_of
-from invariants.registry import Violation, invariant
-from model.state import ptep_to_mm
+from rmapcheck.invariants.completeness import mapped_folios, mappers_of
+from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.state import ptep_to_mm
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 @invariant("G1", universal=True)

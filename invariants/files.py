@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mapped_folios, mappers_of, place
-from invariants.lists import vma_of
-from invariants.registry import Violation, invariant
-from model.state import (
+from rmapcheck.invariants.completeness import mapped_folios, mappers_of, place
+from rmapcheck.invariants.lists import vma_of
+from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.state import (
     folio_test_anon,
     linear_page_index,
     ptep_to_address,
 )
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 @invariant("O3, T6", universal=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from invariants.completeness import mapped_folios, mappers_of
-from model.scope import Scope
-from model.state import folio_test_anon, ptep_to_mm
+from rmapcheck.invariants.completeness import mapped_folios, mappers_of
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import folio_test_anon, ptep_to_mm
 
 if TYPE_CHECKING:
-    from model.scheme import Scheme
-    from model.state import State
+    from rmapcheck.model.scheme import Scheme
+    from rmapcheck.model.state import State
 
 
 @attrs.frozen(kw_only=True)

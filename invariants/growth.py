@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import anon_vmas_of
-from invariants.registry import Violation, invariant
+from rmapcheck.invariants.completeness import anon_vmas_of
+from rmapcheck.invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 @invariant("R1")

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mappers_of, place
-from invariants.registry import Step, Violation, invariant, step_invariant
-from model.errors import ENOMEM
-from model.mm.vma import vma_lookup
-from model.state import (
+from rmapcheck.invariants.completeness import mappers_of, place
+from rmapcheck.invariants.registry import Step, Violation, invariant, step_invariant
+from rmapcheck.model.errors import ENOMEM
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.state import (
     PTE_WRITE,
     PTE_ZERO,
     VM_SHARED,
@@ -17,7 +17,7 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 @invariant("P5", universal=True)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import mapped_anon_folios
-from invariants.registry import Step, Violation, from_oops, invariant, step_invariant
+from rmapcheck.invariants.completeness import mapped_anon_folios
+from rmapcheck.invariants.registry import Step, Violation, from_oops, invariant, step_invariant
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 @step_invariant("P3")

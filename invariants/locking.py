@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.registry import Step, Violation, step_invariant
+from rmapcheck.invariants.registry import Step, Violation, step_invariant
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 @step_invariant("L1, A15")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from model.errors import KernelOops, SchemeError
-from model.state import State
+from rmapcheck.model.errors import KernelOops, SchemeError
+from rmapcheck.model.state import State
 
 if TYPE_CHECKING:
-    from model.operations import Operation, Outcome
-    from model.scheme import Scheme
-    from model.scope import Scope
+    from rmapcheck.model.operations import Operation, Outcome
+    from rmapcheck.model.scheme import Scheme
+    from rmapcheck.model.scope import Scope
 
 
 @attrs.frozen

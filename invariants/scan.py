@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import place
-from invariants.registry import Violation, invariant
-from model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables, swap_mm
-from model.state import RmapWalkControl
+from rmapcheck.invariants.completeness import place
+from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables, swap_mm
+from rmapcheck.model.state import RmapWalkControl
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def on_mmlist(st: "State") -> list[int]:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.completeness import anon_vmas_of, place
-from invariants.registry import Violation, invariant
-from model.mm.vma import vma_lookup
-from model.state import ptep_to_address, ptep_to_mm
+from rmapcheck.invariants.completeness import anon_vmas_of, place
+from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.state import ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 @invariant("validate_mm()", universal=True)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from invariants.registry import Violation, invariant
-from model.prio_tree import heap_index, max_index, radix_index, top_mask
-from model.state import RmapWalkControl
+from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.prio_tree import heap_index, max_index, radix_index, top_mask
+from rmapcheck.model.state import RmapWalkControl
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def nodes_of(st: "State", mapping: int) -> list[int]:

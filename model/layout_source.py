@@ -8,7 +8,7 @@ unrolled.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.layout import FieldInfo, Layout, StructInfo
+    from rmapcheck.model.layout import FieldInfo, Layout, StructInfo
 
 FIXED = ("mm", "pte", "address_space")
 """Structs whose objects have their number for a name: processes, entries, files."""

@@ -1,6 +1,6 @@
 """Scheme: the hooks through which the MM core tells an rmap scheme what happens.
 
-A scheme is the bookkeeping of one kernel generation. The MM core (`model.mm`) calls its hooks at
+A scheme is the bookkeeping of one kernel generation. The MM core (model/mm) calls its hooks at
 the moments at which that kernel called the functions of mm/rmap.c, and under the names that these
 functions have today; each hook does nothing unless the scheme overrides it. A scheme must not
 read page tables: they are what its answers are checked against.
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from model.i_mmap import IMmapList
-from model.locks import I_MMAP_LOCK, acquire, release
-from model.state import vma_address
+from rmapcheck.model.i_mmap import IMmapList
+from rmapcheck.model.locks import I_MMAP_LOCK, acquire, release
+from rmapcheck.model.state import vma_address
 
 if TYPE_CHECKING:
-    from model.state import RmapWalkControl, State
+    from rmapcheck.model.state import RmapWalkControl, State
 
 # enum vma_operation, mm/internal.h, v7.0: why anon_vma_clone() is called
 VMA_OP_SPLIT = 1

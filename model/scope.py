@@ -4,7 +4,7 @@ from typing import Any
 
 import attrs
 
-from model.errors import ScopeError
+from rmapcheck.model.errors import ScopeError
 
 GROUPS = (
     "mmap",

@@ -2,10 +2,10 @@
 
 import pytest
 
-from model.schemes.anon_vma_reuse import AvcCounters, AvcPublish
-from model.scope import Scope
 from rmapcheck.explore import explore
 from rmapcheck.machine import fuzz
+from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcPublish
+from rmapcheck.model.scope import Scope
 from rmapcheck.verdict import Status
 from rmapcheck.walk import sample
 

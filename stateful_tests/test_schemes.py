@@ -6,9 +6,9 @@
 import attrs
 import pytest
 
-from model.schemes.anon_vma_root import AvcTree
-from model.scope import Scope
 from rmapcheck.machine import fuzz
+from rmapcheck.model.schemes.anon_vma_root import AvcTree
+from rmapcheck.model.scope import Scope
 from rmapcheck.verdict import Status
 from rmapcheck.walk import sample
 

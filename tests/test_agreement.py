@@ -1,7 +1,7 @@
 """The invariants of the model and those of the specs say the same of the same states.
 
 Each is written twice: as a generator over a state (invariants/) and as a formula over what a spec
-says of one (rmapcheck/prove/specs). Here both are asked about every state of small scopes, and
+says of one (src/rmapcheck/prove/specs). Here both are asked about every state of small scopes, and
 about states that seeded bugs have broken: where one fails the other must.
 """
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from invariants.logic.steps import Steps
-from invariants.registry import INVARIANTS, Invariant, Violation, applicable
-from model.errors import KernelOops
 from rmapcheck.case import load_case
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
+from rmapcheck.invariants.logic.steps import Steps
+from rmapcheck.invariants.registry import INVARIANTS, Invariant, Violation, applicable
+from rmapcheck.model.errors import KernelOops
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.abstraction import Abstraction

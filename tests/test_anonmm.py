@@ -2,8 +2,10 @@
 
 import pytest
 
-from invariants.isolation import projection
-from model.operations import (
+from rmapcheck.catalogue import bugs
+from rmapcheck.explore import explore
+from rmapcheck.invariants.isolation import projection
+from rmapcheck.model.operations import (
     Exec,
     Exit,
     FolioReferenced,
@@ -14,12 +16,10 @@ from model.operations import (
     SwapOut,
     Write,
 )
-from model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
-from model.schemes.anonmm_chains import AnonmmChains
-from model.scope import Scope
-from model.state import RmapWalkControl
-from rmapcheck.catalogue import bugs
-from rmapcheck.explore import explore
+from rmapcheck.model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
+from rmapcheck.model.schemes.anonmm_chains import AnonmmChains
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import RmapWalkControl
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

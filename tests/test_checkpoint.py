@@ -11,12 +11,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from model.scope import Scope
 from rmapcheck import checkpoint
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.checkpoint import CheckpointError, Checkpoints, Reader
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
+from rmapcheck.model.scope import Scope
 from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 RIGHT = """
-from model.schemes.anon_vma_reuse import AvcPublish
+from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 
 class Mine(AvcPublish):
     name = "mine"

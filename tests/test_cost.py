@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from model.cost import count_nodes
-from model.operations import Mmap
 from rmapcheck.catalogue import schemes
 from rmapcheck.cli import run
 from rmapcheck.cost.figures import FIGURES
 from rmapcheck.cost.machine import CostError, Machine
 from rmapcheck.cost.tables import page
 from rmapcheck.cost.workloads import WORKLOADS, children, database, measure
+from rmapcheck.model.cost import count_nodes
+from rmapcheck.model.operations import Mmap
 from rmapcheck.plugins import find_scheme
 
 PAGE = Path(__file__).parent.parent / "docs" / "cost.md"
@@ -94,7 +94,7 @@ def test_the_command_guards_a_plug_in(capsys, tmp_path, monkeypatch):
         ("return 1 // (type(self) is not Mine)", "raised ZeroDivisionError"),
     ):
         (tmp_path / "mine.py").write_text(
-            "from model.schemes.anon_vma_reuse import AvcPublish\n\n\n"
+            "from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish\n\n\n"
             "class Mine(AvcPublish):\n"
             "    name = 'mine'\n\n"
             "    def anon_vma_prepare(self, st, vma):\n"

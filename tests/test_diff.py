@@ -5,12 +5,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from model.errors import ModelError
-from model.operations import Mmap, Mremap, Write
-from model.scope import Scope
 from rmapcheck.case import Case, Expect, load_case
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.diff import diff
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.operations import Mmap, Mremap, Write
+from rmapcheck.model.scope import Scope
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"
 

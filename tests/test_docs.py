@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.catalogue import every_scheme
+from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.pages import PICTURED, STEPS, page, pages, picture, prose
 from rmapcheck.run import Run
 

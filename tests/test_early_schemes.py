@@ -4,19 +4,29 @@ from random import Random
 
 import pytest
 
-from model.bugs.early import AdoptUnlocked, MergeWithUnfaulted, MprotectForgets, ZapBeforeRemove
-from model.heap import kmem_cache_alloc
-from model.operations import Brk, Exit, Fork, Mmap, Write
-from model.schemes.anon_vma import (
+from rmapcheck.catalogue import machines, schemes
+from rmapcheck.explore import explore
+from rmapcheck.model.bugs.early import (
+    AdoptUnlocked,
+    MergeWithUnfaulted,
+    MprotectForgets,
+    ZapBeforeRemove,
+)
+from rmapcheck.model.heap import kmem_cache_alloc
+from rmapcheck.model.operations import Brk, Exit, Fork, Mmap, Write
+from rmapcheck.model.schemes.anon_vma import (
     AnonVma267,
     AnonVma268,
     AnonVma269,
 )
-from model.schemes.anon_vma_eras import AnonVma2614, AnonVma2618, AnonVma2628, AnonVma2632
-from model.schemes.pte_chain import NRPTE, PteChainArray, PteChainList
-from model.scope import Scope
-from rmapcheck.catalogue import machines, schemes
-from rmapcheck.explore import explore
+from rmapcheck.model.schemes.anon_vma_eras import (
+    AnonVma2614,
+    AnonVma2618,
+    AnonVma2628,
+    AnonVma2632,
+)
+from rmapcheck.model.schemes.pte_chain import NRPTE, PteChainArray, PteChainList
+from rmapcheck.model.scope import Scope
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from model.scope import Scope
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.cli import run
 from rmapcheck.estimate import doublings, estimate, span
+from rmapcheck.model.scope import Scope
 from rmapcheck.native import build
 from rmapcheck.native.search import Ended, NativeSearch
 from rmapcheck.search import Search

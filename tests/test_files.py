@@ -3,8 +3,10 @@
 import attrs
 import pytest
 
-from model.errors import ScopeError
-from model.operations import (
+from rmapcheck.catalogue import schemes
+from rmapcheck.explore import explore
+from rmapcheck.model.errors import ScopeError
+from rmapcheck.model.operations import (
     Exit,
     Fork,
     Mlock,
@@ -18,14 +20,12 @@ from model.operations import (
     Unuse,
     Write,
 )
-from model.scheme import Scheme
-from model.schemes.anon_vma_chain import AvcList
-from model.schemes.anon_vma_reuse import AvcPublish
-from model.schemes.pte_chain import PteChainArray
-from model.scope import Scope
-from model.state import PTE_WRITE, State
-from rmapcheck.catalogue import schemes
-from rmapcheck.explore import explore
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.schemes.anon_vma_chain import AvcList
+from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
+from rmapcheck.model.schemes.pte_chain import PteChainArray
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import PTE_WRITE, State
 from rmapcheck.native.build import compiler
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status

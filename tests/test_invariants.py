@@ -6,14 +6,14 @@ Faults with a history are in model/bugs; the ones here never happened, and each 
 import attrs
 import pytest
 
-from invariants.registry import INVARIANTS
-from model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
-from model.schemes.anon_vma_root import AvcRoot, AvcTree
-from model.scope import Scope
-from model.state import PTE_WRITE, VM_DONTCOPY
 from rmapcheck.case import OOPSES
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
+from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
+from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import PTE_WRITE, VM_DONTCOPY
 from rmapcheck.verdict import Status
 
 MUTANTS = {}

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import ModelError
 from rmapcheck.case import load_case
 from rmapcheck.kernel.edits import UNDONE, Edit, Source, Undone
 from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.recipe import Recipe, check_tools
 from rmapcheck.kernel.reproduce import reproduce
+from rmapcheck.model.errors import ModelError
 from rmapcheck.plugins import find_scheme
 from rmapcheck.replay import replay_case
 from rmapcheck.report.predict import predict

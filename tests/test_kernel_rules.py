@@ -6,8 +6,9 @@ model does not have; 18 is about versions.
 
 import pytest
 
-from model.errors import EFAULT, EINVAL, ENOMEM
-from model.operations import (
+from rmapcheck.catalogue import schemes
+from rmapcheck.model.errors import EFAULT, EINVAL, ENOMEM
+from rmapcheck.model.operations import (
     Exit,
     Fork,
     Madvise,
@@ -19,8 +20,8 @@ from model.operations import (
     SwapOut,
     Write,
 )
-from model.scope import Scope
-from model.state import (
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import (
     PTE_WRITE,
     PTE_ZERO,
     VM_ACCOUNT,
@@ -28,7 +29,6 @@ from model.state import (
     VM_WIPEONFORK,
     pte_offset,
 )
-from rmapcheck.catalogue import schemes
 from rmapcheck.run import Run
 
 SCOPE = Scope(mms=6, pages=6, vmas=30, folios=20, swaps=4, objects=120, protections=4)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import ModelError
 from rmapcheck.case import load_case
 from rmapcheck.kernel.boot import Log, initramfs, kind_of, run_kernel, run_session
 from rmapcheck.kernel.build import build_program
 from rmapcheck.kernel.errors import OracleError
 from rmapcheck.kernel.reproduce import FLAGS, _run_here, read_log, reproduce
 from rmapcheck.kernel.swapping import memory_cgroups
+from rmapcheck.model.errors import ModelError
 from rmapcheck.native.build import cache_folder
 from rmapcheck.plugins import find_scheme
 from rmapcheck.report.predict import predict

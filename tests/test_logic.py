@@ -8,7 +8,7 @@ import random
 import pytest
 import z3
 
-from invariants.logic import (
+from rmapcheck.invariants.logic import (
     If,
     Predicate,
     Sort,
@@ -22,10 +22,10 @@ from invariants.logic import (
     operation,
     relation,
 )
-from invariants.logic.finite import Structure, compiled
-from invariants.logic.lint import alternations
-from invariants.logic.steps import Steps
-from invariants.logic.terms import (
+from rmapcheck.invariants.logic.finite import Structure, compiled
+from rmapcheck.invariants.logic.lint import alternations
+from rmapcheck.invariants.logic.steps import Steps
+from rmapcheck.invariants.logic.terms import (
     FALSE,
     TRUE,
     Expr,

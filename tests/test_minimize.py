@@ -6,11 +6,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from model.operations import Exit, Fork, Mmap, Mprotect, Mremap, Write
-from model.scope import Scope
 from rmapcheck.case import CaseError, Expect, load_case
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.minimize import fit_scope, minimize, minimize_case
+from rmapcheck.model.operations import Exit, Fork, Mmap, Mprotect, Mremap, Write
+from rmapcheck.model.scope import Scope
 from rmapcheck.replay import replay_case
 from rmapcheck.run import NotPossible, Run, replay
 

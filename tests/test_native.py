@@ -4,12 +4,12 @@ import subprocess
 
 import pytest
 
-from model.errors import SchemeError
-from model.schemes.anon_vma_root import AvcRoot
-from model.schemes.pte_chain import PteChainArray
-from model.scope import Scope
 from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import EngineError, explore
+from rmapcheck.model.errors import SchemeError
+from rmapcheck.model.schemes.anon_vma_root import AvcRoot
+from rmapcheck.model.schemes.pte_chain import PteChainArray
+from rmapcheck.model.scope import Scope
 from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 from rmapcheck.native.search import Ended, NativeSearch

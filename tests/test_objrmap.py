@@ -3,19 +3,19 @@
 import attrs
 import pytest
 
-from model.operations import Fork, MmapFile, Read, RemapFilePages
-from model.schemes.objrmap import (
+from rmapcheck.catalogue import bugs
+from rmapcheck.explore import explore
+from rmapcheck.model.operations import Fork, MmapFile, Read, RemapFilePages
+from rmapcheck.model.schemes.objrmap import (
     Objrmap5a,
     Objrmap5c,
     Objrmap5cAgain,
     Objrmap5d,
     Objrmap5e,
 )
-from model.schemes.pte_chain import PteChainSupplied
-from model.scope import Scope
-from model.state import RmapWalkControl
-from rmapcheck.catalogue import bugs
-from rmapcheck.explore import explore
+from rmapcheck.model.schemes.pte_chain import PteChainSupplied
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import RmapWalkControl
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope, known_flaw

@@ -8,7 +8,6 @@ import os
 
 import pytest
 
-from model.operations import Fork, Mmap, Write
 from rmapcheck.case import load_case
 from rmapcheck.catalogue import bugs
 from rmapcheck.cli import run
@@ -20,6 +19,7 @@ from rmapcheck.kernel.oracle import Episode, Oracle, Settings, minimized, scope_
 from rmapcheck.kernel.planting import hunt, planted
 from rmapcheck.kernel.predict import Step
 from rmapcheck.kernel.stage import TIERS
+from rmapcheck.model.operations import Fork, Mmap, Write
 
 # The kernel.
 

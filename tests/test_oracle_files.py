@@ -2,7 +2,15 @@
 
 import pytest
 
-from model.operations import (
+from rmapcheck.kernel import files, puppets
+from rmapcheck.kernel.eras import running
+from rmapcheck.kernel.file_mutants import FILE_MUTANTS
+from rmapcheck.kernel.generate import reclaim_all
+from rmapcheck.kernel.oracle import Episode, Oracle, Settings, scope_for
+from rmapcheck.kernel.planting import hunt
+from rmapcheck.kernel.predict import Step
+from rmapcheck.kernel.rules import FILES, RULES
+from rmapcheck.model.operations import (
     Fork,
     Madvise,
     MmapFile,
@@ -14,14 +22,6 @@ from model.operations import (
     Truncate,
     Write,
 )
-from rmapcheck.kernel import files, puppets
-from rmapcheck.kernel.eras import running
-from rmapcheck.kernel.file_mutants import FILE_MUTANTS
-from rmapcheck.kernel.generate import reclaim_all
-from rmapcheck.kernel.oracle import Episode, Oracle, Settings, scope_for
-from rmapcheck.kernel.planting import hunt
-from rmapcheck.kernel.predict import Step
-from rmapcheck.kernel.rules import FILES, RULES
 
 
 def private(mm=1, start=0, length=3, pgoff=0, **more):

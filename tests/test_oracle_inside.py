@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import ModelError
 from rmapcheck.case import load_case
 from rmapcheck.kernel import inside
 from rmapcheck.kernel.boot import Log
 from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.inside import INIT, compare_inside
+from rmapcheck.model.errors import ModelError
 
 
 def compare(kernel, tmp_path, seconds=20):

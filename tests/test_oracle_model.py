@@ -6,8 +6,17 @@ from pathlib import Path
 import attrs
 import pytest
 
-import model
-from model.operations import (
+from rmapcheck import model
+from rmapcheck.kernel.eras import VERSION_RULES, era_of, predictor_of, version_of
+from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.kernel.mutants import MUTANTS
+from rmapcheck.kernel.observe import ZERO, Frame, Look, Process
+from rmapcheck.kernel.oracle import scope_for
+from rmapcheck.kernel.planting import Mutant, planted
+from rmapcheck.kernel.predict import Predictor, Step, model_look, model_vmas
+from rmapcheck.kernel.rules import CHOICES, RULES, Coverage
+from rmapcheck.kernel.snapshot import Snapshot
+from rmapcheck.model.operations import (
     Fork,
     Mmap,
     MmapFile,
@@ -21,16 +30,7 @@ from model.operations import (
     boot,
     run,
 )
-from model.state import State
-from rmapcheck.kernel.eras import VERSION_RULES, era_of, predictor_of, version_of
-from rmapcheck.kernel.errors import OracleError, Unavailable
-from rmapcheck.kernel.mutants import MUTANTS
-from rmapcheck.kernel.observe import ZERO, Frame, Look, Process
-from rmapcheck.kernel.oracle import scope_for
-from rmapcheck.kernel.planting import Mutant, planted
-from rmapcheck.kernel.predict import Predictor, Step, model_look, model_vmas
-from rmapcheck.kernel.rules import CHOICES, RULES, Coverage
-from rmapcheck.kernel.snapshot import Snapshot
+from rmapcheck.model.state import State
 
 # What the model says, without a kernel.
 
@@ -296,6 +296,6 @@ def test_every_mutant_changes_the_model_and_is_gone_afterwards():
 def test_a_mutant_whose_text_is_gone_is_an_error():
     with (
         pytest.raises(OracleError, match="out of date"),
-        planted(Mutant("gone", "model.mm.fork:dup_vma", "no such text", "")),
+        planted(Mutant("gone", "rmapcheck.model.mm.fork:dup_vma", "no such text", "")),
     ):
         pass

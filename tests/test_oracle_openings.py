@@ -2,13 +2,13 @@
 
 import pytest
 
-from model.operations import boot
-from model.state import State
 from rmapcheck.kernel.eras import predictor_of
 from rmapcheck.kernel.openings import ON_FILES, OPENINGS, PAGES
 from rmapcheck.kernel.oracle import scope_for
 from rmapcheck.kernel.predict import Predictor, Step
 from rmapcheck.kernel.rules import choices, taken
+from rmapcheck.model.operations import boot
+from rmapcheck.model.state import State
 
 WANTED = {
     "two_offers": "both neighbours offer their anon_vma",

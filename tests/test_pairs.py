@@ -8,9 +8,9 @@ import itertools
 
 import pytest
 
-from model.scope import EXTRAS, GROUPS, Scope
 from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import explore
+from rmapcheck.model.scope import EXTRAS, GROUPS, Scope
 from rmapcheck.native.build import compiler
 from rmapcheck.verdict import Status
 

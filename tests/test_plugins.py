@@ -5,20 +5,20 @@ import textwrap
 
 import pytest
 
-from model.errors import SchemeError
-from model.scope import Scope
 from rmapcheck import catalogue, guard
 from rmapcheck.cli import engines, run
 from rmapcheck.guard import HOOKS, guarded, interface_check
+from rmapcheck.model.errors import SchemeError
+from rmapcheck.model.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 
 HEAD = """\
 import attrs
-from model.heap import num, ref
-from model.scheme import Scheme
-from model.schemes.anon_vma_reuse import AvcPublish
+from rmapcheck.model.heap import num, ref
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 
 """
 
@@ -318,7 +318,7 @@ def test_every_hook_is_guarded():
 
 def test_a_subclass_of_a_bug_is_expected_to_hold(capsys):
     write(
-        "from model.bugs.avc import UnfaultedMremapMerge\n\n"
+        "from rmapcheck.model.bugs.avc import UnfaultedMremapMerge\n\n"
         "class Mine(UnfaultedMremapMerge):\n    name = 'mine'\n    inherits_copied_from = True\n"
     )
     code = run(["explore", "mine.py", "--quiet", "--mms", "1", "--ops", "mmap,fault"])

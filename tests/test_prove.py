@@ -6,7 +6,7 @@ the proof then fails, all of them. Everything else must still be proved.
 
 import pytest
 
-from invariants.logic import Predicate, exists, forall, operation
+from rmapcheck.invariants.logic import Predicate, exists, forall, operation
 from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import prove
 from rmapcheck.prove.registry import bugs, specs

@@ -2,10 +2,11 @@
 
 import pytest
 
-from model.bugs.early import AllocatesUnderLocks, DupMmapTree
-from model.locks import PTL, acquire, release
-from model.operations import Exit, FolioReferenced, Fork, Mmap, Write
-from model.schemes.pte_chain import (
+from rmapcheck.explore import explore
+from rmapcheck.model.bugs.early import AllocatesUnderLocks, DupMmapTree
+from rmapcheck.model.locks import PTL, acquire, release
+from rmapcheck.model.operations import Exit, FolioReferenced, Fork, Mmap, Write
+from rmapcheck.model.schemes.pte_chain import (
     NRPTE,
     PteChainArray,
     PteChainChunks,
@@ -13,9 +14,8 @@ from model.schemes.pte_chain import (
     PteChainSupplied,
     with_line,
 )
-from model.schemes.pte_chain_list import PteChainMinimal
-from model.scope import Scope
-from rmapcheck.explore import explore
+from rmapcheck.model.schemes.pte_chain_list import PteChainMinimal
+from rmapcheck.model.scope import Scope
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 B01 = ROOT / "counterexamples" / "B01-copy-from-importer.json"
 
 MINE = """
-from model.schemes.anon_vma_chain import AvcList
+from rmapcheck.model.schemes.anon_vma_chain import AvcList
 
 class Mine(AvcList):
     name = "mine"

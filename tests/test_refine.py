@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from invariants.logic.finite import Structure
-from invariants.logic.terms import SpecError
-from model.scope import Scope
-from model.state import pte_offset
 from rmapcheck.case import load_case
 from rmapcheck.catalogue import schemes
 from rmapcheck.explore import explore
+from rmapcheck.invariants.logic.finite import Structure
+from rmapcheck.invariants.logic.terms import SpecError
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import pte_offset
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.explanations import EXPLANATIONS
@@ -287,7 +287,7 @@ def test_a_broken_abstraction_is_noticed(broken, part, monkeypatch):
     [("filemap", "cache_add"), ("fault", "file_fault"), ("vmscan", "reclaim")],
 )
 def test_an_event_of_files_that_is_not_told_is_noticed(module, event, monkeypatch):
-    where = importlib.import_module(f"model.mm.{module}")
+    where = importlib.import_module(f"rmapcheck.model.mm.{module}")
     told = where.tell
     monkeypatch.setattr(
         where, "tell", lambda st, name, *objects: name == event or told(st, name, *objects)
@@ -330,7 +330,7 @@ def test_a_broken_abstraction_of_files_is_noticed(broken, monkeypatch):
     ],
 )
 def test_an_event_that_is_not_told_is_noticed(module, event, monkeypatch):
-    where = importlib.import_module(f"model.mm.{module}")
+    where = importlib.import_module(f"rmapcheck.model.mm.{module}")
     told = where.tell
 
     def silent(st, name, *objects):

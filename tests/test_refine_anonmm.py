@@ -4,13 +4,13 @@ import importlib
 
 import pytest
 
-from model.heap import kmem_cache_free
-from model.operations import FolioReferenced, Fork, Read, SwapOut
-from model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
-from model.schemes.anonmm_chains import AnonmmChains
-from model.scope import Scope
 from rmapcheck.case import load_case
 from rmapcheck.explore import explore
+from rmapcheck.model.heap import kmem_cache_free
+from rmapcheck.model.operations import FolioReferenced, Fork, Read, SwapOut
+from rmapcheck.model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
+from rmapcheck.model.schemes.anonmm_chains import AnonmmChains
+from rmapcheck.model.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.refine import NAME, Refinement
@@ -331,7 +331,7 @@ EVENTS = [
     ("module", "event", "scheme", "scope"), EVENTS, ids=[e for _, e, *_ in EVENTS]
 )
 def test_an_event_that_is_not_told_is_noticed(module, event, scheme, scope, monkeypatch):
-    where = importlib.import_module(f"model.mm.{module}")
+    where = importlib.import_module(f"rmapcheck.model.mm.{module}")
     told = where.tell
     monkeypatch.setattr(
         where, "tell", lambda st, name, *objects: name == event or told(st, name, *objects)

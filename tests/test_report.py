@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 import attrs
 import pytest
 
-from model.errors import ModelError
-from model.operations import Fork, Mmap, SwapOut, Write
-from model.scope import Scope
 from rmapcheck.case import Case, Expect, load_case
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.operations import Fork, Mmap, SwapOut, Write
+from rmapcheck.model.scope import Scope
 from rmapcheck.report import EXPORTS, export, render, state_text
 from rmapcheck.run import Run
 

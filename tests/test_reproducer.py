@@ -8,10 +8,20 @@ from pathlib import Path
 import attrs
 import pytest
 
-from model.errors import ModelError
-from model.operations import BY_NAME, Exec, Fork, Mmap, Mremap, Operation, Read, SwapOut, Write
-from model.scope import Scope
 from rmapcheck.case import Case, Expect, load_case
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.operations import (
+    BY_NAME,
+    Exec,
+    Fork,
+    Mmap,
+    Mremap,
+    Operation,
+    Read,
+    SwapOut,
+    Write,
+)
+from rmapcheck.model.scope import Scope
 from rmapcheck.replay import scheme_of
 from rmapcheck.report import export
 from rmapcheck.report.predict import FIELDS, WHY_NOT, predict, refuse

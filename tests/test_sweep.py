@@ -12,9 +12,9 @@ from contextlib import closing
 import attrs
 import pytest
 
-from model.errors import ModelError
-from model.scope import Scope
 from rmapcheck.cli import run
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.scope import Scope
 from rmapcheck.sweep import cluster
 from rmapcheck.sweep.jobs import Limits, do, matrix
 from rmapcheck.sweep.results import Results, ResultsError, merged

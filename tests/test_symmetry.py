@@ -11,12 +11,12 @@ import random
 
 import pytest
 
-from model import heap
-from model.operations import boot, possible_operations, run
-from model.scope import Scope
-from model.state import State
 from rmapcheck.catalogue import machines, schemes
 from rmapcheck.explore import Search
+from rmapcheck.model import heap
+from rmapcheck.model.operations import boot, possible_operations, run
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import State
 
 SMALL = Scope(
     mms=2,

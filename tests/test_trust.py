@@ -2,10 +2,10 @@
 
 import pytest
 
-from invariants.logic import Sort, Spec, forall, invariant, operation, relation
-from invariants.logic.terms import SpecError
-from model.scope import Scope
 from rmapcheck.explore import explore
+from rmapcheck.invariants.logic import Sort, Spec, forall, invariant, operation, relation
+from rmapcheck.invariants.logic.terms import SpecError
+from rmapcheck.model.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove.command import exit_code, sentence
 from rmapcheck.prove.memory import Proofs
@@ -154,7 +154,7 @@ OPERATION = "@operation\n    def op(self, st, t: Thing):\n        st.a[t] = True
 def test_a_spec_of_which_nothing_would_be_proved_is_refused(tmp_path, body, what):
     file = tmp_path / "empty.py"
     file.write_text(
-        "from invariants.logic import Sort, Spec, operation, relation\n\n\n"
+        "from rmapcheck.invariants.logic import Sort, Spec, operation, relation\n\n\n"
         f"class Thing(Sort):\n    pass\n\n\nclass Empty(Spec):\n    {body}\n"
     )
     with pytest.raises(SpecError, match=what):

@@ -2,17 +2,17 @@
 
 import pytest
 
-from model.heap import kmem_cache_free
-from model.locks import CHAIN_LOCK, acquire, release
-from model.schemes.anon_vma_eras import AnonVma2614
-from model.schemes.anon_vma_reuse import AvcPublish
-from model.schemes.anonmm import AnonmmSwapIn
-from model.schemes.pte_chain import PteChainArray
-from model.schemes.rmap15 import Rmap15
-from model.scope import Scope
-from model.state import RmapWalkControl, ptep_to_mm
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
+from rmapcheck.model.heap import kmem_cache_free
+from rmapcheck.model.locks import CHAIN_LOCK, acquire, release
+from rmapcheck.model.schemes.anon_vma_eras import AnonVma2614
+from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
+from rmapcheck.model.schemes.anonmm import AnonmmSwapIn
+from rmapcheck.model.schemes.pte_chain import PteChainArray
+from rmapcheck.model.schemes.rmap15 import Rmap15
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import RmapWalkControl, ptep_to_mm
 from rmapcheck.verdict import Status
 from rmapcheck.verify import BUDGET, QUICK, Climber
 

@@ -5,18 +5,20 @@ import textwrap
 
 import pytest
 
-from model.errors import ModelError, SchemeError
-from model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
 from rmapcheck.guard import told
+from rmapcheck.model.errors import ModelError, SchemeError
+from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.native import build
 from rmapcheck.plugins import find_scheme
 from rmapcheck.search import CannotCompileError
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify import DEPTHS, LADDER, LONG_FORKS, REQUIRED, Climber, bug_scope
 
-HEAD = "from model.schemes.anon_vma_reuse import AvcPublish\n\n\nclass Mine(AvcPublish):\n"
+HEAD = (
+    "from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish\n\n\nclass Mine(AvcPublish):\n"
+)
 
 NEGATIVE = """\
 def count_active(self, st, anon_vma, by):

@@ -2,12 +2,13 @@
 
 import pytest
 
-from invariants.completeness import mappers_of
-from invariants.registry import INVARIANTS, applicable
-from invariants.scan import on_mmlist
-from model.bugs.early import SwapMmLeftBehind
-from model.mm import virtual_scan as vmscan
-from model.operations import (
+from rmapcheck.explore import explore
+from rmapcheck.invariants.completeness import mappers_of
+from rmapcheck.invariants.registry import INVARIANTS, applicable
+from rmapcheck.invariants.scan import on_mmlist
+from rmapcheck.model.bugs.early import SwapMmLeftBehind
+from rmapcheck.model.mm import virtual_scan as vmscan
+from rmapcheck.model.operations import (
     Exec,
     Exit,
     FolioReferenced,
@@ -20,10 +21,9 @@ from model.operations import (
     SwapScan,
     Write,
 )
-from model.schemes.pte_chain import PteChainArray
-from model.schemes.virtual_scan import VirtualScan, VirtualScanObjrmap
-from model.scope import Scope
-from rmapcheck.explore import explore
+from rmapcheck.model.schemes.pte_chain import PteChainArray
+from rmapcheck.model.schemes.virtual_scan import VirtualScan, VirtualScanObjrmap
+from rmapcheck.model.scope import Scope
 from rmapcheck.run import NotPossible, Run
 from rmapcheck.verdict import Status
 

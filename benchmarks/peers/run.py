@@ -200,6 +200,9 @@ def versions() -> str:
     """Return the versions of the programs."""
     found = [f"Python {platform.python_version()}"]
     for command in (["gcc", "--version"], ["spin", "-V"], ["rumur", "--version"]):
+        if not shutil.which(command[0]):
+            found.append(f"no {command[0]}")
+            continue
         run = subprocess.run(command, check=False, capture_output=True, text=True)
         text = (run.stdout or run.stderr).strip()
         found.append(text.splitlines()[0] if text else command[0])

@@ -17,7 +17,7 @@ size. A forgotten `--` breaks the first rule, a double `++` the second.
 
 from collections.abc import Sequence
 
-from invariants.logic.terms import (
+from rmapcheck.invariants.logic.terms import (
     EXISTS,
     FORALL,
     TRUE,
@@ -30,7 +30,7 @@ from invariants.logic.terms import (
     quantify,
     variable,
 )
-from invariants.logic.working import Counter, Entry, Summand, Working
+from rmapcheck.invariants.logic.working import Counter, Entry, Summand, Working
 
 
 def exactness(counter: Counter, ledger: Sequence[Entry], before: Working, after: Working) -> Expr:

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from invariants.logic.terms import (
+from rmapcheck.invariants.logic.terms import (
     AND,
     APP,
     EQ,

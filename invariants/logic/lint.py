@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from invariants.logic.terms import (
+from rmapcheck.invariants.logic.terms import (
     AND,
     APP,
     EQ,

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from model.errors import ModelError
+from rmapcheck.model.errors import ModelError
 
 SortOf: TypeAlias = "type[Sort]"
 
@@ -100,7 +100,7 @@ class Expr:
         return negate(equal(self, other))
 
     def __str__(self) -> str:
-        from invariants.logic.text import text  # noqa: PLC0415 - it reads what is made here
+        from rmapcheck.invariants.logic.text import text  # noqa: PLC0415 - it reads what is made here
 
         return text(self)
 

@@ -1,7 +1,7 @@
 """The holes of the first anon_vma (RFC2, 2004-03-11). Nothing is overridden: it was posted so."""
 
-from model.scheme import Bug
-from model.schemes.anon_vma_rfc import AnonVmaRfc2
+from rmapcheck.model.scheme import Bug
+from rmapcheck.model.schemes.anon_vma_rfc import AnonVmaRfc2
 
 POSTED = "RFC2, 2004-03-11"
 EVIDENCE = "derived from the mail of RFC2, which is recalled"

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from model.errors import ENOMEM
-from model.heap import kmem_cache_alloc, kmem_cache_free
-from model.scheme import Bug
-from model.schemes.anonmm import AnonmmCopies
+from rmapcheck.model.errors import ENOMEM
+from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free
+from rmapcheck.model.scheme import Bug
+from rmapcheck.model.schemes.anonmm import AnonmmCopies
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 class HeadFreedTwice(AnonmmCopies):

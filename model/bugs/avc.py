@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from model.scheme import Bug
-from model.schemes.anon_vma_chain import AvcList, anon_vma_compatible
-from model.schemes.anon_vma_reuse import AvcCounters, AvcDegree, AvcMerge
-from model.schemes.anon_vma_root import AvcTree
+from rmapcheck.model.scheme import Bug
+from rmapcheck.model.schemes.anon_vma_chain import AvcList, anon_vma_compatible
+from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcDegree, AvcMerge
+from rmapcheck.model.schemes.anon_vma_root import AvcTree
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 class CopyFromImporter(AvcList):

@@ -2,19 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from model.heap import kmem_cache_free
-from model.mm.virtual_scan import locked
-from model.mm.vma import vma_lookup
-from model.scheme import Bug
-from model.schemes.anon_vma import AnonVma268
-from model.schemes.anon_vma_eras import AnonVma2618, AnonVma2628
-from model.schemes.pte_chain import PteChainArray, PteChainChunks, PteChainList
-from model.schemes.rmap_speedup import RmapSpeedup
-from model.schemes.virtual_scan import VirtualScan
-from model.state import ptep_to_address, ptep_to_mm
+from rmapcheck.model.heap import kmem_cache_free
+from rmapcheck.model.mm.virtual_scan import locked
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.scheme import Bug
+from rmapcheck.model.schemes.anon_vma import AnonVma268
+from rmapcheck.model.schemes.anon_vma_eras import AnonVma2618, AnonVma2628
+from rmapcheck.model.schemes.pte_chain import PteChainArray, PteChainChunks, PteChainList
+from rmapcheck.model.schemes.rmap_speedup import RmapSpeedup
+from rmapcheck.model.schemes.virtual_scan import VirtualScan
+from rmapcheck.model.state import ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 class ZapBeforeRemove(PteChainList):

@@ -1,8 +1,8 @@
 """Bugs of partial objrmap, 2003 and 2004. Most override nothing: that is how it was posted."""
 
-from model.scheme import Bug
-from model.schemes.objrmap import Objrmap5a, Objrmap5b, Objrmap5cAgain
-from model.schemes.pte_chain import PteChainArray
+from rmapcheck.model.scheme import Bug
+from rmapcheck.model.schemes.objrmap import Objrmap5a, Objrmap5b, Objrmap5cAgain
+from rmapcheck.model.schemes.pte_chain import PteChainArray
 
 ONE = {
     "mms": 1,

@@ -9,19 +9,19 @@ start, so the page keeps its index. Left out: that migration must skip such a st
 
 from typing import TYPE_CHECKING
 
-from model.errors import ENOMEM
-from model.events import tell
-from model.heap import kmem_cache_alloc
-from model.locks import MMAP_LOCK, acquire, release
-from model.mm.fault import handle_mm_fault
-from model.mm.mremap import move_page_tables
-from model.mm.unmap import exit_mmap
-from model.mm.virtual_scan import mmlist_exec
-from model.mm.vma import range_changed, range_changes, vma_link
-from model.state import VM_ACCOUNT, VM_READ, VM_WRITE
+from rmapcheck.model.errors import ENOMEM
+from rmapcheck.model.events import tell
+from rmapcheck.model.heap import kmem_cache_alloc
+from rmapcheck.model.locks import MMAP_LOCK, acquire, release
+from rmapcheck.model.mm.fault import handle_mm_fault
+from rmapcheck.model.mm.mremap import move_page_tables
+from rmapcheck.model.mm.unmap import exit_mmap
+from rmapcheck.model.mm.virtual_scan import mmlist_exec
+from rmapcheck.model.mm.vma import range_changed, range_changes, vma_link
+from rmapcheck.model.state import VM_ACCOUNT, VM_READ, VM_WRITE
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def sys_execve(st: "State", mm: int, shift: int) -> int:

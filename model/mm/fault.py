@@ -10,13 +10,19 @@ since v2.6.19 where dirty pages are accounted.
 
 from typing import TYPE_CHECKING
 
-from model.errors import EFAULT, ENOMEM
-from model.events import tell
-from model.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
-from model.mm.filemap import filemap_fault
-from model.mm.swap import alloc_folio, folio_free_swap, folio_put, free_swap_cache, swap_free
-from model.mm.vma import vma_lookup
-from model.state import (
+from rmapcheck.model.errors import EFAULT, ENOMEM
+from rmapcheck.model.events import tell
+from rmapcheck.model.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.mm.filemap import filemap_fault
+from rmapcheck.model.mm.swap import (
+    alloc_folio,
+    folio_free_swap,
+    folio_put,
+    free_swap_cache,
+    swap_free,
+)
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.state import (
     PTE_EXCLUSIVE,
     PTE_FILE,
     PTE_WRITE,
@@ -31,7 +37,7 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def handle_mm_fault(st: "State", mm: int, address: int, *, write: bool) -> int:

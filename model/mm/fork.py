@@ -7,16 +7,16 @@ out of memory leaves the parent's pages write-protected, as the kernel does.
 
 from typing import TYPE_CHECKING
 
-from model.errors import ENOMEM
-from model.events import tell
-from model.heap import bug, claim, kmem_cache_free
-from model.locks import MMAP_LOCK, PTL, acquire, release
-from model.mm.filemap import vma_link_file
-from model.mm.swap import swap_duplicate
-from model.mm.unmap import mmput
-from model.mm.virtual_scan import mmlist_add
-from model.mm.vma import find_vma, vm_area_dup, vma_link_list
-from model.state import (
+from rmapcheck.model.errors import ENOMEM
+from rmapcheck.model.events import tell
+from rmapcheck.model.heap import bug, claim, kmem_cache_free
+from rmapcheck.model.locks import MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.mm.filemap import vma_link_file
+from rmapcheck.model.mm.swap import swap_duplicate
+from rmapcheck.model.mm.unmap import mmput
+from rmapcheck.model.mm.virtual_scan import mmlist_add
+from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link_list
+from rmapcheck.model.state import (
     PTE_EXCLUSIVE,
     PTE_WRITE,
     PTE_YOUNG,
@@ -30,7 +30,7 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def sys_fork(st: "State", oldmm: int, mm: int) -> int:

@@ -7,19 +7,19 @@ the range.
 
 from typing import TYPE_CHECKING
 
-from model.errors import EINVAL, ENOMEM
-from model.events import tell
-from model.heap import kmem_cache_alloc
-from model.locks import MMAP_LOCK, PTL, acquire, release
-from model.mm.unmap import do_munmap, zap_page_range
-from model.mm.vma import (
+from rmapcheck.model.errors import EINVAL, ENOMEM
+from rmapcheck.model.events import tell
+from rmapcheck.model.heap import kmem_cache_alloc
+from rmapcheck.model.locks import MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.mm.unmap import do_munmap, zap_page_range
+from rmapcheck.model.mm.vma import (
     can_vma_merge_right,
     find_vma,
     vma_link,
     vma_merge_new_range,
     vma_modify,
 )
-from model.state import (
+from rmapcheck.model.state import (
     PTE_WRITE,
     VM_ACCESS_FLAGS,
     VM_ACCOUNT,
@@ -31,7 +31,7 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def sys_mmap(st: "State", mm: int, start: int, length: int, prot: int) -> int:

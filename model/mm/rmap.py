@@ -7,12 +7,12 @@ give up, and what a walk over anonymous pages does about VM_LOCKED beyond leavin
 
 from typing import TYPE_CHECKING
 
-from model.cost import count_entries, count_nodes
-from model.events import tell
-from model.locks import ANON_VMA_LOCK, FOLIO_LOCK, PTL, acquire, assert_held, release
-from model.mm.swap import folio_put, swap_duplicate
-from model.mm.vma import vma_lookup
-from model.state import (
+from rmapcheck.model.cost import count_entries, count_nodes
+from rmapcheck.model.events import tell
+from rmapcheck.model.locks import ANON_VMA_LOCK, FOLIO_LOCK, PTL, acquire, assert_held, release
+from rmapcheck.model.mm.swap import folio_put, swap_duplicate
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.state import (
     PTE_EXCLUSIVE,
     PTE_FILE,
     PTE_YOUNG,
@@ -25,7 +25,7 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 REFERENCED = 1
 UNMAP = 2

@@ -9,10 +9,10 @@ back.
 
 from typing import TYPE_CHECKING
 
-from model.locks import FOLIO_LOCK, I_MMAP_LOCK, PTL, acquire, release
-from model.mm.filemap import filemap_remove_folio
-from model.mm.unmap import zap_pte
-from model.state import (
+from rmapcheck.model.locks import FOLIO_LOCK, I_MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.mm.filemap import filemap_remove_folio
+from rmapcheck.model.mm.unmap import zap_pte
+from rmapcheck.model.state import (
     PTE_FILE,
     RmapWalkControl,
     folio_test_anon,
@@ -21,7 +21,7 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def truncate_setsize(st: "State", mapping: int, size: int) -> int:

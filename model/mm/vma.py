@@ -14,21 +14,21 @@ Which VMAs may join, as far as rmap has a say, and what a joined VMA inherits is
 
 from typing import TYPE_CHECKING
 
-from model.errors import ENOMEM
-from model.events import tell
-from model.heap import kmem_cache_alloc, kmem_cache_free
-from model.locks import ANON_VMA_LOCK, assert_held_write
-from model.mm.filemap import (
+from rmapcheck.model.errors import ENOMEM
+from rmapcheck.model.events import tell
+from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free
+from rmapcheck.model.locks import ANON_VMA_LOCK, assert_held_write
+from rmapcheck.model.mm.filemap import (
     unlink_file_vma,
     vma_complete_file,
     vma_link_file,
     vma_prepare_file,
 )
-from model.scheme import VMA_OP_SPLIT
-from model.state import VM_NONLINEAR, vma_flags
+from rmapcheck.model.scheme import VMA_OP_SPLIT
+from rmapcheck.model.state import VM_NONLINEAR, vma_flags
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 def find_vma(st: "State", mm: int, address: int) -> int:

@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from model.errors import KernelOops
-from model.events import tell
-from model.heap import claim
-from model.mm.virtual_scan import mmlist_add
-from model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
-from model.operations.file import MmapFile, PunchHole, Reclaim, RemapFilePages, Truncate
-from model.operations.memory import Brk, Madvise, Mlock, Mmap, Mprotect, Mremap, Munmap
-from model.operations.process import Exec, Exit, Fork, Read, Write
-from model.operations.reclaim import FolioReferenced, SwapOut, SwapScan, Unuse, folio_named
+from rmapcheck.model.errors import KernelOops
+from rmapcheck.model.events import tell
+from rmapcheck.model.heap import claim
+from rmapcheck.model.mm.virtual_scan import mmlist_add
+from rmapcheck.model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
+from rmapcheck.model.operations.file import MmapFile, PunchHole, Reclaim, RemapFilePages, Truncate
+from rmapcheck.model.operations.memory import Brk, Madvise, Mlock, Mmap, Mprotect, Mremap, Munmap
+from rmapcheck.model.operations.process import Exec, Exit, Fork, Read, Write
+from rmapcheck.model.operations.reclaim import (
+    FolioReferenced,
+    SwapOut,
+    SwapScan,
+    Unuse,
+    folio_named,
+)
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 __all__ = [
     "ADVICES",

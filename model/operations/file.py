@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from model.mm.fremap import may_remap, sys_remap_file_pages
-from model.mm.mmap import sys_mmap_file
-from model.mm.truncate import truncate_pagecache_range, truncate_setsize
-from model.mm.vma import vma_lookup
-from model.mm.vmscan import reclaim_file_folio
-from model.operations.base import (
+from rmapcheck.model.mm.fremap import may_remap, sys_remap_file_pages
+from rmapcheck.model.mm.mmap import sys_mmap_file
+from rmapcheck.model.mm.truncate import truncate_pagecache_range, truncate_setsize
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.mm.vmscan import reclaim_file_folio
+from rmapcheck.model.operations.base import (
     PROTECTION_NAMES,
     PROTECTIONS,
     FileOperation,
@@ -23,9 +23,9 @@ from model.operations.base import (
 )
 
 if TYPE_CHECKING:
-    from model.scheme import Scheme
-    from model.scope import Scope
-    from model.state import State
+    from rmapcheck.model.scheme import Scheme
+    from rmapcheck.model.scope import Scope
+    from rmapcheck.model.state import State
 
 
 @attrs.frozen(kw_only=True)

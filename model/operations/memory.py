@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from model.mm.mmap import (
+from rmapcheck.model.mm.mmap import (
     madvise_dontneed,
     madvise_flags,
     sys_brk,
@@ -14,9 +14,9 @@ from model.mm.mmap import (
     sys_mprotect,
     sys_munmap,
 )
-from model.mm.mremap import sys_mremap
-from model.mm.vma import find_vma, vma_lookup
-from model.operations.base import (
+from rmapcheck.model.mm.mremap import sys_mremap
+from rmapcheck.model.mm.vma import find_vma, vma_lookup
+from rmapcheck.model.operations.base import (
     ADVICES,
     PROTECTION_NAMES,
     PROTECTIONS,
@@ -25,15 +25,15 @@ from model.operations.base import (
     free,
     known_protection,
 )
-from model.state import (
+from rmapcheck.model.state import (
     VM_ACCESS_FLAGS,
     VM_LOCKED,
     pte_offset,
 )
 
 if TYPE_CHECKING:
-    from model.scheme import Scheme
-    from model.state import State
+    from rmapcheck.model.scheme import Scheme
+    from rmapcheck.model.state import State
 
 
 def _advice(_instance: object, _attribute: object, value: str) -> None:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from model.mm.exec import sys_execve
-from model.mm.fault import faults_beyond, handle_mm_fault
-from model.mm.fork import sys_fork
-from model.mm.unmap import mmput
-from model.mm.vma import vma_lookup
-from model.operations.base import Operation
-from model.state import (
+from rmapcheck.model.mm.exec import sys_execve
+from rmapcheck.model.mm.fault import faults_beyond, handle_mm_fault
+from rmapcheck.model.mm.fork import sys_fork
+from rmapcheck.model.mm.unmap import mmput
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.operations.base import Operation
+from rmapcheck.model.state import (
     PTE_WRITE,
     PTE_ZERO,
     VM_ACCESS_FLAGS,
@@ -20,8 +20,8 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.scheme import Scheme
-    from model.state import State
+    from rmapcheck.model.scheme import Scheme
+    from rmapcheck.model.state import State
 
 
 @attrs.frozen(kw_only=True)

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from model.mm.rmap import folio_referenced
-from model.mm.swapoff import unuse_pte
-from model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
-from model.mm.vmscan import swap_out
-from model.operations.base import Operation
-from model.state import (
+from rmapcheck.model.mm.rmap import folio_referenced
+from rmapcheck.model.mm.swapoff import unuse_pte
+from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
+from rmapcheck.model.mm.vmscan import swap_out
+from rmapcheck.model.operations.base import Operation
+from rmapcheck.model.state import (
     RmapWalkControl,
     folio_test_anon,
     pte_offset,
@@ -19,8 +19,8 @@ from model.state import (
 )
 
 if TYPE_CHECKING:
-    from model.scheme import Scheme
-    from model.state import State
+    from rmapcheck.model.scheme import Scheme
+    from rmapcheck.model.state import State
 
 
 def folio_of(st: "State", ptep: int) -> int:

@@ -29,15 +29,15 @@ of this project gives them, not read again: recalled.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from model.errors import ENOMEM
-from model.heap import bug, kmem_cache_alloc
-from model.i_mmap import IMmapLists
-from model.locks import ANON_VMA_LOCK, acquire, release
-from model.schemes.anon_vma import AnonVma267
-from model.state import folio_test_anon, linear_page_index, ptep_to_address, vma_address
+from rmapcheck.model.errors import ENOMEM
+from rmapcheck.model.heap import bug, kmem_cache_alloc
+from rmapcheck.model.i_mmap import IMmapLists
+from rmapcheck.model.locks import ANON_VMA_LOCK, acquire, release
+from rmapcheck.model.schemes.anon_vma import AnonVma267
+from rmapcheck.model.state import folio_test_anon, linear_page_index, ptep_to_address, vma_address
 
 if TYPE_CHECKING:
-    from model.state import RmapWalkControl, State
+    from rmapcheck.model.state import RmapWalkControl, State
 
 
 class AnonVmaRfc2(IMmapLists, AnonVma267):

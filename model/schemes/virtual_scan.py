@@ -31,11 +31,11 @@ recalled.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from model.i_mmap import IMmapLists
-from model.scheme import Scheme
+from rmapcheck.model.i_mmap import IMmapLists
+from rmapcheck.model.scheme import Scheme
 
 if TYPE_CHECKING:
-    from model.state import State
+    from rmapcheck.model.state import State
 
 
 class VirtualScan(IMmapLists, Scheme):

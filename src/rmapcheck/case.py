@@ -1,0 +1,324 @@
+"""Case: a saved run, with what it is expected to show.
+
+A case file holds operations, never states, and it is data: nothing in it is ever evaluated,
+imported or unpickled, not even the name of its scheme (see `replay.scheme_of`). Whoever reads one
+gets a whole case or one sentence that says what to change.
+"""
+
+import difflib
+import importlib.metadata
+import json
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+from cattrs import Converter
+
+from rmapcheck.case_json import CaseError, read_json, value_text
+from rmapcheck.case_schema import FORMAT, check_schema
+from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.operations import BY_NAME, Operation
+from rmapcheck.model.scope import Scope
+from rmapcheck.verdict import Status, Verdict
+
+__all__ = [
+    "Case",
+    "CaseError",
+    "Expect",
+    "Found",
+    "History",
+    "case_from",
+    "case_text",
+    "file_name",
+    "load_case",
+    "parse_case",
+    "save_case",
+    "version",
+]
+
+MAX_BYTES = 1_000_000
+
+OOPSES = ("use_after_free", "null_dereference", "double_free", "kernel_bug", "out_of_range")
+"""What a case may expect besides the invariants: the ways in which the kernel itself breaks."""
+
+
+@attrs.frozen(kw_only=True)
+class Expect:
+    """What the run shows: VIOLATED (this invariant, at this step, from 1) or HOLDS."""
+
+    verdict: str
+    invariant: str = ""
+    step: int = 0
+
+    def __str__(self) -> str:
+        if self.verdict == Status.VIOLATED.value:
+            return f"VIOLATED({self.invariant}, step {self.step})"
+        return self.verdict
+
+
+@attrs.frozen(kw_only=True)
+class History:
+    """Where the bug is known from, if it is known."""
+
+    introduced: str = ""
+    fixed: str = ""
+    cve: str = ""
+    links: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Found:
+    """How rmapcheck came by the case."""
+
+    engine: str = ""
+    seed: int | None = None
+    version: str = ""
+    minimized: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Case:
+    """A run of `scheme` (a built-in name, or a plug-in such as FILE.py:Class) in `scope`."""
+
+    format: int = FORMAT
+    title: str
+    scheme: str
+    scope: Scope
+    expect: Expect
+    history: History = History()
+    found: Found = Found()
+    steps: tuple[Operation, ...]
+
+
+def _converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=False)
+    converter.register_unstructure_hook(Scope, _scope_to_json)
+    converter.register_unstructure_hook_func(_is_operation, _operation_to_json)
+    converter.register_structure_hook_func(_is_operation, _operation_from_json)
+    return converter
+
+
+def _is_operation(cls: object) -> bool:
+    return isinstance(cls, type) and issubclass(cls, Operation)
+
+
+def _scope_to_json(scope: Scope) -> dict[str, Any]:
+    """Files and a limit on anon_vmas are mentioned where there are: older cases have none."""
+    values = attrs.asdict(scope)
+    if not scope.files:
+        del values["files"], values["file_pages"]
+    if not scope.rss_limit:
+        del values["rss_limit"]
+    if not scope.anon_vmas:
+        del values["anon_vmas"]
+    return values
+
+
+def _operation_to_json(op: Operation) -> dict[str, Any]:
+    values: dict[str, Any] = {"op": op.name}
+    for a in sorted(attrs.fields(type(op)), key=lambda a: a.name == "fail"):
+        value = getattr(op, a.name)
+        if a.default is attrs.NOTHING or value != a.default:
+            values[a.name] = value
+    return values
+
+
+def _operation_from_json(value: dict[str, Any], _cls: type) -> Operation:
+    fields = {name: v for name, v in value.items() if name != "op"}
+    return BY_NAME[value["op"]](**fields)
+
+
+_CONVERTER = _converter()
+
+
+def parse_case(data: bytes) -> Case:
+    """Return the case that `data`, the content of a file, holds; raise CaseError if none."""
+    if len(data) > MAX_BYTES:
+        raise CaseError(f"the file is larger than {MAX_BYTES} bytes; a case never is")
+    value = read_json(data)
+    check_schema(value)
+    try:
+        case = _CONVERTER.structure(value, Case)
+    except (ModelError, ValueError) as error:
+        raise CaseError(f"{error}; change it") from None
+    _check(case)
+    return case
+
+
+def _check(case: Case) -> None:
+    """Raise CaseError where the parts of the case do not fit together."""
+    for i, op in enumerate(case.steps):
+        why = op.beyond(case.scope)
+        if why:
+            field = why.split()[0]
+            where = f"steps[{i}].{field}" if hasattr(op, field) else f"steps[{i}]"
+            raise CaseError(f"{where} does not fit into the scope ({why}); change either")
+    expect = case.expect
+    if expect.verdict == Status.HOLDS.value:
+        if expect.invariant or expect.step:
+            raise CaseError("expect names an invariant or a step, but HOLDS has none; remove it")
+    elif not expect.invariant:
+        raise CaseError("expect.invariant is empty; name the invariant that is VIOLATED")
+    elif not 1 <= expect.step <= len(case.steps):
+        raise CaseError(
+            f"expect.step must be the number of a step, from 1 to {len(case.steps)}, "
+            f"not {expect.step}"
+        )
+    elif expect.invariant not in (known := (*INVARIANTS, *OOPSES)):
+        near = difflib.get_close_matches(expect.invariant, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "`rmapcheck invariants` lists them"
+        raise CaseError(
+            f"expect.invariant: no invariant is called {value_text(expect.invariant)}; {hint}"
+        )
+
+
+def load_case(path: str | Path) -> Case:
+    """Return the case in the file `path`; raise CaseError, one sentence, if there is none."""
+    try:
+        return parse_case(_read(path))
+    except CaseError as error:
+        raise CaseError(f"{_shown(path)}: {error}") from None
+
+
+def _shown(path: str | Path) -> str:
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
+
+
+def _read(path: str | Path) -> bytes:
+    """Return the file's content, or of a file that is too large more than is allowed."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise CaseError("this is no ordinary file; name a case file such as NAME.json")
+        with Path(path).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise CaseError(f"the file cannot be read ({error.strerror}); name a case file") from None
+    except ValueError:
+        raise CaseError("this is no file name; name a case file such as NAME.json") from None
+
+
+def case_text(case: Case) -> str:
+    """Return the case as its file holds it: keys sorted, one step a line."""
+    value: dict[str, Any] = _CONVERTER.unstructure(case)
+    steps = [json.dumps(step, ensure_ascii=False) for step in value["steps"]]
+    lines = []
+    for key in sorted(value):
+        if key == "steps":
+            body = "".join(f"\n    {step}," for step in steps).rstrip(",")
+            lines.append(f'  "steps": [{body}\n  ]')
+        else:
+            text = json.dumps(value[key], ensure_ascii=False, sort_keys=True)
+            lines.append(f'  "{key}": {text}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def file_name(case: Case) -> str:
+    """Return a file name for the case, without .json: its scheme and the words of its title."""
+    words = re.findall(r"[A-Za-z0-9]+", case.title)
+    scheme = re.sub(r"[^A-Za-z0-9.]+", "-", Path(case.scheme).name).strip("-.")
+    return "-".join([scheme or "case", *words]).lower()[:80].rstrip("-.")
+
+
+def save_case(case: Case, folder: str | Path, *, name: str = "", overwrite: bool = False) -> Path:
+    """Write the case to `folder`/`name`.json and return that path.
+
+    Where another case has the name already, the next free one is taken (NAME-2, …), unless
+    `overwrite`. The file is there whole or not at all. Raise CaseError if it cannot be written.
+    """
+    data = case_text(case).encode()
+    parse_case(data)
+    base = name or file_name(case)
+    if Path(base).name != base:
+        raise CaseError(f"{base!r} is no name of a case; write it without a folder")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(Path(folder), data)
+        try:
+            return _publish(temporary, Path(folder), base, data, overwrite=overwrite)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CaseError(
+            f"{_shown(folder)}: the case cannot be written there ({error.strerror}); "
+            "choose another folder"
+        ) from None
+
+
+def _temporary(folder: Path, data: bytes) -> Path:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".case-", delete=False) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).chmod(0o644)
+    return Path(file.name)
+
+
+def _publish(temporary: Path, folder: Path, base: str, data: bytes, *, overwrite: bool) -> Path:
+    if overwrite:
+        return temporary.replace(folder / f"{base}.json")
+    number = 1
+    while True:
+        target = folder / (f"{base}.json" if number == 1 else f"{base}-{number}.json")
+        if _take(temporary, target) or target.read_bytes() == data:
+            return target
+        number += 1
+
+
+def _take(temporary: Path, target: Path) -> bool:
+    """Give the temporary file the name `target` unless somebody has it."""
+    try:
+        target.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if target.exists():
+            return False
+        temporary.replace(target)
+    return True
+
+
+def version() -> str:
+    """Return the version of rmapcheck that is running."""
+    try:
+        return importlib.metadata.version("rmapcheck")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def case_from(
+    verdict: Verdict,
+    *,
+    title: str = "",
+    history: History | None = None,
+    scheme: str = "",
+    invariant: str = "",
+    minimized: bool = False,
+) -> Case:
+    """Return the case of a verdict that is VIOLATED; raise CaseError for any other.
+
+    `scheme`: how the scheme is to be called in the file, if not by its name (FILE.py:Class).
+    `invariant`: which of those violated the case is about, if not the first.
+    """
+    if verdict.status is not Status.VIOLATED:
+        raise CaseError(f"{verdict} is no violation; only a violation can be saved as a case")
+    names = [v.invariant for v in verdict.violations]
+    first = invariant or names[0]
+    if first not in names:
+        raise CaseError(f"{first} is not violated; choose among {', '.join(names)}")
+    expect = Expect(verdict="VIOLATED", invariant=first, step=len(verdict.trace))
+    found = Found(engine=verdict.engine, seed=verdict.seed, version=version(), minimized=minimized)
+    return Case(
+        title=title or f"{first} violated in {len(verdict.trace)} operations",
+        scheme=scheme or verdict.scheme,
+        scope=verdict.scope,
+        expect=expect,
+        history=history or History(),
+        found=found,
+        steps=verdict.trace,
+    )

@@ -1,0 +1,295 @@
+"""replay, minimize, diff, show, export: the commands that work on saved cases."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from rmapcheck.case import Case, CaseError, load_case, save_case
+from rmapcheck.case_schema import SCHEMA_FILE
+from rmapcheck.cli.common import Out, command
+from rmapcheck.cli.refine import Refine, aim, observer_of
+from rmapcheck.cli.results import case_json, good
+from rmapcheck.guard import told, watchdog
+from rmapcheck.minimize import minimize_case
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins import find_scheme
+from rmapcheck.replay import CaseReplay, replay_case, scheme_of
+from rmapcheck.report import EXPORTS, export, render
+from rmapcheck.report.explain import FORMATS
+from rmapcheck.run import replay
+from rmapcheck.verdict import Exit, Status
+from rmapcheck.verify import expected_bug
+
+Cases = Annotated[list[Path], typer.Argument(metavar="CASE...", help="Case files, NAME.json.")]
+OneCase = Annotated[Path, typer.Argument(metavar="CASE", help="A case file, NAME.json.")]
+Other = Annotated[
+    str,
+    typer.Option("--scheme", metavar="SCHEME", help="Run the operations on this scheme instead."),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there.")
+]
+
+WORST = (Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
+"""Of several cases, the worst exit code counts."""
+
+
+def loaded(scheme: str) -> type[Scheme] | None:
+    """Return the scheme named by --scheme, or None if there is none."""
+    return find_scheme(scheme) if scheme else None
+
+
+def cases_of(paths: list[Path]) -> list[Path]:
+    """Return the paths without the schema, which NAME/*.json also names."""
+    several = len(paths) > 1
+    return [path for path in paths if not (several and path.name == SCHEMA_FILE.name)]
+
+
+def own_scheme(path: Path, case: Case) -> type[Scheme]:
+    """Return the scheme that the case names; the CaseError if there is none names the file."""
+    try:
+        return scheme_of(case)
+    except CaseError as error:
+        raise CaseError(f"{path}: {error}") from None
+
+
+@command(name="replay")
+def replay_command(
+    out: Out,
+    cases: Cases,
+    scheme: Other = "",
+    holds: Annotated[
+        bool, typer.Option("--holds", help="Expect that nothing is violated (any more).")
+    ] = False,
+    refine: Refine = "",
+) -> int:
+    """Run saved cases again.
+
+    On another scheme than the case's own, nothing but HOLDS is expected, unless it is a bug.
+    """
+    other = loaded(scheme)
+    codes, results = [], []
+    paths = cases_of(cases)
+    for path in paths:
+        try:
+            if refine:
+                code, result = _refine_one(out, path, other, refine)
+            else:
+                code, result = _replay_one(out, path, other, scheme, holds=holds)
+        except ModelError as error:
+            if len(paths) == 1:
+                raise
+            code = Exit.USAGE
+            out.complain(str(error))
+            result = {"case": str(path), "error": str(error), "exit": int(code)}
+        codes.append(code)
+        results.append(result)
+    out.data(results[0] if len(results) == 1 else results)
+    return next(code for code in WORST if code in codes)
+
+
+def _replay_one(
+    out: Out, path: Path, other: type[Scheme] | None, scheme: str, *, holds: bool
+) -> tuple[Exit, dict[str, Any]]:
+    case = load_case(path)
+    cls = other or own_scheme(path, case)
+    with told(cls), watchdog(cls):
+        done = replay_case(case, cls)
+    own = cls.name == case.scheme or scheme == case.scheme
+    code = _code(done, cls, own=own, holds=holds)
+    out.verdict(f"{path}: {_sentence(done, own=own and not holds)}", good=good(code))
+    return code, _replay_json(path, done, code)
+
+
+def _refine_one(
+    out: Out, path: Path, other: type[Scheme] | None, refine: str
+) -> tuple[Exit, dict[str, Any]]:
+    """Look up each step of a case in a spec."""
+    case = load_case(path)
+    cls = other or own_scheme(path, case)
+    observer = observer_of(cls, refine)
+    with told(cls), watchdog(cls):
+        done = replay(cls, case.scope, case.steps, target=aim(refine, ""), observer=observer)
+    spec = observer.name if observer else ""
+    why = str(done.violations[0]) if done.violations else ""
+    said = f"step {done.step} is refused. {why}" if why else "each step is allowed"
+    code = Exit.UNEXPECTED if why else Exit.EXPECTED
+    out.verdict(f"{path}: {cls.name} against the spec {spec}: {said}", good=good(code))
+    result = {"case": str(path), "scheme": cls.name, "spec": spec, "step": done.step, "why": why}
+    return code, {**result, "exit": int(code)}
+
+
+def _code(done: CaseReplay, cls: type[Scheme], *, own: bool, holds: bool) -> Exit:
+    """Return 0 if what happened was expected, 3 if the scheme could not run the case, else 1."""
+    if done.status is Status.UNKNOWN:
+        return Exit.INCONCLUSIVE
+    fine = done.as_expected
+    if holds or not own:
+        fine = done.status is Status.HOLDS or (not holds and expected_bug(cls) is not None)
+    return Exit.EXPECTED if fine else Exit.UNEXPECTED
+
+
+def _sentence(done: CaseReplay, *, own: bool) -> str:
+    """Return what happened; the case's expectation belongs to its own scheme only."""
+    if own or done.replayed is None:
+        return str(done)
+    if not done.replayed.violations:
+        return f"{done.scheme}: HOLDS in every step."
+    names = " and ".join(v.invariant for v in done.replayed.violations)
+    return f"{done.scheme}: VIOLATED({names}, step {done.replayed.step})."
+
+
+def _replay_json(path: Path, done: CaseReplay, code: Exit) -> dict[str, Any]:
+    replayed = done.replayed
+    return {
+        "case": str(path),
+        "scheme": done.scheme,
+        "verdict": done.status.value,
+        "expected": str(done.case.expect),
+        "as_expected": done.as_expected,
+        "step": replayed.step if replayed else None,
+        "violations": [str(v) for v in replayed.violations] if replayed else [],
+        "reason": done.reason,
+        "exit": int(code),
+    }
+
+
+@command(name="minimize")
+def minimize_command(
+    out: Out,
+    case: OneCase,
+    scheme: Other = "",
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FOLDER", help="Where to; otherwise beside the case."),
+    ] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Overwrite the case instead.")
+    ] = False,
+    max_seconds: Annotated[float, typer.Option(help="Seconds.")] = 20.0,
+) -> int:
+    """Shorten a case. Leave out what its violation does not need."""
+    before = load_case(case)
+    cls = loaded(scheme) or own_scheme(case, before)
+    with told(cls), watchdog(cls):
+        after = minimize_case(before, cls, max_seconds=max_seconds)
+    minimal = after.steps == before.steps and after.scope == before.scope
+    if minimal and save is None:
+        out.verdict(f"{case}: already minimal, {len(before.steps)} steps", good=True)
+        steps = len(before.steps)
+        out.data({"before": steps, "case": str(case), "minimal": True, **case_json(before)})
+        return Exit.EXPECTED
+    name = case.stem if in_place else f"{case.stem}-min"
+    path = save_case(after, save or case.parent, name=name, overwrite=in_place)
+    for op in after.steps:
+        out.show(f"  {op}")
+    out.verdict(f"{path}: {len(before.steps)} steps, now {len(after.steps)}", good=True)
+    out.data(
+        {
+            "before": len(before.steps),
+            "case": str(path),
+            "minimal": minimal,
+            **case_json(after),
+        }
+    )
+    return Exit.EXPECTED
+
+
+@command(name="diff")
+def diff_command(
+    out: Out,
+    case: OneCase,
+    schemes: Annotated[
+        list[str],
+        typer.Option("--schemes", metavar="A,B", help="Two or more; give it twice, or commas."),
+    ],
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Show the states where they first differ.")
+    ] = False,
+    walks: Annotated[
+        bool, typer.Option("--walks", help="Show what walks for every mapped page visit, in sum.")
+    ] = False,
+) -> int:
+    """Compare schemes on the steps of a case."""
+    from rmapcheck.diff import diff
+    from rmapcheck.precision import precision, report
+
+    names = [name for text in schemes for name in text.split(",") if name]
+    found = [find_scheme(name) for name in names]
+    loaded = load_case(case)
+    done = diff(loaded, found)
+    costs = {s.name: precision(s, loaded.scope, loaded.steps) for s in found} if walks else {}
+    at = done.first_visible if done.first_visible is not None else done.first_books
+    out.verdict(str(done), good=True)
+    if pictures and at is not None:
+        out.show("")
+        out.show(done.pictures(at))
+    if walks:
+        out.show("")
+        out.show(report(costs))
+    out.data(
+        {
+            "walks": {name: attrs.asdict(cost) for name, cost in costs.items()},
+            "schemes": list(done.schemes),
+            "first_visible": done.first_visible,
+            "first_books": done.first_books,
+            "stopped": done.stopped,
+            "text": str(done),
+        }
+    )
+    return Exit.EXPECTED
+
+
+@command(name="show")
+def show_command(
+    out: Out,
+    case: OneCase,
+    scheme: Other = "",
+    format_: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help=", ".join(FORMATS))
+    ] = "text",
+    output: Output = None,
+) -> int:
+    """Explain a case. Each step, the last state before and after, and the reason."""
+    loaded_case = load_case(case)
+    cls = loaded(scheme) or own_scheme(case, loaded_case)
+    with told(cls), watchdog(cls):
+        text = render(loaded_case, format_, cls)
+    return _deliver(out, text, output, case, loaded_case)
+
+
+@command(name="export")
+def export_command(
+    out: Out,
+    case: OneCase,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help=", ".join(EXPORTS))
+    ] = "pytest",
+    scheme: Other = "",
+    output: Output = None,
+) -> int:
+    """Write a case in the words of another tool."""
+    loaded_case = load_case(case)
+    cls = loaded(scheme) or own_scheme(case, loaded_case)
+    with told(cls), watchdog(cls):
+        text = export(loaded_case, format_, cls)
+    return _deliver(out, text, output, case, loaded_case)
+
+
+def _deliver(out: Out, text: str, output: Path | None, source: Path, case: Case) -> int:
+    """Write the text to `output`, or print it; the `source` it was made of is not overwritten."""
+    if output is None:
+        out.text(text)
+    else:
+        try:
+            if output.exists() and output.samefile(source):
+                raise ModelError(f"{output} is the case that is read; name another --output")
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ModelError(f"{output} cannot be written ({error.strerror})") from None
+        out.verdict(f"{output}: written", good=True)
+    out.data({"case": case_json(case), "text": text, "output": str(output) if output else None})
+    return Exit.EXPECTED

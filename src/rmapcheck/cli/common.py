@@ -1,0 +1,346 @@
+"""What all commands share: options, output, and how each way of ending becomes an exit code."""
+
+import errno
+import functools
+import inspect
+import json
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import attrs
+import typer
+from rich.console import Console, RenderableType
+from rich.status import Status as Spinner
+
+from rmapcheck.case import version
+from rmapcheck.model.errors import ModelError, ScopeError
+from rmapcheck.model.scope import Scope
+from rmapcheck.search import Search
+from rmapcheck.verdict import Exit
+
+WIDTH = 100
+"""Columns where there is no terminal, so that the output is the same everywhere."""
+
+app = typer.Typer(
+    name="rmapcheck",
+    help="Check a reverse-mapping scheme: say whether its invariants hold, and in which scope.",
+    epilog="Exit codes: 0 as expected, 1 not, 2 wrong use, 3 inconclusive, 70 crash of "
+    "rmapcheck's own, 130 interrupted, 141 nobody reads the output.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": WIDTH},
+)
+
+kernel_app = typer.Typer(
+    name="kernel",
+    help="Hold the model against kernels that run; without a command, against this one.",
+    rich_markup_mode=None,
+)
+app.add_typer(kernel_app)
+
+
+class _Console(Console):
+    """A console that leaves a broken pipe to `commands.call`."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would exit with code 1."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
+
+
+class Out:
+    """Where a command writes: results to standard output, everything else to standard error."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.covered: Callable[[], str] = lambda: ""
+        """After an interruption: what had been done."""
+        plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+        self.stdout = _Console(width=_width(sys.stdout), **plain)
+        self.stderr = _Console(stderr=True, width=_width(sys.stderr), **plain)
+
+    def show(self, what: RenderableType, *, style: str | None = None) -> None:
+        """Print, unless JSON or nothing but the verdict is wanted."""
+        if self.as_json or self.quiet:
+            return
+        if self.stdout.is_terminal or isinstance(what, str):
+            self.stdout.print(what, style=style, soft_wrap=isinstance(what, str))
+            return
+        with self.stdout.capture() as captured:
+            self.stdout.print(what, style=style)
+        for line in captured.get().splitlines():
+            sys.stdout.write(f"{line.rstrip()}\n")
+
+    def verdict(self, text: str, *, good: bool | None = None) -> None:
+        """Print a line that --quiet leaves."""
+        if not self.as_json:
+            style = {True: "bold green", False: "bold red", None: "bold yellow"}[good]
+            self.stdout.print(text, style=style, soft_wrap=True)
+
+    def text(self, text: str) -> None:
+        """Print text that is the result itself, such as an exported file."""
+        if not self.as_json:
+            sys.stdout.write(text)
+
+    def data(self, value: Any) -> None:  # noqa: ANN401 - JSON may be anything
+        """Print the result as JSON, if that is wanted."""
+        if self.as_json:
+            ascii_only = "utf" not in (sys.stdout.encoding or "utf").lower()
+            text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=ascii_only)
+            sys.stdout.write(text)
+            sys.stdout.write("\n")
+
+    def error(self, sentence: str, code: Exit) -> Exit:
+        """Say what is wrong, in one sentence, and return the exit code."""
+        self.data({"error": self.complain(sentence), "exit": int(code)})
+        return code
+
+    def complain(self, sentence: str) -> str:
+        """Say what is wrong on standard error, and return it as it was said."""
+        sentence = " ".join(sentence.split()).rstrip(".")
+        sentence += "" if sentence.endswith("?") else "."
+        self.stderr.print(f"rmapcheck: {sentence}", soft_wrap=True)
+        return sentence
+
+    def progress(self) -> "Progress":
+        """Return a reporter for a search; silent off a terminal."""
+        live = self.stderr.is_terminal and not self.quiet and not self.as_json
+        return Progress(self.stderr if live else None)
+
+
+def _width(stream: Any) -> int | None:  # noqa: ANN401 - whatever sys.stdout is
+    return None if stream.isatty() else WIDTH
+
+
+class Progress:
+    """Shows how far a search is, and remembers it for an interruption."""
+
+    def __init__(self, console: Console | None) -> None:
+        self.console = console
+        self.search: Search | None = None
+        self.spinner: Spinner | None = None
+        self.next = 0.0
+        self.what = ""
+
+    def progress(self, search: Search) -> None:
+        """Reporter.progress: called by the search every few hundred states."""
+        self.search = search
+        if self.console is not None and time.monotonic() > self.next:
+            self.next = time.monotonic() + 0.2
+            self.say(f"{self.what} {self.figures()}")
+
+    def say(self, text: str) -> None:
+        """Replace the line on the terminal."""
+        if self.console is None:
+            return
+        if self.spinner is None:
+            self.spinner = self.console.status("")
+            self.spinner.start()
+        self.spinner.update(text)
+
+    def begin(self, what: str) -> None:
+        """Note what starts now."""
+        self.what = what
+        self.search = None
+        self.say(what)
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self.spinner is not None:
+            self.spinner.stop()
+            self.spinner = None
+
+    def figures(self) -> str:
+        """Return how far the search is."""
+        s = self.search
+        if s is None:
+            return ""
+        return (
+            f"{s.distinct} states, {s.generated} steps, depth {s.depth}, "
+            f"{s.frontier} states to expand"
+        )
+
+
+# Options.
+
+
+def _option(name: str, kind: Any, default: Any, *flags: str, text: str) -> inspect.Parameter:  # noqa: ANN401
+    note = Annotated[kind, typer.Option(*flags, help=text, show_default=default is not None)]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=note
+    )
+
+
+COMMON = (
+    _option("as_json", bool, False, "--json", text="Print the result as JSON."),
+    _option("quiet", bool, False, "--quiet", "-q", text="Print the verdict and nothing else."),
+    _option("debug", bool, False, "--debug", text="Show the traceback of a crash."),
+)
+
+_NUMBERS = {
+    "mms": "Processes.",
+    "pages": "Pages of each address space.",
+    "vmas": "VMAs in all.",
+    "folios": "Page frames.",
+    "swaps": "Swap slots.",
+    "objects": "Rmap objects of each kind.",
+    "anon_vmas": "anon_vmas, if not as many as other rmap objects.",
+    "protections": "How many of RW, R, NONE, RWX mmap and mprotect use.",
+    "premapped": "Pages that process 1 has mapped from the start.",
+    "rss_limit": "RLIMIT_RSS of every process, in pages; 0: none.",
+    "files": "Files that can be mapped; 0: none.",
+    "file_pages": "Pages of each file.",
+}
+_SWITCHES = {
+    "alloc_fail": "Let each allocation fail once.",
+    "young": "Model the accessed bit.",
+    "recycle": "Freed rmap objects come back under their old identity.",
+}
+
+SCOPE = (
+    *(
+        _option(n, int | None, None, f"--{n}".replace("_", "-"), text=t)
+        for n, t in _NUMBERS.items()
+    ),
+    *(
+        _option(n, bool | None, None, f"--{n}/--no-{n}".replace("_", "-"), text=t)
+        for n, t in _SWITCHES.items()
+    ),
+    _option(
+        "ops",
+        str | None,
+        None,
+        "--ops",
+        text="Operation groups or parts of them, as in mmap,write.",
+    ),
+)
+
+
+@attrs.frozen
+class Choice:
+    """The scope options that were given."""
+
+    given: dict[str, Any]
+
+    def over(self, base: Scope) -> Scope:
+        """Return `base` with what was given in its place. Raise ScopeError for nonsense."""
+        return attrs.evolve(base, **self.given) if self.given else base
+
+
+def _choice(options: dict[str, Any]) -> Choice:
+    given = {name: value for name, value in options.items() if value is not None}
+    if "ops" in given:
+        given["ops"] = tuple(name.strip() for name in given["ops"].split(",") if name.strip())
+        if not given["ops"]:
+            raise ScopeError("--ops names no operation group; write them as in mmap,fault,fork")
+    return Choice(given)
+
+
+def command(
+    *,
+    scope: bool = False,
+    name: str | None = None,
+    group: typer.Typer = app,
+    bare: bool = False,
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Make a function a command (of a `group`), with the common options and perhaps a scope's.
+
+    `bare`: it is what the group does where no command of it is named.
+
+    It is called with `out`, with `scope` (a Choice) if wanted, and returns its exit code.
+    """
+
+    def register(function: Callable[..., int]) -> Callable[..., int]:
+        extra = (*COMMON, *SCOPE) if scope else COMMON
+        own = inspect.signature(function).parameters.values()
+        kept = [
+            p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for p in own
+            if p.name not in ("out", "scope")
+        ]
+        context = inspect.Parameter(
+            "ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+        )
+
+        @functools.wraps(function)
+        def run(**named: Any) -> None:  # noqa: ANN401
+            if bare and named.pop("ctx").invoked_subcommand is not None:
+                return
+            taken = {p.name: named.pop(p.name) for p in extra}
+            out = Out(as_json=taken["as_json"], quiet=taken["quiet"])
+            options = {p.name: taken[p.name] for p in SCOPE} if scope else None
+            raise typer.Exit(int(_guarded(function, out, options, named, debug=taken["debug"])))
+
+        shown = [*([context] if bare else []), *kept, *extra]
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in shown}
+        (group.callback(invoke_without_command=True) if bare else group.command(name))(run)
+        return function
+
+    return register
+
+
+UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What is wrong with standard output when it cannot be written to; `commands.call` says so."""
+
+
+def _check_limits(named: dict[str, Any]) -> None:
+    """Raise ModelError for a limit that is no limit: nan, inf, less than nothing."""
+    for name, value in named.items():
+        if value is None or not (
+            name in ("budget", "checkpoint_every") or name.startswith("max_")
+        ):
+            continue
+        if name == "max_depth" and value == 0:
+            continue
+        if not math.isfinite(value) or value <= 0:
+            option = f"--{name.replace('_', '-')}"
+            raise ModelError(f"{option} must be finite and more than 0, not {value:g}")
+
+
+def _guarded(
+    function: Callable[..., int],
+    out: Out,
+    options: dict[str, Any] | None,
+    named: dict[str, Any],
+    *,
+    debug: bool,
+) -> int:
+    try:
+        if options is not None:
+            named["scope"] = _choice(options)
+        _check_limits(named)
+        code = function(out=out, **named)
+        sys.stdout.flush()
+        return code
+    except ModelError as error:
+        return out.error(str(error), Exit.USAGE)
+    except KeyboardInterrupt:
+        return out.error(_cut_short("interrupted", out.covered()), Exit.INTERRUPTED)
+    except MemoryError:
+        return out.error(_cut_short("no memory is left", out.covered()), Exit.INCONCLUSIVE)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
+            raise
+        if debug:
+            traceback.print_exc()
+        return out.error(_crash(error), Exit.CRASH)
+
+
+def _cut_short(what: str, covered: str) -> str:
+    """Return what ended a command, and what it had done, or before what it was."""
+    between = "" if not covered else " " if covered.startswith("before ") else ": "
+    return f"{what}{between}{covered}"
+
+
+def _crash(error: Exception) -> str:
+    return (
+        f"this is a fault of rmapcheck {version()} itself ({type(error).__name__}: {error}); "
+        "please report it with the command you typed and what it prints with --debug"
+    )

@@ -1,0 +1,74 @@
+"""cost: what each scheme costs, in bytes and steps."""
+
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from rmapcheck.cli.common import Out, command
+from rmapcheck.cli.engines import Schemes, sound
+from rmapcheck.cli.results import plain_table
+from rmapcheck.guard import told, watchdog
+from rmapcheck.model.errors import ModelError
+from rmapcheck.plugins import find_scheme
+from rmapcheck.verdict import Exit
+
+
+@command(name="cost")
+def cost_command(
+    out: Out,
+    schemes: Schemes = None,
+    workload: Annotated[
+        list[str] | None, typer.Option("--workload", metavar="NAME", help="One; may be repeated.")
+    ] = None,
+    scale: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2000, help="Size; 0: the workload's own.")
+    ] = 0,
+    figures: Annotated[
+        bool, typer.Option(help="At the end, figures quoted in mails beside the model's.")
+    ] = True,
+) -> int:
+    """Count what each scheme costs. On named workloads: locks, allocations, nodes, bytes."""
+    from rmapcheck.cost.tables import FIGURES_HEAD, HEAD, figure_rows, row
+    from rmapcheck.cost.workloads import WORKLOADS, measure
+
+    for name in workload or []:
+        if name not in WORKLOADS:
+            raise ModelError(f"no workload is called {name!r}; there are {', '.join(WORKLOADS)}")
+    chosen = [sound(find_scheme(name)) for name in schemes or []] or _all()
+    found: list[dict[str, Any]] = []
+    for name in workload or WORKLOADS:
+        w = WORKLOADS[name]
+        out.show(f"{w.name}: {w.title}, N = {scale or w.scale}", style="bold")
+        table = plain_table(*HEAD, right=(2, 3, 4, 5, 6, 7))
+        for cls in chosen:
+            if w.files and not cls.maps_files:
+                continue
+            with told(cls), watchdog(cls):
+                measured = measure(cls, name, scale)
+            for m in measured:
+                table.add_row(*row(cls.name, m))
+                found.append({"scheme": cls.name, **attrs.asdict(m)})
+        out.show(table)
+        out.show("")
+    summary = f"{_count(len(found), 'measurement')} of {_count(len(chosen), 'scheme')}"
+    if figures and not schemes and not workload:
+        table = plain_table(*FIGURES_HEAD)
+        quoted = figure_rows()
+        for line in quoted:
+            table.add_row(*line)
+        out.show(table)
+        found += [dict(zip(FIGURES_HEAD, line, strict=True)) for line in quoted]
+    out.verdict(summary, good=True)
+    out.data(found)
+    return Exit.EXPECTED
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _all() -> list[Any]:
+    from rmapcheck import catalogue
+
+    return list(catalogue.schemes().values())

@@ -1,0 +1,375 @@
+"""verify, explore, fuzz: the commands that look for a violation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from rmapcheck import catalogue
+from rmapcheck.case import OOPSES
+from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.jobs import cores, verify_many
+from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
+from rmapcheck.cli.results import (
+    good,
+    plain_table,
+    report_violation,
+    scope_json,
+    verdict_json,
+    verdict_line,
+)
+from rmapcheck.guard import interface_check, is_plugin, told, watchdog
+from rmapcheck.invariants.registry import INVARIANTS, applicable
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.plugins import find_scheme
+from rmapcheck.run import Observer
+from rmapcheck.verdict import Exit, Status, Verdict
+from rmapcheck.verify import (
+    BUDGET,
+    QUICK,
+    WIDE,
+    Climber,
+    Report,
+    Rung,
+    bug_scope,
+    exhaustive,
+    exit_code,
+    expected_bug,
+    shortened,
+    target_first,
+)
+
+SCHEME_HELP = (
+    "A built-in name (`rmapcheck schemes`), BUG@SCHEME, FILE.py, FILE.py:Class, or module:Class."
+)
+Schemes = Annotated[list[str] | None, typer.Argument(metavar="SCHEME...", help=SCHEME_HELP)]
+OneScheme = Annotated[str, typer.Argument(metavar="SCHEME", help=SCHEME_HELP)]
+Save = Annotated[
+    Path | None,
+    typer.Option("--save", metavar="FOLDER", help="Save the case of a violation there."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Target = Annotated[
+    str,
+    typer.Option("--target", metavar="INVARIANT", help="Look for a violation of this one only."),
+]
+Workers = Annotated[
+    int, typer.Option(min=0, max=64, help="Threads of the search in C; 0: one for each core.")
+]
+
+WORST = (Exit.CRASH, Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
+
+
+@command(name="verify")
+def verify_command(
+    out: Out,
+    schemes: Schemes = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All schemes and bugs that come with rmapcheck.")
+    ] = False,
+    budget: Annotated[
+        float,
+        typer.Option(
+            "--budget",
+            metavar="SECONDS",
+            help="Time for each scheme; what HOLDS demands may take five times that.",
+        ),
+    ] = BUDGET,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"The same as --budget {QUICK:g}.")
+    ] = False,
+    seed: Seed = 0,
+    workers: Workers = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            show_default=False,
+            help="Schemes verified at once, a worker each; with --all one for each core, else 1.",
+        ),
+    ] = None,
+    save: Save = None,
+) -> int:
+    """Check a scheme in every way there is.
+
+    The ladder: interface, goals, exhaustive search of growing scopes, random runs.
+    """
+    names = [*(schemes or []), *(_all() if every else [])]
+    if not names:
+        raise ModelError("verify needs a scheme: a built-in name, FILE.py, or --all")
+    if budget <= 0:
+        raise ModelError(f"--budget must be more than 0 seconds, not {budget:g}")
+    seconds = QUICK if quick else budget
+    codes: list[int] = []
+    results: list[Any] = []
+    jobs = jobs or (cores() if every else 1)
+    if jobs > 1 and len(names) > 1:
+        options = [f"--budget={seconds}", f"--seed={seed}", f"--workers={workers or 1}"]
+        options += [f"--save={save}"] if save else []
+        codes, results = verify_many(out, names, options, jobs)
+        names = []
+    for name in names:
+        try:
+            scheme = find_scheme(name)
+            climber = Climber(scheme, budget=seconds, seed=seed, workers=workers)
+            code, result = _verify_one(out, name, climber, save)
+        except ModelError as error:
+            if len(names) == 1:
+                raise
+            out.verdict(f"{name}: error: {error}", good=False)
+            code, result = Exit.USAGE, {"scheme": name, "error": str(error), "exit": Exit.USAGE}
+        codes.append(code)
+        results.append(result)
+    out.data(results[0] if len(results) == 1 else results)
+    return next(code for code in WORST if code in codes)
+
+
+def _all() -> list[str]:
+    return [*catalogue.every_scheme(), *catalogue.bugs()]
+
+
+def _verify_one(
+    out: Out, name: str, climber: Climber, save: Path | None
+) -> tuple[Exit, dict[str, Any]]:
+    scheme = climber.scheme
+    live = out.progress()
+    climber.reporter, climber.told_of = live, live.begin
+    out.covered = lambda: _covered(climber, live.figures)
+    try:
+        report = climber.climb()
+    finally:
+        live.end()
+    out.show(f"{scheme.name}  {scheme.title}".rstrip(), style="bold")
+    out.show(ladder_table(report.rungs))
+    if report.cut:
+        out.show(f"dropped, as the scope had no room: {counted(report.cut)}")
+    extra = {}
+    if report.verdict.status is Status.VIOLATED:
+        extra = report_violation(out, scheme, report.verdict, name, save)
+    elif report.missed:
+        out.show(f"never reached: {', '.join(report.missed)}")
+    for line in _summary(report):
+        out.show(line)
+    out.verdict(verdict_line(scheme, report.verdict), good=good(report.exit))
+    return report.exit, {**verdict_json(report.verdict), **_report_json(report), **extra}
+
+
+def _covered(climber: Climber, figures: Callable[[], str]) -> str:
+    done = [f"{r.name} {r.verdict}" for r in climber.rungs]
+    now = figures()
+    return "; ".join([*done, *([f"then {now}, nothing violated so far"] if now else [])])
+
+
+def _summary(report: Report) -> list[str]:
+    if report.verdict.status is not Status.HOLDS:
+        return []
+    open_ends = [r for r in report.rungs if r.name == "exhaustive" and not exhaustive(r.verdict)]
+    bounded = [r for r in open_ends if r.verdict.status is Status.HOLDS]
+    open_ends = [r for r in open_ends if r not in bounded]
+    lines = [
+        "",
+        "Nothing is violated in any state of these scopes; of others nothing is said:",
+    ]
+    lines += [f"  {scope}" for scope in report.exhausted]
+    lines += [f"  ({r.verdict.how}: {r.verdict.scope})" for r in bounded]
+    lines += [f"  (not finished: {r.verdict.scope})" for r in open_ends]
+    return lines
+
+
+def ladder_table(rungs: tuple[Rung, ...]) -> Table:
+    """Return the table of a climb."""
+    table = plain_table("rung", "scope", "verdict", "states", "seconds", right=(3, 4))
+    for rung in rungs:
+        verdict = rung.verdict
+        text = verdict.status.value
+        detail = verdict.how or verdict.why
+        if verdict.status is Status.VIOLATED:
+            detail = f"{verdict.violations[0].invariant}, step {len(verdict.trace)}"
+        row = (rung.name, short(verdict.scope), f"{text} {detail}", str(rung.states))
+        table.add_row(*row, f"{rung.seconds:.1f}")
+    return table
+
+
+def counted(cut: dict[str, int]) -> str:
+    """Return how many steps were dropped, by what there was too little of."""
+    return ", ".join(f"{number} steps ({pool})" for pool, number in cut.items())
+
+
+def short(scope: Scope) -> str:
+    """Return the scope in a few words, for a column."""
+    ops = "all" if scope.every else " ".join(scope.ops)
+    files = f"+{scope.files}×{scope.file_pages}" if scope.files else ""
+    fails = " alloc_fail" if scope.alloc_fail else ""
+    return f"{scope.mms}×{scope.pages}{files} {ops}{fails}"
+
+
+def _report_json(report: Report) -> dict[str, Any]:
+    rungs = [
+        {
+            "rung": r.name,
+            **verdict_json(r.verdict),
+            "states": r.states,
+            "cut": r.cut,
+            "seconds": round(r.seconds, 2),
+        }
+        for r in report.rungs
+    ]
+    return {
+        "rungs": rungs,
+        "exhausted": [scope_json(scope) for scope in report.exhausted],
+        "missed": list(report.missed),
+        "exit": int(report.exit),
+    }
+
+
+def sound(cls: type[Scheme]) -> type[Scheme]:
+    """Return the scheme, after a look whether a plug-in keeps to the interface as it runs.
+
+    The engines trust that it does: what reads page tables, say, could make anything hold.
+    """
+    if is_plugin(cls):
+        interface_check(cls, WIDE, seconds=0.7)
+    return cls
+
+
+def default_scope(cls: type[Scheme], choice: Choice, small: Scope) -> Scope:
+    """Return what scope options are laid over: the bug's scope, else Scope(), else `small`."""
+    return bug_scope(cls) or (Scope() if choice.given else small)
+
+
+def target_of(cls: type[Scheme]) -> str:
+    """Return what a seeded bug violates, or ""."""
+    bug = expected_bug(cls)
+    return bug.violates if bug else ""
+
+
+def check_target(target: str, cls: type[Scheme]) -> str:
+    """Return `target`, or raise ModelError if the scheme is held to no such invariant."""
+    if target and target not in INVARIANTS and target not in OOPSES:
+        raise ModelError(f"no invariant is called {target!r}; `rmapcheck invariants` lists them")
+    if target in INVARIANTS and target not in {inv.name for inv in applicable(cls)}:
+        raise ModelError(
+            f"{cls.name} is not held to {target}; `rmapcheck invariants` lists who is held to what"
+        )
+    return target
+
+
+def finish(
+    out: Out,
+    cls: type[Scheme],
+    verdict: Verdict,
+    target: str,
+    text: str,
+    save: Path | None,
+    extra: dict[str, Any],
+) -> int:
+    """Explain a violation, print the verdict, and return the exit code."""
+    verdict = target_first(verdict, target)
+    code = exit_code(cls, verdict, target)
+    if verdict.status is Status.VIOLATED:
+        extra |= report_violation(out, cls, verdict, text, save)
+    out.verdict(verdict_line(cls, verdict, target), good=good(code))
+    out.data({**verdict_json(verdict), "target": target, **extra, "exit": int(code)})
+    return code
+
+
+# fuzz
+
+
+@command(scope=True, name="fuzz")
+def fuzz_command(
+    out: Out,
+    scheme: OneScheme,
+    scope: Choice,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="walk, hypothesis, or both.")
+    ] = "both",
+    examples: Annotated[int, typer.Option(min=1, help="Runs of Hypothesis.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Operations in each of these.")] = 50,
+    walk_steps: Annotated[int, typer.Option(min=1, help="Operations of the walk.")] = 20_000,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds for each engine.")] = None,
+    seed: Seed = 0,
+    target: Target = "",
+    save: Save = None,
+    refine: Refine = "",
+) -> int:
+    """Try random runs. First the plain seeded walker, then Hypothesis."""
+    if engine not in ("walk", "hypothesis", "both"):
+        raise ModelError(f"--engine must be walk, hypothesis or both, not {engine!r}")
+    cls = sound(find_scheme(scheme))
+    wanted = aim(refine, check_target(target, cls) or target_of(cls))
+    observer = observer_of(cls, refine)
+    chosen = scope.over(bug_scope(cls) or WIDE)
+    both = [
+        _walker(cls, chosen, walk_steps, seed, max_seconds, wanted, observer),
+        _hypothesis(cls, chosen, examples, steps, seed, max_seconds, wanted, observer),
+    ]
+    verdicts: list[Verdict] = []
+    out.covered = lambda: "; ".join(map(str, verdicts)) or "the first engine had not ended"
+    for run in {"walk": both[:1], "hypothesis": both[1:]}.get(engine, both):
+        with told(cls), watchdog(cls):
+            verdict = run() if observer else shortened(cls, target_first(run(), wanted))
+        verdicts.append(verdict)
+        out.show(f"{verdict.engine}  {verdict.status.value} {verdict.how}  seed {seed}")
+        if verdict.status is Status.VIOLATED:
+            break
+    if observer:
+        return finish_refined(out, cls, verdicts[-1], observer)
+    return finish(out, cls, verdicts[-1], wanted, scheme, save, {"engines": _engines(verdicts)})
+
+
+def _engines(verdicts: list[Verdict]) -> list[dict[str, Any]]:
+    return [verdict_json(verdict) for verdict in verdicts]
+
+
+def _walker(
+    cls: type[Scheme],
+    scope: Scope,
+    steps: int,
+    seed: int,
+    seconds: float | None,
+    target: str,
+    observer: Observer | None,
+) -> Callable[[], Verdict]:
+    from rmapcheck.walk import sample
+
+    return lambda: (
+        sample(
+            cls,
+            scope,
+            steps=steps,
+            seed=seed,
+            max_seconds=seconds,
+            target=target,
+            observer=observer,
+        ).verdict
+    )
+
+
+def _hypothesis(
+    cls: type[Scheme],
+    scope: Scope,
+    examples: int,
+    steps: int,
+    seed: int,
+    seconds: float | None,
+    target: str,
+    observer: Observer | None,
+) -> Callable[[], Verdict]:
+    from rmapcheck.machine import fuzz
+
+    return lambda: fuzz(
+        cls,
+        scope,
+        examples=examples,
+        steps=steps,
+        seed=seed,
+        max_seconds=seconds,
+        target=target,
+        observer=observer,
+    )

@@ -1,0 +1,207 @@
+"""explore: the command that searches every state of a scope."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from rmapcheck.checkpoint import EVERY, Checkpoints, check_place
+from rmapcheck.cli.common import Choice, Out, Progress, command
+from rmapcheck.cli.engines import (
+    OneScheme,
+    Save,
+    Target,
+    Workers,
+    check_target,
+    counted,
+    default_scope,
+    finish,
+    sound,
+    target_of,
+)
+from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
+from rmapcheck.cli.results import plain_table
+from rmapcheck.cli.stages import Stage, Stages, search_stages, stages_of
+from rmapcheck.explore import ENGINES, explore
+from rmapcheck.guard import told, watchdog
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.plugins import find_scheme
+from rmapcheck.search import CannotCompileError, Exploration
+from rmapcheck.verdict import Status
+from rmapcheck.verify import LADDER
+
+
+@command(scope=True, name="explore")
+def explore_command(
+    out: Out,
+    scheme: OneScheme,
+    scope: Choice,
+    symmetry: Annotated[
+        bool, typer.Option(help="Count states that differ in names of objects as one.")
+    ] = True,
+    max_depth: Annotated[
+        int | None,
+        typer.Option(help="Operations. If nothing else ends it: HOLDS(bounded …), exit code 0."),
+    ] = None,
+    max_states: Annotated[int | None, typer.Option(help="States.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds.")] = None,
+    max_memory_mb: Annotated[int | None, typer.Option(help="Megabytes.")] = 6000,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help=", ".join(ENGINES))
+    ] = "auto",
+    workers: Workers = 0,
+    fingerprint: Annotated[
+        bool,
+        typer.Option("--fingerprint", help="Keep 64 bits of each state; say how sure that is."),
+    ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Save the search there, now and then and at its end."),
+    ] = None,
+    checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS")] = EVERY,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Go on from there, and save there too."),
+    ] = None,
+    target: Target = "",
+    save: Save = None,
+    refine: Refine = "",
+    stage: Stages = [],  # noqa: B006 - what typer makes of an option that may come often
+) -> int:
+    """Search every state of a scope. Breadth first, so that the trace is a shortest one.
+
+    Without a scope option: a bug's own scope, or a small one that ends within seconds.
+    """
+    if engine not in ENGINES:
+        raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
+    checkpoints = _checkpoints(checkpoint, resume, checkpoint_every)
+    live = out.progress()
+    out.covered = covered_by(live, checkpoint or resume)
+    cls = sound(find_scheme(scheme))
+    wanted = aim(refine, check_target(target, cls) or target_of(cls))
+    observer = observer_of(cls, refine)
+    stages = stages_of(scope.over(default_scope(cls, scope, LADDER[6])), stage)
+    if stage and (checkpoints or observer):
+        raise ModelError("--stage goes with neither --checkpoint, --resume nor --refine")
+
+    options = {
+        "symmetry": symmetry,
+        "max_depth": max_depth,
+        "max_states": max_states,
+        "max_seconds": max_seconds,
+        "max_memory_mb": max_memory_mb,
+        "target": wanted,
+        "engine": engine,
+        "workers": workers,
+        "fingerprint": fingerprint,
+        "checkpoints": checkpoints,
+        "observer": observer,
+    }
+    done, covered = _searched(out, live, cls, stages, options)
+    for note in done.notes:
+        out.complain(note)
+    show_exploration(out, done)
+    if observer:
+        return finish_refined(out, cls, done.verdict, observer)
+    figures = exploration_json(done) | ({"stages": covered} if stage else {})
+    return finish(out, cls, done.verdict, wanted, scheme, save, figures)
+
+
+def _checkpoints(path: Path | None, resume: Path | None, every: float) -> Checkpoints | None:
+    """Return where a search is saved, and from where it goes on. Raise if nothing fits there."""
+    if path:
+        check_place(path)
+    place = path or resume
+    return Checkpoints(path=place, every=every, resume=resume) if place else None
+
+
+def _searched(
+    out: Out,
+    live: Progress,
+    cls: type[Scheme],
+    stages: list[Stage],
+    options: dict[str, Any],
+) -> tuple[Exploration, list[dict[str, Any]]]:
+    """Search the stages with the options of `explore`; a search that took no step is no HOLDS."""
+
+    def search(chosen: Scope) -> Exploration:
+        live.begin(f"{cls.name} {chosen}")
+        return explore(cls, chosen, reporter=live, **options)
+
+    try:
+        with told(cls), watchdog(cls):
+            done, covered = search_stages(out, stages, search)
+    except CannotCompileError as error:
+        raise ModelError(f"{error}; leave --engine out") from None
+    finally:
+        live.end()
+    if done.verdict.status is Status.HOLDS and done.generated == 0:
+        idle = attrs.evolve(done.verdict, status=Status.UNKNOWN, how="", why="no step was taken")
+        done = attrs.evolve(done, verdict=idle)
+    return done, covered
+
+
+def covered_by(live: Progress, path: Path | None) -> Callable[[], str]:
+    """Return what says, after an interruption, how far a search was, and whether it is saved."""
+    before = _stamp(path)
+
+    def covered() -> str:
+        saved = _stamp(path) != before
+        figures = live.figures()
+        said = "before the search began"
+        if figures or saved:
+            said = ", ".join(filter(None, (figures, "nothing violated so far")))
+        if path is None:
+            return said
+        return f"{said}; {f'go on with --resume {path}' if saved else 'no checkpoint was written'}"
+
+    return covered
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    """Return what changes when the file is written anew, or None if there is none."""
+    if path is None or not path.exists():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino
+
+
+def show_exploration(out: Out, done: Exploration) -> None:
+    """Print what a search covered."""
+    out.show(f"scope  {done.verdict.scope}")
+    table = plain_table("operation", "offered", "new states", right=(1, 2))
+    for name, count in done.per_operation.items():
+        table.add_row(name, str(count.enabled), str(count.fired))
+    out.show(table)
+    idle = [name for name, count in done.per_operation.items() if not count.enabled]
+    if idle:
+        out.show(f"never possible in this scope: {', '.join(idle)}")
+    out.show(
+        f"{done.distinct} states, {done.generated} steps, depth {done.depth}, {done.seconds:.1f} s"
+    )
+    if done.cut:
+        out.show(f"dropped, as the scope had no room: {counted(done.cut)}")
+    if done.reached:
+        out.show(f"reached: {', '.join(done.reached)}")
+    if done.vacuous:
+        out.show(f"vacuous (not reached, though possible): {', '.join(done.vacuous)}")
+
+
+def exploration_json(done: Exploration) -> dict[str, Any]:
+    """Return the figures of a search."""
+    return {
+        "generated": done.generated,
+        "distinct": done.distinct,
+        "depth": done.depth,
+        "seconds": round(done.seconds, 2),
+        "per_operation": {n: attrs.asdict(c) for n, c in done.per_operation.items()},
+        "reached": list(done.reached),
+        "vacuous": list(done.vacuous),
+        "cut": done.cut,
+        "engine_used": done.engine,
+        "notes": list(done.notes),
+    }

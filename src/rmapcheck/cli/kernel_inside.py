@@ -1,0 +1,64 @@
+"""kernel inside: the model against another kernel, user-mode Linux, operation by operation."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rmapcheck.cli.common import Out, command, kernel_app
+from rmapcheck.cli.results import FOLDER, good
+from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.kernel.inside import compare_inside
+from rmapcheck.model.errors import ModelError
+from rmapcheck.verdict import Exit
+
+
+@command(name="inside", group=kernel_app)
+def kernel_inside_command(
+    out: Out,
+    kernel: Annotated[Path, typer.Argument(metavar="FILE", help="A user-mode Linux with hostfs.")],
+    operations: Annotated[int, typer.Option(help="Operations in all.")] = 5_000,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same operations.")] = 1,
+    processes: Annotated[int, typer.Option(help="As of `kernel`.")] = 6,
+    pages: Annotated[int, typer.Option(help="As of `kernel`.")] = 10,
+    scheme: Annotated[str, typer.Option(metavar="BUG", help="As of `kernel`.")] = "",
+    memory: Annotated[int, typer.Option(metavar="MB", help="What the kernel is given.")] = 512,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Then it is given up.")] = 600,
+    save: Annotated[Path, typer.Option(metavar="FOLDER", help="Save a difference there.")] = Path(
+        FOLDER
+    ),
+) -> int:
+    """Compare the model with another kernel: `rmapcheck kernel`, run in user-mode Linux.
+
+    The exit code is what it is there. Root is not needed.
+    """
+    if not 128 <= memory <= 100_000:
+        raise ModelError(f"--memory must be from 128 to 100000 megabytes, not {memory}")
+    if not 0 < timeout <= 100_000:
+        raise ModelError(f"--timeout must be from 0 to 100000 seconds, not {timeout:g}")
+    words = [f"--operations={operations}", f"--seed={seed}", f"--processes={processes}"]
+    words += [f"--pages={pages}", *(["--json"] if out.as_json else [])]
+    words += [f"--scheme={shlex.quote(scheme)}"] if scheme else []
+    try:
+        said = compare_inside(kernel, words, seconds=timeout, memory=memory, save=save)
+    except Unavailable as error:
+        return out.error(str(error), Exit.INCONCLUSIVE)
+    for line in said.errors.splitlines():
+        out.complain(line.removeprefix("rmapcheck: "))
+    if out.as_json and said.text:
+        out.data(json.loads(said.text))
+    _show(out, said.text.splitlines(), said.code)
+    for case in said.cases:
+        out.verdict(f"copied    {case}", good=None)
+    return said.code
+
+
+def _show(out: Out, lines: list[str], code: Exit) -> None:
+    """Print what was said there, the verdict as such."""
+    for line in lines:
+        if line.startswith(("no difference", "the first difference", "nothing was compared")):
+            out.verdict(line, good=good(code))
+        else:
+            out.show(line)

@@ -1,0 +1,159 @@
+"""kernel run: a saved case on a real kernel, next to what the model says of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rmapcheck.case import load_case
+from rmapcheck.cli.cases import OneCase, Other, loaded, own_scheme
+from rmapcheck.cli.common import Out, command, kernel_app
+from rmapcheck.cli.results import good, plain_table
+from rmapcheck.guard import told, watchdog
+from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.kernel.reproduce import Reproduced, reproduce
+from rmapcheck.model.errors import ModelError
+from rmapcheck.report.predict import Prediction
+from rmapcheck.report.program import UNSEEN
+from rmapcheck.tables import mended
+from rmapcheck.verdict import Exit
+
+ARENAS = 20_000
+
+
+@command(name="run", group=kernel_app)
+def kernel_run_command(
+    out: Out,
+    case: OneCase,
+    kernel: Annotated[
+        Path | None,
+        typer.Option(
+            "--kernel", metavar="FILE", help="A user-mode Linux or bzImage; else the running one."
+        ),
+    ] = None,
+    scheme: Other = "",
+    holds: Annotated[
+        bool, typer.Option("--holds", help="Expect a kernel that does not have the case's bug.")
+    ] = False,
+    arenas: Annotated[int, typer.Option(help="How often the run is done, side by side.")] = 200,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Then it is given up.")] = 120,
+    memory: Annotated[int, typer.Option(metavar="MB", help="What the kernel is given.")] = 256,
+    module: Annotated[
+        list[Path] | None, typer.Option("--module", metavar="FILE.ko", help="Load it first.")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Write there what is printed.")
+    ] = None,
+    shared_swap: Annotated[
+        bool, typer.Option("--shared-swap", help="Use the swap that the machine has.")
+    ] = False,
+) -> int:
+    """Run a case on a real kernel. Say which pages stay mapped there, and in the model.
+
+    0: the kernel does as the model says; 1: it does not; 3: it cannot be said.
+    """
+    _check(arenas, timeout, memory)
+    saved = load_case(case)
+    cls = loaded(scheme) or own_scheme(case, saved)
+    if holds:
+        cls = mended(cls)
+    try:
+        with told(cls), watchdog(cls):
+            done = reproduce(
+                saved,
+                cls,
+                kernel=kernel,
+                seconds=timeout,
+                arenas=arenas,
+                memory=memory,
+                modules=module or (),
+                shared_swap=shared_swap,
+            )
+    except Unavailable as error:
+        return out.error(str(error), Exit.INCONCLUSIVE)
+    if log is not None:
+        _write(log, done.log.text)
+    show(out, done)
+    return done.exit
+
+
+def _check(arenas: int, timeout: float, memory: int) -> None:
+    if not 1 <= arenas <= ARENAS:
+        raise ModelError(f"--arenas must be from 1 to {ARENAS}, not {arenas}")
+    if not 0 < timeout <= 100_000:
+        raise ModelError(f"--timeout must be from 0 to 100000 seconds, not {timeout:g}")
+    if not 64 <= memory <= 100_000:
+        raise ModelError(f"--memory must be from 64 to 100000 megabytes, not {memory}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written ({error.strerror})") from None
+
+
+def show(out: Out, done: Reproduced) -> None:
+    """Print the kernel's pages beside the model's, and whether the two agree."""
+    out.show(f"case    {done.case.title}")
+    out.show(f"kernel  {done.kernel or 'it did not come to say which it is'}")
+    out.show(_table(done))
+    for splat in done.splats:
+        out.show(f"kernel  {splat}")
+    out.verdict(sentence(done), good=good(done.exit))
+    out.data(_json(done))
+
+
+def _predictions(done: Reproduced) -> Iterator[Prediction]:
+    yield done.prediction
+    if done.mended is not None:
+        yield done.mended
+
+
+def _table(done: Reproduced) -> Any:  # noqa: ANN401 - a rich table
+    columns = [f"in {made.scheme.name}" for made in _predictions(done)]
+    table = plain_table("process", "page", "mapped after reclaim", *columns)
+    for (mm, page), (some, of) in sorted(done.mapped.items()):
+        stays = [(mm, page) in made.places for made in _predictions(done)]
+        words = ["stays mapped" if yes else "-" for yes in stays]
+        table.add_row(str(mm), str(page), f"{some} of {of}", *words)
+    return table
+
+
+def sentence(done: Reproduced) -> str:
+    """Return what came of the run, as one sentence: as expected, or not, or nothing at all."""
+    said = f"{done.verdict or 'no verdict'}{f' ({done.reason})' if done.reason else ''}"
+    if done.exit is Exit.INCONCLUSIVE:
+        why = "" if done.verdict != "OK" or done.telling else f" {UNSEEN}"
+        return f"nothing is shown of this kernel: {said}.{why}"
+    expected = done.prediction.scheme.name
+    names = [made.scheme.name for made in _predictions(done) if done.agrees(made)]
+    if expected in names:
+        return f"as expected, the kernel does as {expected} does: {said}."
+    if not names:
+        return f"not as expected, the kernel does not do as {expected} does: {said}."
+    does = f"the kernel does as {names[0]} does, which is expected with --holds"
+    return f"not as expected, the kernel has not the bug of {expected}: {does}."
+
+
+def _json(done: Reproduced) -> dict[str, Any]:
+    return {
+        "kernel": done.kernel,
+        "verdict": done.verdict,
+        "reason": done.reason,
+        "mapped": [
+            {"mm": mm, "page": page, "arenas": some, "of": of}
+            for (mm, page), (some, of) in sorted(done.mapped.items())
+        ],
+        "predictions": {
+            made.scheme.name: {
+                "stays": sorted(made.places),
+                "agrees": done.agrees(made),
+            }
+            for made in _predictions(done)
+        },
+        "splats": list(done.splats),
+        "seconds": round(done.log.seconds, 2),
+        "exit": int(done.exit),
+    }

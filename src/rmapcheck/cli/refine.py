@@ -1,0 +1,69 @@
+"""--refine: each step that a command takes is looked up in a spec."""
+
+from typing import Annotated, Any
+
+import typer
+
+from rmapcheck.cli.common import Out
+from rmapcheck.cli.results import plain_table
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.run import Observer
+from rmapcheck.verdict import Exit, Status, Verdict
+
+OWN = "own"
+Refine = Annotated[
+    str,
+    typer.Option(
+        "--refine",
+        metavar="SPEC",
+        help=f"Check that each step is one of SPEC: {OWN} (the scheme's), a name, or FILE.py.",
+    ),
+]
+
+
+def observer_of(cls: type[Scheme], refine: str) -> Observer | None:
+    """Return what looks each step up, or None without --refine. Raise SpecError for no spec."""
+    if not refine:
+        return None
+    from rmapcheck.prove.refine import Refinement
+    from rmapcheck.prove.registry import find_spec, spec_of
+
+    return Refinement(spec_of(cls) if refine == OWN else find_spec(refine))
+
+
+def aim(refine: str, target: str) -> str:
+    """Return what a run is to look for: a refused step, where --refine is given."""
+    if not refine:
+        return target
+    from rmapcheck.prove.refine import NAME
+
+    return NAME
+
+
+def show_explained(out: Out, observer: Observer) -> None:
+    """Print how often each operation of the spec explained an event."""
+    table = plain_table("operation of the spec", "steps", right=(1,))
+    for name, times in observer.explained.items():
+        table.add_row(name, str(times) if times else "never")
+    out.show(table)
+
+
+def finish_refined(out: Out, cls: type[Scheme], verdict: Verdict, observer: Observer) -> int:
+    """Print which step was refused, or that none was; return the exit code."""
+    show_explained(out, observer)
+    code = {Status.VIOLATED: Exit.UNEXPECTED, Status.HOLDS: Exit.EXPECTED}.get(
+        verdict.status, Exit.INCONCLUSIVE
+    )
+    data: dict[str, Any] = {"spec": observer.name, "explained": dict(observer.explained)}
+    said = "each step is allowed"
+    if verdict.status is Status.VIOLATED:
+        said = f"step {len(verdict.trace)} is refused"
+        for number, op in enumerate(verdict.trace, 1):
+            out.show(f"{number:3}  {op}")
+        out.show("")
+        out.show(str(verdict.violations[0]))
+        data |= {"trace": [str(op) for op in verdict.trace], "why": str(verdict.violations[0])}
+    line = f"{cls.name} against the spec {observer.name}: {verdict}: {said}"
+    out.verdict(line, good=code is Exit.EXPECTED)
+    out.data({**data, "verdict": verdict.status.value, "exit": int(code)})
+    return int(code)

@@ -1,0 +1,150 @@
+"""Showing verdicts: as lines, as JSON, and as saved cases."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from rmapcheck.case import Case, History, case_from, case_text, save_case
+from rmapcheck.cli.common import Out
+from rmapcheck.guard import is_plugin, told, watchdog
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.replay import CaseReplay, replay_case
+from rmapcheck.report import explain
+from rmapcheck.verdict import Exit, Status, Verdict
+from rmapcheck.verify import exit_code, expected_bug, known_flaw
+
+FOLDER = "counterexamples"
+
+
+def scope_json(scope: Scope) -> dict[str, Any]:
+    """Return the scope as a case file has it."""
+    import attrs
+
+    return {**attrs.asdict(scope), "ops": list(scope.ops)}
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Return everything that a verdict says."""
+    return {
+        "verdict": verdict.status.value,
+        "text": str(verdict),
+        "scheme": verdict.scheme,
+        "engine": verdict.engine,
+        "scope": scope_json(verdict.scope),
+        "how": verdict.how,
+        "why": verdict.why,
+        "seed": verdict.seed,
+        "violations": [
+            {"invariant": v.invariant, "let": v.let, "then": v.then, "but": v.but}
+            for v in verdict.violations
+        ],
+        "trace": [str(op) for op in verdict.trace],
+    }
+
+
+def good(code: int) -> bool | None:
+    """Return the colour of an exit code: True green, None yellow, False red."""
+    return {Exit.EXPECTED: True, Exit.INCONCLUSIVE: None}.get(Exit(code), False)
+
+
+def verdict_line(scheme: type[Scheme], verdict: Verdict, target: str = "") -> str:
+    """Return the verdict, and of a seeded bug whether it is the expected one, or `target`."""
+    shown = f"HOLDS({verdict.how})" if verdict.engine == "verify" else str(verdict)
+    if verdict.status is not Status.HOLDS:
+        shown = str(verdict)
+    line = f"{scheme.name}: {shown}"
+    bug = expected_bug(scheme)
+    if target and bug is None and verdict.status in (Status.HOLDS, Status.SAMPLED):
+        line = f"{line}, of {target} alone"
+    if bug is None:
+        flaw = known_flaw(scheme, verdict)
+        return f"{line}, as expected: these kernels had {flaw}" if flaw else line
+    if verdict.status is Status.UNKNOWN or verdict.status is Status.SAMPLED:
+        return f"{line}; this bug is to be caught by {bug.violates}"
+    caught = exit_code(scheme, verdict, target) == Exit.EXPECTED
+    return f"{line}, {'as expected' if caught else f'but {bug.violates} should catch this bug'}"
+
+
+def history_of(scheme: type[Scheme]) -> History:
+    """Return what is known of a seeded bug."""
+    bug = expected_bug(scheme)
+    if bug is None:
+        return History()
+    return History(introduced=bug.introduced, fixed=bug.fixed, cve=bug.cve)
+
+
+def reference(scheme: type[Scheme], text: str) -> str:
+    """Return how a case file is to call the scheme: built-in name, or FILE.py as typed."""
+    if not is_plugin(scheme):
+        return scheme.name
+    file, colon, rest = text.partition(".py")
+    path = Path(file + ".py")
+    if colon and path.is_absolute():
+        inside = path.is_relative_to(Path.cwd())
+        path = path.relative_to(Path.cwd()) if inside else Path(path.name)
+    return f"{path}{rest}" if colon else text
+
+
+def make_case(scheme: type[Scheme], verdict: Verdict, text: str) -> Case:
+    """Return the case of a violation."""
+    bug = expected_bug(scheme)
+    return case_from(
+        verdict,
+        title=bug.title if bug else "",
+        history=history_of(scheme),
+        scheme=reference(scheme, text),
+        minimized=True,
+    )
+
+
+def report_violation(
+    out: Out, scheme: type[Scheme], verdict: Verdict, text: str, save: Path | None
+) -> dict[str, Any]:
+    """Explain a violation, save and replay its case, and say how to see it again.
+
+    Without `save` a plug-in's case goes into `counterexamples`; a seeded bug's is not saved.
+    Return what JSON adds.
+    """
+    case = make_case(scheme, verdict, text)
+    out.show("")
+    with told(scheme), watchdog(scheme):
+        out.show(explain(case, scheme))
+        again = replay_case(case, scheme)
+    out.show("")
+    folder = save or (Path(FOLDER) if is_plugin(scheme) else None)
+    if folder is None:
+        return {"case": None, "replayed": again.as_expected}
+    path = save_case(case, folder)
+    for line in saved_lines(path, scheme, case, again):
+        out.show(line)
+    return {"case": str(path), "replayed": again.as_expected}
+
+
+def saved_lines(
+    path: Path, scheme: type[Scheme], case: Case, again: CaseReplay
+) -> tuple[str, str, str]:
+    """Return where the case is, what its replay showed, and the command that repeats it."""
+    option = f" --scheme {shlex.quote(case.scheme)}" if is_plugin(scheme) else ""
+    return (
+        f"saved     {path}",
+        f"replayed  {again}",
+        f"again     rmapcheck replay {shlex.quote(str(path))}{option}",
+    )
+
+
+def case_json(case: Case) -> Any:  # noqa: ANN401 - JSON
+    """Return the case as its file holds it."""
+    import json
+
+    return json.loads(case_text(case))
+
+
+def plain_table(*columns: str, right: tuple[int, ...] = ()) -> Table:
+    """Return an empty table without frames, which reads well off a terminal too."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i in right else "left")
+    return table

@@ -1,0 +1,148 @@
+"""new: writes a scheme to start from, its test, and a line about both."""
+
+import keyword
+import sys
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+import typer
+
+from rmapcheck import catalogue
+from rmapcheck.cli.common import Out, command
+from rmapcheck.model.errors import ModelError
+from rmapcheck.verdict import Exit
+
+SCHEME = Template('''"""$title: a variant of anon_vma_chain, as it is in v7.0 (avc-7.0).
+
+An anon_vma stands for pages that were first written under one VMA; an anon_vma_chain (AVC) says
+that a VMA may map pages of an anon_vma. Whoever maps a page must have an AVC to the anon_vma that
+page->mapping names, or reclaim does not find that mapping.
+
+Each method below is one decision, written out as v7.0 takes it. Change one, then run
+
+    rmapcheck verify $file
+
+To see a fault caught, let `may_adopt` return True at once, or set inherits_copied_from to False.
+
+A scheme may not look at page tables (st.pte): they are what its answers are checked against. All
+that it remembers must be in structs or fields of the state, never in self.
+"""
+
+from rmapcheck.model.schemes.anon_vma_chain import anon_vma_compatible, chain_is_singular
+from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
+
+
+class $cls(AvcPublish):
+    """What is different about this scheme, in one line."""
+
+    name = "$name"
+    title = "what `rmapcheck verify` calls it"
+    kernels = "none yet"
+
+    # Decision 1: a merge of the VMA that mremap() copies gives its anon_vma to a neighbour that
+    # was never faulted. Without this, pages are moved into a VMA that has no anon_vma.
+    inherits_copied_from = True
+
+    # Decision 2: fork may give the child an idle anon_vma of an ancestor instead of a new one,
+    # so that chains stop growing. Idle: nobody's own, and with at most one child.
+    def may_reuse(self, st, anon_vma, own):
+        a = st.anon_vma[anon_vma]
+        return a.num_children < 2 and a.num_active_vmas == 0
+
+    # Decision 3: a VMA that is faulted for the first time may adopt its neighbour's anon_vma, so
+    # that the two can merge later. Not if the neighbour has inherited others: their chains differ.
+    def reusable_anon_vma(self, st, old, a, b):
+        if anon_vma_compatible(st, a, b) and self.may_adopt(st, old):
+            return st.vma[old].anon_vma
+        return 0
+
+    def may_adopt(self, st, neighbour):
+        return chain_is_singular(st, neighbour)
+
+    # Decision 4: may `tgt` take over pages whose VMA has `anon_vma` (0: was never faulted)?
+    # Whichever of the two is faulted must not be a fork child, whose chain is longer than one.
+    def is_mergeable_anon_vma(self, st, tgt, anon_vma, middle, copied_from):
+        other = st.vma[tgt].anon_vma
+        if other == 0 and anon_vma:
+            return not self.is_fork_child(st, middle) and not self.is_fork_child(st, copied_from)
+        if other and anon_vma == 0:
+            return not self.is_fork_child(st, tgt)
+        return other == anon_vma
+
+    # Decision 5: a write fault in a VMA that is alone with the page moves it down to the VMA's
+    # own anon_vma, so that later walks look at fewer VMAs.
+    def folio_move_anon_rmap(self, st, folio, vma):
+        st.folio[folio].mapping = st.vma[vma].anon_vma
+''')
+
+TEST = Template('''\
+"""$name passes what every scheme must pass; `rmapcheck verify` goes further."""
+
+from pathlib import Path
+
+from rmapcheck.plugins import find_scheme
+from rmapcheck.testing import SMALL, SchemeConformance
+from rmapcheck.verify import LADDER
+
+
+class Test$cls(SchemeConformance):
+    scheme = find_scheme(str(Path(__file__).with_name("$file")))
+    scopes = (*SMALL, LADDER[6])
+''')
+
+LINE = Template("- `$file` ($name): what is different about it. Check: `rmapcheck verify $file`\n")
+
+
+@command(name="new")
+def new_command(
+    out: Out,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the scheme, as in lazy_clone.")],
+    folder: Annotated[Path, typer.Option("--folder", help="Where to.")] = Path(),
+) -> int:
+    """Write a scheme of your own to start from.
+
+    NAME.py passes, and says how to make it fail; test_NAME.py is its test.
+    """
+    words = _words(name)
+    files = {
+        folder / words["file"]: SCHEME.substitute(words),
+        folder / f"test_{words['file']}": TEST.substitute(words),
+    }
+    for path in files:
+        if path.exists():
+            raise ModelError(f"{path} exists already; choose another name or folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+        readme = _add_line(folder / "README.md", LINE.substitute(words))
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be written to ({error.strerror})") from None
+    for path in (*files, readme):
+        out.verdict(f"wrote  {path}", good=True)
+    out.show(f"next   rmapcheck verify {folder / words['file']}")
+    out.data({"files": [str(path) for path in (*files, readme)]})
+    return Exit.EXPECTED
+
+
+def _words(name: str) -> dict[str, str]:
+    module = name.removesuffix(".py").replace("-", "_")
+    if not module.isidentifier() or keyword.iskeyword(module) or not module.isascii():
+        raise ModelError(f"{name!r} is no name of a Python module; choose one such as lazy_clone")
+    if module in sys.stdlib_module_names:
+        raise ModelError(f"{module!r} is a module of Python's own; choose another name")
+    shown = module.replace("_", "-")
+    if shown in catalogue.schemes() or shown in catalogue.bugs():
+        raise ModelError(f"a built-in scheme is called {shown!r} already; choose another name")
+    cls = "".join(word[:1].upper() + word[1:] for word in module.split("_"))
+    title = module.replace("_", " ")
+    return {"name": shown, "file": f"{module}.py", "cls": cls, "title": title}
+
+
+def _add_line(path: Path, line: str) -> Path:
+    """Append the line to the README of the folder, which is made if there is none."""
+    text = path.read_text(encoding="utf-8") if path.exists() else "# Schemes\n\n"
+    if line not in text:
+        path.write_text(text + ("" if text.endswith("\n") else "\n") + line, encoding="utf-8")
+    return path

@@ -1,0 +1,90 @@
+"""scopes: how large a scope is, before it is searched."""
+
+import math
+from collections.abc import Callable
+from typing import Annotated
+
+import attrs
+import typer
+
+from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.engines import OneScheme, default_scope, sound
+from rmapcheck.cli.results import plain_table, scope_json
+from rmapcheck.estimate import Estimate, estimate
+from rmapcheck.guard import told, watchdog
+from rmapcheck.model.errors import ModelError
+from rmapcheck.plugins import find_scheme
+from rmapcheck.verdict import Exit
+from rmapcheck.verify import LADDER
+
+SURE = "40 of 43 such ranges that were checked held the true number"
+
+
+@command(scope=True, name="scopes")
+def scopes_command(
+    out: Out,
+    scheme: OneScheme,
+    scope: Choice,
+    seconds: Annotated[float, typer.Option(help="CPU time for the sample.")] = 2.0,
+) -> int:
+    """Estimate states, time and memory of a search before it is run.
+
+    From the layers that a short search gets through, and with how sure that is.
+    """
+    if not 0 < seconds < math.inf:
+        raise ModelError(f"--seconds must be finite and more than 0, not {seconds:g}")
+    cls = sound(find_scheme(scheme))
+    chosen = scope.over(default_scope(cls, scope, LADDER[6]))
+    with told(cls), watchdog(cls):
+        found = estimate(cls, chosen, seconds=seconds)
+    out.show(f"scope  {chosen}")
+    table = plain_table("", "at least", "at most", right=(1, 2))
+    for name, low, high in rows(found):
+        table.add_row(name, low, high)
+    out.show(table)
+    out.show(
+        f"sample  {found.seen} states, {len(found.layers) - 1} layers, {found.seconds:.1f} s, "
+        f"engine {found.engine}"
+    )
+    out.verdict(f"{cls.name}: {said(found)}", good=found.complete or None)
+    out.data({"scheme": cls.name, "scope": scope_json(chosen), **attrs.asdict(found)})
+    return Exit.EXPECTED
+
+
+def rows(found: Estimate) -> list[tuple[str, str, str]]:
+    """Return what the scope takes: states, time of one worker, memory."""
+
+    def row(name: str, text: Callable[[float], str], worse: float = 1.0) -> tuple[str, str, str]:
+        high = "?" if found.high is None else text(found.high * worse)
+        return name, text(found.low), high
+
+    def time(states: float) -> str:
+        return duration(found.scaled(states, found.seconds))
+
+    def memory(states: float) -> str:
+        return f"{found.scaled(states, found.bytes) / 2**20:,.0f} MB"
+
+    out = [row("states", lambda states: f"{states:,.0f}"), row("time", time)]
+    # The table doubles when it is full, and for a moment there are two.
+    return [*out, row("memory", memory, 1.0 if found.complete else 2.0)] if found.bytes else out
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def said(found: Estimate) -> str:
+    """Return the guess and how sure it is, in one line."""
+    if found.violated:
+        return f"violated within {found.seen} states; explore shows how"
+    if found.complete:
+        return f"{found.seen} states, which is all of them"
+    if found.high is None:
+        return (
+            f"more than {found.low:,} states; how many more a longer sample (--seconds) may tell"
+        )
+    return f"{found.low:,} to {found.high:,} states ({SURE})"

@@ -1,0 +1,95 @@
+"""Ever wider scopes, searched one after the other: `explore --stage`."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from rmapcheck.cli.common import Out
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.scope import Scope
+from rmapcheck.search import Exploration
+from rmapcheck.verdict import Status
+
+Stages = Annotated[
+    list[str],
+    typer.Option(
+        "--stage",
+        metavar="BOUND=N[,…]",
+        help="Search this scope first, then the next --stage, which must be no narrower; say of "
+        "each what it covered, and stop at the first that does not hold.",
+    ),
+]
+Stage = tuple[str, Scope]
+
+
+def stages_of(scope: Scope, texts: list[str]) -> list[Stage]:
+    """Return `scope` with the bounds of each stage. Raise ModelError if one is narrower."""
+    stages: list[Stage] = []
+    for text in texts:
+        parts = [_bound(part) for part in text.split(",")]
+        bounds: dict[str, Any] = dict(parts)
+        if len(bounds) < len(parts):
+            raise ModelError(f"--stage {text!r} names a bound twice; give each one number")
+        wider = attrs.evolve(scope, **bounds)
+        if stages:
+            _check_wider(stages[-1], (text, wider))
+        stages.append((text, wider))
+    return stages or [("", scope)]
+
+
+def _bounds() -> list[str]:
+    return [a.name for a in attrs.fields(Scope) if "range" in a.metadata]
+
+
+def _bound(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if name not in _bounds() or not value.isdigit():
+        known = ", ".join(_bounds())
+        raise ModelError(f"--stage {text!r} must be BOUND=N, with a bound of {known}")
+    return name, int(value)
+
+
+def _check_wider(before: Stage, stage: Stage) -> None:
+    for name in _bounds():
+        low, high = getattr(before[1], name), getattr(stage[1], name)
+        if high < low:
+            raise ModelError(
+                f"--stage {stage[0]!r} has {name}={high}, narrower than the {low} of "
+                f"--stage {before[0]!r}; put it first"
+            )
+
+
+def search_stages(
+    out: Out, stages: list[Stage], search: Callable[[Scope], Exploration]
+) -> tuple[Exploration, list[dict[str, Any]]]:
+    """Search until a stage does not hold; return its result, and what each stage covered."""
+    covered = []
+    for number, (text, scope) in enumerate(stages):
+        done = search(scope)
+        covered.append(
+            {
+                "stage": text,
+                "scope": str(done.verdict.scope),
+                "status": done.verdict.status.name,
+                "how": done.verdict.how or done.verdict.why,
+                "states": done.distinct,
+                "steps": done.generated,
+                "depth": done.depth,
+            }
+        )
+        if text:
+            out.show(_line(covered[-1]))
+        if done.verdict.status is not Status.HOLDS:
+            left = [name for name, _ in stages[number + 1 :]]
+            if left:
+                out.show(f"not searched: {'; '.join(left)}")
+            break
+    return done, covered
+
+
+def _line(stage: dict[str, Any]) -> str:
+    how = f" ({stage['how']})" if stage["how"] else ""
+    figures = f"{stage['states']} states, {stage['steps']} steps, depth {stage['depth']}"
+    return f"stage  {stage['stage']}: {stage['status']}{how}, {figures}"

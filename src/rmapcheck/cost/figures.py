@@ -1,0 +1,198 @@
+"""Figures that were quoted in the mails, beside what the model counts of the same thing.
+
+A model counts objects and steps; it has no clock. So bytes, objects and numbers of list nodes can
+be compared; seconds cannot, and where the quoted figure is one of time the note says what is.
+Sources are message ids, commits and articles as in the project's specification of the schemes.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from rmapcheck import catalogue
+from rmapcheck.cost.machine import I386
+from rmapcheck.cost.workloads import Measured, measure
+from rmapcheck.model.scheme import Scheme
+
+Value = Callable[[], float | None]
+MIB = 1 << 20
+GIB = 1 << 30
+SHM_PAGES = 2.7 * GIB / 4096
+"""Pages of the 2.7 GB of shared memory in Andrea Arcangeli's example."""
+
+
+@attrs.frozen(kw_only=True)
+class Figure:
+    """One quoted figure."""
+
+    what: str
+    source: str
+    quoted: float
+    unit: str
+    counted: Value
+    """What the model counts; None where a scheme for it is missing."""
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Counted over quoted."""
+        value = self.counted()
+        return None if value is None else value / self.quoted
+
+
+def scheme(name: str) -> type[Scheme] | None:
+    """Return a scheme by its name; None if there is none."""
+    return catalogue.schemes().get(name)
+
+
+def phase(name: str, workload: str, starts: str, scale: int = 0) -> Measured | None:
+    """Return one phase of a workload for a scheme."""
+    cls = scheme(name)
+    if cls is None:
+        return None
+    return next(m for m in measure(cls, workload, scale) if m.phase.startswith(starts))
+
+
+def bytes_per_mapping(name: str) -> float | None:
+    """Return the bytes that a mapping of a widely shared page costs on i386."""
+    m = phase(name, "database", "every process")
+    return None if m is None else m.size[I386] / m.mappings
+
+
+def scaled(name: str, mappings: float, unit: float) -> Value:
+    """Return the bytes of so many mappings, in `unit`."""
+
+    def value() -> float | None:
+        per = bytes_per_mapping(name)
+        return None if per is None else per * mappings / unit
+
+    return value
+
+
+def nodes_of_a_walk(name: str, workload: str, per: Callable[[Measured], float]) -> Value:
+    """Return the nodes that the walk of one page touches, over `per` of the workload."""
+
+    def value() -> float | None:
+        found = phase(name, workload, "reclaim")
+        return None if found is None else found.precision[0] / per(found)
+
+    return value
+
+
+def one(_measured: Measured) -> float:
+    """Return 1: the nodes themselves are what is quoted."""
+    return 1.0
+
+
+def fork_exit_ratio(before: str, after: str) -> Value:
+    """Return the steps of fork and exit in one scheme over those in another."""
+
+    def value() -> float | None:
+        a, b = phase(before, "fork_exit", "fork"), phase(after, "fork_exit", "fork")
+        return None if a is None or b is None else a.steps.total / b.steps.total
+
+    return value
+
+
+def slots_used() -> float | None:
+    """Return how many slots of a chunk of seven are in use when pages are widely shared."""
+    per = bytes_per_mapping("pte_chain-2.5.35")
+    return per and 32 / per
+
+
+def looked_at_first() -> float | None:
+    """Return which part of all mappings is looked at before the first page is free."""
+    cls = scheme("virtual_scan-2.4")
+    if cls is None:
+        return None
+    from rmapcheck.cost.workloads import database
+
+    made = list(database(cls, 40, few=1))
+    return made[1].steps.entries / made[0].mappings
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure(
+        what="pte_chains of 22,817,885 mappings",
+        source="Peter Wong, 2002, OF6165D951.694A9B41: 3,411,018 chunks of 32 bytes",
+        quoted=3_411_018 * 32 / MIB,
+        unit="MB",
+        counted=scaled("pte_chain-2.5.35", 22_817_885, MIB),
+    ),
+    Figure(
+        what="slots in use in a chunk of seven",
+        source="the same",
+        quoted=22_817_885 / 3_411_018,
+        unit="slots",
+        counted=slots_used,
+    ),
+    Figure(
+        what="chains of 2.7 GB of shared memory, 100 tasks",
+        source="Andrea Arcangeli, 20040308202433.GA12612",
+        quoted=0.53,
+        unit="GB",
+        counted=scaled("pte_chain-2.5.27", SHM_PAGES * 100, GIB),
+        note="8 bytes a mapping, as in the list of v2.5.27; the arrays of v2.6 need 4.8",
+    ),
+    Figure(
+        what="the same, 700 tasks",
+        source="the same",
+        quoted=3.7,
+        unit="GB",
+        counted=scaled("pte_chain-2.5.27", SHM_PAGES * 700, GIB),
+    ),
+    Figure(
+        what="fork and exit, pte_chain over partial objrmap",
+        source="Dave McCracken, 2003, M:8390000.1045757611: about +50 %",
+        quoted=1.5,
+        unit="×",
+        counted=fork_exit_ratio("pte_chain-2.5.55", "objrmap-2.5.62-3"),
+        note="steps, not time: what fork does beside rmap takes time too, and few steps",
+    ),
+    Figure(
+        what="VMAs visited for one page of a file with N disjoint windows, over N",
+        source="Ingo Molnar, 2004: 16,000 windows, each walk visits 16,000 VMAs",
+        quoted=1.0,
+        unit="×",
+        counted=nodes_of_a_walk("objrmap-core-1", "windows", lambda m: m.scale),
+        note="plain lists of i_mmap",
+    ),
+    Figure(
+        what="VMAs visited for a child's own page, N children, over N: anon_vma",
+        source="Rik van Riel, 5beb49305251: 1,000 children × 1,000 pages",
+        quoted=1.0,
+        unit="×",
+        counted=nodes_of_a_walk("anon_vma-2.6.18", "children", lambda m: m.scale),
+    ),
+    Figure(
+        what="the same: anon_vma_chain, VMAs visited",
+        source="the same: each page is in one process's anon_vma",
+        quoted=1.0,
+        unit="VMA",
+        counted=nodes_of_a_walk("avc-2.6.34", "children", one),
+    ),
+    Figure(
+        what="mappings destroyed before the first page of shared memory is free, over all",
+        source="Andrea Arcangeli, 20040227013319.GT8834: over 4 GB unmapped to free 4 KB",
+        quoted=1.0,
+        unit="×",
+        counted=looked_at_first,
+        note="swap_out() of v2.4 comes to the last mapping of any page only at the end",
+    ),
+)
+
+SILENT: tuple[tuple[str, str], ...] = (
+    (
+        "kernbench, SDET, AIM7, make -j, daniel.sh (seconds)",
+        "a model has no clock, no caches and no contention",
+    ),
+    (
+        "prio_tree against plain lists: 204 s against over 19,834 s (Rajesh Venkatasubramanian)",
+        "seconds again; nodes, in the table of `windows`: N in a list, 3.5 in a prio_tree of 120",
+    ),
+    (
+        "profile ticks of page_remove_rmap() (Martin Bligh)",
+        "a tick is time; the nodes that it looked at are counted",
+    ),
+)
+"""What was quoted and cannot be counted, and why."""

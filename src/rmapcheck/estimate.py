@@ -1,0 +1,143 @@
+"""How large a scope is, guessed from the first layers of its search.
+
+The number of new states in a layer grows, then shrinks: its logarithm is close to a parabola
+over the depth. The parabola through the last eight layers is followed until less than one state
+is left. How far the truth lay from that guess was measured (docs/wide-scopes.md): counted in
+doublings of what the sample has seen, between 0.3 of the guess and 1.2 of it and one more.
+"""
+
+import math
+import time
+
+import attrs
+
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.native import build
+from rmapcheck.native.search import Ended, NativeSearch
+from rmapcheck.native.source import Untranslatable
+from rmapcheck.search import Search
+
+LAYERS = 8
+"""Layers through which the parabola goes; with fewer than four nothing is guessed."""
+FARTHEST = 10.0
+"""Doublings beyond the sample; a guess farther away says nothing but "many"."""
+LOW, HIGH = 0.3, 1.2
+EXTRA_BEFORE, EXTRA_AFTER = 1.0, 0.3
+"""Doublings added before and after the largest layer."""
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """What a sample says of a scope."""
+
+    seen: int
+    """States in the sample."""
+    layers: tuple[int, ...]
+    """New states at each depth."""
+    seconds: float
+    """CPU time of the sample."""
+    bytes: int
+    """Memory of the sample; 0 where that is not known."""
+    low: int
+    """States, at least."""
+    high: int | None
+    """States, at most, most of the time; None where the sample is too small to say."""
+    complete: bool
+    """The sample is the whole scope."""
+    violated: bool
+    engine: str
+
+    def scaled(self, states: float, what: float) -> float:
+        """Return what `states` states take, if the sample took `what`."""
+        return what * states / max(self.seen, 1)
+
+
+def doublings(new: tuple[int, ...]) -> float | None:
+    """Guess how often the states seen so far will double; None if nothing can be said."""
+    last = [n for n in new if n][-LAYERS:]
+    if len(last) < 4:
+        return None
+    logs = [math.log(n) for n in last]
+    bend, slope = _parabola(logs)
+    if bend > -1e-6:
+        return None
+    seen = total = float(sum(new))
+    log, at = logs[-1], len(logs)
+    while total < seen * 2**FARTHEST:
+        log += slope + bend * (2 * at - 1)
+        at += 1
+        if log < 0:
+            break
+        total += math.exp(log)
+    return math.log2(total / seen)
+
+
+def _parabola(values: list[float]) -> tuple[float, float]:
+    """Return a and b of the parabola a·x² + b·x + c nearest to the values at 0, 1, 2 …"""
+    n = len(values)
+    middle = (n - 1) / 2
+    squares = sum((x - middle) ** 2 for x in range(n))
+    fourths = sum((x - middle) ** 4 for x in range(n))
+    slope = sum((x - middle) * y for x, y in enumerate(values)) / squares
+    mean = sum(values) / n
+    bend = sum(((x - middle) ** 2 - squares / n) * (y - mean) for x, y in enumerate(values))
+    bend /= fourths - squares**2 / n
+    return bend, slope - 2 * bend * middle
+
+
+def span(new: tuple[int, ...]) -> tuple[int, int | None]:
+    """Return between how many states the scope probably has; None: no upper end can be told."""
+    seen = sum(new)
+    guess = doublings(new)
+    if guess is None:
+        return seen, None
+    extra = EXTRA_AFTER if len(new) > 1 and new[-1] < new[-2] else EXTRA_BEFORE
+    high = None if guess >= FARTHEST else math.ceil(seen * 2 ** (HIGH * guess + extra))
+    return int(seen * 2 ** (LOW * guess)), high
+
+
+def estimate(scheme: type[Scheme], scope: Scope, *, seconds: float = 2.0) -> Estimate:
+    """Search for about `seconds` of CPU time, and guess from that."""
+    try:
+        search: Search = NativeSearch(scheme, scope)
+    except (Untranslatable, build.BuildError):
+        search = Search(scheme, scope)
+    violated = bool(search.start())
+    began = time.process_time()
+    new = [1]
+    while not violated and search.frontier and time.process_time() - began < seconds:
+        before = search.distinct
+        ended = _layer(search, began + seconds)
+        violated = ended is Ended.VIOLATION
+        if ended is not Ended.DEPTH and search.frontier:
+            break
+        new.append(search.distinct - before)
+    used = time.process_time() - began
+    low, high = span(tuple(new))
+    complete = not search.frontier
+    return Estimate(
+        seen=search.distinct,
+        layers=tuple(new),
+        seconds=used,
+        bytes=search.report.bytes if isinstance(search, NativeSearch) else 0,
+        low=search.distinct if complete else max(low, search.distinct),
+        high=search.distinct if complete else high,
+        complete=complete,
+        violated=violated,
+        engine=search.engine,
+    )
+
+
+def _layer(search: Search, end: float) -> Ended:
+    """Expand the states of one layer; DEPTH if that was done in time."""
+    if isinstance(search, NativeSearch):
+        return search.run(None, search.depth + 1, max(end - time.process_time(), 0.01))
+    depth = search.depth
+    while search.frontier and search.depth == depth:
+        found, _ = search.expand()
+        if search.wants(found):
+            return Ended.VIOLATION
+        if time.process_time() > end:
+            return Ended.SLICE
+    return Ended.DEPTH

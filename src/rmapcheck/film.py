@@ -1,0 +1,87 @@
+"""A run with every state kept, for whoever shows or compares runs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from rmapcheck.invariants.registry import Violation
+from rmapcheck.model.operations import Operation, Outcome
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import State
+from rmapcheck.run import NotPossible, Run
+
+if TYPE_CHECKING:
+    from rmapcheck.case import Case
+
+
+@attrs.frozen(kw_only=True)
+class Frame:
+    """One step: what was done, what came of it, and the states around it as raw bytes."""
+
+    number: int
+    """From 1."""
+    op: Operation
+    outcome: Outcome
+    violations: tuple[Violation, ...]
+    before: bytes
+    after: bytes
+
+
+@attrs.frozen(kw_only=True)
+class Film:
+    """All steps of a run on one scheme; `stopped` says why it ended early, if it did."""
+
+    scheme: type[Scheme]
+    scope: Scope
+    first: bytes
+    frames: tuple[Frame, ...]
+    stopped: str = ""
+
+    def state(self, raw: bytes) -> State:
+        """Return a stored state as a State of its own."""
+        st = State(self.scope, self.scheme())
+        st.layout.load_raw(st, raw)
+        return st
+
+
+def film(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> Film:
+    """Run `steps` to the end, or to the first that is not possible or ends in an oops."""
+    machine = Run(scheme, scope)
+    st = machine.st
+    first = before = st.layout.encode_raw(st)
+    frames: list[Frame] = []
+    stopped = ""
+    for number, op in enumerate(steps, 1):
+        try:
+            found = machine.apply(op)
+        except NotPossible as error:
+            stopped = f"step {number}, {error}"
+            break
+        outcome = machine.outcome
+        if outcome.exhausted:
+            stopped = f"step {number}, {op}: the scope has too few {outcome.exhausted} objects"
+            break
+        after = st.layout.encode_raw(st)
+        frames.append(
+            Frame(
+                number=number,
+                op=op,
+                outcome=outcome,
+                violations=tuple(found),
+                before=before,
+                after=after,
+            )
+        )
+        before = after
+        if outcome.oops:
+            stopped = f"step {number}, {op}: {outcome.oops}"
+            break
+    return Film(scheme=scheme, scope=scope, first=first, frames=tuple(frames), stopped=stopped)
+
+
+def film_of(case: "Case", scheme: type[Scheme]) -> Film:
+    """Run the case on `scheme` as far as the step at which it is expected to end."""
+    last = case.expect.step or len(case.steps)
+    return film(scheme, case.scope, case.steps[:last])

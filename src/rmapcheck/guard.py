@@ -1,0 +1,373 @@
+"""The guard: what keeps a plug-in scheme to its interface while it runs.
+
+Three things that no reading of a class can show are caught here, each told in one sentence:
+
+peeking     a hook looks at page tables, which its answers are checked against   `guarded`
+nonsense    a hook raises, or answers what its caller cannot use                 `told`
+looping     a hook, or a walk over what it built, never ends                     `watchdog`
+
+`guarded` costs time and is used in a first short stage; the other two cost nothing while all is
+well, so that they surround every engine.
+"""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import isfunction
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import attrs
+
+from rmapcheck import invariants, model
+from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.model.errors import ENOMEM, KernelOops, ModelError, SchemeError
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.run import NotPossible, Run
+from rmapcheck.search import CannotCompileError, EngineError
+
+if TYPE_CHECKING:
+    from rmapcheck.model.scope import Scope
+    from rmapcheck.model.state import State
+
+HOOKS: tuple[str, ...] = tuple(
+    name for name, value in vars(Scheme).items() if isfunction(value) and name[0] != "_"
+)
+"""Names of all hooks."""
+
+LOOP_SECONDS = 3.0
+"""An operation that lasts longer is taken for endless; each takes well under a millisecond."""
+
+_ENGINES = str(Path(__file__).parent)
+_OURS = tuple(str(Path(str(p.__file__)).parent) for p in (model, invariants))
+
+
+class HookLoops(BaseException):
+    """Raised by the watchdog; no Exception, lest Hypothesis or the scheme itself catch it."""
+
+
+def is_plugin(scheme: type[Scheme]) -> bool:
+    """Tell whether the scheme is somebody's own, not one that comes with rmapcheck."""
+    return scheme.__module__.partition(".")[0] != "rmapcheck"
+
+
+def own_files(scheme: type[Scheme]) -> set[str]:
+    """Return the files of those classes of the scheme that do not come with rmapcheck."""
+    codes = [v.__code__ for c in own_classes(scheme) for v in vars(c).values() if isfunction(v)]
+    return {code.co_filename for code in codes}
+
+
+def own_classes(scheme: type[Scheme]) -> list[type[Scheme]]:
+    """Return those of the scheme's classes that do not come with rmapcheck."""
+    return [c for c in scheme.__mro__ if issubclass(c, Scheme) and is_plugin(c)]
+
+
+# Page tables.
+
+
+class Forbidden:
+    """Stands in for `st.pte` while a hook runs."""
+
+    _hook: str
+    _scheme: str
+
+    def __init__(self, hook: str, scheme: str) -> None:
+        self.__dict__.update(_hook=hook, _scheme=scheme)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise SchemeError(
+            f"hook {self._hook} of scheme {self._scheme!r} reads page tables (st.pte), which "
+            "its answers are checked against: keep what it needs in structs of its own"
+        )
+
+    __getitem__ = __setitem__ = __iter__ = __len__ = __getattr__ = __setattr__ = _refuse
+
+
+def guarded(scheme: type[Scheme]) -> type[Scheme]:
+    """Return a subclass whose hooks cannot read page tables and must answer sensibly."""
+    body: dict[str, Any] = {n: _guard_hook(n, getattr(scheme, n)) for n in HOOKS}
+    body |= {"__module__": scheme.__module__, "__setattr__": _no_memory}
+    return type(scheme.__name__, (scheme,), body)
+
+
+def _no_memory(self: Scheme, name: str, _value: object) -> NoReturn:
+    raise SchemeError(
+        f"scheme {self.name!r} keeps something in self.{name}, which is not part of the state "
+        "that is saved and restored: declare a struct, or a field in `extra_fields`"
+    )
+
+
+def _guard_hook(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def hook(self: Scheme, st: "State", *args: Any, **named: Any) -> Any:  # noqa: ANN401
+        pte = st.pte
+        if not isinstance(pte, Forbidden):
+            st.pte = Forbidden(name, self.name)  # type: ignore[assignment]
+        try:
+            answer = original(self, st, *args, **named)
+        finally:
+            st.pte = pte
+        wrong = _nonsense(name, answer)
+        if wrong:
+            raise SchemeError(f"{place_of(original)}hook {name} of scheme {self.name!r} {wrong}")
+        return answer
+
+    return hook
+
+
+def _nonsense(name: str, answer: object) -> str:
+    """Return what is wrong with a hook's answer and what it should be, or ""."""
+    wanted = getattr(Scheme, name).__annotations__["return"]
+    if hasattr(answer, "send"):
+        return "contains `yield` (or is async), so that it never runs: use plain statements"
+    if wanted is None:
+        return "" if answer is None else f"returned {answer!r}: nothing is wanted of it"
+    if wanted is bool:
+        fine = answer is True or answer is False or answer == 0 or answer == 1
+        return "" if fine else f"returned {answer!r} instead of True or False"
+    if type(answer) is not int:
+        return f"returned {answer!r} instead of a whole number"
+    if name.endswith("_lock"):
+        return "" if answer >= 0 else f"returned {answer}: what names a lock is no error number"
+    fine = answer in (0, -ENOMEM)
+    return "" if fine else f"returned {answer} instead of 0 or -ENOMEM ({-ENOMEM})"
+
+
+def interface_check(
+    scheme: type[Scheme], scope: "Scope", *, seed: int = 0, steps: int = 4000, seconds: float = 3.0
+) -> int:
+    """Run short random lives of the guarded scheme. Return how many steps were taken.
+
+    Raises SchemeError for the first offence. Violations only end a life: the engines report them.
+    """
+    rng = random.Random(seed)
+    stop = time.monotonic() + seconds
+    done = 0
+    with told(scheme), watchdog(scheme):
+        strict = guarded(scheme)
+        while done < steps and time.monotonic() < stop:
+            done += _one_life(strict, scope, rng)
+    return done
+
+
+def _one_life(strict: type[Scheme], scope: "Scope", rng: random.Random) -> int:
+    run = Run(strict, scope)
+    for _ in range(30):
+        choices = run.possible()
+        if not choices:
+            break
+        op = rng.choice(choices)
+        if rng.random() < 0.2:
+            op = attrs.evolve(op, fail=rng.randint(1, 3))
+        if run.apply(op):
+            break
+    _same_again(strict, run)
+    return len(run.steps) + 1
+
+
+def _same_again(strict: type[Scheme], run: Run) -> None:
+    """Repeat a life; raise SchemeError if it comes out otherwise."""
+    again = Run(strict, run.st.scope)
+    why = "the same operations lead to another state"
+    try:
+        for op in run.steps:
+            again.apply(op)
+    except NotPossible as error:
+        why = str(error)
+    else:
+        layout = run.st.layout
+        if layout.encode_raw(again.st) == layout.encode_raw(run.st):
+            return
+    raise SchemeError(_twice(strict, why))
+
+
+def _twice(scheme: type[Scheme], why: str) -> str:
+    return (
+        f"scheme {scheme.name!r} does not do the same thing twice ({why}): does it keep "
+        "something outside the structs of the state, or draw by chance?"
+    )
+
+
+# Exceptions.
+
+
+@contextmanager
+def told(scheme: type[Scheme]) -> Iterator[None]:
+    """Turn whatever a plug-in scheme raises into a SchemeError of one sentence."""
+    try:
+        yield
+    except (NotPossible, KernelOops):
+        raise
+    except SchemeError as error:
+        raise _placed(scheme, error) from error
+    except ModelError:
+        raise
+    except EngineError as error:
+        if not is_plugin(scheme) or isinstance(error, CannotCompileError):
+            raise
+        raise SchemeError(_twice(scheme, str(error))) from error
+    except (Exception, SystemExit) as error:
+        if not is_plugin(scheme) or not _within_the_model(scheme, error.__traceback__):
+            raise
+        raise _blame(scheme, error) from error
+
+
+def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
+    found = []
+    while trace is not None:
+        found.append((trace.tb_frame, trace.tb_lineno))
+        trace = trace.tb_next
+    return found
+
+
+def _within_the_model(scheme: type[Scheme], trace: TracebackType | None) -> bool:
+    return any(_modelled(scheme, frame) for frame, _ in _frames(trace))
+
+
+def _modelled(scheme: type[Scheme], frame: FrameType) -> bool:
+    """Tell whether the frame is the machine's, an invariant's or the scheme's, no engine's."""
+    name = frame.f_code.co_filename
+    return name.startswith((*_OURS, "<layout of")) or name in own_files(scheme)
+
+
+def _placed(scheme: type[Scheme], error: SchemeError) -> SchemeError:
+    """Return the error with the line of the plug-in that it arose from, if there is one."""
+    own = [f for f in _frames(error.__traceback__) if f[0].f_code.co_filename in own_files(scheme)]
+    if not own:
+        return error
+    frame, line = own[-1]
+    return SchemeError(f"{_place(frame.f_code.co_filename, line)}{error}")
+
+
+def _blame(scheme: type[Scheme], error: BaseException) -> SchemeError:
+    frames = _frames(error.__traceback__)
+    own = [f for f in frames if f[0].f_code.co_filename in own_files(scheme)]
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    if own:
+        frame, line = own[-1]
+        where = _place(frame.f_code.co_filename, line)
+        return SchemeError(
+            f"{where}{_which(frame for frame, _ in own)} of scheme {scheme.name!r} raised {what}"
+        )
+    frame, line = frames[-1]
+    if frame.f_code.co_filename.startswith("<layout of"):
+        return SchemeError(
+            f"scheme {scheme.name!r} wrote a number into a field that cannot hold it ({what}); "
+            "declare its range with num(…)"
+        )
+    return SchemeError(
+        f"scheme {scheme.name!r} left something behind on which {frame.f_code.co_name} "
+        f"({Path(frame.f_code.co_filename).name}, line {line}) fails with {what}"
+    )
+
+
+def _which(frames: Iterator[FrameType]) -> str:
+    """Return the outermost hook among the frames of the plug-in, else its innermost function."""
+    names = [frame.f_code.co_name for frame in frames]
+    hooks = [name for name in names if name in HOOKS]
+    return f"hook {hooks[-1]}" if hooks else f"method {names[-1]}"
+
+
+def _place(file: str, line: int) -> str:
+    path = Path(file)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return f"{path}, line {line}: "
+
+
+def place_of(function: object) -> str:
+    """Return "FILE, line N: " of a function, for the head of a sentence; else ""."""
+    code = getattr(function, "__code__", None)
+    return _place(code.co_filename, code.co_firstlineno) if code else ""
+
+
+# Endless loops.
+
+
+@contextmanager
+def watchdog(scheme: type[Scheme], seconds: float | None = None) -> Iterator[None]:
+    """Raise SchemeError when one operation of a plug-in scheme lasts for `seconds`.
+
+    A timer looks every `seconds` at what is running: if that is the same call into the model as
+    the last time, it does not end. Outside the main thread, which alone gets signals, nothing
+    is watched.
+    """
+    if not is_plugin(scheme) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    last: list[FrameType | None] = [None]
+
+    def tick(_signal: int, frame: FrameType | None) -> None:
+        stack = _stack(scheme, frame)
+        if stack and stack[0] is last[0]:
+            raise HookLoops(_endless(scheme, stack))
+        last[0] = stack[0] if stack else None
+
+    try:
+        with _timer(tick, LOOP_SECONDS if seconds is None else seconds):
+            yield
+    except HookLoops as loops:
+        raise SchemeError(str(loops)) from None
+
+
+@contextmanager
+def watch_import(file: str) -> Iterator[None]:
+    """Raise HookLoops, with the line, when running the module `file` lasts too long."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def tick(_signal: int, frame: FrameType | None) -> None:
+        while frame is not None and frame.f_code.co_filename != file:
+            frame = frame.f_back
+        raise HookLoops(str(frame.f_lineno if frame else 0))
+
+    with _timer(tick, LOOP_SECONDS):
+        yield
+
+
+@contextmanager
+def _timer(tick: Callable[[int, FrameType | None], None], period: float) -> Iterator[None]:
+    """Call `tick` every `period` seconds; then the timer around this one, if any, goes on."""
+    previous = signal.signal(signal.SIGALRM, tick)
+    around = signal.setitimer(signal.ITIMER_REAL, period, period)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_REAL, *around)
+
+
+def _stack(scheme: type[Scheme], frame: FrameType | None) -> list[FrameType]:
+    """Return the frames of the call into the model that is running, outermost first.
+
+    What called the engine is none of them, though it may be in the plug-in's own file.
+    """
+    found: list[FrameType] = []
+    while frame is not None and not (found and _engine(frame)):
+        if _modelled(scheme, frame):
+            found.append(frame)
+        frame = frame.f_back
+    return found[::-1] if frame is not None else []
+
+
+def _engine(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return name.startswith(_ENGINES) and not name.startswith(_OURS)
+
+
+def _endless(scheme: type[Scheme], stack: list[FrameType]) -> str:
+    own = [f for f in stack if f.f_code.co_filename in own_files(scheme)]
+    if own and own[-1] is stack[-1]:
+        where = _place(own[-1].f_code.co_filename, own[-1].f_lineno)
+        return f"{where}{_which(iter(own))} of scheme {scheme.name!r} does not end"
+    names = [f.f_code.co_name for f in stack]
+    inside = [n for n in names if n in INVARIANTS or n in HOOKS] or names
+    return (
+        f"{inside[-1]} does not end on what scheme {scheme.name!r} has built: "
+        "some list of it probably runs in a circle"
+    )

@@ -1,0 +1,252 @@
+"""What can be said of a scheme's class before it runs: its hooks, its declarations, its names."""
+
+import difflib
+import inspect
+from collections import deque
+from collections.abc import Iterable
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rmapcheck import catalogue
+from rmapcheck.guard import HOOKS, own_classes, place_of, told, watchdog
+from rmapcheck.invariants.goals import GOALS
+from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.model.errors import ModelError, SchemeError
+from rmapcheck.model.layout import CORE, pool_name
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.model.state import AddressSpace, Folio, Mm, Pte, State, Swap, Vma
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CORE_STRUCTS: dict[str, type] = dict(
+    zip(CORE, (Mm, Vma, Pte, Folio, Swap, AddressSpace), strict=True)
+)
+TUPLES = ("structs", "invariants", "goals", "lacks")
+DICTS = ("fields", "extra_fields", "sizes")
+CONTAINERS = (list, dict, set, bytearray, deque)
+
+
+def check_interface(scheme: type[Scheme], where: str) -> None:
+    """Raise SchemeError for the first thing that is wrong with the class; `where` names it."""
+    for complaint in _complaints(scheme):
+        placed = ", line " in complaint.partition(": ")[0]
+        raise SchemeError(complaint if placed else f"{where}: {complaint}")
+    try:
+        with told(scheme), watchdog(scheme):
+            State(Scope(), scheme(), checked=True)
+    except ModelError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise SchemeError(f"{where}: {scheme.__name__}() cannot be made: {error}") from error
+
+
+def _complaints(scheme: type[Scheme]) -> "Iterator[str]":
+    yield from _name(scheme)
+    yield from _shapes(scheme)
+    yield from _memory(scheme)
+    yield from _hooks(scheme)
+    yield from _overrides(scheme)
+    yield from _misspelt(scheme)
+    yield from _unknown("invariant", scheme.invariants, INVARIANTS, scheme)
+    yield from _unknown("goal", scheme.goals, GOALS, scheme)
+    yield from _structs(scheme)
+    yield from _fields(scheme)
+
+
+def _like(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _name(scheme: type[Scheme]) -> "Iterator[str]":
+    own = vars(scheme).get("name")
+    if own is None:
+        yield f'class {scheme.__name__} has no name: write `name = "…"` in its body'
+    elif not isinstance(own, str) or not own:
+        yield f"class {scheme.__name__} must have a text that is not empty as `name`, not {own!r}"
+    elif own in catalogue.schemes() or own in catalogue.bugs():
+        yield f"class {scheme.__name__} has the name of the built-in {own!r}: choose another"
+
+
+def _shapes(scheme: type[Scheme]) -> "Iterator[str]":
+    for name in TUPLES:
+        value = getattr(scheme, name)
+        if not isinstance(value, tuple):
+            yield f"`{name}` must be a tuple, as in ({_sample(value)},), not {value!r}"
+    for name in DICTS:
+        if not isinstance(getattr(scheme, name), dict):
+            yield f"`{name}` must be a dict by pool, not {getattr(scheme, name)!r}"
+
+
+def _memory(scheme: type[Scheme]) -> "Iterator[str]":
+    """Look for a container that hooks could fill: all else of a class cannot be changed by it."""
+    for cls in own_classes(scheme):
+        for name, value in vars(cls).items():
+            wanted = name in (*TUPLES, *DICTS) or name.startswith("__")
+            if isinstance(value, CONTAINERS) and not wanted:
+                yield (
+                    f"{cls.__name__}.{name} is a {type(value).__name__}, which would keep things "
+                    "outside the state that is saved and restored: make it a tuple, or declare "
+                    "a struct"
+                )
+
+
+def _sample(value: object) -> str:
+    return repr(value) if isinstance(value, str) else getattr(value, "__name__", "…")
+
+
+# Hooks.
+
+
+def _hooks(scheme: type[Scheme]) -> "Iterator[str]":
+    for name in (*HOOKS, "visit"):
+        for cls in own_classes(scheme):
+            if name in vars(cls):
+                yield from _hook(cls, name)
+
+
+def _overrides(scheme: type[Scheme]) -> "Iterator[str]":
+    """Compare methods that are no hooks with those of the built-in scheme that they replace."""
+    own = own_classes(scheme)
+    for cls in own:
+        for name, plain in vars(cls).items():
+            if name in (*HOOKS, "visit") or not inspect.isfunction(plain):
+                continue
+            base = next((b for b in scheme.__mro__ if b not in own and name in vars(b)), None)
+            replaced = vars(base).get(name) if base else None
+            if not base or not inspect.isfunction(replaced):
+                continue
+            wanted, given = inspect.signature(replaced), inspect.signature(plain)
+            if not _accepts(given, wanted):
+                yield (
+                    f"{place_of(plain)}{name} must take {_shown(wanted)}, as that of "
+                    f"{base.__name__} does, not {_shown(given)}"
+                )
+
+
+def _hook(cls: type[Scheme], name: str) -> "Iterator[str]":
+    raw = vars(cls)[name]
+    plain = getattr(raw, "__func__", raw)
+    if not inspect.isfunction(plain):
+        yield f"`{name}` is the name of a hook, so it must be a method, not {raw!r}"
+        return
+    wanted = inspect.signature(getattr(Scheme, name))
+    if name != "visit" and plain is not raw:
+        kind = type(raw).__name__
+        yield f"{place_of(plain)}hook {name} must be a plain method, without @{kind}"
+    elif not _accepts(inspect.signature(plain), wanted):
+        given = _shown(inspect.signature(plain))
+        yield f"{place_of(plain)}hook {name} must take {_shown(wanted)}, not {given}"
+
+
+def _accepts(given: inspect.Signature, wanted: inspect.Signature) -> bool:
+    """Tell whether a call as the core makes it fits: the same positions, the same keywords."""
+    parameters = wanted.parameters.values()
+    positions = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    keywords = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
+    try:
+        given.bind(*positions, **keywords)
+    except TypeError:
+        return False
+    return True
+
+
+def _shown(signature: inspect.Signature) -> str:
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=signature.empty))
+
+
+def _misspelt(scheme: type[Scheme]) -> "Iterator[str]":
+    """Look for an attribute that nobody uses and that is nearly called as one that is known."""
+    own = own_classes(scheme)
+    used = {name for cls in own for name in _names_used(cls)}
+    for cls in own:
+        known = {n for base in cls.__mro__[1:] if base not in own for n in dir(base)}
+        known -= set(dir(object))
+        for name in vars(cls):
+            if name not in known and name not in used and not name.startswith("_"):
+                near = difflib.get_close_matches(name, known, 1, cutoff=0.75)
+                if near:
+                    where = place_of(vars(cls)[name])
+                    yield (
+                        f"{where}{cls.__name__}.{name} is no hook and nothing uses it: "
+                        f"did you mean {near[0]}?"
+                    )
+
+
+def _names_used(cls: type[Scheme]) -> "Iterator[str]":
+    for value in vars(cls).values():
+        code = getattr(getattr(value, "__func__", value), "__code__", None)
+        if isinstance(code, CodeType):
+            yield from code.co_names
+
+
+# Declarations.
+
+
+def _unknown(
+    kind: str, names: tuple[str, ...], known: Iterable[str], scheme: type[Scheme]
+) -> "Iterator[str]":
+    for name in names:
+        if name not in known:
+            hint = _like(str(name), known) or "`rmapcheck invariants` lists them"
+            yield f"scheme {scheme.name!r} names the {kind} {name!r}, which does not exist: {hint}"
+
+
+def _structs(scheme: type[Scheme]) -> "Iterator[str]":
+    for cls in scheme.structs:
+        if not attrs.has(cls):
+            yield (
+                f"{getattr(cls, '__name__', cls)} in `structs` is no attrs class: "
+                "put @attrs.define(slots=True, eq=False) above it"
+            )
+        elif pool_name(cls) in CORE_STRUCTS:
+            yield (
+                f"struct {cls.__name__} has the name of one of the core: choose another, "
+                "or add fields to that one by `extra_fields`"
+            )
+        else:
+            yield from _declared(cls)
+
+
+def _declared(cls: type) -> "Iterator[str]":
+    for attribute in attrs.fields(cls):
+        if not {"ref", "high"} & set(attribute.metadata):
+            yield (
+                f"field {attribute.name!r} of struct {cls.__name__} must be declared with "
+                "num(…), ref(…) or refs(…) from rmapcheck.model.heap"
+            )
+
+
+def _pools(scheme: type[Scheme]) -> dict[str, type]:
+    return CORE_STRUCTS | {pool_name(cls): cls for cls in scheme.structs}
+
+
+def _fields(scheme: type[Scheme]) -> "Iterator[str]":
+    pools = _pools(scheme)
+    for table in ("fields", "extra_fields"):
+        entries: dict[str, Any] = getattr(scheme, table)
+        for pool, names in entries.items():
+            if pool not in pools:
+                hint = _like(pool, pools) or f"the pools are {', '.join(pools)}"
+                yield f"`{table}` names the pool {pool!r}, which does not exist: {hint}"
+            elif table == "fields":
+                yield from _chosen(scheme, pool, pools[pool], names)
+            elif not isinstance(names, dict):
+                yield f"`extra_fields[{pool!r}]` must be a dict of name and declaration"
+
+
+def _chosen(scheme: type[Scheme], pool: str, cls: type, names: object) -> "Iterator[str]":
+    if not isinstance(names, tuple):
+        yield f"`fields[{pool!r}]` must be a tuple of field names, not {names!r}"
+        return
+    known = [a.name for a in attrs.fields(cls)]
+    known += scheme.extra_fields.get(pool, {})
+    for name in names:
+        if name not in known:
+            hint = _like(str(name), known) or f"it has {', '.join(known)}"
+            yield f"`fields` names the field {name!r} of {pool}, which does not exist: {hint}"

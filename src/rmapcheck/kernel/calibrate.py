@@ -1,0 +1,126 @@
+"""What must be seen is let happen once, before anything is compared: does this machine show it?
+
+A container may hide frame numbers (they are 0 without CAP_SYS_ADMIN), another kernel may name its
+slab caches otherwise, or lack what the model has. That is a skip with its reason, no difference.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.kernel.perform import ADVICE
+from rmapcheck.kernel.predict import Step
+from rmapcheck.kernel.puppets import MADVISE, MMAP, MMAP_FILE, MUNMAP, READ, SHARED, WRITE
+from rmapcheck.model.errors import EFAULT
+
+if TYPE_CHECKING:
+    from rmapcheck.kernel.observe import Frame
+    from rmapcheck.kernel.stage import Stage
+
+
+@contextmanager
+def _process(stage: "Stage") -> Iterator[None]:
+    """Have process 1 for a while, and whatever it forks."""
+    stage.puppets.fork(0, 1)
+    stage.allocations(None)
+    try:
+        yield
+    finally:
+        stage.puppets.exit_all()
+        stage.allocations(None)
+
+
+def _written(stage: "Stage") -> None:
+    for command in ((MMAP, 0, 1, 3), (WRITE, 0, 1)):
+        if error := stage.puppets.call(1, *command):
+            raise OracleError(f"a puppet cannot even map and write a page ({error})")
+
+
+def _first_frame(stage: "Stage") -> "Frame | None":
+    entry = stage.observer.entries(stage.puppets.alive[1])[0]
+    return stage.observer.frame(entry) if entry > 0 else None
+
+
+def frames(stage: "Stage") -> None:
+    """Let the first page of a VMA be written to. Without frame numbers there is nothing."""
+    with _process(stage):
+        _written(stage)
+        frame = _first_frame(stage)
+        if frame is None or frame.mapcount != 1:
+            raise Unavailable("/proc/PID/pagemap does not tell page frames here")
+        if not frame.exclusive:
+            raise Unavailable("/proc/kpageflags has no PageAnonExclusive here (before v6.1?)")
+        tally = stage.allocations(None)
+        pools = ("vma", "anon_vma", "anon_vma_chain")
+        if tally is not None and any(tally.allocated.get(pool, 0) != 1 for pool in pools):
+            stage.skipped["L1"] = f"the first page of a VMA made {tally}, not one of each"
+            stage.recorder = None
+        stage.puppets.call(1, MUNMAP, 0, 1)
+
+
+def swap(stage: "Stage") -> None:
+    """Let a page go to swap and come back, exclusive as it was.
+
+    User-mode Linux and others have no bit for that in a swap entry before v6.3
+    (__HAVE_ARCH_PTE_SWP_EXCLUSIVE).
+    """
+    if stage.memcg is None:
+        return
+    with _process(stage):
+        _written(stage)
+        why = ""
+        stage.performer.reclaim()
+        if stage.look(Step((), reclaim=True)).frames:
+            why = "reclaim of the cgroup does not take its pages"
+        else:
+            stage.puppets.call(1, READ, 0)
+            frame = _first_frame(stage)
+            if frame is None or not frame.exclusive:
+                why = "a swap entry does not remember here that its page was exclusive"
+    if why:
+        stage.memcg = stage.performer.memcg = None
+        raise Unavailable(why)
+
+
+def files(stage: "Stage") -> None:
+    """Let a range of a file be written to, and read anew, which maps all of it.
+
+    A machine may have no map-around of faults (fault_around_bytes in debugfs).
+    """
+    if stage.files is None:
+        return
+    pages = min(2, stage.wishes.pages)
+    writes = [(WRITE, page, 1) for page in range(pages)]
+    anew = (MADVISE, 0, pages, ADVICE["dontneed"])
+    with _process(stage):
+        commands = [(MMAP_FILE, 0, pages, 3 + SHARED, 1, 0), *writes, anew, (READ, 0)]
+        errors = [r for command in commands if (r := stage.puppets.call(1, *command)) < 0]
+        look = stage.observer.look(stage.puppets)
+    mapped = [f.mapcount for f in look.frames.values() if not f.anon]
+    why = ""
+    if errors:
+        why = f"a puppet cannot map and write a page of a file ({errors[0]})"
+    elif look.cached != {(1, page) for page in range(pages)}:
+        why = "mincore() does not tell what the page cache has"
+    elif mapped != [1] * pages:
+        why = f"a read fault maps {len(mapped)} of {pages} cached pages"
+    if why:
+        stage.files = stage.observer.files = None
+        raise Unavailable(why)
+
+
+def dontfork(stage: "Stage") -> None:
+    """Fork a process whose only page is not to be copied; the child must have none.
+
+    In user-mode Linux v6.1 it has: the host's process is copied whole.
+    """
+    if stage.wishes.processes < 2:
+        return
+    with _process(stage):
+        _written(stage)
+        stage.puppets.call(1, MADVISE, 0, 1, ADVICE["dontfork"])
+        stage.puppets.fork(1, 2)
+        seen = stage.puppets.call(2, READ, 0)
+    if seen != -EFAULT:
+        raise Unavailable("a child has what MADV_DONTFORK kept from it")

@@ -1,0 +1,136 @@
+"""Which scheme predicts which kernel: the newest era of anon_vma_chain, and named rules on top.
+
+An era stands for several releases; where they differ in something that the model has, a rule says
+since when. The newest era whose kernels include the running one is taken, and the rules are set
+for it. Kernels before v6.1 are not compared: nothing tells PageAnonExclusive there.
+"""
+
+import os
+import re
+
+import attrs
+
+from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.model.scheme import Scheme
+
+Version = tuple[int, int, int]
+OLDEST: Version = (6, 1, 0)
+
+
+@attrs.frozen(kw_only=True)
+class VersionRule:
+    """What kernels do since a version (or a stable release of an older one)."""
+
+    name: str
+    attribute: str
+    """The class attribute of Scheme that says whether they do."""
+    since: Version
+    stable: tuple[Version, ...] = ()
+    """First stable releases of older versions that have it too."""
+    commit: str
+
+    def holds(self, version: Version) -> bool:
+        """Tell whether kernel `version` does it."""
+        return version >= self.since or any(
+            version[:2] == first[:2] and version >= first for first in self.stable
+        )
+
+
+VERSION_RULES = (
+    VersionRule(
+        name="mprotect uncharges a never-faulted VMA that is made read-only",
+        attribute="mprotect_unaccounts",
+        since=(6, 3, 0),
+        commit="named in model/scheme.py",
+    ),
+    VersionRule(
+        name="mremap moves ranges over several VMAs",
+        attribute="mremap_many",
+        since=(6, 17, 0),
+        commit="d23cb648e365",
+    ),
+    VersionRule(
+        name="mremap checks everything before it unmaps anything",
+        attribute="mremap_checks_first",
+        since=(6, 17, 0),
+        commit="recalled; v6.1 does not, v6.18 does, as measured",
+    ),
+    VersionRule(
+        name="mmap asks both neighbours of a new range, each for itself",
+        attribute="mmap_asks_both",
+        since=(6, 12, 0),
+        commit="cacded5e42b9, recalled; v6.1 does not, v6.18 does, as measured",
+    ),
+    VersionRule(
+        name="a merge of mremap's copy gives the source's anon_vma to a never-faulted neighbour",
+        attribute="inherits_copied_from",
+        since=(6, 19, 0),
+        stable=((6, 18, 8),),
+        commit="61f67c230a5e",
+    ),
+    VersionRule(
+        name="a merge of mremap's copy asks whether its source is a fork child's",
+        attribute="asks_copied_from",
+        since=(6, 19, 0),
+        stable=((6, 18, 8),),
+        commit="3b617fd3d317, recalled",
+    ),
+)
+
+
+def version_of(release: str) -> Version:
+    """Return the version that `uname -r` names, such as 6.18.44-fc as (6, 18, 44)."""
+    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
+    if match is None:
+        raise Unavailable(f"{release!r} names no kernel version")
+    return int(match[1]), int(match[2]), int(match[3] or 0)
+
+
+def _range(kernels: str) -> tuple[Version, Version | None]:
+    """Return the first version of ``v6.0-rc4 … v6.15``, and the first one behind it, if any."""
+    first, _, last = (part.strip().removeprefix("v") for part in kernels.partition("…"))
+    begin = version_of(first)
+    if not last:
+        return begin, None
+    major, minor, _ = version_of(last)
+    return begin, (major, minor + 1, 0)
+
+
+def era_of(version: Version) -> type[Scheme]:
+    """Return the newest era of anon_vma_chain whose kernels include `version`."""
+    if version < OLDEST:
+        raise Unavailable(f"kernels before v6.1 are not compared; this is {version}")
+    found = None
+    for name, cls in schemes().items():
+        if name.startswith("avc-"):
+            begin, end = _range(cls.kernels)
+            if begin <= version and (end is None or version < end):
+                found = cls
+    if found is None:
+        raise Unavailable(f"no era of anon_vma_chain includes {version}")
+    return found
+
+
+def predictor_of(version: Version) -> type[Scheme]:
+    """Return the scheme that predicts kernel `version`: its era, with the version rules set."""
+    era = era_of(version)
+    return _as_predictor(era, {r.attribute: r.holds(version) for r in VERSION_RULES})
+
+
+def _as_predictor(cls: type[Scheme], rules: dict[str, bool]) -> type[Scheme]:
+    """Return the scheme with these rules set, and with what searches leave out."""
+    changes = {**rules, "fault_around": True, "cow_prepares_first": True}
+    return type(cls.__name__, (cls,), changes)
+
+
+def bug_of(name: str) -> type[Scheme]:
+    """Return a seeded bug by name, to predict with it instead; Unavailable if there is none."""
+    if name not in bugs():
+        raise Unavailable(f"no bug is called {name!r}")
+    return _as_predictor(bugs()[name], {})
+
+
+def running() -> type[Scheme]:
+    """Return the scheme that predicts the kernel that is running."""
+    return predictor_of(version_of(os.uname().release))

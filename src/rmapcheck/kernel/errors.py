@@ -1,0 +1,11 @@
+"""What can be in the way of an oracle run."""
+
+from rmapcheck.model.errors import ModelError
+
+
+class OracleError(ModelError):
+    """The oracle cannot go on; the text says why and what to do, as one sentence."""
+
+
+class Unavailable(OracleError):  # noqa: N818 - what is missing is no error, and is told as a skip
+    """This machine, or this user, has no such thing; the text says what."""

@@ -1,0 +1,226 @@
+"""Shortening a trace without losing the violation that it leads to.
+
+Steps are deleted one at a time, then in pairs, and arguments made simpler, until nothing more can
+be done (Zeller and Hildebrandt's 1-minimal, and one step further). Every candidate is replayed
+from boot; one in which a step has become impossible is dropped.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import attrs
+
+from rmapcheck.case import Case, CaseError, Expect
+from rmapcheck.case_schema import CHOICES
+from rmapcheck.model.errors import ScopeError
+from rmapcheck.model.operations import Fork, Operation, rename
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.replay import scheme_of
+from rmapcheck.run import NotPossible, replay
+
+Trace = tuple[Operation, ...]
+
+PLACES = ("start", "address", "to")
+"""Fields that name a page."""
+
+SIZES = {"length": "start", "new_length": "to"}
+"""Fields that say how many pages follow the one that another field names."""
+
+
+class _Search:
+    """The shortest trace so far; `time_left` is False once the budget is used."""
+
+    def __init__(
+        self, scheme: type[Scheme], scope: Scope, invariant: str, max_seconds: float
+    ) -> None:
+        self.scheme = scheme
+        self.scope = scope
+        self.invariant = invariant
+        self.end = time.monotonic() + max_seconds
+        self.tried: set[Trace] = set()
+
+    def time_left(self) -> bool:
+        return time.monotonic() < self.end
+
+    def fails(self, steps: Sequence[Operation]) -> Trace:
+        """Return `steps` up to the one that violates the invariant, or () if none does."""
+        if any(op.beyond(self.scope) for op in steps):
+            return ()
+        try:
+            done = replay(self.scheme, self.scope, steps, target=self.invariant)
+        except NotPossible:
+            return ()
+        return tuple(steps[: done.step]) if done.violations else ()
+
+    def improve(self, best: Trace, candidates: Iterator[Trace]) -> Trace:
+        """Return the first candidate that still fails, or `best`."""
+        for steps in candidates:
+            if not self.time_left():
+                break
+            if steps not in self.tried:
+                self.tried.add(steps)
+                shorter = self.fails(steps)
+                if shorter:
+                    return shorter
+        return best
+
+
+def _without(steps: Trace, gone: tuple[int, ...]) -> Trace:
+    return tuple(op for i, op in enumerate(steps) if i not in gone)
+
+
+def _deletions(steps: Trace, count: int) -> Iterator[Trace]:
+    """Yield `steps` without `count` of them, the last steps first."""
+    for gone in combinations(reversed(range(len(steps))), count):
+        yield _without(steps, gone)
+
+
+def _values(op: Operation, name: str) -> list[Any]:
+    """Return values for the field that are simpler than the one it has, simplest first."""
+    value = getattr(op, name)
+    if isinstance(value, bool):
+        return [False] if value else []
+    if isinstance(value, str):
+        choices = CHOICES[name]
+        return list(choices[: choices.index(value)])
+    lowest = {"mm": 1, "child": 1, "length": 1, "new_length": 1, "to": 0}.get(name, 0)
+    return list(range(lowest, value))
+
+
+def _simpler(op: Operation) -> Iterator[Operation]:
+    """Yield operations that differ from `op` in one argument (a move's two lengths count one)."""
+    for field in sorted(attrs.fields(type(op)), key=lambda a: a.name != "fail"):
+        for value in _values(op, field.name):
+            changes = {field.name: value}
+            yield attrs.evolve(op, **changes)
+            if field.name == "length" and hasattr(op, "new_length"):
+                changes["new_length"] = value
+                yield attrs.evolve(op, **changes)
+
+
+def _simplifications(steps: Trace) -> Iterator[Trace]:
+    for i, op in enumerate(steps):
+        for other in _simpler(op):
+            yield (*steps[:i], other, *steps[i + 1 :])
+
+
+def _renamings(steps: Trace) -> Iterator[Trace]:
+    """Yield `steps` with a child called by a smaller number from its fork on."""
+    for i, op in enumerate(steps):
+        if isinstance(op, Fork):
+            for number in range(1, op.child):
+                names = {n: n for n in range(256)} | {op.child: number, number: op.child}
+                fork = attrs.evolve(op, child=number)
+                yield (*steps[:i], fork, *(rename(o, names) for o in steps[i + 1 :]))
+
+
+def _without_forks(steps: Trace) -> Iterator[Trace]:
+    """Yield `steps` with a fork left out, so that the parent does what its child did."""
+    for i, op in enumerate(steps):
+        if isinstance(op, Fork):
+            names = {n: n for n in range(256)} | {op.child: op.mm}
+            yield (*steps[:i], *(rename(o, names) for o in steps[i + 1 :]))
+
+
+def _without_page(op: Operation, page: int) -> Operation:
+    """Return `op` as it would be if the address space had no page `page`."""
+    changes: dict[str, Any] = {}
+    for name in PLACES:
+        first = getattr(op, name, -1)
+        if first > page:
+            changes[name] = first - 1
+    for name, start in SIZES.items():
+        if hasattr(op, name):
+            first = getattr(op, start, -1)
+            first = getattr(op, "start", 0) if first == -1 else first
+            if first <= page < first + getattr(op, name):
+                changes[name] = getattr(op, name) - 1
+    return attrs.evolve(op, **changes)
+
+
+def _fewer_pages(steps: Trace, pages: int) -> Iterator[Trace]:
+    for page in range(pages):
+        changed = tuple(_without_page(op, page) for op in steps)
+        if changed != steps:
+            yield changed
+
+
+def _candidates(steps: Trace, scope: Scope) -> Iterator[Trace]:
+    """Yield everything that would be an improvement, the largest first."""
+    yield from _deletions(steps, 1)
+    yield from _deletions(steps, 2)
+    yield from _without_forks(steps)
+    yield from _fewer_pages(steps, scope.pages)
+    yield from _renamings(steps)
+    yield from _simplifications(steps)
+
+
+def minimize(
+    scheme: type[Scheme],
+    scope: Scope,
+    steps: Sequence[Operation],
+    invariant: str,
+    *,
+    max_seconds: float = 20.0,
+) -> Trace:
+    """Return a shortest part of `steps`, with the simplest arguments, that violates `invariant`.
+
+    Shortest in that no one or two steps can be left out. When the time is used up, the best so
+    far. Raise CaseError where `steps` do not violate the invariant.
+    """
+    search = _Search(scheme, scope, invariant, max_seconds)
+    best = search.fails(tuple(steps))
+    if not best:
+        raise CaseError(
+            f"these {len(steps)} steps do not violate {invariant} on {scheme.name}; "
+            "name an invariant that they violate"
+        )
+    while True:
+        better = search.improve(best, _candidates(best, scope))
+        if better == best:
+            return best
+        best = better
+
+
+def fit_scope(
+    scheme: type[Scheme], scope: Scope, steps: Sequence[Operation], invariant: str
+) -> Scope:
+    """Return the scope with no more processes and pages than the trace needs to fail there."""
+    best = scope
+    for name in ("mms", "pages"):
+        for number in range(1, getattr(best, name)):
+            try:
+                changes: dict[str, Any] = {name: number}
+                smaller = attrs.evolve(best, **changes)
+            except ScopeError:  # premapped pages need their room
+                continue
+            if _Search(scheme, smaller, invariant, 0).fails(steps) == tuple(steps):
+                best = smaller
+                break
+    return best
+
+
+def minimize_case(
+    case: Case, scheme: type[Scheme] | None = None, *, max_seconds: float = 20.0
+) -> Case:
+    """Return the case with the fewest and simplest steps, in the smallest scope.
+
+    Raise CaseError where the case expects no violation, or its steps do not lead to it.
+    """
+    invariant = case.expect.invariant
+    if not invariant:
+        raise CaseError(
+            "the case expects no violation, so there is nothing to keep; name a case that does"
+        )
+    cls = scheme or scheme_of(case)
+    steps = minimize(cls, case.scope, case.steps, invariant, max_seconds=max_seconds)
+    return attrs.evolve(
+        case,
+        scope=fit_scope(cls, case.scope, steps, invariant),
+        steps=steps,
+        expect=Expect(verdict="VIOLATED", invariant=invariant, step=len(steps)),
+        found=attrs.evolve(case.found, minimized=True),
+    )

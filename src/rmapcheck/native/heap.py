@@ -1,0 +1,154 @@
+"""The pools in C: structs, checked access, allocation and freeing, after model/heap.py."""
+
+from rmapcheck.model.layout import CORE, StructInfo
+from rmapcheck.native.program import Program
+
+POOL = """
+struct {name} {{ {fields} }};
+struct pool_{name} {{
+  struct {name} o[{objects}] __attribute__((aligned(64)));
+  /* 0 free, 1 allocated, 2 freed by this very operation */
+  unsigned char state[{room}] __attribute__((aligned(16)));
+  int alive, high;
+}};
+"""
+"""Aligned, so that no sixteen bytes of a copy lie on two lines of the cache, or on two pages."""
+
+ACCESS = """
+static ALWAYS int {name}_is_live(S *st, unsigned i)
+{{
+  if (__builtin_expect(i > {size} + 1, 0)) stop(st, MODEL_INDEX, {text}, i);
+  return st->{name}.state[i] == 1;
+}}
+static ALWAYS struct {name} *{name}_at(S *st, unsigned i)
+{{
+  if (__builtin_expect({name}_is_live(st, i), 1)) return &st->{name}.o[i];
+  return (struct {name} *)(uintptr_t)(i != 0);
+}}
+static ALWAYS struct {name} *{name}_ok_at(S *st, unsigned i)
+{{
+  if (__builtin_expect(!{name}_is_live(st, i), 0))
+    stop(st, i ? OOPS_FREED : OOPS_NULL, {text}, 0);
+  return &st->{name}.o[i];
+}}
+static inline struct {name} *{name}_ok(S *st, struct {name} *o)
+{{
+  if (__builtin_expect((uintptr_t)o < 2, 0)) stop(st, o ? OOPS_FREED : OOPS_NULL, {text}, 0);
+  return o;
+}}
+static inline List *{name}_indices(S *st, List *to)
+{{
+  to->n = 0;
+  for (int i = 1; i <= st->{name}.high; i++)
+    if (st->{name}.state[i] == 1) list_add(st, to, i);
+  return to;
+}}
+static void {name}_claim(S *st, int i)
+{{
+  {name}_is_live(st, i);
+  st->{name}.state[i] = 1;
+  memset(&st->{name}.o[i], 0, sizeof st->{name}.o[i]);
+  st->{name}.alive++;
+  if (st->{name}.high < i) st->{name}.high = i;
+}}
+static int {name}_alloc(S *st)
+{{
+  if (++st->nr_allocs == st->fail_at) return 0;
+  for (int i = 1; i <= {size}; i++)
+    if ({free}) {{
+      {name}_claim(st, i);
+      return i;
+    }}
+  st->exhausted = {text};
+  return 0;
+}}
+static void {name}_free(S *st, int i)
+{{
+  if (!{name}_is_live(st, i)) stop(st, i ? OOPS_DOUBLE : OOPS_NULL, {text}, i);
+  st->{name}.state[i] = 2;
+  st->{name}.alive--;
+{weak}}}
+"""
+
+WEAK = """  for (int k = 1; k <= st->{pool}.high; k++)
+    if (st->{pool}.state[k] == 1 && st->{pool}.o[k].{field} == i) \
+st->{pool}.o[k].{field} = {size} + 1;
+"""
+
+
+def room(struct: StructInfo) -> int:
+    """Return how many bytes there are of one for each object, a multiple of sixteen."""
+    return (struct.size + 2 + 15) // 16 * 16
+
+
+def _fields(struct: StructInfo) -> str:
+    """Return the members of a C struct; an array comes as its last element, `ptes[2]`."""
+    sizes: dict[str, int] = {}
+    for field in struct.fields:
+        base, _, _ = field.name.partition("[")
+        sizes[base] = sizes.get(base, 0) + 1 if "[" in field.name else 0
+    members = [f"FIELD {n}[{c}];" if c else f"FIELD {n};" for n, c in sizes.items()]
+    return " ".join(members) or "FIELD nothing;"
+
+
+def structs(program: Program) -> str:
+    """Return the structs, their pools, the state and an operation."""
+    out = [
+        POOL.format(name=s.name, fields=_fields(s), objects=s.size + 2, room=room(s))
+        for s in program.layout.structs.values()
+    ]
+    pools = " ".join(f"struct pool_{n} {n};" for n in program.layout.structs)
+    out.append(f"typedef struct {{ RUNNING {pools} }} S;")
+    arguments = " ".join(f"int {n};" for n in program.operation_fields)
+    out.append(f"typedef struct {{ int type; {arguments} }} Op;")
+    return "\n".join(out)
+
+
+def pools(program: Program) -> str:
+    """Return the functions on each pool."""
+    out = []
+    recycle = program.scope.recycle
+    for struct in program.layout.structs.values():
+        recycled = recycle and struct.name not in CORE
+        weak = (
+            ""
+            if recycled
+            else "".join(
+                WEAK.format(pool=other.name, field=field.name, size=struct.size)
+                for other in program.layout.structs.values()
+                for field in other.fields
+                if field.weak and field.target == struct.name
+            )
+        )
+        test = f"st->{struct.name}.state[i] {'!= 1' if recycled else '== 0'}"
+        text = program.text(struct.name)
+        out.append(
+            ACCESS.format(name=struct.name, size=struct.size, free=test, weak=weak, text=text)
+        )
+    return "\n".join(out)
+
+
+SMALL = 48
+"""Fields that are copied sooner in line than by a call."""
+
+COPY = """
+static void copy_state(S *to, const S *from)
+{{
+{pools}}}
+"""
+COPY_POOL = """  memcpy(to->{name}.o, from->{name}.o, {bytes});
+  memcpy(to->{name}.state, from->{name}.state, sizeof from->{name}.state);
+  to->{name}.alive = from->{name}.alive;
+  to->{name}.high = from->{name}.high;
+"""
+
+
+def copy(program: Program) -> str:
+    """Return the function that copies all pools: small ones whole, others as far as in use."""
+    out = []
+    for struct in program.layout.structs.values():
+        size = f"sizeof from->{struct.name}.o"
+        used = f"(from->{struct.name}.high + 1) * {size}[0]"
+        small = struct.size * len(struct.fields) <= SMALL
+        out.append(COPY_POOL.format(name=struct.name, bytes=size if small else used))
+    return COPY.format(pools="".join(out))

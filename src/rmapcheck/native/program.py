@@ -1,0 +1,178 @@
+"""Everything that becomes C for one scheme in one scope: each function once for each use of it."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import attrs
+
+from rmapcheck.model.layout import Layout, layout_of
+from rmapcheck.model.operations import OPERATIONS, Operation
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.native.kinds import INT, TEXT, WORDS, Kind, PoolFacts, StateFacts, Value
+from rmapcheck.native.source import Definition, Untranslatable
+
+
+@attrs.frozen
+class StructFacts:
+    """What the translator knows of a struct."""
+
+    name: str
+    size: int
+    numbers: tuple[str, ...]
+    arrays: dict[str, int]
+    absent: tuple[str, ...]
+    """Fields that the scheme does not have: always 0."""
+
+
+def _facts(layout: Layout, name: str) -> StructFacts:
+    struct = layout.structs[name]
+    arrays: dict[str, int] = {}
+    numbers = []
+    for field in struct.fields:
+        base, bracket, _ = field.name.partition("[")
+        if bracket:
+            arrays[base] = arrays.get(base, 0) + 1
+        else:
+            numbers.append(base)
+    every = [a.name for a in attrs.fields(struct.cls)]
+    absent = tuple(n for n in every if n not in arrays and n not in numbers)
+    return StructFacts(name, struct.size, tuple(numbers), arrays, absent)
+
+
+class Instance:
+    """One C function: a Python function for these kinds of arguments, in one mode."""
+
+    def __init__(
+        self, definition: Definition, name: str, parameters: list[tuple[str, Kind]]
+    ) -> None:
+        self.definition = definition
+        self.name = name
+        self.parameters = parameters
+        self.result = INT
+        self.settled = False
+        self.done = False
+        self.recursive = False
+
+    def settle(self, kind: Kind, refuse: Callable[[str], NoReturn]) -> None:
+        """Note that the function returns a value of `kind`."""
+        if not self.settled:
+            self.result = kind
+            self.settled = True
+        elif self.result != kind:
+            if {self.result, kind} == {INT, TEXT}:
+                self.result = INT
+            elif {self.result, kind} <= {TEXT, WORDS}:
+                self.result = WORDS
+            else:
+                refuse(f"it returns a {self.result.name} here and a {kind.name} there")
+
+    def prototype(self) -> str:
+        """Return the head of the C function."""
+        params = ["S *st", *(f"{k.ctype}p_{n}" for n, k in self.parameters)]
+        result = self.result.ctype or "int "
+        if self.result.name in ("list", "rows"):
+            params.append("List *result")
+        return f"static {result}{self.name}({', '.join(params)})"
+
+
+class Program:
+    """The C program of `scheme` in `scope`; `symmetry` and `named` as in `explore`."""
+
+    def __init__(
+        self,
+        scheme: type[Scheme],
+        scope: Scope,
+        *,
+        symmetry: bool = True,
+        named: tuple[str, ...] = (),
+        locks: bool = True,
+    ) -> None:
+        self.scheme = scheme
+        self.scope = scope
+        self.symmetry = symmetry
+        self.locks = locks
+        """Track what locks are held."""
+        self.asks_locks = False
+        """The model asks which are, so that it needs them for more than lock_discipline."""
+        self.layout = layout_of(scope, scheme, named)  # type: ignore[arg-type]
+        self.structs = {n: _facts(self.layout, n) for n in self.layout.structs}
+        facts: dict[str, Any] = {n: PoolFacts(n, s.size) for n, s in self.structs.items()}
+        facts |= {"scope": scope, "pages": scope.pages, "every_name": not symmetry}
+        facts["scheme"] = scheme()
+        self.state = StateFacts(facts)
+        self.texts: dict[str, int] = {"": 0}
+        self.instances: dict[Any, Instance] = {}
+        self.tables: dict[Any, str] = {}
+        self.functions: list[str] = []
+        self.walks = 0
+        """Places where a walk begins: each has room of its own."""
+        self.operations = {cls.__name__: cls for cls in OPERATIONS}
+        self.operation_fields = _operation_fields()
+
+    def text(self, text: str) -> int:
+        """Return the number of a string; that of "" is 0, so that it is false in C too."""
+        return self.texts.setdefault(text, len(self.texts))
+
+    def table(self, values: dict[str, str], key: str) -> str:
+        """Return the look-up of `key` in a constant table."""
+        name = self.tables.setdefault(tuple(values.items()), f"table_{len(self.tables)}")
+        return f"{name}(st, {key})"
+
+    def operation_number(self, cls: type[Operation]) -> int:
+        """Return the number of an operation class."""
+        return OPERATIONS.index(cls)
+
+    @staticmethod
+    def arguments(operation: type[Operation]) -> dict[str, Any]:
+        """Return the arguments of an operation and their defaults (0 where there is none)."""
+        fields = attrs.fields(operation)
+        return {a.name: 0 if a.default is attrs.NOTHING else a.default for a in fields}
+
+    def instance(
+        self, definition: Definition, kinds: tuple[Kind, ...], values: list[Value], mode: str
+    ) -> Instance:
+        """Return the C function of `definition` for such arguments, made when first asked for."""
+        from rmapcheck.native.statements import Statements
+
+        key = (definition.function, kinds, mode)
+        if key in self.instances:
+            known = self.instances[key]
+            known.recursive |= not known.done
+            return known
+        names = definition.parameters()
+        pairs = [(n, k) for n, k in zip(names, kinds, strict=True) if k.ctype]
+        number = len(self.instances)
+        instance = Instance(definition, f"{definition.node.name}_{number}", pairs)
+        self.instances[key] = instance
+        body = Statements(self, instance, mode)
+        for name, kind, value in zip(names, kinds, values, strict=True):
+            body.variables[name] = Value(f"p_{name}", kind) if kind.ctype else value
+        self.functions.append(body.function())
+        instance.done = True
+        return instance
+
+    def root(self, definition: Definition, values: dict[str, Value], mode: str) -> str:
+        """Return the name of the C function that the engine calls."""
+        for name in definition.parameters():
+            if name not in values:
+                raise Untranslatable(
+                    definition.file,
+                    definition.node.lineno,
+                    f"nobody passes {name} to this function",
+                )
+        given = [values[n] for n in definition.parameters()]
+        kinds = tuple(
+            v.kind if v.kind.ctype else Kind(v.kind.name, v.kind.of or repr(v.const))
+            for v in given
+        )
+        return self.instance(definition, kinds, given, mode).name
+
+
+def _operation_fields() -> dict[str, Kind]:
+    """Return the arguments of all operations, strings apart from numbers."""
+    return {
+        a.name: TEXT if a.type in (str, "str") else INT
+        for cls in OPERATIONS
+        for a in attrs.fields(cls)
+    }

@@ -1,0 +1,393 @@
+"""The stored forms of a state in C: those of model/layout.py, in bits (see packed.py)."""
+
+from collections.abc import Callable
+
+from rmapcheck.model.layout import Layout, StructInfo
+from rmapcheck.model.layout_source import FIXED, named, renamed
+from rmapcheck.native import heap
+from rmapcheck.native.packed import Place, Word, load_words, object_words, process_words, width
+
+NUMBERING = """
+struct numbering_{name} {{
+  unsigned char label[{room}], queue[{size} + 2];
+  int n, at;
+}};
+static ALWAYS int label_{name}(S *st, struct numbering_{name} *q, int x)
+{{
+  if (__builtin_expect((unsigned)x > {size} + 1, 0)) (void){name}_is_live(st, x);
+  int label = q->label[x];
+  if (label != NEW) return label;
+  q->queue[q->n++] = x;
+  return q->label[x] = q->n;
+}}
+static ALWAYS void start_{name}(const S *st, struct numbering_{name} *q)
+{{
+  labels(q->label, st->{name}.state, {room} / 16, {size} + 1);
+  q->label[0] = 0;
+  q->n = q->at = 0;
+}}
+"""
+
+NAMING = """
+static ALWAYS void name_{name}(const S *st, unsigned char *label)
+{{
+  label[0] = 0;
+  for (int x = 1; x <= {size} + 1; x++) label[x] = st->{name}.state[x] == 1 ? x : {size} + 1;
+}}
+static ALWAYS int named_{name}(S *st, const unsigned char *label, int x)
+{{
+  if (__builtin_expect((unsigned)x > {size} + 1, 0)) (void){name}_is_live(st, x);
+  return label[x];
+}}
+"""
+"""An object of a named pool has its own number from the start, and is stored in its turn."""
+
+
+def _value(layout: Layout, place: Place) -> str:
+    """Return what is stored of a field."""
+    pages, entries = layout.scope.pages, layout.structs["pte"].size
+    o, field = place
+    value = f"{o}->{field.name}"
+    if field.target == "mm":
+        return f"((void)mm_is_live(st, {value}), label_mm[{value}])"
+    if field.target == "pte":
+        label = (
+            f"(label_mm[({value} - 1) / {pages} + 1] - 1) * {pages} + ({value} - 1) % {pages} + 1"
+        )
+        known = f"{value} == 0 || {value} > {entries}"
+        return f"((void)pte_is_live(st, {value}), {known} ? {value} : {label})"
+    if field.target in layout.named:
+        return f"named_{field.target}(st, name_of_{field.target}, {value})"
+    if renamed(field) and layout.structs[field.target].size:
+        return f"label_{field.target}(st, &q_{field.target}, {value})"
+    return _number(place)
+
+
+def _number(place: Place) -> str:
+    o, field = place
+    return f"fits(st, {o}->{field.name}, {min(field.high, 255)})"
+
+
+def _puts(parts: list[Word], to: str, value: Callable[[Place], str]) -> list[str]:
+    """Return the statements that store words at `to`; the values in the order of the fields."""
+    lines, offset = [], 0
+    for word in parts:
+        lines.append(f"{{ uint64_t x = {'1ull << 63' if word.flag else '0'};")
+        for place, left in word.shifts():
+            shifted = f" << {left}" if width(place[1]) else " * 0"
+            lines.append(f"x |= (uint64_t){value(place)}{shifted};")
+        lines.append(f"put({to} + {offset}, x, {word.bytes}); }}")
+        offset += word.bytes
+    return lines
+
+
+def _bytes(parts: list[Word]) -> int:
+    return sum(word.bytes for word in parts)
+
+
+def numbering(layout: Layout) -> str:
+    """Return what numbers the objects of each pool in the order in which they are met."""
+    out = []
+    for n in layout.heap:
+        room = heap.room(layout.structs[n])
+        values = {"name": n, "size": layout.structs[n].size, "room": room}
+        out.append(NUMBERING.format(**values))
+        if n in layout.named:
+            out.append(NAMING.format(**values))
+    return "\n".join(out)
+
+
+def encode(layout: Layout) -> str:
+    """Return encode(): the renamed form for one order of the processes; see Layout.encode."""
+    scope, structs = layout.scope, layout.structs
+    process = process_words(layout)
+    out = [
+        *(_adopt(structs[n]) for n in layout.heap),
+        "static int encode(S *st, const int *order, unsigned char *to)",
+        "{",
+        "  unsigned char *b = to;",
+        f"  int label_mm[{scope.mms} + 2] = {{0}};",
+        f"  label_mm[{scope.mms} + 1] = {scope.mms} + 1;",
+        f"  for (int k = 0; k < {scope.mms}; k++) label_mm[order[k]] = k + 1;",
+        *(_numbers(layout, structs[n]) for n in layout.heap),
+        f"  for (int k = 0; k < {scope.mms}; k++) {{",
+        "    int m = order[k];",
+        "    if (st->mm.state[m] != 1) { *b++ = 0; continue; }",
+        "    struct mm *o = &st->mm.o[m]; (void)o;",
+        f"    struct pte *ptes = &st->pte.o[(m - 1) * {scope.pages} + 1];",
+        *_puts(process, "b", lambda place: _value(layout, place)),
+        f"    b += {_bytes(process)};",
+        "  }",
+        *_each_file(layout, lambda s: _put_object(layout, s, "b")),
+        *(line for n in layout.heap for line in _place_of_pool(layout, structs[n])),
+        "  for (int again = 0;; again = 1) {",
+        *(line for n in layout.heap for line in _put_pool(layout, structs[n])),
+    ]
+    met = [n for n in layout.heap if n not in layout.named]
+    done = " && ".join(f"q_{n}.at == q_{n}.n" for n in met)
+    out.append(f"    if (!({done or 1})) continue;")
+    out += [
+        f"    if (q_{n}.n < st->{n}.alive) {{ adopt_{n}(st, &q_{n}); continue; }}" for n in met
+    ]
+    return "\n".join([*out, "    break;", "  }", "  return b - to;", "}"])
+
+
+def _numbers(layout: Layout, struct: StructInfo) -> str:
+    """Return the statement with which no object of a pool is met yet, or all are named."""
+    n = struct.name
+    if n in layout.named:
+        return f"  unsigned char name_of_{n}[{struct.size} + 2]; name_{n}(st, name_of_{n});"
+    return f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});"
+
+
+def _put_object(layout: Layout, struct: StructInfo, to: str, *, flag: bool = False) -> list[str]:
+    """Return the statements that store object `o` at `to`, and go on behind it."""
+    parts = object_words(struct, flag=flag)
+    return [
+        *_puts(parts, to, lambda place: _value(layout, place)),
+        f"{to} += {_bytes(parts)};",
+    ]
+
+
+def _place_of_pool(layout: Layout, struct: StructInfo) -> list[str]:
+    """Return the statements that leave room for a pool: all that lives will be stored."""
+    n, alive = struct.name, f"st->{struct.name}.alive"
+    if n in layout.named:
+        size = f"{alive} * {_bytes(object_words(struct, flag=True))} + {struct.size} - {alive}"
+        return [f"  unsigned char *b_{n} = b; b += {size};"]
+    if not struct.size:
+        return []
+    size = f"{alive} * {_bytes(object_words(struct, flag=False))}"
+    return [f"  *b++ = {alive};", f"  unsigned char *b_{n} = b; b += {size};"]
+
+
+def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
+    """Return the statements that store the objects of a pool that are met and not yet stored."""
+    n, flag = struct.name, struct.name in layout.named
+    if not struct.size:
+        return []
+    if flag:
+        head = [
+            f"    if (!again) for (int i = 1; i <= {struct.size}; i++) {{",
+            f"      if (st->{n}.state[i] != 1) {{ *b_{n}++ = 0; continue; }}",
+            f"      struct {n} *o = &st->{n}.o[i]; (void)o;",
+        ]
+    else:
+        head = [
+            f"    while (q_{n}.at < q_{n}.n) {{",
+            f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; (void)o;",
+        ]
+    return [*head, *_put_object(layout, struct, f"b_{n}", flag=flag), "    }"]
+
+
+def _adopt(struct: StructInfo) -> str:
+    """Return the function that numbers the least live object that nothing leads to."""
+    n = struct.name
+    tests = [
+        f"    if (a->{f.name} < b->{f.name}) best = x;\n"
+        f"    if (a->{f.name} != b->{f.name}) continue;"
+        for f in struct.fields
+        if not f.target
+    ]
+    return "\n".join(
+        [
+            f"static void adopt_{n}(S *st, struct numbering_{n} *q)",
+            "{",
+            "  int best = 0;",
+            f"  for (int x = 1; x <= st->{n}.high; x++) {{",
+            f"    if (st->{n}.state[x] != 1 || q->label[x] != NEW) continue;",
+            "    if (!best) { best = x; continue; }",
+            f"    struct {n} *a = &st->{n}.o[x], *b = &st->{n}.o[best];",
+            "    (void)a; (void)b;",
+            *tests,
+            "  }",
+            f"  if (best) label_{n}(st, q, best);",
+            "}",
+        ]
+    )
+
+
+def load(layout: Layout) -> str:
+    """Return load(): the opposite of encode()."""
+    scope, structs = layout.scope, layout.structs
+    out = [
+        "static void load(S *st, const unsigned char *b)",
+        "{",
+        f"  st->mm.alive = 0; st->mm.high = {scope.mms};",
+        f"  for (int m = 1; m <= {scope.mms}; m++) {{",
+        "    struct mm *o = &st->mm.o[m]; (void)o;",
+        f"    struct pte *ptes = &st->pte.o[(m - 1) * {scope.pages} + 1];",
+        "    if (!(st->mm.state[m] = *b >> 7)) {",
+        f"      b++; memset(ptes, 0, {scope.pages} * sizeof *ptes); continue;",
+        "    }",
+        "    st->mm.alive++;",
+        *load_words(process_words(layout), "    "),
+        "  }",
+        *_each_file(layout, lambda s: load_words(object_words(s, flag=False), "    ")),
+        *_always_live(layout),
+    ]
+    for n in layout.heap:
+        if n in layout.named:
+            out += _load_named(structs[n])
+            continue
+        out += [
+            f"  st->{n}.alive = st->{n}.high = {'*b++' if structs[n].size else 0};",
+            f"  memset(st->{n}.state, 0, sizeof st->{n}.state);",
+            f"  memset(st->{n}.state + 1, 1, st->{n}.alive);",
+            f"  for (int i = 1; i <= st->{n}.alive; i++) {{",
+            f"    struct {n} *o = &st->{n}.o[i]; (void)o;",
+            *load_words(object_words(structs[n], flag=False), "    "),
+            "  }",
+        ]
+    return "\n".join([*out, "}"])
+
+
+def well_formed(layout: Layout, *, renamed_form: bool) -> str:
+    """Return well_formed(): can the first `n` bytes be a key, as far as their number says."""
+    structs = layout.structs
+    out = ["static int well_formed(const unsigned char *b, int n)", "{"]
+    out += ["  const unsigned char *end = b + n;"]
+
+    def present(count: int, parts: list[Word]) -> None:
+        out.append(f"  for (int i = 0; i < {count}; i++)")
+        out.append(f"    if (b >= end) return 0; else b += *b >> 7 ? {_bytes(parts)} : 1;")
+
+    if renamed_form:
+        present(layout.scope.mms, process_words(layout))
+        if "address_space" in structs:
+            files = structs["address_space"]
+            out.append(f"  b += {files.size * _bytes(object_words(files, flag=False))};")
+        for n in layout.heap:
+            size = structs[n].size
+            if n in layout.named:
+                present(size, object_words(structs[n], flag=True))
+            elif size:
+                out.append(f"  if (b >= end || *b > {size}) return 0;")
+                out.append(f"  b += 1 + *b * {_bytes(object_words(structs[n], flag=False))};")
+    else:
+        for s in structs.values():
+            present(s.size, object_words(s, flag=True))
+    return "\n".join([*out, "  return b == end;", "}"])
+
+
+def _each_file(layout: Layout, body: Callable[[StructInfo], list[str]]) -> list[str]:
+    """Return a loop over all files, where the scope has files."""
+    files = layout.structs.get("address_space")
+    if files is None:
+        return []
+    return [
+        f"  for (int i = 1; i <= {files.size}; i++) {{",
+        "    struct address_space *o = &st->address_space.o[i];",
+        *body(files),
+        "  }",
+    ]
+
+
+def _always_live(layout: Layout) -> list[str]:
+    """Return what says that all entries and files are there."""
+    lines = []
+    for name in ("pte", "address_space"):
+        if name in layout.structs:
+            size = layout.structs[name].size
+            lines += [
+                f"  memset(st->{name}.state + 1, 1, {size});",
+                f"  st->{name}.alive = st->{name}.high = {size};",
+            ]
+    return lines
+
+
+def _load_named(s: StructInfo) -> list[str]:
+    """Return the statements that load a pool of which every slot is stored."""
+    n = s.name
+    return [
+        f"  st->{n}.alive = 0; st->{n}.high = {s.size};",
+        f"  for (int i = 1; i <= {s.size}; i++) {{",
+        f"    struct {n} *o = &st->{n}.o[i]; (void)o;",
+        f"    if (!(st->{n}.state[i] = *b >> 7)) {{ b++; continue; }}",
+        f"    st->{n}.alive++;",
+        *load_words(object_words(s, flag=True), "    "),
+        "  }",
+    ]
+
+
+def raw(layout: Layout) -> str:
+    """Return encode() and load() of the raw form: every object in its place."""
+    out = ["static int encode(S *st, const int *order, unsigned char *to)", "{"]
+    out += ["  unsigned char *b = to;"]
+    for s in layout.structs.values():
+        parts = object_words(s, flag=True)
+        out += [
+            f"  for (int i = 1; i <= {s.size}; i++) {{",
+            f"    struct {s.name} *o = &st->{s.name}.o[i]; (void)o;",
+            f"    if (st->{s.name}.state[i] != 1) {{ *b++ = 0; continue; }}",
+            *_puts(parts, "b", _number),
+            f"    b += {_bytes(parts)};",
+            "  }",
+        ]
+    out += ["  return b - to;", "}", "static void load(S *st, const unsigned char *b)", "{"]
+    for s in layout.structs.values():
+        out += _load_named(s)
+    return "\n".join([*out, "}"])
+
+
+def dangling(layout: Layout) -> str:
+    """Return dangling(): does a live object refer to one that is not; see Layout.dangling."""
+    out = ["static int dangling(S *st)", "{"]
+    for s in layout.structs.values():
+        strong = [f for f in s.fields if not named(f) and not f.weak]
+        if strong:
+            out += [
+                f"  for (int i = 1; i <= st->{s.name}.high; i++) {{",
+                f"    struct {s.name} *o = &st->{s.name}.o[i];",
+                f"    if (st->{s.name}.state[i] != 1) continue;",
+                *(
+                    f"    if (o->{f.name} && !{f.target}_is_live(st, o->{f.name})) return 1;"
+                    for f in strong
+                ),
+                "  }",
+            ]
+    return "\n".join([*out, "  return 0;", "}"])
+
+
+def leaked(layout: Layout) -> str:
+    """Return leaked(): does a live object hang on nothing; see Layout.leaked."""
+    scope, structs = layout.scope, layout.structs
+
+    def follow(s: StructInfo) -> list[str]:
+        # A VMA that only its file knows is lost all the same.
+        skipped = ("", *FIXED, *(("vma",) if s.name == "address_space" else ()))
+        return [
+            f"    if (o->{f.name} && {f.target}_is_live(st, o->{f.name}))"
+            f" (void)label_{f.target}(st, &q_{f.target}, o->{f.name});"
+            for f in s.fields
+            if f.target not in skipped
+        ]
+
+    out = ["static int leaked(S *st)", "{"]
+    for n in layout.heap:
+        out.append(f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});")
+    out += [
+        f"  for (int m = 1; m <= {scope.mms}; m++) {{",
+        "    if (st->mm.state[m] != 1) continue;",
+        "    { struct mm *o = &st->mm.o[m];",
+        *follow(structs["mm"]),
+        f"    }} for (int i = 1; i <= {scope.pages}; i++) {{",
+        f"    struct pte *o = &st->pte.o[(m - 1) * {scope.pages} + i];",
+        *follow(structs["pte"]),
+        "    }",
+        "  }",
+        *_each_file(layout, follow),
+        "  for (int more = 1; more;) {",
+        "    more = 0;",
+    ]
+    for n in layout.heap:
+        out += [
+            f"    while (q_{n}.at < q_{n}.n) {{",
+            "    more = 1;",
+            f"    struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; (void)o;",
+            *follow(structs[n]),
+            "    }",
+        ]
+    out.append("  }")
+    out += [f"  if (q_{n}.n < st->{n}.alive) return 1;" for n in layout.heap]
+    return "\n".join([*out, "  return 0;", "}"])

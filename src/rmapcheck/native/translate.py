@@ -1,0 +1,229 @@
+"""The C file of one scheme in one scope: model, invariants, goals, stored forms and engine."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from types import FunctionType
+from typing import Any
+
+import attrs
+
+from rmapcheck.invariants.goals import Goal, goals_of
+from rmapcheck.invariants.isolation import failure_atomicity, projection
+from rmapcheck.invariants.lifetime import use_after_free
+from rmapcheck.invariants.locking import lock_discipline
+from rmapcheck.invariants.registry import Invariant, applicable, wanted
+from rmapcheck.model import locks
+from rmapcheck.model.operations import OPERATIONS
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.native import heap, orders, packed, stored
+from rmapcheck.native.kinds import STATE, Kind, Value
+from rmapcheck.native.program import Program
+from rmapcheck.native.source import Definition, Untranslatable, definition
+
+OOPSES = ("null_dereference", "use_after_free", "double_free", "kernel_bug")
+"""What any check may run into, so that a search for one of these needs all checks."""
+STEP_CHECKS = (use_after_free, failure_atomicity, lock_discipline)
+"""Invariants on steps, which engine.c knows by heart."""
+
+
+@attrs.frozen
+class Translation:
+    """A C file, and what its numbers mean."""
+
+    source: str
+    checks: tuple[Invariant, ...]
+    goals: tuple[Goal, ...]
+    """Goals with a predicate."""
+    texts: tuple[str, ...]
+
+
+def translate(
+    scheme: type[Scheme],
+    scope: Scope,
+    *,
+    symmetry: bool = True,
+    named: tuple[str, ...] = (),
+    target: str = "",
+) -> Translation:
+    """Return `scheme` in `scope` as C. Raise Untranslatable if a part of it cannot become C.
+
+    What `target` does not ask for is left out: other invariants, and the tracking of locks.
+    """
+    checks = checks_of(scheme, target)
+    locks = wanted(target, "lock_discipline")
+    with _no_collection():
+        program = Program(scheme, scope, symmetry=symmetry, named=named, locks=locks)
+        done = _translated(program, checks)
+        if program.asks_locks and not locks:
+            program = Program(scheme, scope, symmetry=symmetry, named=named)
+            done = _translated(program, checks)
+    return done
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Syntax trees stay: to look for garbage among them takes a sixth of a translation."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def checks_of(scheme: type[Scheme], target: str) -> tuple[Invariant, ...]:
+    """Return the invariants on states that a search for `target` has to look at."""
+    oopses = any(wanted(target, oops) for oops in OOPSES)
+    checks = []
+    for inv in applicable(scheme):
+        if inv.state is not None:
+            if wanted(target, inv.name) or oopses:
+                checks.append(inv)
+        elif inv.step not in STEP_CHECKS:
+            where = _definition(inv.step)
+            raise Untranslatable(
+                where.file, where.node.lineno, f"the step invariant {inv.name} is not known in C"
+            )
+    return tuple(checks)
+
+
+def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
+    st = Value("", STATE, program.state)
+    goals = [g for g in goals_of(program.scheme, program.scope) if g.predicate]
+    parts = [
+        _roots(program, "checks", [inv.state for inv in checks], {"st": st}, "check"),
+        _roots(program, "goals", [g.predicate for g in goals], {"st": st}, "plain"),
+        _apply(program, st),
+        _possible(program, st),
+        _projection(program, st),
+    ]
+    layout = program.layout
+    form = (
+        stored.encode(layout) + "\n" + stored.load(layout)
+        if program.symmetry
+        else stored.raw(layout)
+    )
+    source = "\n".join(
+        [
+            *_head(program, len(checks), len(goals)),
+            "#include <stddef.h>",
+            _file("head.c"),
+            heap.structs(program),
+            _file("runtime.c"),
+            heap.pools(program),
+            heap.copy(program),
+            stored.numbering(program.layout),
+            stored.dangling(program.layout),
+            stored.leaked(program.layout),
+            *_tables(program),
+            *(f"{i.prototype()};" for i in program.instances.values()),
+            *program.functions,
+            *parts,
+            _file("search.c"),
+            packed.BYTES,
+            form,
+            stored.well_formed(layout, renamed_form=program.symmetry),
+            orders.signature(program.layout),
+            orders.compare(program.layout),
+            _file("canonical.c"),
+            _file("visited.c"),
+            _file("engine.c"),
+            _file("workers.c"),
+            _file("saved.c"),
+        ]
+    )
+    return Translation(source, checks, tuple(goals), tuple(program.texts))
+
+
+def _file(name: str) -> str:
+    return files("rmapcheck.native").joinpath("c", name).read_text(encoding="utf-8")
+
+
+def _definition(function: Any) -> Definition:  # noqa: ANN401
+    if not isinstance(function, FunctionType):
+        raise Untranslatable("?", 0, f"{function!r} is no Python function")
+    return definition(function)
+
+
+def _head(program: Program, checks: int, goals: int) -> list[str]:
+    """Return the constants; must come after everything that may name a string."""
+    layout, scope = program.layout, program.scope
+    for struct in layout.structs:
+        program.text(struct)
+    key = 16 + sum(1 + s.size * (len(s.fields) + 1) for s in layout.structs.values())
+    nesting = sum(1 << kind for kind in locks.NESTING)
+    spinning = sum(1 << kind for kind in locks.SPINNING)
+    values = {
+        "TEXTS": len(program.texts),
+        "CAPACITY": max(256, 8 * scope.mms * scope.pages),
+        "NESTING": nesting,
+        "SPINNING": spinning,
+        "WALKS": max(1, program.walks),
+        "SYMMETRY": int(program.symmetry and "mm" not in layout.named),
+        "MMS": scope.mms,
+        "KEY": key,
+        "CHECKS": checks,
+        "GOALS": goals,
+        "OPERATIONS": len(OPERATIONS),
+        "ALLOC_FAIL": int(scope.alloc_fail),
+    }
+    return [f"#define {name} {value}" for name, value in values.items()]
+
+
+def _tables(program: Program) -> list[str]:
+    out = []
+    for items, name in program.tables.items():
+        cases = " ".join(f"case {k}: return {v};" for k, v in items)
+        out.append(
+            f"static int {name}(S *st, int key) {{ switch (key) {{ {cases} }}"
+            " stop(st, MODEL_INDEX, 0, key); }"
+        )
+    return out
+
+
+def _roots(
+    program: Program, name: str, functions: list[Any], values: dict[str, Value], mode: str
+) -> str:
+    """Return a table of the C functions made of `functions`."""
+    names = [program.root(_definition(f), values, mode) for f in functions]
+    return f"static int (*const {name}[])(S *) = {{ {', '.join([*names, '0'])} }};"
+
+
+def _apply(program: Program, st: Value) -> str:
+    """Return the function that carries out an operation of any class."""
+    cases = []
+    for number, cls in enumerate(OPERATIONS):
+        if cls.exists(program.scope):
+            self = Value("", Kind("operation", cls.__name__))
+            name = program.root(_definition(cls.apply), {"self": self, "st": st}, "plain")
+            cases.append(f"    case {number}: return {name}(st, op);")
+    atomic = ", ".join(str(int(cls.atomic)) for cls in OPERATIONS)
+    return "\n".join(
+        [
+            f"static const char atomic[] = {{ {atomic} }};",
+            "static int apply(S *st, const Op *op)\n{\n  switch (op->type) {",
+            *cases,
+            "  }\n  return 0;\n}",
+        ]
+    )
+
+
+def _possible(program: Program, st: Value) -> str:
+    """Return the function that offers all operations, in the order of possible_operations()."""
+    calls = []
+    for cls in OPERATIONS:
+        if cls.exists(program.scope):
+            values = {"cls": Value("", Kind("class", cls.__name__), cls), "st": st}
+            function = cls.possible.__func__  # type: ignore[attr-defined]
+            name = program.root(_definition(function), values, "offer")
+            calls.append(f"  {name}(st);")
+    return "\n".join(["static void possible(S *st)\n{", *calls, "}"])
+
+
+def _projection(program: Program, st: Value) -> str:
+    name = program.root(_definition(projection), {"st": st}, "plain")
+    return f"static void projection(S *st, List *to) {{ {name}(st, to); }}"

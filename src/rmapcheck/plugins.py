@@ -1,0 +1,193 @@
+"""Finding a scheme by what the user typed: a name, a file, a module, an entry point.
+
+Every failure is a SchemeError of one sentence that names the place and what to do.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+import sys
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from rmapcheck import catalogue
+from rmapcheck.guard import HookLoops, watch_import
+from rmapcheck.interface import check_interface
+from rmapcheck.model.errors import ModelError, SchemeError
+from rmapcheck.model.scheme import Scheme
+
+GROUP = "rmapcheck.schemes"
+"""Entry points under which installed packages offer schemes."""
+
+
+def find_scheme(text: str) -> type[Scheme]:
+    """Return the scheme that `text` names.
+
+    A built-in scheme or bug, BUG@SCHEME, FILE.py, FILE.py:Class, module:Class, or an installed
+    entry point. Raises SchemeError.
+    """
+    known = catalogue.built_in(text)
+    if known is not None:
+        return known
+    scheme = _outside(text, sorted(catalogue.schemes() | catalogue.bugs()))
+    check_interface(scheme, text)
+    return scheme
+
+
+def _outside(text: str, built_in: list[str]) -> type[Scheme]:
+    file, colon, class_name = text.rpartition(":")
+    if text.endswith(".py"):
+        return _only_scheme(load_file(text), text)
+    if colon and file.endswith(".py"):
+        return _named_class(load_file(file), class_name, file)
+    if file and class_name:
+        return _named_class(load_module(file), class_name, f"module {file}")
+    return _entry_point(text, built_in)
+
+
+def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """Return the schemes that installed packages offer, by name."""
+    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _entry_point(text: str, built_in: list[str]) -> type[Scheme]:
+    offered = entry_points()
+    if text in offered:
+        point = offered[text]
+        return _named_class(load_module(point.module), point.attr, f"entry point {text}")
+    names = [*built_in, *offered]
+    near = difflib.get_close_matches(text, names, 1) or [n for n in names if n == text.upper()]
+    hint = f"did you mean {near[0]}?" if near else "`rmapcheck schemes` lists those there are,"
+    tail = "" if near else " and a file of your own is named FILE.py"
+    raise SchemeError(f"no scheme is called {text!r}: {hint}{tail}")
+
+
+# Loading.
+
+
+def load_file(name: str) -> ModuleType:
+    """Run FILE.py as a module of its own and return it."""
+    try:
+        path = Path(name).resolve()
+        is_folder, there = path.is_dir(), path.exists() or path.is_symlink()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        raise SchemeError(f"{name!a} cannot be read: {_reason(error)}") from error
+    if is_folder:
+        raise SchemeError(f"{name} is a folder: name a Python file in it")
+    if not there:
+        raise SchemeError(
+            f"there is no file {name}: `rmapcheck new NAME` writes one to start from"
+        )
+    try:
+        code = compile(path.read_bytes(), str(path), "exec")
+    except SyntaxError as error:
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise SchemeError(f"{name}{line}: not Python: {error.msg}") from error
+    except (OSError, ValueError) as error:
+        raise SchemeError(f"{name} cannot be read: {_reason(error)}") from error
+    module = ModuleType(f"rmapcheck_plugin_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    _execute(code, module, name)
+    return module
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
+
+
+def _execute(code: object, module: ModuleType, name: str) -> None:
+    try:
+        with watch_import(str(module.__file__)):
+            exec(code, vars(module))  # type: ignore[arg-type] # noqa: S102 - the user's own file
+    except HookLoops as loops:
+        raise SchemeError(f"{name}, line {loops}: importing it does not end") from None
+    except (Exception, SystemExit) as error:
+        line = _line_in(error.__traceback__, str(module.__file__))
+        raise SchemeError(f"{name}, line {line}: importing it raised {_said(error)}") from error
+
+
+def load_module(name: str) -> ModuleType:
+    """Import a module by name, also from the current folder."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name + ".").startswith(error.name + "."):
+            raise SchemeError(
+                f"there is no module {name}: it must be installed or lie in this folder"
+            ) from error
+        raise SchemeError(f"importing module {name} raised {_said(error)}") from error
+    except SyntaxError as error:
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise SchemeError(f"{error.filename or name}{line}: not Python: {error.msg}") from error
+    except (Exception, SystemExit) as error:
+        raise SchemeError(f"importing module {name} raised {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, ModelError):
+        return str(error)
+    return f"{type(error).__name__}: {error}".rstrip(": ").replace("\n", " ")
+
+
+def _line_in(trace: TracebackType | None, file: str) -> int:
+    line = 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+# Choosing the class.
+
+
+def schemes_in(module: ModuleType) -> list[type[Scheme]]:
+    """Return the Scheme subclasses that the module itself defines."""
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Scheme)
+        and value.__module__ == module.__name__
+    ]
+
+
+def _only_scheme(module: ModuleType, name: str) -> type[Scheme]:
+    found = schemes_in(module)
+    named = [cls for cls in found if "name" in vars(cls)] or found
+    if not named:
+        raise SchemeError(
+            f"{name} defines no subclass of Scheme: write `class MyScheme(Scheme):`, "
+            "with Scheme from rmapcheck.model.scheme"
+        )
+    if len(named) > 1:
+        names = ", ".join(cls.__name__ for cls in named)
+        raise SchemeError(
+            f"{name} defines several schemes ({names}): "
+            f"say which, as in {name}:{named[-1].__name__}"
+        )
+    return named[0]
+
+
+def _named_class(module: ModuleType, class_name: str, place: str) -> type[Scheme]:
+    value = getattr(module, class_name, None)
+    if value is None:
+        near = difflib.get_close_matches(class_name, [c.__name__ for c in schemes_in(module)], 1)
+        hint = f"did you mean {near[0]}?" if near else _what_there_is(module)
+        raise SchemeError(f"{place} has no class {class_name!r}: {hint}")
+    if not isinstance(value, type) or not issubclass(value, Scheme):
+        raise SchemeError(
+            f"{class_name} in {place} is no subclass of Scheme (from rmapcheck.model.scheme), "
+            "and so no scheme: derive it from that class"
+        )
+    return value
+
+
+def _what_there_is(module: ModuleType) -> str:
+    names = ", ".join(c.__name__ for c in schemes_in(module))
+    return f"its schemes are {names}" if names else "it defines no scheme"

@@ -1,0 +1,119 @@
+"""From a counterexample to induction to a bug: a search aimed at the lemma that failed.
+
+A CTI says that some state, which need not be reachable, leads to one in which a lemma fails. If a
+run from boot breaks that lemma in the model of the scheme, it is a bug; the run is a shortest one
+in its scope, and has been replayed before it is returned. A lemma is broken sooner than anything
+that depends on it (a page is lost many steps later), so the search is for the lemma first.
+"""
+
+import time
+from collections.abc import Iterator
+
+import attrs
+
+from rmapcheck.catalogue import bugs
+from rmapcheck.explore import explore
+from rmapcheck.invariants.registry import INVARIANTS, applicable
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.verdict import Status, Verdict
+from rmapcheck.verify import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened
+from rmapcheck.walk import walk
+
+AIMS = {
+    "coverage_index": "coverage",
+    "active_in_chain": "active_in_chain",
+    "chain_only_if_faulted": "chain_symmetry",
+    "avc_alive": "chain_symmetry",
+    "relatives_have_one_root": "one_root",
+    "root_alive": "one_root",
+    "parent_alive": "use_after_free",
+    "swapped_is_faulted": "coverage",
+    "swap_relatives_agree": "coverage",
+    "swap_cache_agrees": "coverage",
+    "relatives_end_alike": "chain_order",
+    "num_active_vmas": "anon_vma_counts",
+    "num_children": "anon_vma_counts",
+    "degree": "anon_vma_counts",
+    "anon_refcount": "anon_vma_refcount",
+    "swap_map": "swap_counts",
+    "at_virtual": "address_known",
+    "in_bundle": "address_known",
+    "same_address": "address_known",
+    "swap_at_one_address": "address_known",
+    "swap_in_bundle": "address_known",
+    "anonmm_count": "anonmm_counts",
+}
+"""For lemmas that no executable invariant has the name of: the one that a run would break."""
+
+
+@attrs.frozen(kw_only=True)
+class Pursuit:
+    """What came of a search for a real run."""
+
+    verdict: Verdict
+    """VIOLATED with the run, else UNKNOWN: the CTI stays one."""
+    aimed_at: tuple[str, ...]
+    """Invariants that the search was for, the failed lemma first; "" is any."""
+    scopes: int
+    seconds: float
+
+
+def aims(scheme: type[Scheme], lemma: str) -> tuple[str, ...]:
+    """Return the invariants of `scheme` to look for where `lemma` failed, then "": any."""
+    name = lemma if lemma in INVARIANTS else AIMS.get(lemma, "")
+    mine = {inv.name for inv in applicable(scheme)}
+    return (name, "") if name in mine else ("",)
+
+
+def pursue(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> Pursuit:
+    """Look for a run of `scheme` that breaks `lemma`, or else anything, for `seconds` at most."""
+    started = time.monotonic()
+    wanted = aims(scheme, lemma)
+    tried = 0
+    for verdict in _searches(scheme, wanted, started + seconds):
+        tried += 1
+        if verdict.status is Status.VIOLATED:
+            break
+    else:
+        why = f"no run was found in {seconds:g} s and {tried} searches"
+        verdict = Verdict(
+            status=Status.UNKNOWN, scheme=scheme.name, scope=NARROW, engine="pursue", why=why
+        )
+    return Pursuit(
+        verdict=verdict,
+        aimed_at=wanted,
+        scopes=tried,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _searches(scheme: type[Scheme], wanted: tuple[str, ...], end: float) -> Iterator[Verdict]:
+    """Yield the verdicts of ever wider searches, for each aim in turn, then of random runs."""
+    likely = [bug_scope(cls) for cls in (scheme, *(bugs()[flaw] for flaw in scheme.flaws))]
+    own = [(scope, None) for scope in likely if scope is not None]
+    bounded = [(scope, DEPTHS.get(scope)) for scope in LADDER]
+    for target in wanted:
+        for scope, depth in [*own, *bounded]:
+            if time.monotonic() > end:
+                return
+            yield _search(scheme, scope, depth, target, end)
+    for target in wanted:
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        found = walk(scheme, NARROW, steps=10**7, seed=0, max_seconds=left / 2, target=target)
+        yield shortened(scheme, found)
+
+
+def _search(
+    scheme: type[Scheme], scope: Scope, depth: int | None, target: str, end: float
+) -> Verdict:
+    return explore(
+        scheme,
+        scope,
+        max_seconds=max(end - time.monotonic(), 0.1),
+        max_memory_mb=MEMORY_MB,
+        max_depth=depth,
+        target=target,
+    ).verdict

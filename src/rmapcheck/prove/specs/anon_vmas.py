@@ -1,0 +1,72 @@
+"""What all designs with anon_vmas share: those of v2.6.7 and the anon_vma_chains.
+
+The words that this adds to `vocabulary.py`:
+
+    AnonVma
+    anon_vma(a)           the struct is allocated
+    faulted(v)            vma->anon_vma != NULL
+    active(v)             vma->anon_vma                                          if faulted(v)
+    mapping(p)            folio->mapping                                           if anon(p)
+"""
+
+from rmapcheck.invariants.logic import Sort, forall, function, invariant, relation
+from rmapcheck.invariants.logic.terms import Expr
+from rmapcheck.prove.specs.mapcount import Mapcounted
+from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Swap, Vma
+
+
+class AnonVma(Sort):
+    """struct anon_vma."""
+
+
+class AnonVmas(Mapcounted):
+    """The words, the hooks and the lemmas that do not depend on how VMAs are listed."""
+
+    live = {**Mapcounted.live, AnonVma: "anon_vma"}  # noqa: RUF012 - never changed
+
+    anon_vma = relation(AnonVma)
+    faulted = relation(Vma)
+    active = function(Vma, AnonVma, where=lambda st, v: st.faulted(v))
+    mapping = function(Folio, AnonVma, where=lambda st, p: st.anon(p))
+
+    def may_fault(self, st: St, v: Expr) -> Expr | bool:
+        return st.faulted(v)
+
+    def is_mergeable(self, st: St, v: Expr, w: Expr) -> Expr | bool:
+        """Equal, or one of them none; is_mergeable_anon_vma(), until v2.6.39."""
+        return (st.faulted(v) & st.faulted(w)) >> (st.active(v) == st.active(w))
+
+    def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:
+        return st.faulted(v) | st.file_vma(v)
+
+    def folio_add_new_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
+        super().folio_add_new_anon_rmap(st, p, v, x)
+        st.mapping[p] = st.active(v)
+
+    @invariant
+    def coverage_index(self, st: St) -> Expr:
+        """A mapped page's index is its place in the VMA that maps it (B1, P1)."""
+        return forall(
+            Vma,
+            Address,
+            Folio,
+            lambda v, x, p: (
+                (st.pte(v, x, p) & st.anon(p) & ~st.temporary_stack(v))
+                >> (st.pgoff(v, x) == st.index(p))
+            ),
+        )
+
+    @invariant
+    def mapping_alive(self, st: St) -> Expr:
+        """The anon_vma of a mapped page has not been freed (P3)."""
+        return forall(
+            Vma,
+            Address,
+            Folio,
+            lambda v, x, p: (st.pte(v, x, p) & st.anon(p)) >> st.anon_vma(st.mapping(p)),
+        )
+
+    @invariant
+    def swapped_is_faulted(self, st: St) -> Expr:
+        """A VMA that holds a swap entry has an anon_vma (B2)."""
+        return forall(Vma, Address, Swap, lambda v, x, s: st.swap_pte(v, x, s) >> st.faulted(v))

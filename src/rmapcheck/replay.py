@@ -1,0 +1,106 @@
+"""Replaying saved cases, on their own scheme and on others."""
+
+import attrs
+
+from rmapcheck.case import Case, CaseError
+from rmapcheck.catalogue import built_in
+from rmapcheck.model.operations import Operation
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.run import NotPossible, Replayed, Run, replay
+from rmapcheck.verdict import Status
+
+
+@attrs.frozen(kw_only=True)
+class CaseReplay:
+    """What came of replaying a case on a scheme, which need not be the case's own."""
+
+    case: Case
+    scheme: str
+    replayed: Replayed | None = None
+    """None where a step was not possible; `reason` then says which, and why."""
+    reason: str = ""
+
+    @property
+    def status(self) -> Status:
+        """VIOLATED, HOLDS (for these steps), or UNKNOWN where a step was not possible."""
+        if self.replayed is None:
+            return Status.UNKNOWN
+        return Status.VIOLATED if self.replayed.violations else Status.HOLDS
+
+    @property
+    def as_expected(self) -> bool:
+        """Tell whether this is what the case expects: the verdict, the invariant, the step."""
+        expect = self.case.expect
+        if self.replayed is None or self.status.value != expect.verdict:
+            return False
+        if self.status is Status.HOLDS:
+            return True
+        names = [v.invariant for v in self.replayed.violations]
+        return expect.invariant in names and self.replayed.step == expect.step
+
+    def __str__(self) -> str:
+        """Return what happened, and what should have, as one sentence."""
+        if self.replayed is None:
+            return f"{self.scheme} cannot run this case: {self.reason}."
+        happened = "HOLDS in every step"
+        if self.replayed.violations:
+            names = " and ".join(v.invariant for v in self.replayed.violations)
+            happened = f"VIOLATED({names}, step {self.replayed.step})"
+        if self.as_expected:
+            return f"{self.scheme}: {happened}, as expected."
+        return f"{self.scheme}: {happened}, but the case expects {self.case.expect}."
+
+
+def scheme_of(case: Case) -> type[Scheme]:
+    """Return the built-in scheme or bug that the case names.
+
+    Raise CaseError for any other: a plug-in is code, and reading a case never runs code. Whoever
+    trusts the plug-in loads it and hands it over.
+    """
+    known = built_in(case.scheme)
+    if known is not None:
+        return known
+    if ":" in case.scheme or case.scheme.endswith(".py"):
+        raise CaseError(
+            f"the case is about the plug-in {case.scheme}, which a case may not load by itself; "
+            f"name it with --scheme {case.scheme} if you trust it"
+        )
+    raise CaseError(
+        f"no scheme or bug is called {case.scheme!r}; `rmapcheck schemes` and `rmapcheck bugs` "
+        "list them"
+    )
+
+
+def replay_case(case: Case, scheme: type[Scheme] | None = None) -> CaseReplay:
+    """Replay the case on its own scheme, or run the same operations on another.
+
+    A case of one invariant may break others on the way to it; those count only where the run
+    does not come to the one expected. Raise CaseError where the case's scheme is not built in,
+    SchemeError where a scheme breaks its interface.
+    """
+    cls = scheme or scheme_of(case)
+    try:
+        done = replay(cls, case.scope, case.steps, target=case.expect.invariant)
+        if not done.violations and case.expect.invariant:
+            done = replay(cls, case.scope, case.steps)
+    except NotPossible as error:
+        reason = _with_step(cls, case, str(error))
+        return CaseReplay(case=case, scheme=cls.name, reason=reason)
+    return CaseReplay(case=case, scheme=cls.name, replayed=done)
+
+
+def _with_step(cls: type[Scheme], case: Case, reason: str) -> str:
+    if reason.startswith("step "):
+        return reason
+    return f"step {blocked_at(cls, case.scope, case.steps)}, {reason}"
+
+
+def blocked_at(cls: type[Scheme], scope: Scope, steps: tuple[Operation, ...]) -> int:
+    """Return the number of the first step, from 1, that is not possible; 0 if all are."""
+    machine = Run(cls, scope)
+    for number, op in enumerate(steps, 1):
+        if machine.why_not(op):
+            return number
+        machine.apply(op)
+    return 0

@@ -1,0 +1,175 @@
+"""A run explained: each step with what it did, the last state before and after, and the reason."""
+
+import errno
+import io
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from rmapcheck.case import Case, case_from
+from rmapcheck.film import Film, Frame, film_of
+from rmapcheck.invariants.registry import Violation
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.state import PTE_WRITE
+from rmapcheck.replay import scheme_of
+from rmapcheck.report.state_text import place, pool_of, state_lines
+from rmapcheck.verdict import Verdict
+
+if TYPE_CHECKING:
+    from rmapcheck.model.scheme import Scheme
+    from rmapcheck.model.state import State
+
+FORMATS = ("text", "html", "svg")
+
+WIDTH = 100
+
+MOST_ENTRIES = 3
+"""A step that changes more page-table entries only says how many."""
+
+
+def explain(run: Case | Verdict, scheme: "type[Scheme] | None" = None) -> RenderableType:
+    """Return a rich renderable of a case, or of a verdict that is VIOLATED.
+
+    `scheme` is needed where the run's own is a plug-in. Raise CaseError where it cannot be told
+    which scheme to run.
+    """
+    case = run if isinstance(run, Case) else case_from(run)
+    film = film_of(case, scheme or scheme_of(case))
+    parts: list[RenderableType] = [*_head(case, film), _steps(film)]
+    if film.stopped:
+        parts.append(Text(f"The run ends there: {film.stopped}.", style="yellow"))
+    if film.frames:
+        parts += _last(film, film.frames[-1])
+    return Group(*parts)
+
+
+def _head(case: Case, film: Film) -> Iterator[RenderableType]:
+    yield Text(case.title, style="bold")
+    yield Text(f"scheme   {film.scheme.name}   {film.scheme.title}".rstrip())
+    yield Text(f"scope    {case.scope}")
+    yield Text(f"expects  {case.expect}")
+    history = case.history
+    known = [("introduced", history.introduced), ("fixed", history.fixed), ("", history.cve)]
+    text = ", ".join(f"{word} {value}".strip() for word, value in known if value)
+    if text:
+        yield Text(f"history  {text}")
+    yield Text("")
+
+
+def _steps(film: Film) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right", style="dim")
+    table.add_column()
+    table.add_column()
+    for frame in film.frames:
+        bad = "red" if frame.violations else ""
+        row = (Text(str(frame.number)), Text(str(frame.op), style=bad), Text(effect(film, frame)))
+        table.add_row(*row)
+    return table
+
+
+def _last(film: Film, frame: Frame) -> Iterator[RenderableType]:
+    for word, raw in (("before", frame.before), ("after", frame.after)):
+        yield Text("")
+        yield Rule(f"{word} step {frame.number}", align="left", style="dim", characters="─")
+        for line in state_lines(film.state(raw)):
+            yield Text(textwrap.fill(line, WIDTH, subsequent_indent=" " * 6))
+    for violation in frame.violations:
+        yield Text("")
+        yield Text(f"VIOLATED {violation.invariant} in step {frame.number}", style="bold red")
+        yield Padding(_reason(violation), (0, 0, 0, 2))
+
+
+def _reason(violation: Violation) -> Text:
+    text = Text()
+    parts = (("Let ", violation.let), ("Then", violation.then), ("But ", violation.but))
+    for i, (word, sentence) in enumerate(parts):
+        text.append(word, style="bold")
+        text.append(f" {sentence}." + ("\n" if i < 2 else ""))
+    return text
+
+
+def effect(film: Film, frame: Frame) -> str:
+    """Return what a step did, on one line."""
+    before, after = film.state(frame.before), film.state(frame.after)
+    parts: list[str] = []
+    if frame.outcome.oops:
+        parts.append(f"oops, {frame.outcome.oops}")
+    if frame.outcome.error:
+        number = -frame.outcome.error
+        parts.append(f"returns -{errno.errorcode.get(number, str(number))}")
+    parts += [*_entries(before, after), *_born(before, after)]
+    return "; ".join(parts) or "nothing changes"
+
+
+def _entries(before: "State", after: "State") -> list[str]:
+    """Return which page-table entries changed, and to what."""
+    changed = []
+    for ptep in range(1, after.pte.size + 1):
+        old, new = before.pte[ptep], after.pte[ptep]
+        if (old.folio, old.swap, old.flags) != (new.folio, new.swap, new.flags):
+            same = (old.folio, old.swap) == (new.folio, new.swap)
+            text = _flags(old.flags, new.flags) if same and old.folio else _content(after, ptep)
+            changed.append(f"{place(after, ptep)} {text}")
+    if len(changed) > MOST_ENTRIES:
+        return [f"{len(changed)} page-table entries change"]
+    return changed
+
+
+def _flags(old: int, new: int) -> str:
+    if (old ^ new) & PTE_WRITE:
+        return "becomes writable" if new & PTE_WRITE else "becomes read-only"
+    return "changes its flags"
+
+
+def _content(st: "State", ptep: int) -> str:
+    p = st.pte[ptep]
+    if p.folio:
+        return f"maps folio {p.folio}"
+    if p.swap:
+        return f"is in swap slot {p.swap}"
+    return "maps the zero page" if p.flags else "is empty"
+
+
+def _born(before: "State", after: "State") -> Iterator[str]:
+    """Yield which objects came and went, by pool."""
+    for word, one, other in (("new", before, after), ("freed", after, before)):
+        names = []
+        for pool in after.layout.structs:
+            if pool != "pte":
+                old = set(pool_of(one, pool).indices())
+                numbers = [str(i) for i in pool_of(other, pool).indices() if i not in old]
+                names += [f"{pool} {' '.join(numbers)}"] if numbers else []
+        if names:
+            yield f"{word}: {', '.join(names)}"
+
+
+def render(
+    case: Case | Verdict, format_: str = "text", scheme: "type[Scheme] | None" = None
+) -> str:
+    """Return what `explain` shows as "text", "html" or "svg"; the same on every machine."""
+    if format_ not in FORMATS:
+        raise ModelError(f"{format_!r} is no format; choose among {', '.join(FORMATS)}")
+    console = Console(
+        record=True,
+        width=WIDTH,
+        file=io.StringIO(),
+        force_terminal=format_ != "text",
+        color_system="truecolor",
+        no_color=False,
+        legacy_windows=False,
+        highlight=False,
+    )
+    console.print(explain(case, scheme))
+    if format_ == "html":
+        return console.export_html(inline_styles=True)
+    if format_ == "svg":
+        return console.export_svg(title="rmapcheck")
+    lines = console.export_text().splitlines()
+    return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -1,0 +1,179 @@
+"""Cases in the words of other tools: a pytest function, a Mermaid drawing, an ITF trace, C.
+
+Text of a case goes into program text only as a quoted literal, so that a title cannot become code.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rmapcheck.case import Case
+from rmapcheck.film import Film, film_of
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.operations import Fork, Operation
+from rmapcheck.model.scope import Scope
+from rmapcheck.replay import scheme_of
+from rmapcheck.report.program import to_c, to_kselftest
+from rmapcheck.report.state_text import pool_of, value_of
+
+if TYPE_CHECKING:
+    from rmapcheck.model.scheme import Scheme
+    from rmapcheck.model.state import State
+
+Exporter = Callable[[Case, "type[Scheme] | None"], str]
+
+
+def export(case: Case, format_: str, scheme: "type[Scheme] | None" = None) -> str:
+    """Return the case in one of the EXPORTS; `scheme` where the case's own is a plug-in."""
+    if format_ not in EXPORTS:
+        raise ModelError(f"{format_!r} is no format; choose among {', '.join(EXPORTS)}")
+    return EXPORTS[format_](case, scheme)
+
+
+def quoted(text: str) -> str:
+    """Return a string literal of Python, in double quotes on one line."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def _call(op: Operation) -> str:
+    """Return the operation as the Python that makes it."""
+    values = []
+    for a in attrs.fields(type(op)):
+        value = getattr(op, a.name)
+        if a.default is attrs.NOTHING or value != a.default:
+            text = quoted(value) if isinstance(value, str) else repr(value)
+            values.append(f"{a.name}={text}")
+    return f"{type(op).__name__}({', '.join(values)})"
+
+
+def _scope_call(scope: Scope) -> str:
+    lines = []
+    for a in attrs.fields(Scope):
+        value = getattr(scope, a.name)
+        if value != a.default:
+            text = _tuple(value) if a.name == "ops" else repr(value)
+            lines.append(f"        {a.name}={text},\n")
+    return f"Scope(\n{''.join(lines)}    )" if lines else "Scope()"
+
+
+def _tuple(names: tuple[str, ...]) -> str:
+    comma = "," if len(names) == 1 else ""
+    return f"({', '.join(map(quoted, names))}{comma})"
+
+
+def to_pytest(case: Case, scheme: "type[Scheme] | None" = None) -> str:
+    """Return a file with one test, which needs nothing but rmapcheck."""
+    words = re.findall(r"[a-z0-9]+", f"{case.scheme} {case.title}".lower())
+    operations = sorted({type(op).__name__ for op in case.steps})
+    imports = (
+        [f"from rmapcheck.model.operations import {', '.join(operations)}"] if operations else []
+    )
+    imports += [
+        "from rmapcheck.model.scope import Scope",
+        "from rmapcheck.plugins import find_scheme",
+        "from rmapcheck.run import replay",
+    ]
+    steps = "".join(f"        {_call(op)},\n" for op in case.steps)
+    body = [
+        f"def test_{'_'.join(words)[:70]}():",
+        f"    {quoted(case.title)}",
+        f"    scheme = find_scheme({quoted(case.scheme)})",
+        f"    scope = {_scope_call(case.scope)}",
+        f"    steps = (\n{steps}    )" if steps else "    steps = ()",
+        *_expectation(case),
+    ]
+    return "\n".join([*imports, "", "", *body]) + "\n"
+
+
+def _expectation(case: Case) -> list[str]:
+    expect = case.expect
+    if not expect.invariant:
+        return ["    assert not replay(scheme, scope, steps).violations"]
+    name = quoted(expect.invariant)
+    return [
+        f"    done = replay(scheme, scope, steps, target={name})",
+        f"    assert {name} in [v.invariant for v in done.violations]",
+        f"    assert done.step == {expect.step}",
+    ]
+
+
+def to_mermaid(case: Case, scheme: "type[Scheme] | None" = None) -> str:
+    """Return a Mermaid sequence diagram: processes as columns, operations as arrows."""
+    forked = {op.child for op in case.steps if isinstance(op, Fork)}
+    numbers = sorted({op.mm for op in case.steps} | forked)
+    lines = ["sequenceDiagram", *(f"    participant P{n} as process {n}" for n in numbers)]
+    for number, op in enumerate(case.steps, 1):
+        to = op.child if isinstance(op, Fork) else op.mm
+        lines.append(f"    P{op.mm}->>P{to}: {number}. {_label(op)}")
+        if case.expect.invariant and number == case.expect.step:
+            lines.append(f"    Note over P{op.mm}: {_plain(f'VIOLATED {case.expect.invariant}')}")
+    return "\n".join(lines) + "\n"
+
+
+def _label(op: Operation) -> str:
+    hidden = ("mm", "child")
+    values = [
+        f"{a.name} {getattr(op, a.name)}"
+        for a in attrs.fields(type(op))
+        if a.name not in hidden
+        and (a.default is attrs.NOTHING or getattr(op, a.name) != a.default)
+    ]
+    return _plain(" ".join([op.name, ", ".join(values)]).strip())
+
+
+def _plain(text: str) -> str:
+    """Return a text in which Mermaid finds nothing of its own."""
+    return re.sub(r"[^\w .,'-]", "", text)
+
+
+def to_itf(case: Case, scheme: "type[Scheme] | None" = None) -> str:
+    """Return the states as an ITF trace, as Apalache and Quint write and read it.
+
+    Each pool is a map from numbers to records, each reference a number (0: NULL). The format is
+    that of Apalache's ADR-015: whole numbers as {"#bigint": …}, maps as {"#map": [[key, value]]}.
+    """
+    film = film_of(case, scheme or scheme_of(case))
+    states = [_itf_state(film, 0, film.first, "boot")]
+    for frame in film.frames:
+        states.append(_itf_state(film, frame.number, frame.after, str(frame.op)))
+    pools = list(film.state(film.first).layout.structs)
+    head = {
+        "format": "ITF",
+        "format-description": "https://apalache-mc.org/docs/adr/015adr-trace.html",
+        "source": case.scheme,
+        "description": case.title,
+    }
+    trace = {"#meta": head, "vars": ["action_taken", *pools], "states": states}
+    return json.dumps(trace, indent=1, ensure_ascii=False) + "\n"
+
+
+def _itf_state(film: Film, index: int, raw: bytes, action: str) -> dict[str, Any]:
+    st = film.state(raw)
+    pools = {name: _itf_pool(st, name) for name in st.layout.structs}
+    return {"#meta": {"index": index}, "action_taken": action, **pools}
+
+
+def _itf_pool(st: "State", name: str) -> dict[str, Any]:
+    struct = st.layout.structs[name]
+    pool = pool_of(st, name)
+    pairs = []
+    for i in pool.indices():
+        record = {f.name: _itf_number(value_of(pool[i], f.name)) for f in struct.fields}
+        pairs.append([_itf_number(i), record])
+    return {"#map": pairs}
+
+
+def _itf_number(value: int) -> dict[str, str]:
+    return {"#bigint": str(value)}
+
+
+EXPORTS: dict[str, Exporter] = {
+    "pytest": to_pytest,
+    "mermaid": to_mermaid,
+    "itf": to_itf,
+    "c": to_c,
+    "kselftest": to_kselftest,
+}

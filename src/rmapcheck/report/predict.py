@@ -1,0 +1,241 @@
+"""What the model says that a program made of a case will find on the kernel.
+
+At its end the program has everything reclaimed. A page stays mapped where the rmap does not lead
+to it, so the prediction is: each entry that maps a page and that the scheme's walk of that page
+does not visit. What a program cannot do is refused here, in one sentence.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from rmapcheck.case import Case
+from rmapcheck.model.errors import KernelOops, ModelError
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.operations import (
+    Exit,
+    Fork,
+    Madvise,
+    Mmap,
+    Mprotect,
+    Mremap,
+    Munmap,
+    Operation,
+    Read,
+    SwapOut,
+    Write,
+    folio_named,
+)
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.state import (
+    PTE_ZERO,
+    VM_ACCESS_FLAGS,
+    RmapWalkControl,
+    ptep_to_address,
+    ptep_to_mm,
+)
+from rmapcheck.replay import scheme_of
+from rmapcheck.run import NotPossible, Run
+
+if TYPE_CHECKING:
+    from rmapcheck.model.state import State
+
+FIELDS: dict[type[Operation], frozenset[str]] = {
+    Mmap: frozenset({"start", "length", "prot"}),
+    Munmap: frozenset({"start", "length"}),
+    Mprotect: frozenset({"start", "length", "prot"}),
+    Mremap: frozenset({"start", "length", "new_length", "to", "dontunmap"}),
+    Madvise: frozenset({"start", "length", "advice"}),
+    Read: frozenset({"address"}),
+    Write: frozenset({"address"}),
+    Fork: frozenset({"child"}),
+    Exit: frozenset(),
+    SwapOut: frozenset({"address"}),
+}
+"""What a program can do, and the fields that it knows of. Whatever is not here is refused."""
+
+WHY_NOT = {
+    "exec": "execve puts the stack where the kernel likes, so no program can ask for this one",
+    "brk": "a process has one heap, and the program needs hundreds; write it as an mmap",
+    "referenced": "no program can have the accessed bits of one page looked at",
+}
+
+ROOM = 40
+"""Frames and swap slots of the machine that predicts, so that reclaiming everything lacks none."""
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    """A page of a process that lives at the end of the run."""
+
+    mm: int
+    address: int
+    holds: str = "NOTHING"
+    """NOTHING, ZERO (the zero page) or ANON, present or in swap."""
+    value: int = 0
+    """The step that wrote what is in it; -1 where that cannot be read."""
+    stays: bool = False
+    """It stays mapped when everything is reclaimed."""
+    freed: bool = False
+    """Its walk begins in memory that has been freed."""
+
+
+@attrs.frozen
+class Prediction:
+    """What the model says of the run: its steps, what they return, and all pages at the end."""
+
+    steps: tuple[Operation, ...]
+    results: tuple[int, ...]
+    pages: tuple[Page, ...]
+    scheme: type[Scheme]
+
+    @property
+    def stays(self) -> tuple[Page, ...]:
+        """Return the pages that stay mapped."""
+        return tuple(page for page in self.pages if page.stays)
+
+    @property
+    def places(self) -> set[tuple[int, int]]:
+        """Return process and page of each that stays mapped."""
+        return {(page.mm, page.address) for page in self.stays}
+
+
+def refuse(number: int, op: Operation) -> None:
+    """Raise ModelError if no program can do `op`."""
+    place = f"step {number}, {op}"
+    if op.name in WHY_NOT:
+        raise ModelError(f"{place}: {WHY_NOT[op.name]}")
+    if op.fail:
+        raise ModelError(f"{place}: no program can make an allocation of the kernel fail")
+    known = FIELDS.get(type(op))
+    if known is None:
+        raise ModelError(f"{place}: a program that reproduces a case knows no {op.name}")
+    for a in attrs.fields(type(op)):
+        if a.name not in known | {"mm", "fail"} and getattr(op, a.name) != a.default:
+            raise ModelError(f"{place}: a program that reproduces a case knows no {a.name}")
+
+
+def predict(case: Case, scheme: type[Scheme] | None = None) -> Prediction:
+    """Run the case as the program does and return what it finds; raise ModelError if none can.
+
+    In the program a swap_out reclaims all pages, as no program can choose one, and here too.
+    """
+    cls = scheme or scheme_of(case)
+    steps = list(case.steps[: case.expect.step or len(case.steps)])
+    for number, op in enumerate(steps, 1):
+        refuse(number, op)
+    if case.scope.premapped:
+        steps.insert(0, Mmap(mm=1, start=0, length=case.scope.premapped))
+    room = max(ROOM, case.scope.mms * case.scope.pages)
+    scope = attrs.evolve(case.scope, premapped=0, folios=room, swaps=room)
+    machine = Run(cls, scope)
+    contents = Contents(scope.pages)
+    results = []
+    for number, op in enumerate(steps, 1):
+        if not _apply(machine, number, op):
+            break
+        error = machine.outcome.error
+        contents.apply(machine.st, op, number, error)
+        results.append(error)
+    pages = tuple(_pages(machine.st, contents))
+    return Prediction(tuple(steps[: len(results)]), tuple(results), pages, cls)
+
+
+def _apply(machine: Run, number: int, op: Operation) -> bool:
+    """Carry a step out; return False at an oops of reclaim, which the program's end brings too."""
+    reclaim = isinstance(op, SwapOut)
+    if reclaim and not op.enabled(machine.st):
+        raise ModelError(f"step {number}, {op}: there is no such page")
+    todo = tuple(_swap_outs(machine.st)) if reclaim else (op,)
+    for one in todo:
+        try:
+            machine.apply(one)
+        except NotPossible as error:
+            raise ModelError(f"step {number}, {error}") from None
+        outcome = machine.outcome
+        if outcome.exhausted:
+            raise ModelError(f"step {number}, {op}: the scope has too few {outcome.exhausted}")
+        if outcome.oops and reclaim:
+            return False
+        if outcome.oops:
+            raise ModelError(
+                f"step {number}, {op}: the model ends in an oops here ({outcome.oops}), "
+                "so that it cannot say what a kernel does"
+            )
+    return True
+
+
+def _swap_outs(st: "State") -> Iterator[SwapOut]:
+    """Yield the operations that reclaim everything."""
+    seen = set()
+    for mm in st.mm.indices():
+        for address in range(st.pages):
+            folio = folio_named(st, mm, address)
+            if folio and folio not in seen:
+                seen.add(folio)
+                yield SwapOut(mm=mm, address=address)
+
+
+class Contents:
+    """Which step wrote what each page holds: private memory, without any rmap."""
+
+    def __init__(self, pages: int) -> None:
+        self.pages = pages
+        self.of: dict[int, list[int]] = {}
+
+    def apply(self, st: "State", op: Operation, number: int, error: int) -> None:
+        """Follow one operation, which `st` has behind it."""
+        mine = self.of.setdefault(op.mm, [0] * self.pages)
+        if isinstance(op, Exit):
+            del self.of[op.mm]
+        elif isinstance(op, Fork):
+            self.of[op.child] = list(mine)
+        elif isinstance(op, Write) and not error:
+            mine[op.address] = number
+        elif isinstance(op, Mremap) and op.to >= 0:
+            _move(mine, op, unknown=bool(error))
+        for address in range(self.pages):
+            entry = st.pte[(op.mm - 1) * self.pages + address + 1]
+            if op.mm in self.of and not entry.folio and not entry.swap:
+                mine[address] = 0
+
+
+def _move(mine: list[int], op: Mremap, *, unknown: bool) -> None:
+    length = min(op.length, op.new_length)
+    taken = mine[op.start : op.start + length]
+    mine[op.start : op.start + length] = [0] * length
+    mine[op.to : op.to + length] = [-1] * length if unknown else taken
+
+
+def _pages(st: "State", contents: Contents) -> Iterator[Page]:
+    """Yield all pages of all processes as they are before everything is reclaimed."""
+    visited = {folio: _visited(st, folio) for folio in st.folio.indices()}
+    for ptep in range(1, st.pte.size + 1):
+        mm, address = ptep_to_mm(st, ptep), ptep_to_address(st, ptep)
+        if not st.mm.is_live(mm):
+            continue
+        p = st.pte[ptep]
+        page = Page(mm=mm, address=address, holds="ZERO" if p.flags & PTE_ZERO else "NOTHING")
+        if p.folio or p.swap:
+            vma = vma_lookup(st, mm, address)
+            legible = vma and st.vma[vma].vm_flags & VM_ACCESS_FLAGS
+            value = contents.of[mm][address] if legible else -1
+            page = attrs.evolve(page, holds="ANON", value=value)
+        if p.folio:
+            found, freed = visited[p.folio]
+            page = attrs.evolve(page, stays=ptep not in found, freed=freed)
+        yield page
+
+
+def _visited(st: "State", folio: int) -> tuple[list[int], bool]:
+    """Return the entries that the walk of a page visits, and whether it meets freed memory."""
+    rwc = RmapWalkControl()
+    raw = st.layout.encode_raw(st)
+    try:
+        st.scheme.rmap_walk(st, folio, rwc)
+    except KernelOops:
+        return rwc.visited, True
+    finally:
+        st.layout.load_raw(st, raw)
+    return rwc.visited, False

@@ -1,0 +1,190 @@
+"""The matrix: which jobs a sweep has, and what one job does.
+
+A job is plain data and says everything that its result depends on; its id is a digest of that. So
+it may be done twice, elsewhere, or again after a crash: the result is the same.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rmapcheck import invariants, model, native
+from rmapcheck.explore import explore
+from rmapcheck.guard import told, watchdog
+from rmapcheck.model.errors import ModelError
+from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scope import Scope
+from rmapcheck.plugins import find_scheme
+from rmapcheck.search import EngineError
+from rmapcheck.verdict import Exit, Status, Verdict
+from rmapcheck.verify import LADDER, bug_scope, exit_code, expected_bug
+
+ENGINES = ("explore", "walk", "hypothesis")
+SEEDED = ("walk", "hypothesis")
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What ends a job that does not end by itself."""
+
+    max_states: int | None = None
+    max_seconds: float | None = 60.0
+    max_memory_mb: int = 2000
+    steps: int = 20_000
+    """Of a walk; Hypothesis does a hundredth as many runs of fifty operations."""
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """One engine, on one scheme, in one scope, with one seed."""
+
+    scheme: str
+    """As `find_scheme` reads it."""
+    scope: dict[str, Any]
+    engine: str
+    seed: int
+    """0 for explore, which draws nothing at random."""
+    limits: dict[str, Any]
+    code: str
+    """Digest of the model, the invariants and the scheme's own file."""
+
+    @property
+    def id(self) -> str:
+        """What the job is known by in every file of results."""
+        text = json.dumps(attrs.asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def matrix(
+    schemes: Iterable[str],
+    *,
+    scopes: Iterable[Scope] = (),
+    engines: Iterable[str] = ("explore",),
+    seeds: Iterable[int] = (0,),
+    limits: Limits | None = None,
+) -> Iterator[Job]:
+    """Yield the jobs. Without scopes: a bug's own, and for others the ladder's first seven."""
+    given, seeds = tuple(scopes), tuple(seeds)
+    limited = attrs.asdict(limits or Limits())
+    for name in schemes:
+        cls = find_scheme(name)
+        chosen = given or own_scopes(cls)
+        for scope, engine in itertools.product(chosen, engines):
+            for seed in seeds if engine in SEEDED else (0,):
+                yield Job(
+                    scheme=name,
+                    scope={**attrs.asdict(scope), "ops": list(scope.ops)},
+                    engine=engine,
+                    seed=seed,
+                    limits=limited,
+                    code=code_of(name),
+                )
+
+
+def own_scopes(cls: type[Scheme]) -> tuple[Scope, ...]:
+    """Return the scopes of a scheme for which none was named."""
+    own = bug_scope(cls)
+    return (own,) if own else LADDER[:7]
+
+
+@cache
+def code_of(scheme: str) -> str:
+    """Return the digest of everything a verdict on `scheme` may depend on."""
+    digest = hashlib.sha256()
+    for package in (model, invariants, native):
+        folder = Path(str(package.__file__)).parent
+        for file in sorted((*folder.rglob("*.py"), *folder.rglob("*.c"))):
+            digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    own, dot, _ = scheme.partition(".py")
+    if dot:
+        digest.update(Path(own + dot).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def do(job: Job) -> dict[str, Any]:
+    """Do a job, and return its result as plain data."""
+    if code_of(job.scheme) != job.code:
+        raise ModelError(
+            f"this worker has another version of the model, or of {job.scheme}, than the sweep; "
+            "install the same on every machine"
+        )
+    cls = find_scheme(job.scheme)
+    scope = Scope(**{**job.scope, "ops": tuple(job.scope["ops"])})
+    limits = Limits(**job.limits)
+    bug = expected_bug(cls)
+    target = bug.violates if bug else ""
+    try:
+        with told(cls), watchdog(cls):
+            verdict, figures = _RUN[job.engine](cls, scope, job.seed, limits, target)
+    except (ModelError, EngineError) as error:
+        return nothing("ERROR", f"ERROR({error})", Exit.USAGE)
+    return {
+        "verdict": verdict.status.value,
+        "text": str(verdict),
+        "invariants": [v.invariant for v in verdict.violations],
+        "trace": [str(op) for op in verdict.trace],
+        "exit": int(exit_code(cls, verdict)),
+        **figures,
+    }
+
+
+def nothing(verdict: str, text: str, code: Exit) -> dict[str, Any]:
+    """Return the result of a job that came to none."""
+    figures: dict[str, Any] = {"invariants": [], "trace": [], "states": 0, "steps": 0, "depth": 0}
+    return {"verdict": verdict, "text": text, "exit": int(code), **figures}
+
+
+Result = tuple[Verdict, dict[str, Any]]
+
+
+def _explore(cls: type[Scheme], scope: Scope, _: int, limits: Limits, target: str) -> Result:
+    done = explore(
+        cls,
+        scope,
+        target=target,
+        max_states=limits.max_states,
+        max_seconds=limits.max_seconds,
+        max_memory_mb=limits.max_memory_mb,
+    )
+    steps = {"states": done.distinct, "steps": done.generated, "depth": done.depth}
+    return done.verdict, steps
+
+
+def _walk(cls: type[Scheme], scope: Scope, seed: int, limits: Limits, target: str) -> Result:
+    from rmapcheck.walk import sample
+
+    done = sample(
+        cls,
+        scope,
+        steps=limits.steps,
+        seed=seed,
+        max_seconds=limits.max_seconds,
+        target=target,
+    )
+    return done.verdict, {"states": 0, "steps": done.steps, "depth": 0}
+
+
+def _hypothesis(cls: type[Scheme], scope: Scope, seed: int, limits: Limits, target: str) -> Result:
+    from rmapcheck.machine import fuzz
+
+    examples = max(1, limits.steps // 100)
+    verdict = fuzz(
+        cls,
+        scope,
+        examples=examples,
+        seed=seed,
+        max_seconds=limits.max_seconds,
+        target=target,
+    )
+    sampled = verdict.status is Status.SAMPLED
+    steps = int(verdict.how.split()[0]) if sampled else 0
+    return verdict, {"states": 0, "steps": steps, "depth": 0}
+
+
+_RUN = {"explore": _explore, "walk": _walk, "hypothesis": _hypothesis}

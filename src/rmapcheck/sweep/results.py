@@ -1,0 +1,123 @@
+"""The file in which a sweep's results land: SQLite, one row a job."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rmapcheck.model.errors import ModelError
+from rmapcheck.sweep.jobs import Job
+
+FORMAT = 1
+_APPLICATION = 0x726D6170
+"""The application id in the file's head: "rmap"."""
+_TABLE = """
+create table result (
+  id text primary key,
+  job text not null,
+  result text not null,
+  seconds real not null
+) strict, without rowid
+"""
+
+
+class ResultsError(ModelError):
+    """A file of results that cannot be used."""
+
+
+class Results:
+    """One file of results; every row is on the disk when `put` returns."""
+
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        if not new and not path.exists():
+            raise ResultsError(f"there are no results at {path}; `rmapcheck sweep run` makes them")
+        self.path = path
+        try:
+            self.db = sqlite3.connect(path)
+            self._open(new=new)
+        except sqlite3.Error as error:
+            raise ResultsError(
+                f"{path} is no file of sweep results, or damaged ({error}); name another"
+            ) from None
+
+    def _open(self, *, new: bool) -> None:
+        (application,) = self.db.execute("pragma application_id").fetchone()
+        (number,) = self.db.execute("pragma user_version").fetchone()
+        (tables,) = self.db.execute("select count(*) from sqlite_schema").fetchone()
+        if not tables and new:
+            with self.db:
+                self.db.execute(f"pragma application_id = {_APPLICATION}")
+                self.db.execute(f"pragma user_version = {FORMAT}")
+                self.db.execute(_TABLE)
+        elif application != _APPLICATION:
+            raise ResultsError(f"{self.path} is no file of sweep results; name another")
+        elif number != FORMAT:
+            raise ResultsError(
+                f"{self.path} has format {number}, and this rmapcheck knows {FORMAT} only; "
+                "use the version that wrote it"
+            )
+        if self.db.execute("pragma quick_check").fetchone() != ("ok",):
+            raise ResultsError(f"{self.path} is damaged; start anew in another file")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.db.close()
+
+    def get(self, job: Job) -> dict[str, Any] | None:
+        """Return the result of a job, or None."""
+        row = self.db.execute("select result from result where id = ?", (job.id,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, job: Job, result: dict[str, Any], seconds: float) -> None:
+        """Write a result down; one that is there already gives way only if it decides nothing."""
+        known = self.get(job)
+        if known is not None and decided(known):
+            return
+        text = json.dumps(attrs.asdict(job), sort_keys=True)
+        row = (job.id, text, json.dumps(result, sort_keys=True), seconds)
+        with self.db:
+            self.db.execute("insert or replace into result values (?, ?, ?, ?)", row)
+
+    def rows(self) -> Iterator[tuple[Job, dict[str, Any], float]]:
+        """Yield all jobs with their results and seconds, in an order that does not change."""
+        sql = "select job, result, seconds from result order by job, id"
+        for job, result, seconds in self.db.execute(sql):
+            yield Job(**json.loads(job)), json.loads(result), seconds
+
+    def merge(self, other: "Results") -> None:
+        """Take over the other file's results.
+
+        Raise ResultsError if both have a job with results that contradict each other.
+        """
+        for job, result, seconds in other.rows():
+            known = self.get(job) or result
+            if decided(known) and decided(result) and known != result:
+                raise ResultsError(
+                    f"{self.path} and {other.path} contradict each other on {job.scheme}, "
+                    f"{job.engine}, seed {job.seed}: {known['text']}, {result['text']}"
+                )
+            self.put(job, result, seconds)
+
+
+def decided(result: dict[str, Any]) -> bool:
+    """Tell whether a result is the same however fast the machine is."""
+    return result["verdict"] in ("HOLDS", "VIOLATED")
+
+
+def merged(files: list[Path], into: Path) -> int:
+    """Merge files of results into one; return how many results it then has."""
+    fresh = not into.exists()
+    try:
+        with closing(Results(into, new=True)) as target:
+            for file in files:
+                with closing(Results(file)) as other:
+                    target.merge(other)
+            return sum(1 for _ in target.rows())
+    except ModelError:
+        if fresh:
+            into.unlink(missing_ok=True)
+        raise
