@@ -14,8 +14,8 @@ from pathlib import Path
 import attrs
 
 from rmapcheck.catalogue import schemes
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.native.search import Ended, NativeSearch
 
 sys.path.insert(0, str(Path(__file__).with_name("peers")))

@@ -7,7 +7,7 @@ from rmapcheck.invariants.completeness import mappers_of, place
 from rmapcheck.invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def chain_of(st: "State", folio: int) -> list[int]:

@@ -4,18 +4,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.registry import Violation, invariant
-from rmapcheck.model.mm.rmap import rmap_visits
-from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.state import (
     RmapWalkControl,
     folio_test_anon,
     linear_page_index,
     ptep_to_address,
     ptep_to_mm,
 )
+from rmapcheck.model.mm.rmap import rmap_visits
+from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def mappers(st: "State") -> dict[int, list[int]]:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
 from rmapcheck.invariants.registry import Violation, invariant
-from rmapcheck.model.state import ptep_to_mm
+from rmapcheck.model.machine.state import ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @invariant("G1", universal=True)

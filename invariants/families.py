@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of, place
 from rmapcheck.invariants.registry import Violation, invariant
-from rmapcheck.model.state import folio_test_anon, ptep_to_address, ptep_to_mm
+from rmapcheck.model.machine.state import folio_test_anon, ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def addresses_of(st: "State", folio: int) -> list[int]:

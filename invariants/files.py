@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of, place
 from rmapcheck.invariants.lists import vma_of
 from rmapcheck.invariants.registry import Violation, invariant
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.state import (
     folio_test_anon,
     linear_page_index,
     ptep_to_address,
 )
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @invariant("O3, T6", universal=True)

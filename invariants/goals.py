@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import folio_test_anon, ptep_to_mm
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import folio_test_anon, ptep_to_mm
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.state import State
 
 
 @attrs.frozen(kw_only=True)

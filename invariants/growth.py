@@ -7,7 +7,7 @@ from rmapcheck.invariants.completeness import anon_vmas_of
 from rmapcheck.invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @invariant("R1")

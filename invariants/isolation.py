@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.completeness import mappers_of, place
 from rmapcheck.invariants.registry import Step, Violation, invariant, step_invariant
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.state import (
     PTE_WRITE,
     PTE_ZERO,
     VM_SHARED,
@@ -15,9 +14,10 @@ from rmapcheck.model.state import (
     ptep_to_address,
     ptep_to_mm,
 )
+from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @invariant("P5", universal=True)

@@ -7,7 +7,7 @@ from rmapcheck.invariants.completeness import mapped_anon_folios
 from rmapcheck.invariants.registry import Step, Violation, from_oops, invariant, step_invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @step_invariant("P3")

@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.completeness import name_of, place
 from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.machine.state import (
+    folio_test_anon,
+    linear_page_index,
+    ptep_to_address,
+    ptep_to_mm,
+)
 from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import folio_test_anon, linear_page_index, ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def vmas_in(st: "State", anon_vma: int) -> list[int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rmapcheck.invariants.registry import Step, Violation, step_invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @step_invariant("L1, A15")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck.model.errors import KernelOops, SchemeError
-from rmapcheck.model.state import State
+from rmapcheck.model.machine.errors import KernelOops, SchemeError
+from rmapcheck.model.machine.state import State
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.scope import Scope
     from rmapcheck.model.operations import Operation, Outcome
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.scope import Scope
 
 
 @attrs.frozen

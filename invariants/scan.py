@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.completeness import place
 from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables, swap_mm
-from rmapcheck.model.state import RmapWalkControl
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def on_mmlist(st: "State") -> list[int]:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.completeness import anon_vmas_of, place
 from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.machine.state import ptep_to_address, ptep_to_mm
 from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @invariant("validate_mm()", universal=True)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.prio_tree import heap_index, max_index, radix_index, top_mask
-from rmapcheck.model.state import RmapWalkControl
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def nodes_of(st: "State", mapping: int) -> list[int]:

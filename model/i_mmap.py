@@ -24,12 +24,12 @@ Sources: mm/mmap.c, kernel/fork.c of v2.6.0, v2.6.7 and v3.7, recalled.
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rmapcheck.model.heap import ref, refs
-from rmapcheck.model.locks import I_MMAP_LOCK, assert_held_write
-from rmapcheck.model.state import VM_SHARED
+from rmapcheck.model.machine.heap import ref, refs
+from rmapcheck.model.machine.locks import I_MMAP_LOCK, assert_held_write
+from rmapcheck.model.machine.state import VM_SHARED
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import RmapWalkControl, State
 
 
 class IMmapList:

@@ -33,7 +33,7 @@ Sources: mm/prio_tree.c of v2.6.7, read whole: verified; lib/prio_tree.c since v
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 HIGHEST = 128
 """The highest bit of a size: BITS_PER_LONG of the model is 8."""

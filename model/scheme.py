@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from rmapcheck.model.i_mmap import IMmapList
-from rmapcheck.model.locks import I_MMAP_LOCK, acquire, release
-from rmapcheck.model.state import vma_address
+from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire, release
+from rmapcheck.model.machine.state import vma_address
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import RmapWalkControl, State
 
 # enum vma_operation, mm/internal.h, v7.0: why anon_vma_clone() is called
 VMA_OP_SPLIT = 1
@@ -65,8 +65,8 @@ class Scheme(IMmapList):
     structs: ClassVar[tuple[type, ...]] = ()
     """The scheme's own structs; ``class AnonVma`` lives in the pool ``st.anon_vma``."""
     fields: ClassVar[dict[str, tuple[str, ...]]] = {}
-    """By pool: which of the fields marked *scheme* in model/state.py (or which fields of the
-    scheme's own structs) this scheme has."""
+    """By pool: which of the fields marked *scheme* in model/machine/state.py (or which fields of
+    the scheme's own structs) this scheme has."""
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = {}
     """By pool: further fields, declared with num(), ref() or refs()."""
     invariants: ClassVar[tuple[str, ...]] = ()

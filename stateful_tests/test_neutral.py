@@ -4,8 +4,8 @@ import pytest
 
 from rmapcheck.explore import explore
 from rmapcheck.machine import fuzz
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcPublish
-from rmapcheck.model.scope import Scope
 from rmapcheck.verdict import Status
 from rmapcheck.walk import sample
 

@@ -7,8 +7,8 @@ import attrs
 import pytest
 
 from rmapcheck.machine import fuzz
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_root import AvcTree
-from rmapcheck.model.scope import Scope
 from rmapcheck.verdict import Status
 from rmapcheck.walk import sample
 

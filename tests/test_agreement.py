@@ -14,7 +14,7 @@ from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.logic.steps import Steps
 from rmapcheck.invariants.registry import INVARIANTS, Invariant, Violation, applicable
-from rmapcheck.model.errors import KernelOops
+from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.abstraction import Abstraction

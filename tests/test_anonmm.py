@@ -5,6 +5,8 @@ import pytest
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.isolation import projection
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.operations import (
     Exec,
     Exit,
@@ -18,8 +20,6 @@ from rmapcheck.model.operations import (
 )
 from rmapcheck.model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
 from rmapcheck.model.schemes.anonmm_chains import AnonmmChains
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import RmapWalkControl
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

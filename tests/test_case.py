@@ -23,8 +23,8 @@ from rmapcheck.case import (
 from rmapcheck.case_schema import SCHEMA_FILE, schema_text
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Fork, Mmap, Mremap, Write
-from rmapcheck.model.scope import Scope
 from rmapcheck.replay import replay_case
 from rmapcheck.verdict import Status, Verdict
 

@@ -16,7 +16,7 @@ from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.checkpoint import CheckpointError, Checkpoints, Reader
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 

@@ -11,7 +11,7 @@ from rmapcheck.cost.figures import FIGURES
 from rmapcheck.cost.machine import CostError, Machine
 from rmapcheck.cost.tables import page
 from rmapcheck.cost.workloads import WORKLOADS, children, database, measure
-from rmapcheck.model.cost import count_nodes
+from rmapcheck.model.machine.cost import count_nodes
 from rmapcheck.model.operations import Mmap
 from rmapcheck.plugins import find_scheme
 

@@ -8,9 +8,9 @@ import pytest
 from rmapcheck.case import Case, Expect, load_case
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.diff import diff
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Mmap, Mremap, Write
-from rmapcheck.model.scope import Scope
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"
 

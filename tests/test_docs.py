@@ -79,7 +79,7 @@ def test_a_picture_says_what_its_run_violates():
 
 
 def test_a_drawing_of_a_docstring_is_a_block():
-    text = prose("Head.\n\nAs in::\n\n    a ──> b\n\n      c\n\nAnd model/heap.py, no.py.")
+    text = prose("Head.\n\nAs in::\n\n    a ──> b\n\n      c\n\nAnd model/machine/heap.py, no.py.")
     assert text.splitlines() == [
         "Head.",
         "",
@@ -91,5 +91,5 @@ def test_a_drawing_of_a_docstring_is_a_block():
         "  c",
         "```",
         "",
-        "And [model/heap.py](../../model/heap.py), no.py.",
+        "And [model/machine/heap.py](../../model/machine/heap.py), no.py.",
     ]

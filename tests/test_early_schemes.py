@@ -12,7 +12,8 @@ from rmapcheck.model.bugs.early import (
     MprotectForgets,
     ZapBeforeRemove,
 )
-from rmapcheck.model.heap import kmem_cache_alloc
+from rmapcheck.model.machine.heap import kmem_cache_alloc
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Brk, Exit, Fork, Mmap, Write
 from rmapcheck.model.schemes.anon_vma import (
     AnonVma267,
@@ -26,7 +27,6 @@ from rmapcheck.model.schemes.anon_vma_eras import (
     AnonVma2632,
 )
 from rmapcheck.model.schemes.pte_chain import NRPTE, PteChainArray, PteChainList
-from rmapcheck.model.scope import Scope
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

@@ -9,8 +9,8 @@ import pytest
 
 from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import EngineError, Search, explore
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork
-from rmapcheck.model.scope import Scope
 from rmapcheck.native.build import compiler
 from rmapcheck.run import Replayed
 from rmapcheck.verdict import Status
@@ -258,7 +258,7 @@ def test_a_scope_too_small_for_a_goal_is_vacuous():
 HASHED = """
 from rmapcheck.explore import explore
 from rmapcheck.catalogue import bugs
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.scope import Scope
 e = explore(bugs()["B02"], Scope(mms=2, pages=1, ops=("mmap", "fault", "fork", "swap")))
 print(e.distinct, e.generated, *map(str, e.verdict.trace), sep="|")
 """

@@ -5,7 +5,9 @@ import pytest
 
 from rmapcheck.catalogue import schemes
 from rmapcheck.explore import explore
-from rmapcheck.model.errors import ScopeError
+from rmapcheck.model.machine.errors import ScopeError
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import PTE_WRITE, State
 from rmapcheck.model.operations import (
     Exit,
     Fork,
@@ -24,8 +26,6 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.model.schemes.pte_chain import PteChainArray
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import PTE_WRITE, State
 from rmapcheck.native.build import compiler
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status

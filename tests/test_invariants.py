@@ -10,10 +10,10 @@ from rmapcheck.case import OOPSES
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import PTE_WRITE, VM_DONTCOPY
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import PTE_WRITE, VM_DONTCOPY
 from rmapcheck.verdict import Status
 
 MUTANTS = {}

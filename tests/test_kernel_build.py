@@ -11,7 +11,7 @@ from rmapcheck.kernel.edits import UNDONE, Edit, Source, Undone
 from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.recipe import Recipe, check_tools
 from rmapcheck.kernel.reproduce import reproduce
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins import find_scheme
 from rmapcheck.replay import replay_case
 from rmapcheck.report.predict import predict

@@ -7,7 +7,16 @@ model does not have; 18 is about versions.
 import pytest
 
 from rmapcheck.catalogue import schemes
-from rmapcheck.model.errors import EFAULT, EINVAL, ENOMEM
+from rmapcheck.model.machine.errors import EFAULT, EINVAL, ENOMEM
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import (
+    PTE_WRITE,
+    PTE_ZERO,
+    VM_ACCOUNT,
+    VM_DONTCOPY,
+    VM_WIPEONFORK,
+    pte_offset,
+)
 from rmapcheck.model.operations import (
     Exit,
     Fork,
@@ -19,15 +28,6 @@ from rmapcheck.model.operations import (
     Read,
     SwapOut,
     Write,
-)
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import (
-    PTE_WRITE,
-    PTE_ZERO,
-    VM_ACCOUNT,
-    VM_DONTCOPY,
-    VM_WIPEONFORK,
-    pte_offset,
 )
 from rmapcheck.run import Run
 

@@ -17,7 +17,7 @@ from rmapcheck.kernel.build import build_program
 from rmapcheck.kernel.errors import OracleError
 from rmapcheck.kernel.reproduce import FLAGS, _run_here, read_log, reproduce
 from rmapcheck.kernel.swapping import memory_cgroups
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.native.build import cache_folder
 from rmapcheck.plugins import find_scheme
 from rmapcheck.report.predict import predict

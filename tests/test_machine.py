@@ -12,9 +12,9 @@ from hypothesis import settings
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.guard import watchdog
 from rmapcheck.machine import InvariantViolated, RmapMachine, fuzz, machine_for, program, rarities
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
-from rmapcheck.model.scope import Scope
 from rmapcheck.run import Run, replay
 from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope
@@ -142,7 +142,7 @@ def test_rarer_states_score_higher():
 
 
 PROGRAM = """
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.machine import fuzz
 from rmapcheck.verify import bug_scope

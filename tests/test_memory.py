@@ -7,7 +7,7 @@ import pytest
 
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.native import build, memory
 from rmapcheck.native.explore import collision, explore_native
 from rmapcheck.native.search import NativeSearch
@@ -22,7 +22,7 @@ ENDLESS = Scope(mms=3, pages=3)
 SEARCH = """
 import resource, sys
 from pathlib import Path
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.catalogue import schemes
 from rmapcheck.native import memory
 from rmapcheck.native.explore import explore_native

@@ -9,8 +9,8 @@ import pytest
 from rmapcheck.case import CaseError, Expect, load_case
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.minimize import fit_scope, minimize, minimize_case
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Exit, Fork, Mmap, Mprotect, Mremap, Write
-from rmapcheck.model.scope import Scope
 from rmapcheck.replay import replay_case
 from rmapcheck.run import NotPossible, Run, replay
 

@@ -6,10 +6,10 @@ import pytest
 
 from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import EngineError, explore
-from rmapcheck.model.errors import SchemeError
+from rmapcheck.model.machine.errors import SchemeError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot
 from rmapcheck.model.schemes.pte_chain import PteChainArray
-from rmapcheck.model.scope import Scope
 from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 from rmapcheck.native.search import Ended, NativeSearch

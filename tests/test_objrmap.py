@@ -5,6 +5,8 @@ import pytest
 
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.operations import Fork, MmapFile, Read, RemapFilePages
 from rmapcheck.model.schemes.objrmap import (
     Objrmap5a,
@@ -14,8 +16,6 @@ from rmapcheck.model.schemes.objrmap import (
     Objrmap5e,
 )
 from rmapcheck.model.schemes.pte_chain import PteChainSupplied
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import RmapWalkControl
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope, known_flaw

@@ -14,7 +14,7 @@ from rmapcheck.kernel import inside
 from rmapcheck.kernel.boot import Log
 from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.inside import INIT, compare_inside
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 
 
 def compare(kernel, tmp_path, seconds=20):

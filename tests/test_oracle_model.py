@@ -16,6 +16,7 @@ from rmapcheck.kernel.planting import Mutant, planted
 from rmapcheck.kernel.predict import Predictor, Step, model_look, model_vmas
 from rmapcheck.kernel.rules import CHOICES, RULES, Coverage
 from rmapcheck.kernel.snapshot import Snapshot
+from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import (
     Fork,
     Mmap,
@@ -30,7 +31,6 @@ from rmapcheck.model.operations import (
     boot,
     run,
 )
-from rmapcheck.model.state import State
 
 # What the model says, without a kernel.
 

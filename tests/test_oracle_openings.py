@@ -7,8 +7,8 @@ from rmapcheck.kernel.openings import ON_FILES, OPENINGS, PAGES
 from rmapcheck.kernel.oracle import scope_for
 from rmapcheck.kernel.predict import Predictor, Step
 from rmapcheck.kernel.rules import choices, taken
+from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot
-from rmapcheck.model.state import State
 
 WANTED = {
     "two_offers": "both neighbours offer their anon_vma",

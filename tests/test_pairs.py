@@ -10,7 +10,7 @@ import pytest
 
 from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import explore
-from rmapcheck.model.scope import EXTRAS, GROUPS, Scope
+from rmapcheck.model.machine.scope import EXTRAS, GROUPS, Scope
 from rmapcheck.native.build import compiler
 from rmapcheck.verdict import Status
 

@@ -8,15 +8,15 @@ import pytest
 from rmapcheck import catalogue, guard
 from rmapcheck.cli import engines, run
 from rmapcheck.guard import HOOKS, guarded, interface_check
-from rmapcheck.model.errors import SchemeError
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.errors import SchemeError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 
 HEAD = """\
 import attrs
-from rmapcheck.model.heap import num, ref
+from rmapcheck.model.machine.heap import num, ref
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 

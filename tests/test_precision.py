@@ -11,11 +11,11 @@ from rmapcheck.cli import run
 from rmapcheck.diff import diff
 from rmapcheck.film import film
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import RmapWalkControl
 from rmapcheck.precision import WalkCost, precision, report, walk_cost
 
 ROOT = Path(__file__).parents[1]

@@ -4,7 +4,8 @@ import pytest
 
 from rmapcheck.explore import explore
 from rmapcheck.model.bugs.early import AllocatesUnderLocks, DupMmapTree
-from rmapcheck.model.locks import PTL, acquire, release
+from rmapcheck.model.machine.locks import PTL, acquire, release
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Exit, FolioReferenced, Fork, Mmap, Write
 from rmapcheck.model.schemes.pte_chain import (
     NRPTE,
@@ -15,7 +16,6 @@ from rmapcheck.model.schemes.pte_chain import (
     with_line,
 )
 from rmapcheck.model.schemes.pte_chain_list import PteChainMinimal
-from rmapcheck.model.scope import Scope
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

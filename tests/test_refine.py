@@ -10,8 +10,8 @@ from rmapcheck.catalogue import schemes
 from rmapcheck.explore import explore
 from rmapcheck.invariants.logic.finite import Structure
 from rmapcheck.invariants.logic.terms import SpecError
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import pte_offset
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.explanations import EXPLANATIONS

@@ -6,11 +6,11 @@ import pytest
 
 from rmapcheck.case import load_case
 from rmapcheck.explore import explore
-from rmapcheck.model.heap import kmem_cache_free
+from rmapcheck.model.machine.heap import kmem_cache_free
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import FolioReferenced, Fork, Read, SwapOut
 from rmapcheck.model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
 from rmapcheck.model.schemes.anonmm_chains import AnonmmChains
-from rmapcheck.model.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.refine import NAME, Refinement

@@ -11,9 +11,9 @@ import pytest
 from rmapcheck.case import Case, Expect, load_case
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap, SwapOut, Write
-from rmapcheck.model.scope import Scope
 from rmapcheck.report import EXPORTS, export, render, state_text
 from rmapcheck.run import Run
 

@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 from rmapcheck.case import Case, Expect, load_case
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import (
     BY_NAME,
     Exec,
@@ -21,7 +22,6 @@ from rmapcheck.model.operations import (
     SwapOut,
     Write,
 )
-from rmapcheck.model.scope import Scope
 from rmapcheck.replay import scheme_of
 from rmapcheck.report import export
 from rmapcheck.report.predict import FIELDS, WHY_NOT, predict, refuse

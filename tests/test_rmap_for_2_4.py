@@ -4,12 +4,12 @@ import pytest
 
 from rmapcheck.explore import explore
 from rmapcheck.model.bugs.early import LosesNodes
-from rmapcheck.model.locks import RMAP_LOCK, acquire, held_index, release
+from rmapcheck.model.machine.locks import RMAP_LOCK, acquire, held_index, release
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import RmapWalkControl, ptep_to_mm
 from rmapcheck.model.operations import Fork, Mmap, Munmap, Read, SwapOut, Write
 from rmapcheck.model.schemes.rmap15 import Rmap15
 from rmapcheck.model.schemes.rmap_speedup import RmapSpeedup
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import RmapWalkControl, ptep_to_mm
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

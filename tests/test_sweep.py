@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from rmapcheck.cli import run
-from rmapcheck.model.errors import ModelError
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.sweep import cluster
 from rmapcheck.sweep.jobs import Limits, do, matrix
 from rmapcheck.sweep.results import Results, ResultsError, merged

@@ -13,10 +13,10 @@ import pytest
 
 from rmapcheck.catalogue import machines, schemes
 from rmapcheck.explore import Search
-from rmapcheck.model import heap
+from rmapcheck.model.machine import heap
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot, possible_operations, run
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import State
 
 SMALL = Scope(
     mms=2,

@@ -5,7 +5,7 @@ import pytest
 from rmapcheck.explore import explore
 from rmapcheck.invariants.logic import Sort, Spec, forall, invariant, operation, relation
 from rmapcheck.invariants.logic.terms import SpecError
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove.command import exit_code, sentence
 from rmapcheck.prove.memory import Proofs

@@ -4,15 +4,15 @@ import pytest
 
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
-from rmapcheck.model.heap import kmem_cache_free
-from rmapcheck.model.locks import CHAIN_LOCK, acquire, release
+from rmapcheck.model.machine.heap import kmem_cache_free
+from rmapcheck.model.machine.locks import CHAIN_LOCK, acquire, release
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import RmapWalkControl, ptep_to_mm
 from rmapcheck.model.schemes.anon_vma_eras import AnonVma2614
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.model.schemes.anonmm import AnonmmSwapIn
 from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.model.schemes.rmap15 import Rmap15
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import RmapWalkControl, ptep_to_mm
 from rmapcheck.verdict import Status
 from rmapcheck.verify import BUDGET, QUICK, Climber
 

@@ -8,7 +8,7 @@ import pytest
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
 from rmapcheck.guard import told
-from rmapcheck.model.errors import ModelError, SchemeError
+from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.native import build
 from rmapcheck.plugins import find_scheme

@@ -7,6 +7,7 @@ from rmapcheck.invariants.completeness import mappers_of
 from rmapcheck.invariants.registry import INVARIANTS, applicable
 from rmapcheck.invariants.scan import on_mmlist
 from rmapcheck.model.bugs.early import SwapMmLeftBehind
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.mm import virtual_scan as vmscan
 from rmapcheck.model.operations import (
     Exec,
@@ -23,7 +24,6 @@ from rmapcheck.model.operations import (
 )
 from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.model.schemes.virtual_scan import VirtualScan, VirtualScanObjrmap
-from rmapcheck.model.scope import Scope
 from rmapcheck.run import NotPossible, Run
 from rmapcheck.verdict import Status
 

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from rmapcheck.catalogue import bugs, schemes
-from rmapcheck.model.errors import SchemeError
+from rmapcheck.model.machine.errors import SchemeError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
-from rmapcheck.model.scope import Scope
 from rmapcheck.run import replay
 from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope
@@ -111,7 +111,7 @@ PROGRAM = """
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.verify import bug_scope
 from rmapcheck.walk import sample
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.scope import Scope
 result = sample(schemes()["avc-6.0"], Scope(mms=3, pages=3, alloc_fail=True), steps=1500, seed=5)
 print(result.verdict, result.goals, result.cut)
 result = sample(bugs()["B01"], bug_scope(bugs()["B01"]), steps=9000, seed=5)

@@ -4,7 +4,7 @@ import pytest
 
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 from rmapcheck.verdict import Status

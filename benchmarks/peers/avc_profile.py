@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rmapcheck.explore import Exploration, explore
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters
-from rmapcheck.model.scope import Scope
 from rmapcheck.native.translate import Translation, translate
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 OPS = ("mmap_free", "write", "fork", "exit", "munmap", "mremap_move")
 NAMED = ("mm", "folio", "anon_vma")

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 
 SortOf: TypeAlias = "type[Sort]"
 

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.scheme import Bug
 from rmapcheck.model.schemes.anonmm import AnonmmCopies
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class HeadFreedTwice(AnonmmCopies):

@@ -8,7 +8,7 @@ from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcDegree, AvcMe
 from rmapcheck.model.schemes.anon_vma_root import AvcTree
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class CopyFromImporter(AvcList):

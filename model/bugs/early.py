@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.heap import kmem_cache_free
+from rmapcheck.model.machine.heap import kmem_cache_free
+from rmapcheck.model.machine.state import ptep_to_address, ptep_to_mm
 from rmapcheck.model.mm.virtual_scan import locked
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.scheme import Bug
@@ -11,10 +12,9 @@ from rmapcheck.model.schemes.anon_vma_eras import AnonVma2618, AnonVma2628
 from rmapcheck.model.schemes.pte_chain import PteChainArray, PteChainChunks, PteChainList
 from rmapcheck.model.schemes.rmap_speedup import RmapSpeedup
 from rmapcheck.model.schemes.virtual_scan import VirtualScan
-from rmapcheck.model.state import ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class ZapBeforeRemove(PteChainList):

@@ -9,19 +9,19 @@ start, so the page keeps its index. Left out: that migration must skip such a st
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import kmem_cache_alloc
-from rmapcheck.model.locks import MMAP_LOCK, acquire, release
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import kmem_cache_alloc
+from rmapcheck.model.machine.locks import MMAP_LOCK, acquire, release
+from rmapcheck.model.machine.state import VM_ACCOUNT, VM_READ, VM_WRITE
 from rmapcheck.model.mm.fault import handle_mm_fault
 from rmapcheck.model.mm.mremap import move_page_tables
 from rmapcheck.model.mm.unmap import exit_mmap
 from rmapcheck.model.mm.virtual_scan import mmlist_exec
 from rmapcheck.model.mm.vma import range_changed, range_changes, vma_link
-from rmapcheck.model.state import VM_ACCOUNT, VM_READ, VM_WRITE
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def sys_execve(st: "State", mm: int, shift: int) -> int:

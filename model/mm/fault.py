@@ -10,19 +10,10 @@ since v2.6.19 where dirty pages are accounted.
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import EFAULT, ENOMEM
-from rmapcheck.model.events import tell
-from rmapcheck.model.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.mm.filemap import filemap_fault
-from rmapcheck.model.mm.swap import (
-    alloc_folio,
-    folio_free_swap,
-    folio_put,
-    free_swap_cache,
-    swap_free,
-)
-from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.errors import EFAULT, ENOMEM
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.machine.state import (
     PTE_EXCLUSIVE,
     PTE_FILE,
     PTE_WRITE,
@@ -35,9 +26,18 @@ from rmapcheck.model.state import (
     linear_page_index,
     pte_offset,
 )
+from rmapcheck.model.mm.filemap import filemap_fault
+from rmapcheck.model.mm.swap import (
+    alloc_folio,
+    folio_free_swap,
+    folio_put,
+    free_swap_cache,
+    swap_free,
+)
+from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def handle_mm_fault(st: "State", mm: int, address: int, *, write: bool) -> int:

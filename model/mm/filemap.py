@@ -8,13 +8,13 @@ faults (v3.15), read() and write(), denied writes, DAX, shmem: pages of files ne
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import kmem_cache_alloc
-from rmapcheck.model.locks import I_MMAP_LOCK, acquire, assert_held_write, release
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import kmem_cache_alloc
+from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire, assert_held_write, release
 from rmapcheck.model.mm.swap import folio_put
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 # VMAs of a file.

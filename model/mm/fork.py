@@ -7,16 +7,11 @@ out of memory leaves the parent's pages write-protected, as the kernel does.
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import bug, claim, kmem_cache_free
-from rmapcheck.model.locks import MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.mm.filemap import vma_link_file
-from rmapcheck.model.mm.swap import swap_duplicate
-from rmapcheck.model.mm.unmap import mmput
-from rmapcheck.model.mm.virtual_scan import mmlist_add
-from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link_list
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import bug, claim, kmem_cache_free
+from rmapcheck.model.machine.locks import MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.machine.state import (
     PTE_EXCLUSIVE,
     PTE_WRITE,
     PTE_YOUNG,
@@ -28,9 +23,14 @@ from rmapcheck.model.state import (
     folio_test_anon,
     pte_offset,
 )
+from rmapcheck.model.mm.filemap import vma_link_file
+from rmapcheck.model.mm.swap import swap_duplicate
+from rmapcheck.model.mm.unmap import mmput
+from rmapcheck.model.mm.virtual_scan import mmlist_add
+from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link_list
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def sys_fork(st: "State", oldmm: int, mm: int) -> int:

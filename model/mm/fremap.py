@@ -11,17 +11,17 @@ patches (recalled), v2.6.39's mlocked nonlinear VMAs.
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import EINVAL, ENOMEM
-from rmapcheck.model.events import tell
-from rmapcheck.model.locks import FOLIO_LOCK, I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.machine.errors import EINVAL, ENOMEM
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.locks import FOLIO_LOCK, I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.machine.state import VM_SHARED, linear_page_index, pte_offset
 from rmapcheck.model.mm.filemap import filemap_fault
 from rmapcheck.model.mm.swap import folio_put
 from rmapcheck.model.mm.unmap import zap_pte
 from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import VM_SHARED, linear_page_index, pte_offset
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def sys_remap_file_pages(st: "State", mm: int, start: int, length: int, pgoff: int) -> int:

@@ -7,19 +7,11 @@ the range.
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import EINVAL, ENOMEM
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import kmem_cache_alloc
-from rmapcheck.model.locks import MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.mm.unmap import do_munmap, zap_page_range
-from rmapcheck.model.mm.vma import (
-    can_vma_merge_right,
-    find_vma,
-    vma_link,
-    vma_merge_new_range,
-    vma_modify,
-)
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.errors import EINVAL, ENOMEM
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import kmem_cache_alloc
+from rmapcheck.model.machine.locks import MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.machine.state import (
     PTE_WRITE,
     VM_ACCESS_FLAGS,
     VM_ACCOUNT,
@@ -29,9 +21,17 @@ from rmapcheck.model.state import (
     VM_WRITE,
     pte_offset,
 )
+from rmapcheck.model.mm.unmap import do_munmap, zap_page_range
+from rmapcheck.model.mm.vma import (
+    can_vma_merge_right,
+    find_vma,
+    vma_link,
+    vma_merge_new_range,
+    vma_modify,
+)
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def sys_mmap(st: "State", mm: int, start: int, length: int, prot: int) -> int:

@@ -7,12 +7,17 @@ give up, and what a walk over anonymous pages does about VM_LOCKED beyond leavin
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.cost import count_entries, count_nodes
-from rmapcheck.model.events import tell
-from rmapcheck.model.locks import ANON_VMA_LOCK, FOLIO_LOCK, PTL, acquire, assert_held, release
-from rmapcheck.model.mm.swap import folio_put, swap_duplicate
-from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.cost import count_entries, count_nodes
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.locks import (
+    ANON_VMA_LOCK,
+    FOLIO_LOCK,
+    PTL,
+    acquire,
+    assert_held,
+    release,
+)
+from rmapcheck.model.machine.state import (
     PTE_EXCLUSIVE,
     PTE_FILE,
     PTE_YOUNG,
@@ -23,9 +28,11 @@ from rmapcheck.model.state import (
     ptep_to_address,
     ptep_to_mm,
 )
+from rmapcheck.model.mm.swap import folio_put, swap_duplicate
+from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 REFERENCED = 1
 UNMAP = 2

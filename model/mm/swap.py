@@ -8,11 +8,11 @@ had reused it.
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def alloc_folio(st: "State") -> int:

@@ -8,15 +8,15 @@ may read the page. Left out: pages of shmem.
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import EINVAL
-from rmapcheck.model.locks import FOLIO_LOCK, MMAP_LOCK, acquire, release
+from rmapcheck.model.machine.errors import EINVAL
+from rmapcheck.model.machine.locks import FOLIO_LOCK, MMAP_LOCK, acquire, release
+from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.model.mm.fault import do_swap_page
 from rmapcheck.model.mm.swap import folio_free_swap
 from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import pte_offset
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def unuse_pte(st: "State", mm: int, address: int) -> int:

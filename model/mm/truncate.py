@@ -9,19 +9,19 @@ back.
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.locks import FOLIO_LOCK, I_MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.mm.filemap import filemap_remove_folio
-from rmapcheck.model.mm.unmap import zap_pte
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.locks import FOLIO_LOCK, I_MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.machine.state import (
     PTE_FILE,
     RmapWalkControl,
     folio_test_anon,
     linear_page_index,
     pte_offset,
 )
+from rmapcheck.model.mm.filemap import filemap_remove_folio
+from rmapcheck.model.mm.unmap import zap_pte
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def truncate_setsize(st: "State", mapping: int, size: int) -> int:

@@ -7,17 +7,17 @@ Left out: the downgrade to a read lock (v4.20), TLB gathering, page-table pages 
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import kmem_cache_free
-from rmapcheck.model.locks import MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import kmem_cache_free
+from rmapcheck.model.machine.locks import MMAP_LOCK, PTL, acquire, release
+from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.model.mm.swap import folio_put, free_swap_and_cache, free_swap_cache
 from rmapcheck.model.mm.virtual_scan import mmlist_del
 from rmapcheck.model.mm.vma import find_vma, remove_vma, split_vma
-from rmapcheck.model.state import pte_offset
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def zap_page_range(st: "State", vma: int, start: int, end: int) -> None:

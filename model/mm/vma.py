@@ -14,10 +14,11 @@ Which VMAs may join, as far as rmap has a say, and what a joined VMA inherits is
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free
-from rmapcheck.model.locks import ANON_VMA_LOCK, assert_held_write
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
+from rmapcheck.model.machine.locks import ANON_VMA_LOCK, assert_held_write
+from rmapcheck.model.machine.state import VM_NONLINEAR, vma_flags
 from rmapcheck.model.mm.filemap import (
     unlink_file_vma,
     vma_complete_file,
@@ -25,10 +26,9 @@ from rmapcheck.model.mm.filemap import (
     vma_prepare_file,
 )
 from rmapcheck.model.scheme import VMA_OP_SPLIT
-from rmapcheck.model.state import VM_NONLINEAR, vma_flags
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def find_vma(st: "State", mm: int, address: int) -> int:

@@ -6,15 +6,15 @@ dirty pages and writeback, and what makes reclaim choose: any page may be taken 
 
 from typing import TYPE_CHECKING
 
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import kmem_cache_free
-from rmapcheck.model.locks import FOLIO_LOCK, acquire, release
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import kmem_cache_free
+from rmapcheck.model.machine.locks import FOLIO_LOCK, acquire, release
 from rmapcheck.model.mm.filemap import filemap_remove_folio
 from rmapcheck.model.mm.rmap import UNMAP, rmap_walk
 from rmapcheck.model.mm.swap import add_to_swap, folio_put
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def swap_out(st: "State", folio: int) -> int:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck.model.errors import KernelOops
-from rmapcheck.model.events import tell
-from rmapcheck.model.heap import claim
+from rmapcheck.model.machine.errors import KernelOops
+from rmapcheck.model.machine.events import tell
+from rmapcheck.model.machine.heap import claim
 from rmapcheck.model.mm.virtual_scan import mmlist_add
 from rmapcheck.model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
 from rmapcheck.model.operations.file import MmapFile, PunchHole, Reclaim, RemapFilePages, Truncate
@@ -27,7 +27,7 @@ from rmapcheck.model.operations.reclaim import (
 )
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 __all__ = [
     "ADVICES",

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from rmapcheck.model.mm.vma import find_vma, vma_lookup
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.state import (
     VM_DONTCOPY,
     VM_WIPEONFORK,
 )
+from rmapcheck.model.mm.vma import find_vma, vma_lookup
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.scope import Scope
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.scope import Scope
-    from rmapcheck.model.state import State
 
 
 PROTECTIONS = {"rw": 3, "r": 1, "none": 0, "rwx": 7}

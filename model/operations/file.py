@@ -23,9 +23,9 @@ from rmapcheck.model.operations.base import (
 )
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.scope import Scope
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.scope import Scope
-    from rmapcheck.model.state import State
 
 
 @attrs.frozen(kw_only=True)

@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
+from rmapcheck.model.machine.state import (
+    VM_ACCESS_FLAGS,
+    VM_LOCKED,
+    pte_offset,
+)
 from rmapcheck.model.mm.mmap import (
     madvise_dontneed,
     madvise_flags,
@@ -25,15 +30,10 @@ from rmapcheck.model.operations.base import (
     free,
     known_protection,
 )
-from rmapcheck.model.state import (
-    VM_ACCESS_FLAGS,
-    VM_LOCKED,
-    pte_offset,
-)
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.state import State
 
 
 def _advice(_instance: object, _attribute: object, value: str) -> None:

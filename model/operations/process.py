@@ -5,23 +5,23 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from rmapcheck.model.mm.exec import sys_execve
-from rmapcheck.model.mm.fault import faults_beyond, handle_mm_fault
-from rmapcheck.model.mm.fork import sys_fork
-from rmapcheck.model.mm.unmap import mmput
-from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.operations.base import Operation
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.state import (
     PTE_WRITE,
     PTE_ZERO,
     VM_ACCESS_FLAGS,
     VM_WRITE,
     pte_offset,
 )
+from rmapcheck.model.mm.exec import sys_execve
+from rmapcheck.model.mm.fault import faults_beyond, handle_mm_fault
+from rmapcheck.model.mm.fork import sys_fork
+from rmapcheck.model.mm.unmap import mmput
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.operations.base import Operation
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.state import State
 
 
 @attrs.frozen(kw_only=True)

@@ -5,22 +5,22 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from rmapcheck.model.mm.rmap import folio_referenced
-from rmapcheck.model.mm.swapoff import unuse_pte
-from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
-from rmapcheck.model.mm.vmscan import swap_out
-from rmapcheck.model.operations.base import Operation
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.state import (
     RmapWalkControl,
     folio_test_anon,
     pte_offset,
     ptep_to_address,
     ptep_to_mm,
 )
+from rmapcheck.model.mm.rmap import folio_referenced
+from rmapcheck.model.mm.swapoff import unuse_pte
+from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
+from rmapcheck.model.mm.vmscan import swap_out
+from rmapcheck.model.operations.base import Operation
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.state import State
 
 
 def folio_of(st: "State", ptep: int) -> int:

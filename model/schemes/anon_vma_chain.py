@@ -35,16 +35,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free, num, ref
 from rmapcheck.model.i_mmap_prio_tree import IMmapPrioTree
-from rmapcheck.model.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, num, ref
+from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
+from rmapcheck.model.machine.scope import LARGEST_FIELD
+from rmapcheck.model.machine.state import VM_ACCESS_FLAGS, linear_page_index, vma_address
 from rmapcheck.model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED, Scheme
-from rmapcheck.model.scope import LARGEST_FIELD
-from rmapcheck.model.state import VM_ACCESS_FLAGS, linear_page_index, vma_address
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import RmapWalkControl, State
 
 
 @attrs.define(slots=True, eq=False)

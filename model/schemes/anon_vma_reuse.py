@@ -19,15 +19,15 @@ What the model leaves out, and its sources, are named in anon_vma_chain.py.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free
-from rmapcheck.model.locks import ANON_VMA_LOCK, acquire, release
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
+from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
 from rmapcheck.model.scheme import VMA_OP_FORK
 from rmapcheck.model.schemes.anon_vma_chain import chain_is_singular, chain_length, chain_nth
 from rmapcheck.model.schemes.anon_vma_root import AvcTree
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class AvcDegree(AvcTree):

@@ -29,15 +29,20 @@ of this project gives them, not read again: recalled.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.heap import bug, kmem_cache_alloc
 from rmapcheck.model.i_mmap import IMmapLists
-from rmapcheck.model.locks import ANON_VMA_LOCK, acquire, release
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.heap import bug, kmem_cache_alloc
+from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
+from rmapcheck.model.machine.state import (
+    folio_test_anon,
+    linear_page_index,
+    ptep_to_address,
+    vma_address,
+)
 from rmapcheck.model.schemes.anon_vma import AnonVma267
-from rmapcheck.model.state import folio_test_anon, linear_page_index, ptep_to_address, vma_address
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import RmapWalkControl, State
 
 
 class AnonVmaRfc2(IMmapLists, AnonVma267):

@@ -18,13 +18,13 @@ What the model leaves out, and its sources, are named in anon_vma_chain.py.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.interval_tree import IMmapIntervalTree
-from rmapcheck.model.locks import ANON_VMA_LOCK, acquire, release
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
+from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
 from rmapcheck.model.schemes.anon_vma_chain import AvcList, chain_is_singular
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class AvcRoot(AvcList):

@@ -45,16 +45,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free, num, ref
 from rmapcheck.model.i_mmap import IMmapLists
-from rmapcheck.model.locks import ANONMM_LOCK, PTL, acquire, assert_held_write, release
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, num, ref
+from rmapcheck.model.machine.locks import ANONMM_LOCK, PTL, acquire, assert_held_write, release
+from rmapcheck.model.machine.scope import LARGEST_FIELD
+from rmapcheck.model.machine.state import folio_test_anon, ptep_to_address, ptep_to_mm
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import LARGEST_FIELD
-from rmapcheck.model.state import folio_test_anon, ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import RmapWalkControl, State
 
 
 @attrs.define(slots=True, eq=False)

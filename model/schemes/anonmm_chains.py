@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.heap import kmem_cache_alloc, kmem_cache_free, nums, ref
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, nums, ref
+from rmapcheck.model.machine.state import folio_test_anon, ptep_to_address
 from rmapcheck.model.schemes.anonmm import Anonmm, AnonmmFamily
-from rmapcheck.model.state import folio_test_anon, ptep_to_address
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import RmapWalkControl, State
 
 NRSLOT = 2
 """Slots of a chain; the first of the first chain holds the count."""

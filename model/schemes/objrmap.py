@@ -42,9 +42,9 @@ H:79603666b5 and H:2a6053ea95 (rmap 7 and 8) of the mirror dmgerman/history-toke
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.heap import bug, kmem_cache_alloc
-from rmapcheck.model.locks import (
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.heap import bug, kmem_cache_alloc
+from rmapcheck.model.machine.locks import (
     CHAIN_LOCK,
     FOLIO_LOCK,
     I_MMAP_LOCK,
@@ -53,11 +53,11 @@ from rmapcheck.model.locks import (
     assert_held,
     release,
 )
+from rmapcheck.model.machine.state import RmapWalkControl, pte_offset, vma_address
 from rmapcheck.model.schemes.pte_chain import PteChainArray, PteChainSupplied
-from rmapcheck.model.state import RmapWalkControl, pte_offset, vma_address
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class Objrmap5a(PteChainSupplied):

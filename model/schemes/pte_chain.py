@@ -33,14 +33,14 @@ the patches as posted.
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rmapcheck.model.cost import count_nodes
-from rmapcheck.model.errors import ENOMEM
-from rmapcheck.model.heap import bug, kmem_cache_alloc, kmem_cache_free, num, refs
-from rmapcheck.model.locks import CHAIN_LOCK, acquire, might_sleep, release
+from rmapcheck.model.machine.cost import count_nodes
+from rmapcheck.model.machine.errors import ENOMEM
+from rmapcheck.model.machine.heap import bug, kmem_cache_alloc, kmem_cache_free, num, refs
+from rmapcheck.model.machine.locks import CHAIN_LOCK, acquire, might_sleep, release
 from rmapcheck.model.schemes.pte_chain_list import PteChain, PteChainList
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import RmapWalkControl, State
 
 __all__ = ["NRPTE", "PteChain", "PteChainArray", "PteChainChunks", "PteChainList"]
 

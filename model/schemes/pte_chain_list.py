@@ -41,15 +41,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rmapcheck.model.cost import count_nodes
-from rmapcheck.model.heap import bug, kmem_cache_alloc, kmem_cache_free, ref
 from rmapcheck.model.i_mmap import IMmapLists
-from rmapcheck.model.locks import CHAIN_LOCK, PTL, acquire, assert_held_write, release
+from rmapcheck.model.machine.cost import count_nodes
+from rmapcheck.model.machine.heap import bug, kmem_cache_alloc, kmem_cache_free, ref
+from rmapcheck.model.machine.locks import CHAIN_LOCK, PTL, acquire, assert_held_write, release
+from rmapcheck.model.machine.state import ptep_to_address, ptep_to_mm
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.state import ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import RmapWalkControl, State
 
 
 @attrs.define(slots=True, eq=False)

@@ -24,11 +24,11 @@ rule and the collapse to PG_direct are verified; the history is from the changel
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rmapcheck.model.machine.state import RmapWalkControl, ptep_to_mm
 from rmapcheck.model.schemes.pte_chain import PteChainSupplied
-from rmapcheck.model.state import RmapWalkControl, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class Rmap15(PteChainSupplied):

@@ -30,13 +30,20 @@ v2.4.19-pre7 with rmap 13b; verified. Never merged.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.heap import kmem_cache_free
-from rmapcheck.model.locks import PTL, RMAP_LOCK, acquire, assert_held_write, held_index, release
+from rmapcheck.model.machine.heap import kmem_cache_free
+from rmapcheck.model.machine.locks import (
+    PTL,
+    RMAP_LOCK,
+    acquire,
+    assert_held_write,
+    held_index,
+    release,
+)
+from rmapcheck.model.machine.state import ptep_to_mm
 from rmapcheck.model.schemes.pte_chain_list import PteChainMinimal
-from rmapcheck.model.state import ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class RmapSpeedup(PteChainMinimal):

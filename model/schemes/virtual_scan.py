@@ -35,7 +35,7 @@ from rmapcheck.model.i_mmap import IMmapLists
 from rmapcheck.model.scheme import Scheme
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 class VirtualScan(IMmapLists, Scheme):

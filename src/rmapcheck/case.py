@@ -21,9 +21,9 @@ from cattrs import Converter
 from rmapcheck.case_json import CaseError, read_json, value_text
 from rmapcheck.case_schema import FORMAT, check_schema
 from rmapcheck.invariants.registry import INVARIANTS
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import BY_NAME, Operation
-from rmapcheck.model.scope import Scope
 from rmapcheck.verdict import Status, Verdict
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 
 DEPTH = 6
 """A case has no more levels than this."""

@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from rmapcheck.case_json import CaseError, place, value_text
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import EXTRAS, GROUPS, LARGEST_FIELD, PARTS, Scope
 from rmapcheck.model.operations import ADVICES, OPERATIONS, PROTECTIONS, Operation
-from rmapcheck.model.scope import EXTRAS, GROUPS, LARGEST_FIELD, PARTS, Scope
 
 FORMAT = 1
 """Version of the case format; a reader refuses files with a higher one."""
@@ -86,7 +86,9 @@ def _scope_schema() -> Json:
         else:
             low, high = attribute.metadata["range"]
             properties[attribute.name] = {"type": "integer", "minimum": low, "maximum": high}
-    return _object(properties, [], description="How large the machine is; see model/scope.py.")
+    return _object(
+        properties, [], description="How large the machine is; see model/machine/scope.py."
+    )
 
 
 def _step_schema() -> Json:

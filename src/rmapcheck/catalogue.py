@@ -11,7 +11,7 @@ from types import ModuleType
 
 from rmapcheck.model import bugs as bug_files
 from rmapcheck.model import schemes as scheme_files
-from rmapcheck.model.errors import SchemeError
+from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.scheme import Scheme
 
 

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 
 FORMAT = 1
 MAGIC = b"rmapcheck checkpoint "

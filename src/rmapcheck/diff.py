@@ -15,14 +15,14 @@ from rmapcheck.case import Case
 from rmapcheck.film import Film, film
 from rmapcheck.invariants.completeness import mappers
 from rmapcheck.invariants.isolation import projection
-from rmapcheck.model.errors import KernelOops, ModelError
-from rmapcheck.model.layout import CORE
+from rmapcheck.model.machine.errors import KernelOops, ModelError
+from rmapcheck.model.machine.layout import CORE
+from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.state import RmapWalkControl
 from rmapcheck.report.state_text import place, pool_of, state_lines
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @attrs.frozen(kw_only=True)

@@ -11,8 +11,8 @@ import time
 
 import attrs
 
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.native import build
 from rmapcheck.native.search import Ended, NativeSearch
 from rmapcheck.native.source import Untranslatable

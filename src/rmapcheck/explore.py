@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 
 from rmapcheck.checkpoint import CheckpointError, Checkpoints
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.native import memory
 from rmapcheck.run import Observer
 from rmapcheck.search import (

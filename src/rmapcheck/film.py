@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.invariants.registry import Violation
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import Operation, Outcome
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import State
 from rmapcheck.run import NotPossible, Run
 
 if TYPE_CHECKING:

@@ -25,14 +25,14 @@ import attrs
 
 from rmapcheck import invariants, model
 from rmapcheck.invariants.registry import INVARIANTS
-from rmapcheck.model.errors import ENOMEM, KernelOops, ModelError, SchemeError
+from rmapcheck.model.machine.errors import ENOMEM, KernelOops, ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, Run
 from rmapcheck.search import CannotCompileError, EngineError
 
 if TYPE_CHECKING:
-    from rmapcheck.model.scope import Scope
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.scope import Scope
+    from rmapcheck.model.machine.state import State
 
 HOOKS: tuple[str, ...] = tuple(
     name for name, value in vars(Scheme).items() if isfunction(value) and name[0] != "_"

@@ -13,11 +13,11 @@ from rmapcheck import catalogue
 from rmapcheck.guard import HOOKS, own_classes, place_of, told, watchdog
 from rmapcheck.invariants.goals import GOALS
 from rmapcheck.invariants.registry import INVARIANTS
-from rmapcheck.model.errors import ModelError, SchemeError
-from rmapcheck.model.layout import CORE, pool_name
+from rmapcheck.model.machine.errors import ModelError, SchemeError
+from rmapcheck.model.machine.layout import CORE, pool_name
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import AddressSpace, Folio, Mm, Pte, State, Swap, Vma
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import AddressSpace, Folio, Mm, Pte, State, Swap, Vma
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,7 +218,7 @@ def _declared(cls: type) -> "Iterator[str]":
         if not {"ref", "high"} & set(attribute.metadata):
             yield (
                 f"field {attribute.name!r} of struct {cls.__name__} must be declared with "
-                "num(…), ref(…) or refs(…) from rmapcheck.model.heap"
+                "num(…), ref(…) or refs(…) from rmapcheck.model.machine.heap"
             )
 
 

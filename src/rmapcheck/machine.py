@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 from rmapcheck.explore import EngineError
 from rmapcheck.invariants.completeness import mappers
 from rmapcheck.minimize import minimize
-from rmapcheck.model.layout import CORE
+from rmapcheck.model.machine.layout import CORE
 from rmapcheck.run import Observer, Run, replay
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.walk import ALWAYS, WEIGHTS, classes_of, failing_once_more
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rmapcheck.invariants.registry import Violation
+    from rmapcheck.model.machine.scope import Scope
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.operations import Operation
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.scope import Scope
-    from rmapcheck.model.state import State
 
 
 class InvariantViolated(AssertionError):  # noqa: N818 - it is the program under test that errs
@@ -92,7 +92,7 @@ def program(scheme: "type[Scheme]", scope: "Scope", steps: "Sequence[Operation]"
     return "\n".join(
         [
             f"from rmapcheck.model.operations import {', '.join(names)}",
-            "from rmapcheck.model.scope import Scope",
+            "from rmapcheck.model.machine.scope import Scope",
             "from rmapcheck.run import replay",
             f"from {scheme.__module__} import {scheme.__qualname__}",
             "",

@@ -14,10 +14,10 @@ import attrs
 
 from rmapcheck.case import Case, CaseError, Expect
 from rmapcheck.case_schema import CHOICES
-from rmapcheck.model.errors import ScopeError
+from rmapcheck.model.machine.errors import ScopeError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Operation, rename
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.replay import scheme_of
 from rmapcheck.run import NotPossible, replay
 

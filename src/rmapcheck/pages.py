@@ -19,12 +19,12 @@ from rmapcheck.cost.tables import HEAD, Rows, markdown, rows
 from rmapcheck.cost.workloads import WORKLOADS
 from rmapcheck.film import film
 from rmapcheck.invariants.registry import applicable
-from rmapcheck.model.layout import CORE
+from rmapcheck.model.machine.layout import CORE
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import Fork, Mmap, Mremap, Operation, Read, SwapOut, Write
 from rmapcheck.model.operations.file import MmapFile
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import State
 from rmapcheck.precision import precision, report
 from rmapcheck.report import state_text
 from rmapcheck.tables import bug_of, mended, summary

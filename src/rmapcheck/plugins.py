@@ -13,7 +13,7 @@ from types import ModuleType, TracebackType
 from rmapcheck import catalogue
 from rmapcheck.guard import HookLoops, watch_import
 from rmapcheck.interface import check_interface
-from rmapcheck.model.errors import ModelError, SchemeError
+from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
 
 GROUP = "rmapcheck.schemes"

@@ -13,13 +13,13 @@ import attrs
 
 from rmapcheck.film import Film, film
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
-from rmapcheck.model.errors import KernelOops
+from rmapcheck.model.machine.errors import KernelOops
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import RmapWalkControl, State
 from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import RmapWalkControl, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

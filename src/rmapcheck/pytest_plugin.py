@@ -61,7 +61,7 @@ def chosen_scheme(config: pytest.Config) -> "type[Scheme] | None":
 
 
 def _found(name: str) -> "type[Scheme]":
-    from rmapcheck.model.errors import ModelError
+    from rmapcheck.model.machine.errors import ModelError
     from rmapcheck.plugins import find_scheme
 
     try:
@@ -144,7 +144,7 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         """Replay the case; raise CaseFailed if it is damaged or comes out otherwise."""
         from rmapcheck.case import load_case
-        from rmapcheck.model.errors import ModelError
+        from rmapcheck.model.machine.errors import ModelError
 
         try:
             case = load_case(self._shown())

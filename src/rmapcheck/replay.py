@@ -4,9 +4,9 @@ import attrs
 
 from rmapcheck.case import Case, CaseError
 from rmapcheck.catalogue import built_in
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.run import NotPossible, Replayed, Run, replay
 from rmapcheck.verdict import Status
 

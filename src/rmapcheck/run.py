@@ -18,10 +18,10 @@ from rmapcheck.invariants.registry import (
     check_step,
     wanted,
 )
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import Operation, Outcome, boot, possible_operations, run
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ class NotPossible(Exception):  # noqa: N818 - it is no error of the program
 
 
 class Observer(Protocol):
-    """Is told of the machine's events (rmapcheck.model.events), and judges each step by them."""
+    """Is told of the events of model/machine/events.py, and judges each step by them."""
 
     @property
     def name(self) -> str:

@@ -19,6 +19,8 @@ from rmapcheck.invariants.registry import (
     check_step,
     wanted,
 )
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import (
     OPERATIONS,
     Operation,
@@ -29,8 +31,6 @@ from rmapcheck.model.operations import (
     run,
 )
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import State
 from rmapcheck.run import Observer, replay
 from rmapcheck.verdict import Status, Verdict
 

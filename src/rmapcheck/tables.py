@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rmapcheck import catalogue
 from rmapcheck.invariants.registry import INVARIANTS, Invariant, applicable
-from rmapcheck.model.errors import SchemeError
+from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.scheme import Bug, Scheme
 
 Rows = list[tuple[str, ...]]

@@ -22,8 +22,8 @@ from rmapcheck.explore import Exploration, explore
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.interface import check_interface
 from rmapcheck.invariants.goals import goals_of
-from rmapcheck.model.errors import ModelError
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.pytest_plugin import is_about, is_case_file, replayed
 from rmapcheck.report.explain import render
 from rmapcheck.verdict import Status, Verdict

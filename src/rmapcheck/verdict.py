@@ -5,8 +5,8 @@ import enum
 import attrs
 
 from rmapcheck.invariants.registry import Violation
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Operation
-from rmapcheck.model.scope import Scope
 
 
 class Status(enum.Enum):

@@ -24,8 +24,8 @@ from rmapcheck.explore import explore
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.invariants.goals import goals_anywhere
 from rmapcheck.minimize import fit_scope, minimize
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.run import replay
 from rmapcheck.search import Reporter
 from rmapcheck.verdict import Exit, Status, Verdict

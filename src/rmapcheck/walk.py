@@ -22,8 +22,8 @@ from rmapcheck.verdict import Status, Verdict
 
 if TYPE_CHECKING:
     from rmapcheck.invariants.registry import Violation
+    from rmapcheck.model.machine.scope import Scope
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.scope import Scope
 
 ALWAYS = ("mmap", "fault")
 """Groups that every run has: without a mapped page there is no rmap."""

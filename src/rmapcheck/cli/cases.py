@@ -13,7 +13,7 @@ from rmapcheck.cli.refine import Refine, aim, observer_of
 from rmapcheck.cli.results import case_json, good
 from rmapcheck.guard import told, watchdog
 from rmapcheck.minimize import minimize_case
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import find_scheme
 from rmapcheck.replay import CaseReplay, replay_case, scheme_of

@@ -17,8 +17,8 @@ from rich.console import Console, RenderableType
 from rich.status import Status as Spinner
 
 from rmapcheck.case import version
-from rmapcheck.model.errors import ModelError, ScopeError
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.errors import ModelError, ScopeError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.search import Search
 from rmapcheck.verdict import Exit
 

@@ -9,7 +9,7 @@ from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.engines import Schemes, sound
 from rmapcheck.cli.results import plain_table
 from rmapcheck.guard import told, watchdog
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins import find_scheme
 from rmapcheck.verdict import Exit
 

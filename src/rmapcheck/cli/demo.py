@@ -12,8 +12,8 @@ from rmapcheck.case import Case, case_from, load_case, save_case
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import case_json, good, history_of
 from rmapcheck.explore import Exploration, explore
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.replay import replay_case
 from rmapcheck.report import explain
 from rmapcheck.tables import bug_of, mended

@@ -17,7 +17,7 @@ from rmapcheck.case import version
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import plain_table
 from rmapcheck.explore import explore
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins import entry_points, find_scheme
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify import LADDER

@@ -22,9 +22,9 @@ from rmapcheck.cli.results import (
 )
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.invariants.registry import INVARIANTS, applicable
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.run import Observer
 from rmapcheck.verdict import Exit, Status, Verdict

@@ -26,9 +26,9 @@ from rmapcheck.cli.results import plain_table
 from rmapcheck.cli.stages import Stage, Stages, search_stages, stages_of
 from rmapcheck.explore import ENGINES, explore
 from rmapcheck.guard import told, watchdog
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.search import CannotCompileError, Exploration
 from rmapcheck.verdict import Status

@@ -17,7 +17,7 @@ from rmapcheck.kernel.oracle import Oracle, Played, Settings, Tallies, minimized
 from rmapcheck.kernel.report import case_of, coverage_rows, steps_text
 from rmapcheck.kernel.rules import RULES
 from rmapcheck.kernel.stage import TIERS, Stage, Wishes
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.verdict import Exit
 

@@ -11,7 +11,7 @@ from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import FOLDER, good
 from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.inside import compare_inside
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.verdict import Exit
 
 

@@ -13,7 +13,7 @@ from rmapcheck.cli.results import good, plain_table
 from rmapcheck.guard import told, watchdog
 from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.reproduce import Reproduced, reproduce
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.report.predict import Prediction
 from rmapcheck.report.program import UNSEEN
 from rmapcheck.tables import mended

@@ -10,7 +10,7 @@ import typer
 
 from rmapcheck import catalogue
 from rmapcheck.cli.common import Out, command
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.verdict import Exit
 
 SCHEME = Template('''"""$title: a variant of anon_vma_chain, as it is in v7.0 (avc-7.0).

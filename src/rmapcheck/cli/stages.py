@@ -7,8 +7,8 @@ import attrs
 import typer
 
 from rmapcheck.cli.common import Out
-from rmapcheck.model.errors import ModelError
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.search import Exploration
 from rmapcheck.verdict import Status
 

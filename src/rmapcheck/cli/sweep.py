@@ -11,8 +11,8 @@ from rmapcheck import catalogue
 from rmapcheck.cli.common import Choice, Out, app, command
 from rmapcheck.cli.engines import Schemes, short
 from rmapcheck.cli.results import plain_table
-from rmapcheck.model.errors import ModelError
-from rmapcheck.model.scope import Scope
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.sweep.jobs import ENGINES, Job, Limits, matrix
 from rmapcheck.sweep.results import Results, decided, merged
 from rmapcheck.verdict import Exit

@@ -1,21 +1,21 @@
 """A machine as large as a workload wants, which counts what its operations cost.
 
 It is the model that the checker runs, with pools beyond the limits of stored states. Steps are
-those of model/cost.py; bytes are the live objects of the scheme times their size in its kernels.
-What the kernel spends outside rmap is the same for all schemes and is not counted, except for
-locks and allocations, which are those of the whole operation.
+those of model/machine/cost.py; bytes are the live objects of the scheme times their size in its
+kernels. What the kernel spends outside rmap is the same for all schemes and is not counted, except
+for locks and allocations, which are those of the whole operation.
 """
 
 from typing import Any
 
 import attrs
 
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import RmapWalkControl, State, pte_offset
 from rmapcheck.model.operations import Operation, Read, SwapOut, boot, run
 from rmapcheck.model.operations.file import Reclaim
 from rmapcheck.model.operations.reclaim import SwapScan
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import RmapWalkControl, State, pte_offset
 
 I386, BITS64 = 0, 1
 

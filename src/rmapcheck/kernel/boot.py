@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 
 from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 
 SWAP_BYTES = 64 << 20
 LOG_BYTES = 2_000_000

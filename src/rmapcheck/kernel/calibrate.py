@@ -12,7 +12,7 @@ from rmapcheck.kernel.errors import OracleError, Unavailable
 from rmapcheck.kernel.perform import ADVICE
 from rmapcheck.kernel.predict import Step
 from rmapcheck.kernel.puppets import MADVISE, MMAP, MMAP_FILE, MUNMAP, READ, SHARED, WRITE
-from rmapcheck.model.errors import EFAULT
+from rmapcheck.model.machine.errors import EFAULT
 
 if TYPE_CHECKING:
     from rmapcheck.kernel.observe import Frame

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """What can be in the way of an oracle run."""
 
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 
 
 class OracleError(ModelError):

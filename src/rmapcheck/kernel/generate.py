@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.kernel.predict import Step
+from rmapcheck.model.machine.state import VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, folio_test_anon
 from rmapcheck.model.operations import (
     ADVICES,
     PROTECTION_NAMES,
@@ -36,10 +37,9 @@ from rmapcheck.model.operations import (
     Write,
 )
 from rmapcheck.model.operations.reclaim import folio_named
-from rmapcheck.model.state import VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, folio_test_anon
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 KINDS: tuple[type[Operation], ...] = (
     Mmap,

@@ -17,7 +17,7 @@ import rmapcheck
 from rmapcheck.kernel.boot import Log, kind_of, run_session
 from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.swapping import write_swap_file
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.verdict import Exit
 
 INIT = """#!/bin/sh

@@ -20,11 +20,11 @@ from rmapcheck.kernel.predict import Difference, Predictor, Step, entry_text
 from rmapcheck.kernel.puppets import READ
 from rmapcheck.kernel.rules import BEYOND, Coverage, choices, taken, vmas_of
 from rmapcheck.kernel.snapshot import Snapshot
-from rmapcheck.model.errors import KernelOops
-from rmapcheck.model.heap import Pool
+from rmapcheck.model.machine.errors import KernelOops
+from rmapcheck.model.machine.heap import Pool
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import State, pte_offset
 from rmapcheck.model.operations import Outcome, Read, Write, boot
-from rmapcheck.model.scope import Scope
-from rmapcheck.model.state import State, pte_offset
 
 if TYPE_CHECKING:
     from rmapcheck.kernel.stage import Stage

@@ -12,6 +12,14 @@ import attrs
 
 from rmapcheck.kernel.files import Cached
 from rmapcheck.kernel.observe import ZERO, Frame, Look, Process, Range, slot_number
+from rmapcheck.model.machine.state import (
+    PTE_ZERO,
+    VM_ACCESS_FLAGS,
+    VM_SHARED,
+    folio_test_anon,
+    linear_page_index,
+    pte_offset,
+)
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
     Operation,
@@ -23,14 +31,6 @@ from rmapcheck.model.operations import (
     Truncate,
     run,
 )
-from rmapcheck.model.state import (
-    PTE_ZERO,
-    VM_ACCESS_FLAGS,
-    VM_SHARED,
-    folio_test_anon,
-    linear_page_index,
-    pte_offset,
-)
 
 Place = int | tuple[int, int]
 """A frame or slot of the model, or a page of a file."""
@@ -38,7 +38,7 @@ Place = int | tuple[int, int]
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 @attrs.frozen

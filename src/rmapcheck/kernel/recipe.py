@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rmapcheck.kernel.edits import UNDONE, Source
 from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 
 TOOLS = {
     "gcc": "gcc",

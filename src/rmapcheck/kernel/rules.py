@@ -7,12 +7,12 @@ a run against a kernel of v6.16 and later; tests hold the list against the code.
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from rmapcheck.model.machine.state import VM_WRITE
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import Fork, Operation, Write
-from rmapcheck.model.state import VM_WRITE
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 FAULTS = (
     "fault outside all VMAs",

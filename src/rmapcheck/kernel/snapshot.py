@@ -11,8 +11,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rmapcheck.model.heap import Pool
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.heap import Pool
+    from rmapcheck.model.machine.state import State
 
 
 def _copying(fields: "Callable[[Any], Any]") -> "Callable[[Any], Any]":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rmapcheck.kernel.puppets import Puppets
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 FIELDS = {
     "task_struct": ("pid", "mm", "children", "sibling"),

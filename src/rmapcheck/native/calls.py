@@ -4,9 +4,9 @@ import ast
 from types import FunctionType
 from typing import Any
 
-from rmapcheck.model import cost, events, heap, locks
+from rmapcheck.model.machine import cost, events, heap, locks
+from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.operations import Operation
-from rmapcheck.model.state import RmapWalkControl
 from rmapcheck.native.kinds import INT, LIST, MISSING, NONE, TUPLE, WALK, WORDS, Kind, Value
 from rmapcheck.native.lists import Lists
 from rmapcheck.native.source import Definition, definition

@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 
 from rmapcheck.checkpoint import Checkpoints, Reader, write
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.native import memory
 from rmapcheck.native.search import Ended, NativeSearch, OutOfMemory
 from rmapcheck.native.translate import Translation

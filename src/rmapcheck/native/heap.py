@@ -1,6 +1,6 @@
-"""The pools in C: structs, checked access, allocation and freeing, after model/heap.py."""
+"""The pools in C: structs, checked access, allocation and freeing, after model/machine/heap.py."""
 
-from rmapcheck.model.layout import CORE, StructInfo
+from rmapcheck.model.machine.layout import CORE, StructInfo
 from rmapcheck.native.program import Program
 
 POOL = """

@@ -1,7 +1,7 @@
 """What sorts the processes of a state in C; see Layout.orders."""
 
-from rmapcheck.model.layout import Layout
-from rmapcheck.model.layout_source import renamed
+from rmapcheck.model.machine.layout import Layout
+from rmapcheck.model.machine.layout_source import renamed
 
 
 def _vma_values(layout: Layout, o: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable
 
 import attrs
 
-from rmapcheck.model.layout import FieldInfo, Layout, StructInfo
+from rmapcheck.model.machine.layout import FieldInfo, Layout, StructInfo
 
 WORD = 64
 """Bits that are read and written at once."""
@@ -118,7 +118,7 @@ class Packing:
     renamed: bool
 
     def pack(self, data: bytes) -> bytes:
-        """Return a stored form of model/layout.py as the search in C has it."""
+        """Return a stored form of model/machine/layout.py as the search in C has it."""
         steps = self._steps()
         value = count = 0
         bits = next(steps)

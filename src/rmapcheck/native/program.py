@@ -5,10 +5,10 @@ from typing import Any, NoReturn
 
 import attrs
 
-from rmapcheck.model.layout import Layout, layout_of
+from rmapcheck.model.machine.layout import Layout, layout_of
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Operation
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.native.kinds import INT, TEXT, WORDS, Kind, PoolFacts, StateFacts, Value
 from rmapcheck.native.source import Definition, Untranslatable
 

@@ -10,10 +10,10 @@ import attrs
 
 from rmapcheck.checkpoint import PIECE, Reader
 from rmapcheck.invariants.registry import Violation, check_state, wanted
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Operation, boot, possible_operations
 from rmapcheck.model.operations import run as carry_out
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.native import build, memory
 from rmapcheck.native.packed import Packing
 from rmapcheck.native.translate import Translation, translate

@@ -1,9 +1,9 @@
-"""The stored forms of a state in C: those of model/layout.py, in bits (see packed.py)."""
+"""The stored forms of a state in C: those of model/machine/layout.py, in bits (see packed.py)."""
 
 from collections.abc import Callable
 
-from rmapcheck.model.layout import Layout, StructInfo
-from rmapcheck.model.layout_source import FIXED, named, renamed
+from rmapcheck.model.machine.layout import Layout, StructInfo
+from rmapcheck.model.machine.layout_source import FIXED, named, renamed
 from rmapcheck.native import heap
 from rmapcheck.native.packed import Place, Word, load_words, object_words, process_words, width
 

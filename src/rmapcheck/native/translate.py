@@ -14,10 +14,10 @@ from rmapcheck.invariants.isolation import failure_atomicity, projection
 from rmapcheck.invariants.lifetime import use_after_free
 from rmapcheck.invariants.locking import lock_discipline
 from rmapcheck.invariants.registry import Invariant, applicable, wanted
-from rmapcheck.model import locks
+from rmapcheck.model.machine import locks
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.native import heap, orders, packed, stored
 from rmapcheck.native.kinds import STATE, Kind, Value
 from rmapcheck.native.program import Program

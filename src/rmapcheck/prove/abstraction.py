@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from rmapcheck.invariants.families import addresses_of
 from rmapcheck.invariants.logic.finite import Structure
 from rmapcheck.invariants.logic.terms import Bool, SpecError
-from rmapcheck.model.state import RmapWalkControl, pte_offset
+from rmapcheck.model.machine.state import RmapWalkControl, pte_offset
 
 if TYPE_CHECKING:
     from rmapcheck.invariants.logic.spec import Spec
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 Says = dict[str, Any]
 Part = Callable[["State", Says, list[int]], None]

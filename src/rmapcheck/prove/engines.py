@@ -14,7 +14,7 @@ import attrs
 
 from rmapcheck.invariants.logic.finite import Structure
 from rmapcheck.invariants.logic.terms import Bool, Sort, Symbol
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.prove import smt
 
 Z3_UNITS = 15_000_000

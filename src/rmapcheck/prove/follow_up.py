@@ -5,7 +5,7 @@ from typing import Any
 from rmapcheck.cli.common import Out
 from rmapcheck.cli.results import report_violation
 from rmapcheck.invariants.registry import INVARIANTS
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import find_scheme
 from rmapcheck.prove.proving import Report

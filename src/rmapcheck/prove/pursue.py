@@ -14,8 +14,8 @@ import attrs
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS, applicable
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.verify import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened
 from rmapcheck.walk import walk

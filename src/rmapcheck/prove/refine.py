@@ -1,10 +1,10 @@
 """Refinement: is every step that the model takes a step that the spec allows?
 
 A proof speaks of a spec. What ties it to the model is that each explored, sampled or replayed step
-is checked: at each event (model/events.py) the abstraction of the state must be what one of the
-event's explanations makes of the abstraction at the event before, guards included. Where none
-does, the spec is too narrow for what the model does, or the model strays from the spec. Which of
-the two, people decide; the message names the guard or the symbol.
+is checked: at each event (model/machine/events.py) the abstraction of the state must be what one
+of the event's explanations makes of the abstraction at the event before, guards included. Where
+none does, the spec is too narrow for what the model does, or the model strays from the spec. Which
+of the two, people decide; the message names the guard or the symbol.
 
 What holds between two steps of one operation only (`Spec.passing`) is taken from the steps, and
 must be over at the operation's end. What the kernel does in the same breath, and a spec in steps
@@ -31,7 +31,7 @@ from rmapcheck.prove.told import Steps as Explanation
 
 if TYPE_CHECKING:
     from rmapcheck.invariants.logic.spec import Spec
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 NAME = "refinement"
 """Name of the violation that a refused step is."""
@@ -87,7 +87,7 @@ class Refinement:
             )
 
     def __call__(self, st: "State", event: str, a: int, b: int, c: int, d: int) -> None:
-        """`event` has taken effect (rmapcheck.model.events.tell)."""
+        """`event` has taken effect (rmapcheck.model.machine.events.tell)."""
         if event == "begin":
             self.refusal = None
             self.before = self.abstraction.of(st)

@@ -9,7 +9,7 @@ from rmapcheck.catalogue import every_scheme
 from rmapcheck.guard import HookLoops, watch_import
 from rmapcheck.invariants.logic.spec import Spec
 from rmapcheck.invariants.logic.terms import SpecError
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import load_file, load_module
 

@@ -8,7 +8,7 @@ import attrs
 from rmapcheck.prove.steps import Step
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 Says = dict[str, Any]
 Steps = list[Step]

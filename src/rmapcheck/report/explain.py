@@ -15,15 +15,15 @@ from rich.text import Text
 from rmapcheck.case import Case, case_from
 from rmapcheck.film import Film, Frame, film_of
 from rmapcheck.invariants.registry import Violation
-from rmapcheck.model.errors import ModelError
-from rmapcheck.model.state import PTE_WRITE
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.state import PTE_WRITE
 from rmapcheck.replay import scheme_of
 from rmapcheck.report.state_text import place, pool_of, state_lines
 from rmapcheck.verdict import Verdict
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.state import State
 
 FORMATS = ("text", "html", "svg")
 

@@ -12,16 +12,16 @@ import attrs
 
 from rmapcheck.case import Case
 from rmapcheck.film import Film, film_of
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Operation
-from rmapcheck.model.scope import Scope
 from rmapcheck.replay import scheme_of
 from rmapcheck.report.program import to_c, to_kselftest
 from rmapcheck.report.state_text import pool_of, value_of
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.state import State
 
 Exporter = Callable[[Case, "type[Scheme] | None"], str]
 
@@ -72,7 +72,7 @@ def to_pytest(case: Case, scheme: "type[Scheme] | None" = None) -> str:
         [f"from rmapcheck.model.operations import {', '.join(operations)}"] if operations else []
     )
     imports += [
-        "from rmapcheck.model.scope import Scope",
+        "from rmapcheck.model.machine.scope import Scope",
         "from rmapcheck.plugins import find_scheme",
         "from rmapcheck.run import replay",
     ]

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.case import Case
-from rmapcheck.model.errors import KernelOops, ModelError
+from rmapcheck.model.machine.errors import KernelOops, ModelError
+from rmapcheck.model.machine.state import (
+    PTE_ZERO,
+    VM_ACCESS_FLAGS,
+    RmapWalkControl,
+    ptep_to_address,
+    ptep_to_mm,
+)
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
     Exit,
@@ -28,18 +35,11 @@ from rmapcheck.model.operations import (
     folio_named,
 )
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.state import (
-    PTE_ZERO,
-    VM_ACCESS_FLAGS,
-    RmapWalkControl,
-    ptep_to_address,
-    ptep_to_mm,
-)
 from rmapcheck.replay import scheme_of
 from rmapcheck.run import NotPossible, Run
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 FIELDS: dict[type[Operation], frozenset[str]] = {
     Mmap: frozenset({"start", "length", "prot"}),

@@ -13,10 +13,9 @@ is 0 is left out. Numbers of objects are those of the run, and a freed object sa
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rmapcheck.model.heap import Pool
-from rmapcheck.model.layout import CORE, FieldInfo
-from rmapcheck.model.mm.vma import vma_lookup
-from rmapcheck.model.state import (
+from rmapcheck.model.machine.heap import Pool
+from rmapcheck.model.machine.layout import CORE, FieldInfo
+from rmapcheck.model.machine.state import (
     PTE_EXCLUSIVE,
     PTE_WRITE,
     PTE_YOUNG,
@@ -31,9 +30,10 @@ from rmapcheck.model.state import (
     ptep_to_address,
     ptep_to_mm,
 )
+from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 FLAGS = {VM_ACCOUNT: "ACCOUNT", VM_DONTCOPY: "DONTCOPY", VM_WIPEONFORK: "WIPEONFORK"}
 

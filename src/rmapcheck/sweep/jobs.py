@@ -17,9 +17,9 @@ import attrs
 from rmapcheck import invariants, model, native
 from rmapcheck.explore import explore
 from rmapcheck.guard import told, watchdog
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.scope import Scope
 from rmapcheck.plugins import find_scheme
 from rmapcheck.search import EngineError
 from rmapcheck.verdict import Exit, Status, Verdict

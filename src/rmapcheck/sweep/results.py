@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.model.errors import ModelError
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.sweep.jobs import Job
 
 FORMAT = 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.model.errors import ScopeError
+from rmapcheck.model.machine.errors import ScopeError
 
 GROUPS = (
     "mmap",

@@ -46,7 +46,7 @@ Each event names the numbers of the objects that it is about::
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def tell(st: "State", event: str, a: int, b: int = 0, c: int = 0, d: int = 0) -> None:

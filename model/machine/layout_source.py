@@ -1,4 +1,4 @@
-"""The Python source that a layout makes of its declared fields; model/layout.py compiles it.
+"""The Python source that a layout makes of its declared fields, which layout.py compiles.
 
 One function each: `encode` and `load` (renamed form), `encode_raw` and `load_raw`, `signature`
 (what sorts processes), `dangling` and `leaked` (what two invariants ask). Loops over fields are
@@ -8,7 +8,7 @@ unrolled.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rmapcheck.model.layout import FieldInfo, Layout, StructInfo
+    from rmapcheck.model.machine.layout import FieldInfo, Layout, StructInfo
 
 FIXED = ("mm", "pte", "address_space")
 """Structs whose objects have their number for a name: processes, entries, files."""

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck.model.errors import KernelOops, SchemeError, ScopeError
-from rmapcheck.model.heap import Pool, refs
-from rmapcheck.model.layout_source import FIXED, source_of
+from rmapcheck.model.machine.errors import KernelOops, SchemeError, ScopeError
+from rmapcheck.model.machine.heap import Pool, refs
+from rmapcheck.model.machine.layout_source import FIXED, source_of
 
 if TYPE_CHECKING:
+    from rmapcheck.model.machine.scope import Scope
+    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.scope import Scope
-    from rmapcheck.model.state import State
 
 CORE = ("mm", "vma", "pte", "folio", "swap", "address_space")
 
@@ -86,7 +86,7 @@ def _infos(name: str, attribute: Any, sizes: dict[str, int], scope: "Scope") -> 
 
 
 def _core_structs(scope: "Scope") -> dict[str, type]:
-    from rmapcheck.model import state  # noqa: PLC0415 - state needs this module first
+    from rmapcheck.model.machine import state  # noqa: PLC0415 - state needs this module first
 
     core: dict[str, type] = {
         "mm": state.Mm,

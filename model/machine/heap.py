@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import attrs
 
-from rmapcheck.model.errors import KernelOops
+from rmapcheck.model.machine.errors import KernelOops
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 T = TypeVar("T")
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck.model.heap import Pool, num, ref, refs
-from rmapcheck.model.layout import Layout, layout_of
-from rmapcheck.model.scope import LARGEST_FIELD
+from rmapcheck.model.machine.heap import Pool, num, ref, refs
+from rmapcheck.model.machine.layout import Layout, layout_of
+from rmapcheck.model.machine.scope import LARGEST_FIELD
 
 if TYPE_CHECKING:
-    from rmapcheck.model.locks import HeldLock
+    from rmapcheck.model.machine.locks import HeldLock
+    from rmapcheck.model.machine.scope import Scope
     from rmapcheck.model.scheme import Scheme
-    from rmapcheck.model.scope import Scope
 
 # vm_flags, include/linux/mm.h (values are the model's own, one byte in all)
 VM_READ = 1
@@ -188,7 +188,7 @@ class State:
 
     `checked` makes every write to a field test its declared range (slower; for interpreted runs
     of somebody's new code). `named`: pools whose objects keep their numbers when the state is
-    stored; see model/layout.py.
+    stored; see model/machine/layout.py.
     """
 
     mm: Pool[Mm]
@@ -222,7 +222,7 @@ class State:
         """What pte_chain_alloc() or exec_rmap() set aside; between operations always 0."""
         self.splats: list[str] = []
         self.observer: Callable[..., None] | None = None
-        """Who is told of events (rmapcheck.model.events.tell)."""
+        """Who is told of events (rmapcheck.model.machine.events.tell)."""
         self.every_name = False
         """Fork offers each free process as the child, not only one (search without symmetry)."""
         self.begin()

@@ -12,7 +12,7 @@ calls are nothing (docs/adr/0003-costs.md).
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rmapcheck.model.state import State
+    from rmapcheck.model.machine.state import State
 
 
 def count_nodes(st: "State", number: int = 1) -> None:
