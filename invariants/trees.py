@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.registry import Violation, invariant
+from rmapcheck.model.i_mmap.radix import heap_index, max_index, radix_index, top_mask
 from rmapcheck.model.machine.state import RmapWalkControl
-from rmapcheck.model.prio_tree import heap_index, max_index, radix_index, top_mask
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State

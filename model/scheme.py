@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from rmapcheck.model.i_mmap import IMmapList
+from rmapcheck.model.i_mmap.list import IMmapList
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire, release
 from rmapcheck.model.machine.state import vma_address
 

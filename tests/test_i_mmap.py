@@ -6,14 +6,14 @@ from random import Random
 import pytest
 
 from rmapcheck.invariants.registry import INVARIANTS
-from rmapcheck.model.i_mmap_prio_tree import IMmapPrioTree
-from rmapcheck.model.interval_tree import IMmapIntervalTree
+from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
+from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
+from rmapcheck.model.i_mmap.radix import heap_index, init_node, max_index, top_mask
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import RmapWalkControl, State
-from rmapcheck.model.prio_tree import heap_index, init_node, max_index, top_mask
 from rmapcheck.model.scheme import Scheme
 
 LARGE = Scope(mms=1, pages=32, vmas=14, files=1, file_pages=32)

@@ -4,7 +4,7 @@ The order is that of the head of mm/rmap.c (v7.0), cut down to what the model ha
 
     mmap_lock                   mm->mmap_lock (mmap_sem before v5.8), nests in fork
       folio lock                PG_locked
-        i_mmap lock             of the file: see model/i_mmap.py
+        i_mmap lock             of the file: see model/i_mmap/list.py
           anon_vma lock         root->rwsem; one per anon_vma before v2.6.36
             page_table_lock     ptl; two nest in fork and mremap
               PG_chainlock      page->flags bit (v2.5.27 … v2.6.6)

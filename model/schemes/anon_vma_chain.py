@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rmapcheck.model.i_mmap_prio_tree import IMmapPrioTree
+from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, num, ref
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, assert_held_write, release

@@ -20,8 +20,8 @@ Sources: as in anon_vma.py; 8f4f8c164cb, 34bbd704051 and d9d332e0874 as the spec
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rmapcheck.model.i_mmap.radix import HIGHEST
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, assert_held_write
-from rmapcheck.model.prio_tree import HIGHEST
 from rmapcheck.model.schemes.anon_vma import AnonVma269
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ of this project gives them, not read again: recalled.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.i_mmap import IMmapLists
+from rmapcheck.model.i_mmap.list import IMmapLists
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import bug, kmem_cache_alloc
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release

@@ -18,7 +18,7 @@ What the model leaves out, and its sources, are named in anon_vma_chain.py.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.interval_tree import IMmapIntervalTree
+from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
 from rmapcheck.model.schemes.anon_vma_chain import AvcList, chain_is_singular

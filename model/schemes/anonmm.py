@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from rmapcheck.model.i_mmap import IMmapLists
+from rmapcheck.model.i_mmap.list import IMmapLists
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, num, ref
 from rmapcheck.model.machine.locks import ANONMM_LOCK, PTL, acquire, assert_held_write, release

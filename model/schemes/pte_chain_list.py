@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rmapcheck.model.i_mmap import IMmapLists
+from rmapcheck.model.i_mmap.list import IMmapLists
 from rmapcheck.model.machine.cost import count_nodes
 from rmapcheck.model.machine.heap import bug, kmem_cache_alloc, kmem_cache_free, ref
 from rmapcheck.model.machine.locks import CHAIN_LOCK, PTL, acquire, assert_held_write, release

@@ -31,7 +31,7 @@ recalled.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.i_mmap import IMmapLists
+from rmapcheck.model.i_mmap.list import IMmapLists
 from rmapcheck.model.scheme import Scheme
 
 if TYPE_CHECKING:

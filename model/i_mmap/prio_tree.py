@@ -9,11 +9,11 @@ Sources: mm/prio_tree.c of v2.6.7, read whole: verified; mm/mmap.c and kernel/fo
 
 from typing import Any, ClassVar
 
-from rmapcheck.model.i_mmap import IMmapList
+from rmapcheck.model.i_mmap.list import IMmapList
+from rmapcheck.model.i_mmap.radix import HIGHEST, PrioTree, heap_index, radix_index, top_mask
 from rmapcheck.model.machine.heap import bug, num, ref
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, assert_held_write
 from rmapcheck.model.machine.state import RmapWalkControl, State
-from rmapcheck.model.prio_tree import HIGHEST, PrioTree, heap_index, radix_index, top_mask
 
 
 class IMmapPrioTree(PrioTree, IMmapList):

@@ -22,7 +22,7 @@ Sources: mm/interval_tree.c, lib/interval_tree.c, include/linux/interval_tree_ge
 
 from typing import Any, ClassVar
 
-from rmapcheck.model.i_mmap import IMmapList
+from rmapcheck.model.i_mmap.list import IMmapList
 from rmapcheck.model.machine.heap import ref
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, assert_held_write
 from rmapcheck.model.machine.state import RmapWalkControl, State
