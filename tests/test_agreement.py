@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.logic.steps import Steps

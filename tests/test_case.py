@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rmapcheck.case import (
+from rmapcheck.cases.case import (
     MAX_BYTES,
     Case,
     CaseError,
@@ -20,12 +20,12 @@ from rmapcheck.case import (
     parse_case,
     save_case,
 )
-from rmapcheck.case_schema import SCHEMA_FILE, schema_text
+from rmapcheck.cases.replay import replay_case
+from rmapcheck.cases.schema import SCHEMA_FILE, schema_text
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Fork, Mmap, Mremap, Write
-from rmapcheck.replay import replay_case
 from rmapcheck.verdict import Status, Verdict
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"
@@ -71,7 +71,7 @@ def changed(path: str, new: object) -> dict:
 
 def test_schema_file_is_what_the_operation_classes_make():
     assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), (
-        "an operation changed; run: python -m rmapcheck.case_schema"
+        "an operation changed; run: python -m rmapcheck.cases.schema"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rmapcheck.case import Case, Expect, load_case
+from rmapcheck.cases.case import Case, Expect, load_case
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.diff import diff
 from rmapcheck.model.machine.errors import ModelError

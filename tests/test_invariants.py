@@ -6,7 +6,7 @@ Faults with a history are in model/bugs; the ones here never happened, and each 
 import attrs
 import pytest
 
-from rmapcheck.case import OOPSES
+from rmapcheck.cases.case import OOPSES
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
+from rmapcheck.cases.replay import replay_case
 from rmapcheck.kernel.edits import UNDONE, Edit, Source, Undone
 from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.recipe import Recipe, check_tools
 from rmapcheck.kernel.reproduce import reproduce
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins import find_scheme
-from rmapcheck.replay import replay_case
 from rmapcheck.report.predict import predict
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit, Status

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.kernel.boot import Log, initramfs, kind_of, run_kernel, run_session
 from rmapcheck.kernel.build import build_program
 from rmapcheck.kernel.errors import OracleError

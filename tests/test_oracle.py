@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.catalogue import bugs
 from rmapcheck.cli import run
 from rmapcheck.kernel import stage

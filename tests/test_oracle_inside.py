@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.kernel import inside
 from rmapcheck.kernel.boot import Log
 from rmapcheck.kernel.errors import Unavailable

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.catalogue import bugs, every_scheme, schemes
 from rmapcheck.cli import run
 from rmapcheck.diff import diff

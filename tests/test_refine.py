@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.catalogue import schemes
 from rmapcheck.explore import explore
 from rmapcheck.invariants.logic.finite import Structure

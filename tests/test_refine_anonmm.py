@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.scope import Scope

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import attrs
 import pytest
 
-from rmapcheck.case import Case, Expect, load_case
+from rmapcheck.cases.case import Case, Expect, load_case
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.errors import ModelError

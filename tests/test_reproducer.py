@@ -8,7 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rmapcheck.case import Case, Expect, load_case
+from rmapcheck.cases.case import Case, Expect, load_case
+from rmapcheck.cases.replay import scheme_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import (
@@ -22,7 +23,6 @@ from rmapcheck.model.operations import (
     SwapOut,
     Write,
 )
-from rmapcheck.replay import scheme_of
 from rmapcheck.report import export
 from rmapcheck.report.predict import FIELDS, WHY_NOT, predict, refuse
 from rmapcheck.report.program import WORDS, comment, literal

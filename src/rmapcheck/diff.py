@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.case import Case
+from rmapcheck.cases.case import Case
 from rmapcheck.film import Film, film
 from rmapcheck.invariants.completeness import mappers
 from rmapcheck.invariants.isolation import projection

@@ -13,7 +13,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, Run
 
 if TYPE_CHECKING:
-    from rmapcheck.case import Case
+    from rmapcheck.cases.case import Case
 
 
 @attrs.frozen(kw_only=True)

@@ -31,9 +31,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from rmapcheck.cases.minimize import minimize
 from rmapcheck.explore import EngineError
 from rmapcheck.invariants.completeness import mappers
-from rmapcheck.minimize import minimize
 from rmapcheck.model.machine.layout import CORE
 from rmapcheck.run import Observer, Run, replay
 from rmapcheck.verdict import Status, Verdict

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from rmapcheck import catalogue
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.cost.tables import HEAD, Rows, markdown, rows
 from rmapcheck.cost.workloads import WORKLOADS
 from rmapcheck.film import film

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from rmapcheck.case import Case
+    from rmapcheck.cases.case import Case
     from rmapcheck.model.scheme import Scheme
 
 FOLDER = "counterexamples"
@@ -143,7 +143,7 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         """Replay the case; raise CaseFailed if it is damaged or comes out otherwise."""
-        from rmapcheck.case import load_case
+        from rmapcheck.cases.case import load_case
         from rmapcheck.model.machine.errors import ModelError
 
         try:
@@ -200,8 +200,8 @@ def replayed(case: "Case", scheme: "type[Scheme] | None" = None) -> str:
     shows does not come back: nothing may be violated, and a run that the mended scheme does not
     allow any more is harmless too.
     """
+    from rmapcheck.cases.replay import replay_case, scheme_of
     from rmapcheck.guard import is_plugin, told, watchdog
-    from rmapcheck.replay import replay_case, scheme_of
     from rmapcheck.report.explain import render
 
     cls = scheme or scheme_of(case)

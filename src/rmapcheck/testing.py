@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from rmapcheck.case import case_from, load_case
+from rmapcheck.cases.case import case_from, load_case
 from rmapcheck.explore import Exploration, explore
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.interface import check_interface

@@ -19,11 +19,11 @@ from typing import Any
 
 import attrs
 
+from rmapcheck.cases.minimize import fit_scope, minimize
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.invariants.goals import goals_anywhere
-from rmapcheck.minimize import fit_scope, minimize
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
 from rmapcheck.run import replay

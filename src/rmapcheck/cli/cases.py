@@ -6,17 +6,17 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from rmapcheck.case import Case, CaseError, load_case, save_case
-from rmapcheck.case_schema import SCHEMA_FILE
+from rmapcheck.cases.case import Case, CaseError, load_case, save_case
+from rmapcheck.cases.minimize import minimize_case
+from rmapcheck.cases.replay import CaseReplay, replay_case, scheme_of
+from rmapcheck.cases.schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.refine import Refine, aim, observer_of
 from rmapcheck.cli.results import case_json, good
 from rmapcheck.guard import told, watchdog
-from rmapcheck.minimize import minimize_case
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import find_scheme
-from rmapcheck.replay import CaseReplay, replay_case, scheme_of
 from rmapcheck.report import EXPORTS, export, render
 from rmapcheck.report.explain import FORMATS
 from rmapcheck.run import replay

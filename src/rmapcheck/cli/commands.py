@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rmapcheck.case import version
+from rmapcheck.cases.case import version
 from rmapcheck.cli import (
     cases,
     cost,

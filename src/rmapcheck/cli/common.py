@@ -16,7 +16,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.status import Status as Spinner
 
-from rmapcheck.case import version
+from rmapcheck.cases.case import version
 from rmapcheck.model.machine.errors import ModelError, ScopeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.search import Search

@@ -13,7 +13,7 @@ import attrs
 import typer
 
 from rmapcheck import catalogue
-from rmapcheck.case import version
+from rmapcheck.cases.case import version
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import plain_table
 from rmapcheck.explore import explore

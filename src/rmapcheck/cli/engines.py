@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from rmapcheck import catalogue
-from rmapcheck.case import OOPSES
+from rmapcheck.cases.case import OOPSES
 from rmapcheck.cli.common import Choice, Out, command
 from rmapcheck.cli.jobs import cores, verify_many
 from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of

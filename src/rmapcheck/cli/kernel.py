@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from rmapcheck.case import CaseError, save_case
+from rmapcheck.cases.case import CaseError, save_case
 from rmapcheck.cli.common import Out, Progress, command, kernel_app
 from rmapcheck.cli.results import FOLDER, good, plain_table
 from rmapcheck.kernel import eras

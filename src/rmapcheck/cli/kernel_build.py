@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from rmapcheck.case import load_case
-from rmapcheck.case_schema import SCHEMA_FILE
+from rmapcheck.cases.case import load_case
+from rmapcheck.cases.schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.kernel_run import sentence
 from rmapcheck.cli.results import good

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rmapcheck.case import load_case
+from rmapcheck.cases.case import load_case
 from rmapcheck.cli.cases import OneCase, Other, loaded, own_scheme
 from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import good, plain_table

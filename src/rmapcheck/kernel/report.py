@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rmapcheck.case import Case, Expect, Found, version
+from rmapcheck.cases.case import Case, Expect, Found, version
 from rmapcheck.kernel.rules import GROUPS, Coverage
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from rmapcheck.case import Case, case_from
+from rmapcheck.cases.case import Case, case_from
+from rmapcheck.cases.replay import scheme_of
 from rmapcheck.film import Film, Frame, film_of
 from rmapcheck.invariants.registry import Violation
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.state import PTE_WRITE
-from rmapcheck.replay import scheme_of
 from rmapcheck.report.state_text import place, pool_of, state_lines
 from rmapcheck.verdict import Verdict
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.case import Case
+from rmapcheck.cases.case import Case
+from rmapcheck.cases.replay import scheme_of
 from rmapcheck.model.machine.errors import KernelOops, ModelError
 from rmapcheck.model.machine.state import (
     PTE_ZERO,
@@ -35,7 +36,6 @@ from rmapcheck.model.operations import (
     folio_named,
 )
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.replay import scheme_of
 from rmapcheck.run import NotPossible, Run
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import re
 import textwrap
 from importlib.resources import files
 
-from rmapcheck.case import Case, version
+from rmapcheck.cases.case import Case, version
 from rmapcheck.model.operations import (
     PROTECTIONS,
     Exit,

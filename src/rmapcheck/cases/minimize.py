@@ -12,13 +12,13 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.case import Case, CaseError, Expect
-from rmapcheck.case_schema import CHOICES
+from rmapcheck.cases.case import Case, CaseError, Expect
+from rmapcheck.cases.replay import scheme_of
+from rmapcheck.cases.schema import CHOICES
 from rmapcheck.model.machine.errors import ScopeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Operation, rename
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.replay import scheme_of
 from rmapcheck.run import NotPossible, replay
 
 Trace = tuple[Operation, ...]

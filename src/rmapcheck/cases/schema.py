@@ -1,6 +1,6 @@
 """The JSON Schema of case files, made from the operation classes and the Scope.
 
-`python -m rmapcheck.case_schema` writes counterexamples/schema.json anew.
+`python -m rmapcheck.cases.schema` writes counterexamples/schema.json anew.
 """
 
 import difflib
@@ -14,7 +14,7 @@ import attrs
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from rmapcheck.case_json import CaseError, place, value_text
+from rmapcheck.cases.reader import CaseError, place, value_text
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, LARGEST_FIELD, PARTS, Scope
 from rmapcheck.model.operations import ADVICES, OPERATIONS, PROTECTIONS, Operation
@@ -26,7 +26,7 @@ MAX_STEPS = 2_000
 
 MAX_SEED = 2**63 - 1
 
-SCHEMA_FILE = Path(__file__).parent / "counterexamples" / "schema.json"
+SCHEMA_FILE = Path(__file__).parents[1] / "counterexamples" / "schema.json"
 
 Json = dict[str, Any]
 
@@ -63,7 +63,7 @@ def _field(attribute: Any) -> Json:  # noqa: ANN401 - attrs.Attribute of any typ
         return {"enum": CHOICES[attribute.name]}
     raise ModelError(
         f"the field {attribute.name!r} of an operation is neither a number nor a flag nor in "
-        "CHOICES of rmapcheck/case_schema.py; add it there"
+        "CHOICES of rmapcheck/cases/schema.py; add it there"
     )
 
 

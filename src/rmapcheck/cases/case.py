@@ -18,8 +18,8 @@ from typing import Any
 import attrs
 from cattrs import Converter
 
-from rmapcheck.case_json import CaseError, read_json, value_text
-from rmapcheck.case_schema import FORMAT, check_schema
+from rmapcheck.cases.reader import CaseError, read_json, value_text
+from rmapcheck.cases.schema import FORMAT, check_schema
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope

@@ -2,7 +2,7 @@
 
 import attrs
 
-from rmapcheck.case import Case, CaseError
+from rmapcheck.cases.case import Case, CaseError
 from rmapcheck.catalogue import built_in
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Operation

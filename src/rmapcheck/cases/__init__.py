@@ -1,0 +1,1 @@
+"""Saved runs: read (never evaluated), checked against their schema, repeated, shortened."""
