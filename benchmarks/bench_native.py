@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import FILE_GROUPS, GROUPS, Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native import build
 from rmapcheck.native.search import Ended, NativeSearch
 from rmapcheck.native.translate import Translation, translate
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cli import run
-from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.kernel.stage import Stage, Wishes
 
 WAIT = 300.0

@@ -16,8 +16,8 @@ from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.checkpoint import CheckpointError, Checkpoints, Reader
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")

@@ -9,9 +9,9 @@ import pytest
 
 from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import EngineError, Search, explore
+from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork
-from rmapcheck.native.build import compiler
 from rmapcheck.run import Replayed
 from rmapcheck.verdict import Status
 

@@ -8,8 +8,8 @@ import pytest
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.cli import run
 from rmapcheck.estimate import doublings, estimate, span
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.native import build
 from rmapcheck.native.search import Ended, NativeSearch
 from rmapcheck.search import Search
 from rmapcheck.verify import LADDER

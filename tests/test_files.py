@@ -5,6 +5,7 @@ import pytest
 
 from rmapcheck.catalogue import schemes
 from rmapcheck.explore import explore
+from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.errors import ScopeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import PTE_WRITE, State
@@ -26,7 +27,6 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.model.schemes.pte_chain import PteChainArray
-from rmapcheck.native.build import compiler
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 from rmapcheck.verify import known_flaw

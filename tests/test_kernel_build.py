@@ -8,9 +8,9 @@ import pytest
 
 from rmapcheck.cases.case import load_case
 from rmapcheck.cases.replay import replay_case
-from rmapcheck.kernel.edits import UNDONE, Edit, Source, Undone
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.kernel.recipe import Recipe, check_tools
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.kernels.edits import UNDONE, Edit, Source, Undone
+from rmapcheck.host.kernels.recipe import Recipe, check_tools
 from rmapcheck.kernel.reproduce import reproduce
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins import find_scheme
@@ -65,7 +65,7 @@ def test_what_is_undone_is_a_bug_that_the_model_has(bug):
 
 def test_a_recipe_says_what_is_missing(tmp_path, monkeypatch):
     recipe = Recipe(tmp_path, "0.1", print)
-    monkeypatch.setattr("rmapcheck.kernel.recipe.check_tools", lambda: None)
+    monkeypatch.setattr("rmapcheck.host.kernels.recipe.check_tools", lambda: None)
     with pytest.raises(Unavailable, match=r"apt-get install linux-source-0\.1"):
         recipe.make_all(["B23"])
     with pytest.raises(ModelError, match="no fix of 'B99' can be undone; choose among B23"):

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cases.case import load_case
-from rmapcheck.kernel.boot import Log, initramfs, kind_of, run_kernel, run_session
+from rmapcheck.host.boot import Log, initramfs, kind_of, run_kernel, run_session
+from rmapcheck.host.compile import cache_folder
+from rmapcheck.host.errors import OracleError
+from rmapcheck.host.swapping import memory_cgroups
 from rmapcheck.kernel.build import build_program
-from rmapcheck.kernel.errors import OracleError
 from rmapcheck.kernel.reproduce import FLAGS, _run_here, read_log, reproduce
-from rmapcheck.kernel.swapping import memory_cgroups
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.native.build import cache_folder
 from rmapcheck.plugins import find_scheme
 from rmapcheck.report.predict import predict
 from rmapcheck.report.program import to_c
@@ -179,7 +179,7 @@ def test_a_kernel_that_hangs_is_given_up_and_gone(tmp_path):
     program = tmp_path / "program"
     program.write_bytes(b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmapcheck.kernel.boot.TIME_TO_CLEAN_UP", 0.2)
+        patch.setattr("rmapcheck.host.boot.TIME_TO_CLEAN_UP", 0.2)
         log = run_kernel(kernel, program, seconds=0.5)
     assert log.timed_out
     assert log.text == "booting\n"

@@ -7,8 +7,9 @@ import pytest
 
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.native import build, memory
+from rmapcheck.native import memory
 from rmapcheck.native.explore import collision, explore_native
 from rmapcheck.native.search import NativeSearch
 from rmapcheck.search import EngineError

@@ -6,11 +6,11 @@ import pytest
 
 from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import EngineError, explore
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot
 from rmapcheck.model.schemes.pte_chain import PteChainArray
-from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 from rmapcheck.native.search import Ended, NativeSearch
 from rmapcheck.native.source import Untranslatable

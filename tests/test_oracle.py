@@ -11,9 +11,9 @@ import pytest
 from rmapcheck.cases.case import load_case
 from rmapcheck.catalogue import bugs
 from rmapcheck.cli import run
+from rmapcheck.host.errors import OracleError
 from rmapcheck.kernel import stage
 from rmapcheck.kernel.eras import running
-from rmapcheck.kernel.errors import OracleError
 from rmapcheck.kernel.mutants import MUTANTS
 from rmapcheck.kernel.oracle import Episode, Oracle, Settings, minimized, scope_for
 from rmapcheck.kernel.planting import hunt, planted

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cases.case import load_case
+from rmapcheck.host.boot import Log
+from rmapcheck.host.errors import Unavailable
 from rmapcheck.kernel import inside
-from rmapcheck.kernel.boot import Log
-from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.inside import INIT, compare_inside
 from rmapcheck.model.machine.errors import ModelError
 

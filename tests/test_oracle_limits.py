@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.kernel import footprint, swapping
+from rmapcheck.host import footprint, swapping
+from rmapcheck.host.errors import OracleError, Unavailable
+from rmapcheck.host.footprint import Footprint
+from rmapcheck.host.libc import detached_mount
 from rmapcheck.kernel.build import build_program
 from rmapcheck.kernel.eras import running
-from rmapcheck.kernel.errors import OracleError, Unavailable
-from rmapcheck.kernel.footprint import Footprint
-from rmapcheck.kernel.libc import detached_mount
 from rmapcheck.kernel.oracle import Oracle, Settings
 from rmapcheck.kernel.rules import RULES
 from rmapcheck.kernel.stage import Stage, Wishes
@@ -209,7 +209,7 @@ def refuse(*_):
     ("target", "tier"),
     [
         ("rmapcheck.kernel.allocations.detached_mount", "L1"),
-        ("rmapcheck.kernel.swapping.swapon", "swap"),
+        ("rmapcheck.host.swapping.swapon", "swap"),
         ("rmapcheck.kernel.bpf.Peek._bpf", "L2"),
     ],
 )

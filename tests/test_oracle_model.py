@@ -7,8 +7,8 @@ import attrs
 import pytest
 
 from rmapcheck import model
+from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.kernel.eras import VERSION_RULES, era_of, predictor_of, version_of
-from rmapcheck.kernel.errors import OracleError, Unavailable
 from rmapcheck.kernel.mutants import MUTANTS
 from rmapcheck.kernel.observe import ZERO, Frame, Look, Process
 from rmapcheck.kernel.oracle import scope_for

@@ -10,8 +10,8 @@ import pytest
 
 from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import explore
+from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, Scope
-from rmapcheck.native.build import compiler
 from rmapcheck.verdict import Status
 
 EVERYTHING = Scope(

@@ -12,10 +12,10 @@ from pathlib import Path
 import attrs
 import pytest
 
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.layout import layout_of
 from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot
-from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 from rmapcheck.search import EngineError, Search
 

@@ -8,9 +8,9 @@ import pytest
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
 from rmapcheck.guard import told
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
-from rmapcheck.native import build
 from rmapcheck.plugins import find_scheme
 from rmapcheck.search import CannotCompileError
 from rmapcheck.verdict import Exit, Status

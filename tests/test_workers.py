@@ -4,8 +4,8 @@ import pytest
 
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.native import build
 from rmapcheck.native.explore import explore_native
 from rmapcheck.verdict import Status
 

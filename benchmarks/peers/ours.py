@@ -11,7 +11,7 @@ import time
 
 from avc_profile import AvcProfile, Bounds, counts, options, translation
 
-from rmapcheck.native import build
+from rmapcheck.host import compile as build
 from rmapcheck.native.explore import explore_native
 
 

@@ -11,9 +11,9 @@ import time
 
 import attrs
 
+from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native import build
 from rmapcheck.native.search import Ended, NativeSearch
 from rmapcheck.native.source import Untranslatable
 from rmapcheck.search import Search

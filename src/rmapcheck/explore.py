@@ -125,7 +125,7 @@ def _compile(
     how: dict[str, Any],
 ) -> Exploration:
     """Search in C if possible; with "auto" only after a head start, unless all is built."""
-    from rmapcheck.native import build
+    from rmapcheck.host import compile as build
     from rmapcheck.native.explore import explore_native
     from rmapcheck.native.source import Untranslatable
     from rmapcheck.native.translate import translate

@@ -114,7 +114,7 @@ def _package(name: str) -> Check:
 
 def _compiler() -> Check:
     """A compiler is not needed, but it makes long searches some twenty times as fast."""
-    from rmapcheck.native.build import compiler
+    from rmapcheck.host.compile import compiler
 
     return Check("C compiler", True, compiler() or "none, so long searches are interpreted")
 

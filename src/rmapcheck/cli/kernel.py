@@ -11,8 +11,8 @@ import typer
 from rmapcheck.cases.case import CaseError, save_case
 from rmapcheck.cli.common import Out, Progress, command, kernel_app
 from rmapcheck.cli.results import FOLDER, good, plain_table
+from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.kernel import eras
-from rmapcheck.kernel.errors import OracleError, Unavailable
 from rmapcheck.kernel.oracle import Oracle, Played, Settings, Tallies, minimized
 from rmapcheck.kernel.report import case_of, coverage_rows, steps_text
 from rmapcheck.kernel.rules import RULES

@@ -10,11 +10,11 @@ from rmapcheck.cases.schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.kernel_run import sentence
 from rmapcheck.cli.results import good
-from rmapcheck.kernel.edits import UNDONE
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.kernel.recipe import Recipe
+from rmapcheck.host.compile import cache_folder
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.kernels.edits import UNDONE
+from rmapcheck.host.kernels.recipe import Recipe
 from rmapcheck.kernel.reproduce import Reproduced, reproduce
-from rmapcheck.native.build import cache_folder
 from rmapcheck.plugins import find_scheme
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import attrs
 
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.kernel.footprint import PREFIX, Footprint
-from rmapcheck.kernel.libc import detached_mount
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.footprint import PREFIX, Footprint
+from rmapcheck.host.libc import detached_mount
 
 STRUCTS = {
     b"anon_vma": "anon_vma",

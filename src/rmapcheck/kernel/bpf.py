@@ -12,8 +12,8 @@ import platform
 import struct
 from contextlib import ExitStack
 
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.kernel.libc import checked, libc
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.libc import checked, libc
 
 SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 MAP_CREATE, PROG_LOAD, PROG_TEST_RUN = 0, 5, 10

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.host.errors import Unavailable
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 MAGIC = 0xEB9F

@@ -6,8 +6,8 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.native.build import BuildError, cache_folder, compiler
+from rmapcheck.host.compile import BuildError, cache_folder, compiler
+from rmapcheck.host.errors import Unavailable
 
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-static", "-no-pie")
 """Static, so that a program runs where there is nothing else, and without position independence,

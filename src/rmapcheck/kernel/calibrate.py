@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rmapcheck.kernel.errors import OracleError, Unavailable
+from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.kernel.perform import ADVICE
 from rmapcheck.kernel.predict import Step
 from rmapcheck.kernel.puppets import MADVISE, MMAP, MMAP_FILE, MUNMAP, READ, SHARED, WRITE

@@ -11,7 +11,7 @@ import re
 import attrs
 
 from rmapcheck.catalogue import bugs, schemes
-from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.host.errors import Unavailable
 from rmapcheck.model.scheme import Scheme
 
 Version = tuple[int, int, int]

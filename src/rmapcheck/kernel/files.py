@@ -11,8 +11,8 @@ import mmap
 import os
 from contextlib import ExitStack
 
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.kernel.libc import checked, libc
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.libc import checked, libc
 from rmapcheck.kernel.puppets import PAGE
 
 FILES = 2

@@ -14,9 +14,9 @@ from pathlib import Path
 import attrs
 
 import rmapcheck
-from rmapcheck.kernel.boot import Log, kind_of, run_session
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.kernel.swapping import write_swap_file
+from rmapcheck.host.boot import Log, kind_of, run_session
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.swapping import write_swap_file
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.verdict import Exit
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.host.errors import Unavailable
 from rmapcheck.kernel.files import NAME, Cached
 from rmapcheck.kernel.puppets import ARENA, PAGE
 

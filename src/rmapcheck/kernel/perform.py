@@ -3,8 +3,8 @@
 from itertools import count
 from typing import TYPE_CHECKING
 
+from rmapcheck.host.errors import OracleError
 from rmapcheck.kernel import puppets as p
-from rmapcheck.kernel.errors import OracleError
 from rmapcheck.model.operations import (
     PROTECTIONS,
     Exit,
@@ -24,9 +24,9 @@ from rmapcheck.model.operations import (
 )
 
 if TYPE_CHECKING:
+    from rmapcheck.host.swapping import Memcg
     from rmapcheck.kernel.predict import Step
     from rmapcheck.kernel.puppets import Puppets
-    from rmapcheck.kernel.swapping import Memcg
 
 MADV_PAGEOUT = 21
 ADVICE = {"dontneed": 4, "dontfork": 10, "dofork": 11, "wipeonfork": 18, "keeponfork": 19}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck.kernel.errors import OracleError
+from rmapcheck.host.errors import OracleError
 from rmapcheck.kernel.oracle import Oracle, Settings, Tallies
 
 if TYPE_CHECKING:

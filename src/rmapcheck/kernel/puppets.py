@@ -20,7 +20,7 @@ from typing import Self
 
 import attrs
 
-from rmapcheck.kernel.errors import OracleError
+from rmapcheck.host.errors import OracleError
 
 ARENA = 0x100000
 """Where the arena of each puppet starts; puppet.c has the same number."""

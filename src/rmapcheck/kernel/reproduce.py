@@ -10,10 +10,10 @@ import attrs
 
 from rmapcheck.cases.case import Case, CaseError
 from rmapcheck.cases.replay import scheme_of
-from rmapcheck.kernel.boot import Log, run_kernel, run_session
+from rmapcheck.host.boot import Log, run_kernel, run_session
+from rmapcheck.host.footprint import Footprint, undo_cgroup
+from rmapcheck.host.swapping import check_swap, memory_cgroups, own_swap
 from rmapcheck.kernel.build import build_program
-from rmapcheck.kernel.footprint import Footprint, undo_cgroup
-from rmapcheck.kernel.swapping import check_swap, memory_cgroups, own_swap
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.report.predict import Prediction, predict
 from rmapcheck.report.program import to_c

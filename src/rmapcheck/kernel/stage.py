@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.footprint import Footprint
+from rmapcheck.host.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
 from rmapcheck.kernel import calibrate
 from rmapcheck.kernel.allocations import Recorder, Tally
 from rmapcheck.kernel.build import build_program, source_of
-from rmapcheck.kernel.errors import Unavailable
 from rmapcheck.kernel.files import Files
-from rmapcheck.kernel.footprint import Footprint
 from rmapcheck.kernel.observe import Look, Observer
 from rmapcheck.kernel.perform import Performer
 from rmapcheck.kernel.puppets import BALLAST, Puppets
-from rmapcheck.kernel.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
 
 if TYPE_CHECKING:
     from rmapcheck.kernel.predict import Step

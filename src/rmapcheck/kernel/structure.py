@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.kernel.bpf import BLOCK, Peek
 from rmapcheck.kernel.btf import Btf
-from rmapcheck.kernel.errors import OracleError, Unavailable
 from rmapcheck.kernel.predict import Difference
 from rmapcheck.kernel.puppets import ARENA, PAGE
 

@@ -9,12 +9,13 @@ from typing import Any, overload
 import attrs
 
 from rmapcheck.checkpoint import PIECE, Reader
+from rmapcheck.host import compile as build
 from rmapcheck.invariants.registry import Violation, check_state, wanted
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Operation, boot, possible_operations
 from rmapcheck.model.operations import run as carry_out
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native import build, memory
+from rmapcheck.native import memory
 from rmapcheck.native.packed import Packing
 from rmapcheck.native.translate import Translation, translate
 from rmapcheck.run import replay

@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from rmapcheck.kernel.errors import Unavailable
-from rmapcheck.kernel.libc import detached_mount, swapoff
-from rmapcheck.native.build import cache_folder
+from rmapcheck.host.compile import cache_folder
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.libc import detached_mount, swapoff
 
 NAME = "rmapcheck-kernel.json"
 PREFIX = "rmapcheck-"

@@ -10,10 +10,10 @@ import struct
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from rmapcheck.kernel.errors import OracleError, Unavailable
-from rmapcheck.kernel.footprint import PREFIX, Footprint, swaps
-from rmapcheck.kernel.libc import swapon
-from rmapcheck.native.build import cache_folder
+from rmapcheck.host.compile import cache_folder
+from rmapcheck.host.errors import OracleError, Unavailable
+from rmapcheck.host.footprint import PREFIX, Footprint, swaps
+from rmapcheck.host.libc import swapon
 
 SWAP_PAGES = 8192
 """Size of the swap file. The puppets need a few hundred pages of it: swap that is half full is

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import attrs
 
-from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.host.errors import Unavailable
 from rmapcheck.model.machine.errors import ModelError
 
 SWAP_BYTES = 64 << 20

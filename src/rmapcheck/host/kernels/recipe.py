@@ -15,8 +15,8 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rmapcheck.kernel.edits import UNDONE, Source
-from rmapcheck.kernel.errors import Unavailable
+from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.kernels.edits import UNDONE, Source
 from rmapcheck.model.machine.errors import ModelError
 
 TOOLS = {

@@ -1,0 +1,1 @@
+"""The machine that rmapcheck runs on: its compiler, its libc, its swap, kernels booted on it."""

@@ -1,0 +1,1 @@
+"""User-mode kernels, built with and without a fix."""
