@@ -16,7 +16,7 @@ import attrs
 from rmapcheck.catalogue import schemes
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native.search import Ended, NativeSearch
+from rmapcheck.search.native.search import Ended, NativeSearch
 
 sys.path.insert(0, str(Path(__file__).with_name("peers")))
 

@@ -18,8 +18,8 @@ from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import FILE_GROUPS, GROUPS, Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native.search import Ended, NativeSearch
-from rmapcheck.native.translate import Translation, translate
+from rmapcheck.search.native.search import Ended, NativeSearch
+from rmapcheck.search.native.translate import Translation, translate
 
 OPS = tuple(g for g in GROUPS if g not in FILE_GROUPS)
 FULL = Scope(mms=2, pages=2, folios=2, swaps=1, vmas=5, objects=10, ops=OPS)

@@ -11,14 +11,14 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rmapcheck import checkpoint
 from rmapcheck.catalogue import bugs, schemes
-from rmapcheck.checkpoint import CheckpointError, Checkpoints, Reader
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.native.explore import explore_native
+from rmapcheck.search import checkpoint
+from rmapcheck.search.checkpoint import CheckpointError, Checkpoints, Reader
+from rmapcheck.search.native.explore import explore_native
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
@@ -165,8 +165,10 @@ def test_a_checkpoint_of_another_search_is_refused(saved, capsys, monkeypatch):
     assert "with target none" in refused(capsys, "--resume", saved, "--target", "coverage")
     assert "with fingerprint" in refused(capsys, "--resume", saved, "--fingerprint")
     monkeypatch.setattr(build, "FLAGS", build.FLAGS)
-    source = "rmapcheck.native.search.NativeSearch.identity"
-    before = __import__("rmapcheck.native.search", fromlist=["NativeSearch"]).NativeSearch.identity
+    source = "rmapcheck.search.native.search.NativeSearch.identity"
+    before = __import__(
+        "rmapcheck.search.native.search", fromlist=["NativeSearch"]
+    ).NativeSearch.identity
     monkeypatch.setattr(source, lambda self: before(self) | {"model": "edited"})
     assert "another version of the model" in refused(capsys, "--resume", saved)
 

@@ -225,7 +225,9 @@ def test_a_planted_fault_changes_the_counts(kind):
 
 
 def test_a_violation_that_does_not_replay_is_not_reported(monkeypatch):
-    monkeypatch.setattr("rmapcheck.search.replay", Mock(return_value=Replayed((), 1, ())))
+    monkeypatch.setattr(
+        "rmapcheck.search.interpreted.replay", Mock(return_value=Replayed((), 1, ()))
+    )
     with pytest.raises(EngineError, match="its replay found nothing"):
         explore(bugs()["B28"], Scope(mms=1, pages=2, ops=("mmap", "mprotect", "fault")))
 

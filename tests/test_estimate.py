@@ -7,11 +7,11 @@ import pytest
 
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.cli import run
-from rmapcheck.estimate import doublings, estimate, span
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.native.search import Ended, NativeSearch
-from rmapcheck.search import Search
+from rmapcheck.search.estimate import doublings, estimate, span
+from rmapcheck.search.interpreted import Search
+from rmapcheck.search.native.search import Ended, NativeSearch
 from rmapcheck.verify import LADDER
 
 

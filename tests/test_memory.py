@@ -9,10 +9,10 @@ from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.native import memory
-from rmapcheck.native.explore import collision, explore_native
-from rmapcheck.native.search import NativeSearch
-from rmapcheck.search import EngineError
+from rmapcheck.search.interpreted import EngineError
+from rmapcheck.search.native import memory
+from rmapcheck.search.native.explore import collision, explore_native
+from rmapcheck.search.native.search import NativeSearch
 from rmapcheck.verdict import Status
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
@@ -25,8 +25,8 @@ import resource, sys
 from pathlib import Path
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.catalogue import schemes
-from rmapcheck.native import memory
-from rmapcheck.native.explore import explore_native
+from rmapcheck.search.native import memory
+from rmapcheck.search.native.explore import explore_native
 
 scheme, scope = schemes()["avc-7.0"], Scope(mms=3, pages=3)
 explore_native(scheme, scope, max_states=10)
@@ -114,7 +114,7 @@ def test_fingerprints_give_the_same_counts_and_say_how_sure_they_are():
 
 
 def test_a_likely_collision_is_unknown(monkeypatch):
-    monkeypatch.setattr("rmapcheck.native.explore.DOUBTFUL", 1e-30)
+    monkeypatch.setattr("rmapcheck.search.native.explore.DOUBTFUL", 1e-30)
     found = explore_native(schemes()["avc-6.0"], TINY, fingerprint=True)
     assert found.verdict.status is Status.UNKNOWN
     assert "may share a fingerprint" in found.verdict.why

@@ -11,11 +11,11 @@ from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot
 from rmapcheck.model.schemes.pte_chain import PteChainArray
-from rmapcheck.native.explore import explore_native
-from rmapcheck.native.search import Ended, NativeSearch
-from rmapcheck.native.source import Untranslatable
-from rmapcheck.native.translate import translate
 from rmapcheck.run import Replayed
+from rmapcheck.search.native.explore import explore_native
+from rmapcheck.search.native.search import Ended, NativeSearch
+from rmapcheck.search.native.translate import translate
+from rmapcheck.search.native.translator.source import Untranslatable
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
@@ -311,7 +311,9 @@ def test_a_negative_index_never_reads_the_wrong_element():
 @needs_compiler
 @pytest.mark.parametrize("scheme", [Endless, Bottomless])
 def test_a_loop_that_does_not_end_is_reported(monkeypatch, scheme):
-    monkeypatch.setattr("rmapcheck.native.search.replay", lambda *_, **__: Replayed((), 0, ()))
+    monkeypatch.setattr(
+        "rmapcheck.search.native.search.replay", lambda *_, **__: Replayed((), 0, ())
+    )
     with pytest.raises(EngineError, match="a loop or recursion did not end"):
         explore(scheme, FAULTY, engine="native")
 

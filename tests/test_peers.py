@@ -16,8 +16,8 @@ from rmapcheck.host import compile as build
 from rmapcheck.model.machine.layout import layout_of
 from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot
-from rmapcheck.native.explore import explore_native
-from rmapcheck.search import EngineError, Search
+from rmapcheck.search.interpreted import EngineError, Search
+from rmapcheck.search.native.explore import explore_native
 
 PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
 sys.path.insert(0, str(PEERS))

@@ -12,7 +12,7 @@ from rmapcheck.host import compile as build
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.plugins import find_scheme
-from rmapcheck.search import CannotCompileError
+from rmapcheck.search.interpreted import CannotCompileError
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify import DEPTHS, LADDER, LONG_FORKS, REQUIRED, Climber, bug_scope
 

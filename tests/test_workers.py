@@ -6,7 +6,7 @@ from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.native.explore import explore_native
+from rmapcheck.search.native.explore import explore_native
 from rmapcheck.verdict import Status
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
@@ -89,7 +89,7 @@ def test_a_target_passes_over_other_violations():
 def test_slices_of_time_change_nothing():
     one = results(schemes()["avc-6.0"], TINY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmapcheck.native.explore.SLICE", 0.0)
+        patch.setattr("rmapcheck.search.native.explore.SLICE", 0.0)
         for workers in (1, 3):
             assert results(schemes()["avc-6.0"], TINY, workers=workers, defines=EAGER) == one
 

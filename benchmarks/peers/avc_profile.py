@@ -13,7 +13,7 @@ import attrs
 from rmapcheck.explore import Exploration, explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters
-from rmapcheck.native.translate import Translation, translate
+from rmapcheck.search.native.translate import Translation, translate
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State

@@ -12,7 +12,7 @@ import time
 from avc_profile import AvcProfile, Bounds, counts, options, translation
 
 from rmapcheck.host import compile as build
-from rmapcheck.native.explore import explore_native
+from rmapcheck.search.native.explore import explore_native
 
 
 def compile_all(bounds: Bounds) -> dict[str, float]:

@@ -5,8 +5,9 @@ the names of processes, pages, slots and rmap objects. A trace is put together a
 that stay the same from step to step, and is replayed by a machine of its own before it is
 believed.
 
-Two engines do this, with the same states, counts and traces: rmapcheck.search, interpreted, and
-rmapcheck.native, which makes C of the model's source (docs/adr/0002-model-to-c.md).
+Two engines do this, with the same states, counts and traces: rmapcheck.search.interpreted,
+interpreted, and rmapcheck.search.native, which makes C of the model's source
+(docs/adr/0002-model-to-c.md).
 """
 
 import os
@@ -14,12 +15,11 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.checkpoint import CheckpointError, Checkpoints
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native import memory
 from rmapcheck.run import Observer
-from rmapcheck.search import (
+from rmapcheck.search.checkpoint import CheckpointError, Checkpoints
+from rmapcheck.search.interpreted import (
     CannotCompileError,
     Count,
     EngineError,
@@ -27,6 +27,7 @@ from rmapcheck.search import (
     Reporter,
     Search,
 )
+from rmapcheck.search.native import memory
 from rmapcheck.verdict import Status
 
 __all__ = ["Count", "EngineError", "Exploration", "Reporter", "Search", "explore"]
@@ -126,9 +127,9 @@ def _compile(
 ) -> Exploration:
     """Search in C if possible; with "auto" only after a head start, unless all is built."""
     from rmapcheck.host import compile as build
-    from rmapcheck.native.explore import explore_native
-    from rmapcheck.native.source import Untranslatable
-    from rmapcheck.native.translate import translate
+    from rmapcheck.search.native.explore import explore_native
+    from rmapcheck.search.native.translate import translate
+    from rmapcheck.search.native.translator.source import Untranslatable
 
     try:
         translation = translate(

@@ -28,7 +28,7 @@ from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import ENOMEM, KernelOops, ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, Run
-from rmapcheck.search import CannotCompileError, EngineError
+from rmapcheck.search.interpreted import CannotCompileError, EngineError
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.scope import Scope

@@ -27,7 +27,7 @@ from rmapcheck.invariants.goals import goals_anywhere
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
 from rmapcheck.run import replay
-from rmapcheck.search import Reporter
+from rmapcheck.search.interpreted import Reporter
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.walk import sample
 

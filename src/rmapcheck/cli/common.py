@@ -19,7 +19,7 @@ from rich.status import Status as Spinner
 from rmapcheck.cases.case import version
 from rmapcheck.model.machine.errors import ModelError, ScopeError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.search import Search
+from rmapcheck.search.interpreted import Search
 from rmapcheck.verdict import Exit
 
 WIDTH = 100

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from rmapcheck.checkpoint import EVERY, Checkpoints, check_place
 from rmapcheck.cli.common import Choice, Out, Progress, command
 from rmapcheck.cli.engines import (
     OneScheme,
@@ -30,7 +29,8 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import find_scheme
-from rmapcheck.search import CannotCompileError, Exploration
+from rmapcheck.search.checkpoint import EVERY, Checkpoints, check_place
+from rmapcheck.search.interpreted import CannotCompileError, Exploration
 from rmapcheck.verdict import Status
 from rmapcheck.verify import LADDER
 

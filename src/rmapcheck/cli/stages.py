@@ -9,7 +9,7 @@ import typer
 from rmapcheck.cli.common import Out
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.search import Exploration
+from rmapcheck.search.interpreted import Exploration
 from rmapcheck.verdict import Status
 
 Stages = Annotated[

@@ -14,14 +14,15 @@ from typing import Any
 
 import attrs
 
-from rmapcheck import invariants, model, native
+from rmapcheck import invariants, model
 from rmapcheck.explore import explore
 from rmapcheck.guard import told, watchdog
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import find_scheme
-from rmapcheck.search import EngineError
+from rmapcheck.search import native
+from rmapcheck.search.interpreted import EngineError
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify import LADDER, bug_scope, exit_code, expected_bug
 

@@ -8,18 +8,18 @@ from typing import Any, overload
 
 import attrs
 
-from rmapcheck.checkpoint import PIECE, Reader
 from rmapcheck.host import compile as build
 from rmapcheck.invariants.registry import Violation, check_state, wanted
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Operation, boot, possible_operations
 from rmapcheck.model.operations import run as carry_out
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native import memory
-from rmapcheck.native.packed import Packing
-from rmapcheck.native.translate import Translation, translate
 from rmapcheck.run import replay
-from rmapcheck.search import EngineError, Exploration, Search
+from rmapcheck.search.checkpoint import PIECE, Reader
+from rmapcheck.search.interpreted import EngineError, Exploration, Search
+from rmapcheck.search.native import memory
+from rmapcheck.search.native.layout.packed import Packing
+from rmapcheck.search.native.translate import Translation, translate
 
 SAVED = ("next", "depth", "layer_end", "generated")
 SAVED_ARRAYS = ("fired", "enabled", "cut", "words", "met")

@@ -4,8 +4,15 @@ from collections.abc import Callable
 
 from rmapcheck.model.machine.layout import Layout, StructInfo
 from rmapcheck.model.machine.layout_source import FIXED, named, renamed
-from rmapcheck.native import heap
-from rmapcheck.native.packed import Place, Word, load_words, object_words, process_words, width
+from rmapcheck.search.native.layout import heap
+from rmapcheck.search.native.layout.packed import (
+    Place,
+    Word,
+    load_words,
+    object_words,
+    process_words,
+    width,
+)
 
 NUMBERING = """
 struct numbering_{name} {{

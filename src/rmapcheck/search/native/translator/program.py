@@ -9,8 +9,16 @@ from rmapcheck.model.machine.layout import Layout, layout_of
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Operation
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native.kinds import INT, TEXT, WORDS, Kind, PoolFacts, StateFacts, Value
-from rmapcheck.native.source import Definition, Untranslatable
+from rmapcheck.search.native.translator.kinds import (
+    INT,
+    TEXT,
+    WORDS,
+    Kind,
+    PoolFacts,
+    StateFacts,
+    Value,
+)
+from rmapcheck.search.native.translator.source import Definition, Untranslatable
 
 
 @attrs.frozen
@@ -133,7 +141,7 @@ class Program:
         self, definition: Definition, kinds: tuple[Kind, ...], values: list[Value], mode: str
     ) -> Instance:
         """Return the C function of `definition` for such arguments, made when first asked for."""
-        from rmapcheck.native.statements import Statements
+        from rmapcheck.search.native.translator.statements import Statements
 
         key = (definition.function, kinds, mode)
         if key in self.instances:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native.kinds import (
+from rmapcheck.search.native.translator.kinds import (
     CONSTANT,
     INT,
     LIST,
@@ -21,10 +21,10 @@ from rmapcheck.native.kinds import (
     StateFacts,
     Value,
 )
-from rmapcheck.native.source import Definition, Untranslatable
+from rmapcheck.search.native.translator.source import Definition, Untranslatable
 
 if TYPE_CHECKING:
-    from rmapcheck.native.program import Instance, Program
+    from rmapcheck.search.native.translator.program import Instance, Program
 
 FOLDED_CALLS = ("min", "max", "len", "abs", "bool", "int", "tuple", "list", "sorted", "range")
 FOLDED_METHODS = ("get", "keys", "values", "items", "count", "index")

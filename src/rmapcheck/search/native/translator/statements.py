@@ -3,10 +3,19 @@
 import ast
 from typing import Any
 
-from rmapcheck.native.calls import Calls
-from rmapcheck.native.expressions import BINARY, STATE_NUMBERS
-from rmapcheck.native.kinds import INT, LIST, NONE, ROWS, TEXT, TUPLE, WORDS, Value
-from rmapcheck.native.source import definition
+from rmapcheck.search.native.translator.calls import Calls
+from rmapcheck.search.native.translator.expressions import BINARY, STATE_NUMBERS
+from rmapcheck.search.native.translator.kinds import (
+    INT,
+    LIST,
+    NONE,
+    ROWS,
+    TEXT,
+    TUPLE,
+    WORDS,
+    Value,
+)
+from rmapcheck.search.native.translator.source import definition
 
 
 class Statements(Calls):

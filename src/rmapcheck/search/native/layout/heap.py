@@ -1,7 +1,7 @@
 """The pools in C: structs, checked access, allocation and freeing, after model/machine/heap.py."""
 
 from rmapcheck.model.machine.layout import CORE, StructInfo
-from rmapcheck.native.program import Program
+from rmapcheck.search.native.translator.program import Program
 
 POOL = """
 struct {name} {{ {fields} }};

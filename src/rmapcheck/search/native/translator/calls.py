@@ -7,9 +7,19 @@ from typing import Any
 from rmapcheck.model.machine import cost, events, heap, locks
 from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.operations import Operation
-from rmapcheck.native.kinds import INT, LIST, MISSING, NONE, TUPLE, WALK, WORDS, Kind, Value
-from rmapcheck.native.lists import Lists
-from rmapcheck.native.source import Definition, definition
+from rmapcheck.search.native.translator.kinds import (
+    INT,
+    LIST,
+    MISSING,
+    NONE,
+    TUPLE,
+    WALK,
+    WORDS,
+    Kind,
+    Value,
+)
+from rmapcheck.search.native.translator.lists import Lists
+from rmapcheck.search.native.translator.source import Definition, definition
 
 LOCKS = {
     locks.acquire: ("lock_acquire", ("kind", "index", "write")),

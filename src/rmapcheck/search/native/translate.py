@@ -18,10 +18,10 @@ from rmapcheck.model.machine import locks
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native import heap, orders, packed, stored
-from rmapcheck.native.kinds import STATE, Kind, Value
-from rmapcheck.native.program import Program
-from rmapcheck.native.source import Definition, Untranslatable, definition
+from rmapcheck.search.native.layout import heap, orders, packed, stored
+from rmapcheck.search.native.translator.kinds import STATE, Kind, Value
+from rmapcheck.search.native.translator.program import Program
+from rmapcheck.search.native.translator.source import Definition, Untranslatable, definition
 
 OOPSES = ("null_dereference", "use_after_free", "double_free", "kernel_bug")
 """What any check may run into, so that a search for one of these needs all checks."""
@@ -140,7 +140,7 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
 
 
 def _file(name: str) -> str:
-    return files("rmapcheck.native").joinpath("c", name).read_text(encoding="utf-8")
+    return files("rmapcheck.search.native").joinpath("c", name).read_text(encoding="utf-8")
 
 
 def _definition(function: Any) -> Definition:  # noqa: ANN401

@@ -6,13 +6,13 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.checkpoint import Checkpoints, Reader, write
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native import memory
-from rmapcheck.native.search import Ended, NativeSearch, OutOfMemory
-from rmapcheck.native.translate import Translation
-from rmapcheck.search import Exploration, Reporter, Search
+from rmapcheck.search.checkpoint import Checkpoints, Reader, write
+from rmapcheck.search.interpreted import Exploration, Reporter, Search
+from rmapcheck.search.native import memory
+from rmapcheck.search.native.search import Ended, NativeSearch, OutOfMemory
+from rmapcheck.search.native.translate import Translation
 from rmapcheck.verdict import Status
 
 SLICE = 0.05

@@ -3,8 +3,8 @@
 import ast
 from typing import Any
 
-from rmapcheck.native.expressions import Expressions
-from rmapcheck.native.kinds import INT, LIST, TEXT, Kind, Value
+from rmapcheck.search.native.translator.expressions import Expressions
+from rmapcheck.search.native.translator.kinds import INT, LIST, TEXT, Kind, Value
 
 Loop = tuple[list[str], list[str]]
 """What opens a loop in C, up to the first line of its body, and what closes it."""

@@ -3,8 +3,17 @@
 import ast
 from itertools import pairwise
 
-from rmapcheck.native.body import Body
-from rmapcheck.native.kinds import INT, LIST, MISSING, TEXT, TUPLE, WORDS, Kind, Value
+from rmapcheck.search.native.translator.body import Body
+from rmapcheck.search.native.translator.kinds import (
+    INT,
+    LIST,
+    MISSING,
+    TEXT,
+    TUPLE,
+    WORDS,
+    Kind,
+    Value,
+)
 
 BINARY = {
     ast.Add: "{0} + {1}",

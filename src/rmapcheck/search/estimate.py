@@ -14,9 +14,9 @@ import attrs
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.native.search import Ended, NativeSearch
-from rmapcheck.native.source import Untranslatable
-from rmapcheck.search import Search
+from rmapcheck.search.interpreted import Search
+from rmapcheck.search.native.search import Ended, NativeSearch
+from rmapcheck.search.native.translator.source import Untranslatable
 
 LAYERS = 8
 """Layers through which the parabola goes; with fewer than four nothing is guessed."""

@@ -1,0 +1,1 @@
+"""Every state of a scope, breadth first: interpreted, or in C (native)."""
