@@ -4,10 +4,10 @@ import pytest
 
 from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
-from rmapcheck.machine import fuzz
+from rmapcheck.sampling.fuzz import fuzz
+from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope
-from rmapcheck.walk import sample
 
 SLOW = {
     "test_search_catches_it": ("B23",),

@@ -3,11 +3,11 @@
 import pytest
 
 from rmapcheck.explore import explore
-from rmapcheck.machine import fuzz
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcPublish
+from rmapcheck.sampling.fuzz import fuzz
+from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status
-from rmapcheck.walk import sample
 
 SMALL = [
     Scope(mms=1, pages=2, folios=2, swaps=0, ops=("mmap", "mprotect", "fault", "mremap")),

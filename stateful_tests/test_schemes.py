@@ -6,11 +6,11 @@
 import attrs
 import pytest
 
-from rmapcheck.machine import fuzz
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_root import AvcTree
+from rmapcheck.sampling.fuzz import fuzz
+from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status
-from rmapcheck.walk import sample
 
 NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
 WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=True, young=True)

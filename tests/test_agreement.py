@@ -20,9 +20,9 @@ from rmapcheck.prove import abstraction
 from rmapcheck.prove.abstraction import Abstraction
 from rmapcheck.prove.registry import spec_of
 from rmapcheck.run import replay
+from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status
 from rmapcheck.verify import FILES, LADDER
-from rmapcheck.walk import sample
 from tests.test_refine import NARROW, SPECIFIED, has_spec
 
 CASES = Path(__file__).parent.parent / "counterexamples"

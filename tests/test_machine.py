@@ -11,11 +11,18 @@ from hypothesis import settings
 
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.guard import watchdog
-from rmapcheck.machine import InvariantViolated, RmapMachine, fuzz, machine_for, program, rarities
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
 from rmapcheck.run import Run, replay
+from rmapcheck.sampling.fuzz import (
+    InvariantViolated,
+    RmapMachine,
+    fuzz,
+    machine_for,
+    program,
+    rarities,
+)
 from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope
 
@@ -144,7 +151,7 @@ def test_rarer_states_score_higher():
 PROGRAM = """
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.catalogue import bugs, schemes
-from rmapcheck.machine import fuzz
+from rmapcheck.sampling.fuzz import fuzz
 from rmapcheck.verify import bug_scope
 print(fuzz(schemes()["avc-6.0"], Scope(mms=3, pages=2, alloc_fail=True), examples=10, seed=5))
 print(*fuzz(bugs()["B28"], bug_scope(bugs()["B28"]), examples=100, seed=5).trace, sep="; ")

@@ -207,7 +207,7 @@ def test_replaying_a_case_needs_neither_z3_nor_hypothesis(pytester, folder):
         import sys
 
         def pytest_sessionfinish():
-            print("heavy:", *sorted({"z3", "rmapcheck.machine"} & set(sys.modules)), "none")
+            print("heavy:", *sorted({"z3", "rmapcheck.sampling.fuzz"} & set(sys.modules)), "none")
         """
     )
     result = pytester.runpytest_subprocess("-s", "-p", "no:hypothesispytest")

@@ -20,9 +20,9 @@ from rmapcheck.prove.registry import spec_of
 from rmapcheck.prove.specs.avc_reuse import AvcCounters
 from rmapcheck.prove.steps import Step
 from rmapcheck.run import replay
+from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status
 from rmapcheck.verify import FILES, LADDER
-from rmapcheck.walk import sample
 
 CASES = Path(__file__).parent.parent / "counterexamples"
 

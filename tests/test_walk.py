@@ -12,9 +12,9 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
 from rmapcheck.run import replay
+from rmapcheck.sampling.walk import ALWAYS, Walker, drawn_weights, sample, walk
 from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope
-from rmapcheck.walk import ALWAYS, Walker, drawn_weights, sample, walk
 
 SCOPE = Scope(mms=3, pages=2, alloc_fail=True)
 
@@ -110,7 +110,7 @@ def test_a_scheme_that_breaks_its_interface_is_not_called_wrong_but_broken():
 PROGRAM = """
 from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.verify import bug_scope
-from rmapcheck.walk import sample
+from rmapcheck.sampling.walk import sample
 from rmapcheck.model.machine.scope import Scope
 result = sample(schemes()["avc-6.0"], Scope(mms=3, pages=3, alloc_fail=True), steps=1500, seed=5)
 print(result.verdict, result.goals, result.cut)

@@ -26,9 +26,9 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.pytest_plugin import is_about, is_case_file, replayed
 from rmapcheck.report.explain import render
+from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.verify import shortened
-from rmapcheck.walk import sample
 
 if TYPE_CHECKING:
     from rmapcheck.model.scheme import Scheme
@@ -109,7 +109,7 @@ class SchemeConformance:
 
     def test_hypothesis(self) -> None:
         """Nor do the runs that Hypothesis makes up."""
-        from rmapcheck.machine import fuzz
+        from rmapcheck.sampling.fuzz import fuzz
 
         with explained(), told(self.scheme), watchdog(self.scheme):
             verdict = fuzz(self.scheme, self.wide, examples=self.examples, seed=self.seed)

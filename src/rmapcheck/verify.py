@@ -27,9 +27,9 @@ from rmapcheck.invariants.goals import goals_anywhere
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
 from rmapcheck.run import replay
+from rmapcheck.sampling.walk import sample
 from rmapcheck.search.interpreted import Reporter
 from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.walk import sample
 
 BUDGET = 60.0
 """Seconds."""
@@ -369,7 +369,7 @@ class Climber:
 
     def _fuzz(self) -> Rung:
         """Run Hypothesis in rounds of a second or so, each with a seed of its own."""
-        from rmapcheck.machine import fuzz
+        from rmapcheck.sampling.fuzz import fuzz
 
         start = time.monotonic()
         steps = 0

@@ -336,7 +336,7 @@ def _walker(
     target: str,
     observer: Observer | None,
 ) -> Callable[[], Verdict]:
-    from rmapcheck.walk import sample
+    from rmapcheck.sampling.walk import sample
 
     return lambda: (
         sample(
@@ -361,7 +361,7 @@ def _hypothesis(
     target: str,
     observer: Observer | None,
 ) -> Callable[[], Verdict]:
-    from rmapcheck.machine import fuzz
+    from rmapcheck.sampling.fuzz import fuzz
 
     return lambda: fuzz(
         cls,

@@ -16,9 +16,9 @@ from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS, applicable
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.sampling.walk import walk
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.verify import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened
-from rmapcheck.walk import walk
 
 AIMS = {
     "coverage_index": "coverage",

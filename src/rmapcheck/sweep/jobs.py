@@ -158,7 +158,7 @@ def _explore(cls: type[Scheme], scope: Scope, _: int, limits: Limits, target: st
 
 
 def _walk(cls: type[Scheme], scope: Scope, seed: int, limits: Limits, target: str) -> Result:
-    from rmapcheck.walk import sample
+    from rmapcheck.sampling.walk import sample
 
     done = sample(
         cls,
@@ -172,7 +172,7 @@ def _walk(cls: type[Scheme], scope: Scope, seed: int, limits: Limits, target: st
 
 
 def _hypothesis(cls: type[Scheme], scope: Scope, seed: int, limits: Limits, target: str) -> Result:
-    from rmapcheck.machine import fuzz
+    from rmapcheck.sampling.fuzz import fuzz
 
     examples = max(1, limits.steps // 100)
     verdict = fuzz(

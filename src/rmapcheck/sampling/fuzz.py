@@ -2,9 +2,9 @@
 
 There is one generic rule. It draws a class of operations among those that have something to do,
 then one of its operations, so that no step is wasted on the impossible. Before the first step the
-machine draws how much it likes each class, some not at all (swarm testing; `rmapcheck.walk` does
-the same). `target()` is told at the end of each run how rare its states were, so that Hypothesis
-looks for more of that kind.
+machine draws how much it likes each class, some not at all (swarm testing;
+`rmapcheck.sampling.walk` does the same). `target()` is told at the end of each run how rare its
+states were, so that Hypothesis looks for more of that kind.
 
 Hypothesis shrinks such runs slowly and stops early, so it may do so only for a while; our own
 `minimize` does the rest.
@@ -36,8 +36,8 @@ from rmapcheck.explore import EngineError
 from rmapcheck.invariants.completeness import mappers
 from rmapcheck.model.machine.layout import CORE
 from rmapcheck.run import Observer, Run, replay
+from rmapcheck.sampling.walk import ALWAYS, WEIGHTS, classes_of, failing_once_more
 from rmapcheck.verdict import Status, Verdict
-from rmapcheck.walk import ALWAYS, WEIGHTS, classes_of, failing_once_more
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""Random runs: the plain walker for volume, Hypothesis for cunning and shrinking."""
