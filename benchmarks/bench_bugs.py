@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rmapcheck.catalogue import bugs
+from rmapcheck.plugins.catalogue import bugs
 
 HERE = Path(__file__).parent
 HEAD = (

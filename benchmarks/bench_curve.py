@@ -13,9 +13,9 @@ from pathlib import Path
 
 import attrs
 
-from rmapcheck.catalogue import schemes
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.search.native.search import Ended, NativeSearch
 
 sys.path.insert(0, str(Path(__file__).with_name("peers")))

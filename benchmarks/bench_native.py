@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import FILE_GROUPS, GROUPS, Scope
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.native.search import Ended, NativeSearch
 from rmapcheck.search.native.translate import Translation, translate
 

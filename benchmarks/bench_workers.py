@@ -12,9 +12,9 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.model.machine.scope import GROUPS, Scope
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.native.explore import explore_native
 
 FULL = Scope(mms=2, pages=2, folios=2, swaps=1, vmas=5, objects=10, ops=GROUPS)

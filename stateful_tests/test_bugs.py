@@ -2,8 +2,8 @@
 
 import pytest
 
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
+from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.sampling.fuzz import fuzz
 from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cases.case import load_case
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.logic.steps import Steps
 from rmapcheck.invariants.registry import INVARIANTS, Invariant, Violation, applicable
 from rmapcheck.model.machine.errors import KernelOops
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.catalogue import bugs
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.abstraction import Abstraction
 from rmapcheck.prove.registry import spec_of

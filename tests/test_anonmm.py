@@ -2,7 +2,6 @@
 
 import pytest
 
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.isolation import projection
 from rmapcheck.model.machine.scope import Scope
@@ -20,6 +19,7 @@ from rmapcheck.model.operations import (
 )
 from rmapcheck.model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
 from rmapcheck.model.schemes.anonmm_chains import AnonmmChains
+from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

@@ -22,10 +22,10 @@ from rmapcheck.cases.case import (
 )
 from rmapcheck.cases.replay import replay_case
 from rmapcheck.cases.schema import SCHEMA_FILE, schema_text
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Fork, Mmap, Mremap, Write
+from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.verdict import Status, Verdict
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"
@@ -303,7 +303,7 @@ def test_a_saved_case_is_in_normal_form(path):
 def test_another_scheme_that_cannot_run_the_case_says_why():
     steps = (Mmap(mm=1, start=0, length=1), CASE.steps[2])
     case = attrs.evolve(CASE, steps=steps, expect=Expect(verdict="HOLDS"))
-    from rmapcheck.catalogue import schemes
+    from rmapcheck.plugins.catalogue import schemes
 
     result = replay_case(case, schemes()["avc-2.6.34"])
     assert result.status is Status.UNKNOWN

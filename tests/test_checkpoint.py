@@ -11,11 +11,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search import checkpoint
 from rmapcheck.search.checkpoint import CheckpointError, Checkpoints, Reader
 from rmapcheck.search.native.explore import explore_native

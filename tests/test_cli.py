@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck import catalogue
 from rmapcheck.cli import app
 from rmapcheck.cli import explore as exploring
+from rmapcheck.plugins import catalogue
 from rmapcheck.verdict import Exit
 from rmapcheck.verify import FILES, LADDER, Climber, exit_code, expected_bug
 

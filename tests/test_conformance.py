@@ -15,7 +15,7 @@ class Mine(AvcPublish):
 """
 
 WRONG = """
-from rmapcheck.catalogue import bugs
+from rmapcheck.plugins.catalogue import bugs
 
 class Mine(bugs()["B01"]):
     name = "mine"

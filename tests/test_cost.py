@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.catalogue import schemes
 from rmapcheck.cli import run
 from rmapcheck.cost.figures import FIGURES
 from rmapcheck.cost.machine import CostError, Machine
@@ -13,7 +12,8 @@ from rmapcheck.cost.tables import page
 from rmapcheck.cost.workloads import WORKLOADS, children, database, measure
 from rmapcheck.model.machine.cost import count_nodes
 from rmapcheck.model.operations import Mmap
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.catalogue import schemes
+from rmapcheck.plugins.find import find_scheme
 
 PAGE = Path(__file__).parent.parent / "docs" / "cost.md"
 

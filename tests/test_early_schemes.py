@@ -4,7 +4,6 @@ from random import Random
 
 import pytest
 
-from rmapcheck.catalogue import machines, schemes
 from rmapcheck.explore import explore
 from rmapcheck.model.bugs.early import (
     AdoptUnlocked,
@@ -27,6 +26,7 @@ from rmapcheck.model.schemes.anon_vma_eras import (
     AnonVma2632,
 )
 from rmapcheck.model.schemes.pte_chain import NRPTE, PteChainArray, PteChainList
+from rmapcheck.plugins.catalogue import machines, schemes
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 

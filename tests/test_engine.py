@@ -7,11 +7,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import EngineError, Search, explore
 from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork
+from rmapcheck.plugins.catalogue import bugs, machines, schemes
 from rmapcheck.run import Replayed
 from rmapcheck.verdict import Status
 
@@ -259,7 +259,7 @@ def test_a_scope_too_small_for_a_goal_is_vacuous():
 
 HASHED = """
 from rmapcheck.explore import explore
-from rmapcheck.catalogue import bugs
+from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.model.machine.scope import Scope
 e = explore(bugs()["B02"], Scope(mms=2, pages=1, ops=("mmap", "fault", "fork", "swap")))
 print(e.distinct, e.generated, *map(str, e.verdict.trace), sep="|")

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.cli import run
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.estimate import doublings, estimate, span
 from rmapcheck.search.interpreted import Search
 from rmapcheck.search.native.search import Ended, NativeSearch

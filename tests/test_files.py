@@ -3,7 +3,6 @@
 import attrs
 import pytest
 
-from rmapcheck.catalogue import schemes
 from rmapcheck.explore import explore
 from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.errors import ScopeError
@@ -27,6 +26,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.model.schemes.pte_chain import PteChainArray
+from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 from rmapcheck.verify import known_flaw

@@ -2,9 +2,9 @@
 
 import pytest
 
-from rmapcheck.catalogue import machines, schemes
 from rmapcheck.explore import explore
 from rmapcheck.invariants.goals import GOALS, goals_anywhere, goals_of
+from rmapcheck.plugins.catalogue import machines, schemes
 
 QUICK = ("virtual_scan-2.4.23aa2", "anonmm-2.6.7-rc1", "avc-7.0")
 

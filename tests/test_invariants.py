@@ -7,13 +7,13 @@ import attrs
 import pytest
 
 from rmapcheck.cases.case import OOPSES
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import PTE_WRITE, VM_DONTCOPY
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
+from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.verdict import Status
 
 MUTANTS = {}

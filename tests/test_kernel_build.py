@@ -13,7 +13,7 @@ from rmapcheck.host.kernels.edits import UNDONE, Edit, Source, Undone
 from rmapcheck.host.kernels.recipe import Recipe, check_tools
 from rmapcheck.kernel.reproduce import reproduce
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.report.predict import predict
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit, Status

@@ -6,7 +6,6 @@ model does not have; 18 is about versions.
 
 import pytest
 
-from rmapcheck.catalogue import schemes
 from rmapcheck.model.machine.errors import EFAULT, EINVAL, ENOMEM
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import (
@@ -29,6 +28,7 @@ from rmapcheck.model.operations import (
     SwapOut,
     Write,
 )
+from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.run import Run
 
 SCOPE = Scope(mms=6, pages=6, vmas=30, folios=20, swaps=4, objects=120, protections=4)

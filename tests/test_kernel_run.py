@@ -19,7 +19,7 @@ from rmapcheck.host.swapping import memory_cgroups
 from rmapcheck.kernel.build import build_program
 from rmapcheck.kernel.reproduce import FLAGS, _run_here, read_log, reproduce
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.report.predict import predict
 from rmapcheck.report.program import to_c
 from rmapcheck.tables import mended

@@ -9,11 +9,11 @@ import unittest
 import pytest
 from hypothesis import settings
 
-from rmapcheck.catalogue import bugs, schemes
-from rmapcheck.guard import watchdog
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
+from rmapcheck.plugins.catalogue import bugs, schemes
+from rmapcheck.plugins.guard import watchdog
 from rmapcheck.run import Run, replay
 from rmapcheck.sampling.fuzz import (
     InvariantViolated,
@@ -150,7 +150,7 @@ def test_rarer_states_score_higher():
 
 PROGRAM = """
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.sampling.fuzz import fuzz
 from rmapcheck.verify import bug_scope
 print(fuzz(schemes()["avc-6.0"], Scope(mms=3, pages=2, alloc_fail=True), examples=10, seed=5))

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.interpreted import EngineError
 from rmapcheck.search.native import memory
 from rmapcheck.search.native.explore import collision, explore_native
@@ -24,7 +24,7 @@ SEARCH = """
 import resource, sys
 from pathlib import Path
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.catalogue import schemes
+from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.search.native import memory
 from rmapcheck.search.native.explore import explore_native
 

@@ -9,9 +9,9 @@ import pytest
 from rmapcheck.cases.case import CaseError, Expect, load_case
 from rmapcheck.cases.minimize import fit_scope, minimize, minimize_case
 from rmapcheck.cases.replay import replay_case
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Exit, Fork, Mmap, Mprotect, Mremap, Write
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.run import NotPossible, Run, replay
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"

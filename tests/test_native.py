@@ -4,13 +4,13 @@ import subprocess
 
 import pytest
 
-from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import EngineError, explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot
 from rmapcheck.model.schemes.pte_chain import PteChainArray
+from rmapcheck.plugins.catalogue import bugs, machines, schemes
 from rmapcheck.run import Replayed
 from rmapcheck.search.native.explore import explore_native
 from rmapcheck.search.native.search import Ended, NativeSearch

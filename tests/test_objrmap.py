@@ -3,7 +3,6 @@
 import attrs
 import pytest
 
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import RmapWalkControl
@@ -16,6 +15,7 @@ from rmapcheck.model.schemes.objrmap import (
     Objrmap5e,
 )
 from rmapcheck.model.schemes.pte_chain import PteChainSupplied
+from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 from rmapcheck.verify import bug_scope, known_flaw

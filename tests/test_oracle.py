@@ -9,7 +9,6 @@ import os
 import pytest
 
 from rmapcheck.cases.case import load_case
-from rmapcheck.catalogue import bugs
 from rmapcheck.cli import run
 from rmapcheck.host.errors import OracleError
 from rmapcheck.kernel import stage
@@ -20,6 +19,7 @@ from rmapcheck.kernel.planting import hunt, planted
 from rmapcheck.kernel.predict import Step
 from rmapcheck.kernel.stage import TIERS
 from rmapcheck.model.operations import Fork, Mmap, Write
+from rmapcheck.plugins.catalogue import bugs
 
 # The kernel.
 

@@ -8,10 +8,10 @@ import itertools
 
 import pytest
 
-from rmapcheck.catalogue import bugs, machines, schemes
 from rmapcheck.explore import explore
 from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, Scope
+from rmapcheck.plugins.catalogue import bugs, machines, schemes
 from rmapcheck.verdict import Status
 
 EVERYTHING = Scope(

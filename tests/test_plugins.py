@@ -5,12 +5,12 @@ import textwrap
 
 import pytest
 
-from rmapcheck import catalogue, guard
 from rmapcheck.cli import engines, run
-from rmapcheck.guard import HOOKS, guarded, interface_check
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins import catalogue, guard
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.plugins.guard import HOOKS, guarded, interface_check
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cases.case import load_case
-from rmapcheck.catalogue import bugs, every_scheme, schemes
 from rmapcheck.cli import run
 from rmapcheck.diff import diff
 from rmapcheck.film import film
@@ -16,6 +15,7 @@ from rmapcheck.model.machine.state import RmapWalkControl
 from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
+from rmapcheck.plugins.catalogue import bugs, every_scheme, schemes
 from rmapcheck.precision import WalkCost, precision, report, walk_cost
 
 ROOT = Path(__file__).parents[1]

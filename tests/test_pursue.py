@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rmapcheck.cli import run
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove.follow_up import telling
 from rmapcheck.prove.proving import prove
 from rmapcheck.prove.pursue import aims, pursue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck import catalogue
+from rmapcheck.plugins import catalogue
 
 catalogue.schemes()
 catalogue.bugs()
@@ -124,14 +124,10 @@ def test_a_case_about_a_plug_in_runs_no_code_unasked(pytester, folder):
 
 
 def test_a_case_about_a_plug_in_passes_once_it_is_mended(pytester, folder):
-    wrong = (
-        "from rmapcheck.catalogue import bugs\n\nclass Mine(bugs()['B01']):\n    name = 'mine'\n"
-    )
-    pytester.makepyfile(mine=MINE, wrong=wrong)
-    changed(folder / "b01.json", scheme="mine.py:Mine")
-    run(pytester, "--rmap-scheme", "mine.py:Mine").assert_outcomes(passed=1)
-    result = run(pytester, "--rmap-scheme", "wrong.py:Mine")
-    result.assert_outcomes(failed=1)
+    wrong = "from rmapcheck.plugins.catalogue import bugs\n\nclass Mine(bugs()['B01']):\n    name =
+    'mine'\n" pytester.makepyfile(mine=MINE, wrong=wrong) changed(folder / "b01.json",
+    scheme="mine.py:Mine") run(pytester, "--rmap-scheme", "mine.py:Mine").assert_outcomes(passed=1)
+    result = run(pytester, "--rmap-scheme", "wrong.py:Mine") result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["mine: VIOLATED(*active_in_chain*step*).", "*Mprotect(mm=1*"])
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cases.case import load_case
-from rmapcheck.catalogue import schemes
 from rmapcheck.explore import explore
 from rmapcheck.invariants.logic.finite import Structure
 from rmapcheck.invariants.logic.terms import SpecError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import pte_offset
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.catalogue import schemes
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.explanations import EXPLANATIONS
 from rmapcheck.prove.refine import NAME, Refinement

@@ -11,7 +11,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import FolioReferenced, Fork, Read, SwapOut
 from rmapcheck.model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
 from rmapcheck.model.schemes.anonmm_chains import AnonmmChains
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove import abstraction
 from rmapcheck.prove.refine import NAME, Refinement
 from rmapcheck.prove.registry import spec_of

@@ -9,11 +9,11 @@ import attrs
 import pytest
 
 from rmapcheck.cases.case import Case, Expect, load_case
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap, SwapOut, Write
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.report import EXPORTS, export, render, state_text
 from rmapcheck.run import Run
 

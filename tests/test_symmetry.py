@@ -11,12 +11,12 @@ import random
 
 import pytest
 
-from rmapcheck.catalogue import machines, schemes
 from rmapcheck.explore import Search
 from rmapcheck.model.machine import heap
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot, possible_operations, run
+from rmapcheck.plugins.catalogue import machines, schemes
 
 SMALL = Scope(
     mms=2,

@@ -6,7 +6,7 @@ from rmapcheck.explore import explore
 from rmapcheck.invariants.logic import Sort, Spec, forall, invariant, operation, relation
 from rmapcheck.invariants.logic.terms import SpecError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove.command import exit_code, sentence
 from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import POSSIBLE, prove

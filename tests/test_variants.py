@@ -2,7 +2,6 @@
 
 import pytest
 
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import CHAIN_LOCK, acquire, release
@@ -13,6 +12,7 @@ from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.model.schemes.anonmm import AnonmmSwapIn
 from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.model.schemes.rmap15 import Rmap15
+from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.verdict import Status
 from rmapcheck.verify import BUDGET, QUICK, Climber
 

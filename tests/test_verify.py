@@ -7,11 +7,11 @@ import pytest
 
 from rmapcheck.cli import run
 from rmapcheck.explore import explore
-from rmapcheck.guard import told
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.plugins.guard import told
 from rmapcheck.search.interpreted import CannotCompileError
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify import DEPTHS, LADDER, LONG_FORKS, REQUIRED, Climber, bug_scope

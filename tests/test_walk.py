@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import ALWAYS, Walker, drawn_weights, sample, walk
 from rmapcheck.verdict import Status
@@ -108,7 +108,7 @@ def test_a_scheme_that_breaks_its_interface_is_not_called_wrong_but_broken():
 
 
 PROGRAM = """
-from rmapcheck.catalogue import bugs, schemes
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.verify import bug_scope
 from rmapcheck.sampling.walk import sample
 from rmapcheck.model.machine.scope import Scope

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.native.explore import explore_native
 from rmapcheck.verdict import Status
 

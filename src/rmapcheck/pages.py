@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from rmapcheck import catalogue
 from rmapcheck.cases.case import load_case
 from rmapcheck.cost.tables import HEAD, Rows, markdown, rows
 from rmapcheck.cost.workloads import WORKLOADS
@@ -25,6 +24,7 @@ from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import Fork, Mmap, Mremap, Operation, Read, SwapOut, Write
 from rmapcheck.model.operations.file import MmapFile
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins import catalogue
 from rmapcheck.precision import precision, report
 from rmapcheck.report import state_text
 from rmapcheck.tables import bug_of, mended, summary

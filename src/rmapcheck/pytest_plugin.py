@@ -62,7 +62,7 @@ def chosen_scheme(config: pytest.Config) -> "type[Scheme] | None":
 
 def _found(name: str) -> "type[Scheme]":
     from rmapcheck.model.machine.errors import ModelError
-    from rmapcheck.plugins import find_scheme
+    from rmapcheck.plugins.find import find_scheme
 
     try:
         return find_scheme(name)
@@ -81,7 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `rmap_scheme` once for each scheme."""
     if "rmap_scheme" not in metafunc.fixturenames or _has_its_own(metafunc):
         return
-    from rmapcheck.catalogue import machines
+    from rmapcheck.plugins.catalogue import machines
 
     chosen = chosen_scheme(metafunc.config)
     found = [chosen] if chosen else list(machines().values())
@@ -201,7 +201,7 @@ def replayed(case: "Case", scheme: "type[Scheme] | None" = None) -> str:
     allow any more is harmless too.
     """
     from rmapcheck.cases.replay import replay_case, scheme_of
-    from rmapcheck.guard import is_plugin, told, watchdog
+    from rmapcheck.plugins.guard import is_plugin, told, watchdog
     from rmapcheck.report.explain import render
 
     cls = scheme or scheme_of(case)

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rmapcheck import catalogue
 from rmapcheck.invariants.registry import INVARIANTS, Invariant, applicable
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.scheme import Bug, Scheme
+from rmapcheck.plugins import catalogue
 
 Rows = list[tuple[str, ...]]
 

@@ -19,11 +19,11 @@ import pytest
 
 from rmapcheck.cases.case import case_from, load_case
 from rmapcheck.explore import Exploration, explore
-from rmapcheck.guard import interface_check, is_plugin, told, watchdog
-from rmapcheck.interface import check_interface
 from rmapcheck.invariants.goals import goals_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.plugins.guard import interface_check, is_plugin, told, watchdog
+from rmapcheck.plugins.interface import check_interface
 from rmapcheck.pytest_plugin import is_about, is_case_file, replayed
 from rmapcheck.report.explain import render
 from rmapcheck.sampling.walk import sample

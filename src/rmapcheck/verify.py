@@ -20,12 +20,12 @@ from typing import Any
 import attrs
 
 from rmapcheck.cases.minimize import fit_scope, minimize
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
-from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.invariants.goals import goals_anywhere
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
+from rmapcheck.plugins.catalogue import bugs
+from rmapcheck.plugins.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import sample
 from rmapcheck.search.interpreted import Reporter

@@ -3,10 +3,10 @@
 import attrs
 
 from rmapcheck.cases.case import Case, CaseError
-from rmapcheck.catalogue import built_in
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins.catalogue import built_in
 from rmapcheck.run import NotPossible, Replayed, Run, replay
 from rmapcheck.verdict import Status
 

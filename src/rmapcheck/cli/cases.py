@@ -13,10 +13,10 @@ from rmapcheck.cases.schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.refine import Refine, aim, observer_of
 from rmapcheck.cli.results import case_json, good
-from rmapcheck.guard import told, watchdog
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.report import EXPORTS, export, render
 from rmapcheck.report.explain import FORMATS
 from rmapcheck.run import replay

@@ -8,9 +8,9 @@ import typer
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.engines import Schemes, sound
 from rmapcheck.cli.results import plain_table
-from rmapcheck.guard import told, watchdog
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.verdict import Exit
 
 
@@ -69,6 +69,6 @@ def _count(number: int, what: str) -> str:
 
 
 def _all() -> list[Any]:
-    from rmapcheck import catalogue
+    from rmapcheck.plugins import catalogue
 
     return list(catalogue.schemes().values())

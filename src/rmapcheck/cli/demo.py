@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rmapcheck import catalogue
 from rmapcheck.cases.case import Case, case_from, load_case, save_case
 from rmapcheck.cases.replay import replay_case
 from rmapcheck.cli.common import Out, command
@@ -15,6 +14,7 @@ from rmapcheck.cli.results import case_json, good, history_of
 from rmapcheck.explore import Exploration, explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
+from rmapcheck.plugins import catalogue
 from rmapcheck.report import explain
 from rmapcheck.tables import bug_of, mended
 from rmapcheck.verdict import Exit, Status

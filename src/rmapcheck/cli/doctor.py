@@ -12,13 +12,13 @@ from typing import Annotated
 import attrs
 import typer
 
-from rmapcheck import catalogue
 from rmapcheck.cases.case import version
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import plain_table
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.plugins import entry_points, find_scheme
+from rmapcheck.plugins import catalogue
+from rmapcheck.plugins.find import entry_points, find_scheme
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify import LADDER
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from rmapcheck import catalogue
 from rmapcheck.cases.case import OOPSES
 from rmapcheck.cli.common import Choice, Out, command
 from rmapcheck.cli.jobs import cores, verify_many
@@ -20,12 +19,13 @@ from rmapcheck.cli.results import (
     verdict_json,
     verdict_line,
 )
-from rmapcheck.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.invariants.registry import INVARIANTS, applicable
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins import catalogue
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.plugins.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.run import Observer
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify import (

@@ -24,11 +24,11 @@ from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
 from rmapcheck.cli.results import plain_table
 from rmapcheck.cli.stages import Stage, Stages, search_stages, stages_of
 from rmapcheck.explore import ENGINES, explore
-from rmapcheck.guard import told, watchdog
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.search.checkpoint import EVERY, Checkpoints, check_place
 from rmapcheck.search.interpreted import CannotCompileError, Exploration
 from rmapcheck.verdict import Status

@@ -15,7 +15,7 @@ from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.kernels.edits import UNDONE
 from rmapcheck.host.kernels.recipe import Recipe
 from rmapcheck.kernel.reproduce import Reproduced, reproduce
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 

@@ -10,10 +10,10 @@ from rmapcheck.cases.case import load_case
 from rmapcheck.cli.cases import OneCase, Other, loaded, own_scheme
 from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import good, plain_table
-from rmapcheck.guard import told, watchdog
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.kernel.reproduce import Reproduced, reproduce
 from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.report.predict import Prediction
 from rmapcheck.report.program import UNSEEN
 from rmapcheck.tables import mended

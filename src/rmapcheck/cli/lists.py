@@ -2,7 +2,7 @@
 
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import plain_table
-from rmapcheck.plugins import entry_points
+from rmapcheck.plugins.find import entry_points
 from rmapcheck.tables import HEADS, ROWS, Rows
 from rmapcheck.verdict import Exit
 

@@ -9,9 +9,9 @@ from rich.table import Table
 from rmapcheck.cases.case import Case, History, case_from, case_text, save_case
 from rmapcheck.cases.replay import CaseReplay, replay_case
 from rmapcheck.cli.common import Out
-from rmapcheck.guard import is_plugin, told, watchdog
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins.guard import is_plugin, told, watchdog
 from rmapcheck.report import explain
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify import exit_code, expected_bug, known_flaw

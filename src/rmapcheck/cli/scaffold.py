@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from rmapcheck import catalogue
 from rmapcheck.cli.common import Out, command
 from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.plugins import catalogue
 from rmapcheck.verdict import Exit
 
 SCHEME = Template('''"""$title: a variant of anon_vma_chain, as it is in v7.0 (avc-7.0).
@@ -81,7 +81,7 @@ TEST = Template('''\
 
 from pathlib import Path
 
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.testing import SMALL, SchemeConformance
 from rmapcheck.verify import LADDER
 

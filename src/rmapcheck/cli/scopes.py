@@ -10,9 +10,9 @@ import typer
 from rmapcheck.cli.common import Choice, Out, command
 from rmapcheck.cli.engines import OneScheme, default_scope, sound
 from rmapcheck.cli.results import plain_table, scope_json
-from rmapcheck.guard import told, watchdog
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.search.estimate import Estimate, estimate
 from rmapcheck.verdict import Exit
 from rmapcheck.verify import LADDER

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from rmapcheck import catalogue
 from rmapcheck.cli.common import Choice, Out, app, command
 from rmapcheck.cli.engines import Schemes, short
 from rmapcheck.cli.results import plain_table
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.plugins import catalogue
 from rmapcheck.sweep.jobs import ENGINES, Job, Limits, matrix
 from rmapcheck.sweep.results import Results, decided, merged
 from rmapcheck.verdict import Exit

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import attrs
 
-from rmapcheck import catalogue
 from rmapcheck.cost.machine import I386
 from rmapcheck.cost.workloads import Measured, measure
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins import catalogue
 
 Value = Callable[[], float | None]
 MIB = 1 << 20

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from rmapcheck import catalogue
 from rmapcheck.cost.figures import FIGURES, SILENT
 from rmapcheck.cost.machine import BITS64, I386
 from rmapcheck.cost.workloads import WORKLOADS, Measured, measure
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins import catalogue
 
 Rows = list[tuple[str, ...]]
 HEAD = (

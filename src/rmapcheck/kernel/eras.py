@@ -10,9 +10,9 @@ import re
 
 import attrs
 
-from rmapcheck.catalogue import bugs, schemes
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins.catalogue import bugs, schemes
 
 Version = tuple[int, int, int]
 OLDEST: Version = (6, 1, 0)

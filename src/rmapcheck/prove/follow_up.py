@@ -7,7 +7,7 @@ from rmapcheck.cli.results import report_violation
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove.proving import Report
 from rmapcheck.prove.pursue import AIMS, pursue
 from rmapcheck.prove.results import Result

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import attrs
 
-from rmapcheck.catalogue import bugs
 from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS, applicable
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.sampling.walk import walk
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.verify import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened

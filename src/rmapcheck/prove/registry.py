@@ -5,13 +5,13 @@ import importlib
 from collections.abc import Iterator
 from types import ModuleType
 
-from rmapcheck.catalogue import every_scheme
-from rmapcheck.guard import HookLoops, watch_import
 from rmapcheck.invariants.logic.spec import Spec
 from rmapcheck.invariants.logic.terms import SpecError
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins import load_file, load_module
+from rmapcheck.plugins.catalogue import every_scheme
+from rmapcheck.plugins.find import load_file, load_module
+from rmapcheck.plugins.guard import HookLoops, watch_import
 
 MODULES = (
     *("virtual_scan", "pte_chain", "objrmap", "anonmm_eras", "anon_vma", "avc_eras"),

@@ -73,7 +73,7 @@ def to_pytest(case: Case, scheme: "type[Scheme] | None" = None) -> str:
     )
     imports += [
         "from rmapcheck.model.machine.scope import Scope",
-        "from rmapcheck.plugins import find_scheme",
+        "from rmapcheck.plugins.find import find_scheme",
         "from rmapcheck.run import replay",
     ]
     steps = "".join(f"        {_call(op)},\n" for op in case.steps)

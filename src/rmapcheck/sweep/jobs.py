@@ -16,11 +16,11 @@ import attrs
 
 from rmapcheck import invariants, model
 from rmapcheck.explore import explore
-from rmapcheck.guard import told, watchdog
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins import find_scheme
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.search import native
 from rmapcheck.search.interpreted import EngineError
 from rmapcheck.verdict import Exit, Status, Verdict

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck import catalogue
-from rmapcheck.guard import HOOKS, own_classes, place_of, told, watchdog
 from rmapcheck.invariants.goals import GOALS
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import ModelError, SchemeError
@@ -18,6 +16,8 @@ from rmapcheck.model.machine.layout import CORE, pool_name
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import AddressSpace, Folio, Mm, Pte, State, Swap, Vma
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins import catalogue
+from rmapcheck.plugins.guard import HOOKS, own_classes, place_of, told, watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from rmapcheck import catalogue
-from rmapcheck.guard import HookLoops, watch_import
-from rmapcheck.interface import check_interface
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.plugins import catalogue
+from rmapcheck.plugins.guard import HookLoops, watch_import
+from rmapcheck.plugins.interface import check_interface
 
 GROUP = "rmapcheck.schemes"
 """Entry points under which installed packages offer schemes."""

@@ -1,0 +1,5 @@
+"""Schemes by name: those that come with rmapcheck, and a user's own, held to the interface."""
+
+from rmapcheck.plugins.find import find_scheme
+
+__all__ = ["find_scheme"]
