@@ -7,7 +7,7 @@ from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.sampling.fuzz import fuzz
 from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status
-from rmapcheck.verify import bug_scope
+from rmapcheck.verify.climb import bug_scope
 
 SLOW = {
     "test_search_catches_it": ("B23",),

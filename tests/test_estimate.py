@@ -12,7 +12,7 @@ from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.estimate import doublings, estimate, span
 from rmapcheck.search.interpreted import Search
 from rmapcheck.search.native.search import Ended, NativeSearch
-from rmapcheck.verify import LADDER
+from rmapcheck.verify.climb import LADDER
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -29,7 +29,7 @@ from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
-from rmapcheck.verify import known_flaw
+from rmapcheck.verify.climb import known_flaw
 
 PAIR = Scope(
     mms=2,

@@ -24,7 +24,7 @@ from rmapcheck.sampling.fuzz import (
     rarities,
 )
 from rmapcheck.verdict import Status
-from rmapcheck.verify import bug_scope
+from rmapcheck.verify.climb import bug_scope
 
 SCOPE = Scope(mms=2, pages=2)
 B01 = bugs()["B01"]
@@ -152,7 +152,7 @@ PROGRAM = """
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.sampling.fuzz import fuzz
-from rmapcheck.verify import bug_scope
+from rmapcheck.verify.climb import bug_scope
 print(fuzz(schemes()["avc-6.0"], Scope(mms=3, pages=2, alloc_fail=True), examples=10, seed=5))
 print(*fuzz(bugs()["B28"], bug_scope(bugs()["B28"]), examples=100, seed=5).trace, sep="; ")
 """

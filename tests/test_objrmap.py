@@ -18,7 +18,7 @@ from rmapcheck.model.schemes.pte_chain import PteChainSupplied
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
-from rmapcheck.verify import bug_scope, known_flaw
+from rmapcheck.verify.climb import bug_scope, known_flaw
 
 OWN = Scope(
     mms=2,

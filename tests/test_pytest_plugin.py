@@ -124,10 +124,15 @@ def test_a_case_about_a_plug_in_runs_no_code_unasked(pytester, folder):
 
 
 def test_a_case_about_a_plug_in_passes_once_it_is_mended(pytester, folder):
-    wrong = "from rmapcheck.plugins.catalogue import bugs\n\nclass Mine(bugs()['B01']):\n    name =
-    'mine'\n" pytester.makepyfile(mine=MINE, wrong=wrong) changed(folder / "b01.json",
-    scheme="mine.py:Mine") run(pytester, "--rmap-scheme", "mine.py:Mine").assert_outcomes(passed=1)
-    result = run(pytester, "--rmap-scheme", "wrong.py:Mine") result.assert_outcomes(failed=1)
+    wrong = (
+        "from rmapcheck.plugins.catalogue import bugs\n\n"
+        "class Mine(bugs()['B01']):\n    name = 'mine'\n"
+    )
+    pytester.makepyfile(mine=MINE, wrong=wrong)
+    changed(folder / "b01.json", scheme="mine.py:Mine")
+    run(pytester, "--rmap-scheme", "mine.py:Mine").assert_outcomes(passed=1)
+    result = run(pytester, "--rmap-scheme", "wrong.py:Mine")
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["mine: VIOLATED(*active_in_chain*step*).", "*Mprotect(mm=1*"])
 
 

@@ -22,7 +22,7 @@ from rmapcheck.prove.steps import Step
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status
-from rmapcheck.verify import FILES, LADDER
+from rmapcheck.verify.climb import FILES, LADDER
 
 CASES = Path(__file__).parent.parent / "counterexamples"
 

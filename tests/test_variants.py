@@ -14,7 +14,7 @@ from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.model.schemes.rmap15 import Rmap15
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.verdict import Status
-from rmapcheck.verify import BUDGET, QUICK, Climber
+from rmapcheck.verify.climb import BUDGET, QUICK, Climber
 
 
 class Unkeyed(AvcPublish):

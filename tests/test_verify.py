@@ -14,7 +14,7 @@ from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import told
 from rmapcheck.search.interpreted import CannotCompileError
 from rmapcheck.verdict import Exit, Status
-from rmapcheck.verify import DEPTHS, LADDER, LONG_FORKS, REQUIRED, Climber, bug_scope
+from rmapcheck.verify.climb import DEPTHS, LADDER, LONG_FORKS, REQUIRED, Climber, bug_scope
 
 HEAD = (
     "from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish\n\n\nclass Mine(AvcPublish):\n"

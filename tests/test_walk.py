@@ -14,7 +14,7 @@ from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import ALWAYS, Walker, drawn_weights, sample, walk
 from rmapcheck.verdict import Status
-from rmapcheck.verify import bug_scope
+from rmapcheck.verify.climb import bug_scope
 
 SCOPE = Scope(mms=3, pages=2, alloc_fail=True)
 
@@ -109,7 +109,7 @@ def test_a_scheme_that_breaks_its_interface_is_not_called_wrong_but_broken():
 
 PROGRAM = """
 from rmapcheck.plugins.catalogue import bugs, schemes
-from rmapcheck.verify import bug_scope
+from rmapcheck.verify.climb import bug_scope
 from rmapcheck.sampling.walk import sample
 from rmapcheck.model.machine.scope import Scope
 result = sample(schemes()["avc-6.0"], Scope(mms=3, pages=3, alloc_fail=True), steps=1500, seed=5)

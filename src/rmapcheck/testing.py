@@ -28,7 +28,7 @@ from rmapcheck.pytest_plugin import is_about, is_case_file, replayed
 from rmapcheck.report.explain import render
 from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status, Verdict
-from rmapcheck.verify import shortened
+from rmapcheck.verify.climb import shortened
 
 if TYPE_CHECKING:
     from rmapcheck.model.scheme import Scheme

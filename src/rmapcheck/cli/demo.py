@@ -18,7 +18,7 @@ from rmapcheck.plugins import catalogue
 from rmapcheck.report import explain
 from rmapcheck.tables import bug_of, mended
 from rmapcheck.verdict import Exit, Status
-from rmapcheck.verify import bug_scope, target_first
+from rmapcheck.verify.climb import bug_scope, target_first
 
 BUG = "B29"
 

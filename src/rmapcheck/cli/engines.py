@@ -28,7 +28,7 @@ from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import interface_check, is_plugin, told, watchdog
 from rmapcheck.run import Observer
 from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.verify import (
+from rmapcheck.verify.climb import (
     BUDGET,
     QUICK,
     WIDE,

@@ -32,7 +32,7 @@ from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.search.checkpoint import EVERY, Checkpoints, check_place
 from rmapcheck.search.interpreted import CannotCompileError, Exploration
 from rmapcheck.verdict import Status
-from rmapcheck.verify import LADDER
+from rmapcheck.verify.climb import LADDER
 
 
 @command(scope=True, name="explore")

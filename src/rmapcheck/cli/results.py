@@ -14,7 +14,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.guard import is_plugin, told, watchdog
 from rmapcheck.report import explain
 from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.verify import exit_code, expected_bug, known_flaw
+from rmapcheck.verify.climb import exit_code, expected_bug, known_flaw
 
 FOLDER = "counterexamples"
 

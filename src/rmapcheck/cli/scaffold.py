@@ -83,7 +83,7 @@ from pathlib import Path
 
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.testing import SMALL, SchemeConformance
-from rmapcheck.verify import LADDER
+from rmapcheck.verify.climb import LADDER
 
 
 class Test$cls(SchemeConformance):

@@ -15,7 +15,7 @@ from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.search.estimate import Estimate, estimate
 from rmapcheck.verdict import Exit
-from rmapcheck.verify import LADDER
+from rmapcheck.verify.climb import LADDER
 
 SURE = "40 of 43 such ranges that were checked held the true number"
 

@@ -16,7 +16,7 @@ from rmapcheck.plugins import catalogue
 from rmapcheck.sweep.jobs import ENGINES, Job, Limits, matrix
 from rmapcheck.sweep.results import Results, decided, merged
 from rmapcheck.verdict import Exit
-from rmapcheck.verify import LADDER
+from rmapcheck.verify.climb import LADDER
 
 sweep_app = typer.Typer(
     name="sweep",

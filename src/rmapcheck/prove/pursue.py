@@ -18,7 +18,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.sampling.walk import walk
 from rmapcheck.verdict import Status, Verdict
-from rmapcheck.verify import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened
+from rmapcheck.verify.climb import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened
 
 AIMS = {
     "coverage_index": "coverage",

@@ -24,7 +24,7 @@ from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.search import native
 from rmapcheck.search.interpreted import EngineError
 from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.verify import LADDER, bug_scope, exit_code, expected_bug
+from rmapcheck.verify.climb import LADDER, bug_scope, exit_code, expected_bug
 
 ENGINES = ("explore", "walk", "hypothesis")
 SEEDED = ("walk", "hypothesis")
