@@ -11,10 +11,10 @@ from rmapcheck.cases.replay import replay_case
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.kernels.edits import UNDONE, Edit, Source, Undone
 from rmapcheck.host.kernels.recipe import Recipe, check_tools
-from rmapcheck.kernel.reproduce import reproduce
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.report.predict import predict
+from rmapcheck.reproduce.prediction import predict
+from rmapcheck.reproduce.run import reproduce
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit, Status
 

@@ -17,11 +17,11 @@ from rmapcheck.host.compile import cache_folder
 from rmapcheck.host.errors import OracleError
 from rmapcheck.host.swapping import memory_cgroups
 from rmapcheck.kernel.build import build_program
-from rmapcheck.kernel.reproduce import FLAGS, _run_here, read_log, reproduce
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.report.predict import predict
-from rmapcheck.report.program import to_c
+from rmapcheck.reproduce.prediction import predict
+from rmapcheck.reproduce.program import to_c
+from rmapcheck.reproduce.run import FLAGS, _run_here, read_log, reproduce
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 

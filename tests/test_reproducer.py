@@ -24,8 +24,8 @@ from rmapcheck.model.operations import (
     Write,
 )
 from rmapcheck.report import export
-from rmapcheck.report.predict import FIELDS, WHY_NOT, predict, refuse
-from rmapcheck.report.program import WORDS, comment, literal
+from rmapcheck.reproduce.prediction import FIELDS, WHY_NOT, predict, refuse
+from rmapcheck.reproduce.program import WORDS, comment, literal
 from rmapcheck.tables import mended
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"

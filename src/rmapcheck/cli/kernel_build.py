@@ -14,8 +14,8 @@ from rmapcheck.host.compile import cache_folder
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.kernels.edits import UNDONE
 from rmapcheck.host.kernels.recipe import Recipe
-from rmapcheck.kernel.reproduce import Reproduced, reproduce
 from rmapcheck.plugins.find import find_scheme
+from rmapcheck.reproduce.run import Reproduced, reproduce
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 

@@ -11,11 +11,11 @@ from rmapcheck.cli.cases import OneCase, Other, loaded, own_scheme
 from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import good, plain_table
 from rmapcheck.host.errors import Unavailable
-from rmapcheck.kernel.reproduce import Reproduced, reproduce
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.guard import told, watchdog
-from rmapcheck.report.predict import Prediction
-from rmapcheck.report.program import UNSEEN
+from rmapcheck.reproduce.prediction import Prediction
+from rmapcheck.reproduce.program import UNSEEN
+from rmapcheck.reproduce.run import Reproduced, reproduce
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 

@@ -16,8 +16,8 @@ from rmapcheck.film import Film, film_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Operation
-from rmapcheck.report.program import to_c, to_kselftest
 from rmapcheck.report.state_text import pool_of, value_of
+from rmapcheck.reproduce.program import to_c, to_kselftest
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State

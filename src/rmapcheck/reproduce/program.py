@@ -27,7 +27,7 @@ from rmapcheck.model.operations import (
     Write,
 )
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.report.predict import Page, Prediction, predict
+from rmapcheck.reproduce.prediction import Page, Prediction, predict
 
 WORDS: dict[type[Operation], str] = {
     Mmap: "MMAP",
@@ -89,7 +89,7 @@ def _program(case: Case, made: Prediction, *, tap: bool) -> str:
 
 def _expanded(name: str, tables: str) -> str:
     """Return a file of the folder `c` with what it includes from there in its place."""
-    text = (files("rmapcheck.report") / "c" / name).read_text(encoding="utf-8")
+    text = (files("rmapcheck.reproduce") / "c" / name).read_text(encoding="utf-8")
 
     def content(match: re.Match[str]) -> str:
         return tables if match[1] == "case.c" else _expanded(match[1], tables).rstrip()

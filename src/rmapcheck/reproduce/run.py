@@ -15,8 +15,8 @@ from rmapcheck.host.footprint import Footprint, undo_cgroup
 from rmapcheck.host.swapping import check_swap, memory_cgroups, own_swap
 from rmapcheck.kernel.build import build_program
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.report.predict import Prediction, predict
-from rmapcheck.report.program import to_c
+from rmapcheck.reproduce.prediction import Prediction, predict
+from rmapcheck.reproduce.program import to_c
 from rmapcheck.tables import mended
 from rmapcheck.verdict import Exit
 
