@@ -10,7 +10,7 @@ import pytest
 
 from rmapcheck.cli import run
 from rmapcheck.host.errors import OracleError, Unavailable
-from rmapcheck.kernel.stage import Stage, Wishes
+from rmapcheck.oracle.stage import Stage, Wishes
 
 WAIT = 300.0
 """Seconds to wait for another test's run: there is one at a time on a machine."""

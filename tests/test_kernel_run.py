@@ -16,8 +16,8 @@ from rmapcheck.host.boot import Log, initramfs, kind_of, run_kernel, run_session
 from rmapcheck.host.compile import cache_folder
 from rmapcheck.host.errors import OracleError
 from rmapcheck.host.swapping import memory_cgroups
-from rmapcheck.kernel.build import build_program
 from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.oracle.puppets.build import build_program
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.prediction import predict
 from rmapcheck.reproduce.program import to_c

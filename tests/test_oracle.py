@@ -11,14 +11,14 @@ import pytest
 from rmapcheck.cases.case import load_case
 from rmapcheck.cli import run
 from rmapcheck.host.errors import OracleError
-from rmapcheck.kernel import stage
-from rmapcheck.kernel.eras import running
-from rmapcheck.kernel.mutants import MUTANTS
-from rmapcheck.kernel.oracle import Episode, Oracle, Settings, minimized, scope_for
-from rmapcheck.kernel.planting import hunt, planted
-from rmapcheck.kernel.predict import Step
-from rmapcheck.kernel.stage import TIERS
 from rmapcheck.model.operations import Fork, Mmap, Write
+from rmapcheck.oracle import stage
+from rmapcheck.oracle.eras import running
+from rmapcheck.oracle.mutants import MUTANTS
+from rmapcheck.oracle.oracle import Episode, Oracle, Settings, minimized, scope_for
+from rmapcheck.oracle.planting import hunt, planted
+from rmapcheck.oracle.predict import Step
+from rmapcheck.oracle.stage import TIERS
 from rmapcheck.plugins.catalogue import bugs
 
 # The kernel.
@@ -119,7 +119,7 @@ def test_a_run_that_breaks_off_is_inconclusive(command, monkeypatch, capsys):
     def dies(*_):
         raise OracleError("the puppet of process 3 has died")
 
-    monkeypatch.setattr("rmapcheck.kernel.stage.Stage.begin", dies)
+    monkeypatch.setattr("rmapcheck.oracle.stage.Stage.begin", dies)
     assert run(["kernel"]) == 3
     assert "process 3 has died, after 0 operations" in capsys.readouterr().err
 

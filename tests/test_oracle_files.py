@@ -2,14 +2,6 @@
 
 import pytest
 
-from rmapcheck.kernel import files, puppets
-from rmapcheck.kernel.eras import running
-from rmapcheck.kernel.file_mutants import FILE_MUTANTS
-from rmapcheck.kernel.generate import reclaim_all
-from rmapcheck.kernel.oracle import Episode, Oracle, Settings, scope_for
-from rmapcheck.kernel.planting import hunt
-from rmapcheck.kernel.predict import Step
-from rmapcheck.kernel.rules import FILES, RULES
 from rmapcheck.model.operations import (
     Fork,
     Madvise,
@@ -22,6 +14,15 @@ from rmapcheck.model.operations import (
     Truncate,
     Write,
 )
+from rmapcheck.oracle.eras import running
+from rmapcheck.oracle.file_mutants import FILE_MUTANTS
+from rmapcheck.oracle.oracle import Episode, Oracle, Settings, scope_for
+from rmapcheck.oracle.planting import hunt
+from rmapcheck.oracle.predict import Step
+from rmapcheck.oracle.puppets import files
+from rmapcheck.oracle.puppets import processes as puppets
+from rmapcheck.oracle.rules import FILES, RULES
+from rmapcheck.oracle.steps.generate import reclaim_all
 
 
 def private(mm=1, start=0, length=3, pgoff=0, **more):
@@ -168,7 +169,7 @@ def without_mincore(monkeypatch):
 
 
 def without_fault_around(monkeypatch):
-    monkeypatch.setattr("rmapcheck.kernel.calibrate.READ", puppets.WRITE)  # a write maps one page
+    monkeypatch.setattr("rmapcheck.oracle.calibrate.READ", puppets.WRITE)  # a write maps one page
     return "maps 1 of 2 cached pages"
 
 

@@ -12,9 +12,9 @@ import pytest
 from rmapcheck.cases.case import load_case
 from rmapcheck.host.boot import Log
 from rmapcheck.host.errors import Unavailable
-from rmapcheck.kernel import inside
-from rmapcheck.kernel.inside import INIT, compare_inside
 from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.oracle import inside
+from rmapcheck.oracle.inside import INIT, compare_inside
 
 
 def compare(kernel, tmp_path, seconds=20):

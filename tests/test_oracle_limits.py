@@ -15,11 +15,11 @@ from rmapcheck.host import footprint, swapping
 from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.host.footprint import Footprint
 from rmapcheck.host.libc import detached_mount
-from rmapcheck.kernel.build import build_program
-from rmapcheck.kernel.eras import running
-from rmapcheck.kernel.oracle import Oracle, Settings
-from rmapcheck.kernel.rules import RULES
-from rmapcheck.kernel.stage import Stage, Wishes
+from rmapcheck.oracle.eras import running
+from rmapcheck.oracle.oracle import Oracle, Settings
+from rmapcheck.oracle.puppets.build import build_program
+from rmapcheck.oracle.rules import RULES
+from rmapcheck.oracle.stage import Stage, Wishes
 
 WAIT = 300.0
 RMAPCHECK = [sys.executable, "-c", "from rmapcheck.cli import main; main()"]
@@ -135,7 +135,7 @@ def test_without_rights_nothing_is_compared_and_nothing_passes(fewer, tmp_path, 
 
 def test_without_a_compiler_there_is_no_puppet(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("rmapcheck.kernel.build.compiler", lambda: None)
+    monkeypatch.setattr("rmapcheck.oracle.puppets.build.compiler", lambda: None)
     with pytest.raises(Unavailable, match="no C compiler"):
         build_program("int main(void) { return 0; }", "puppet")
 
@@ -146,7 +146,7 @@ def test_a_program_that_is_in_the_cache_needs_no_compiler(monkeypatch, tmp_path)
         made = build_program("int main(void) { return 0; }", "puppet")
     except Unavailable as why:
         pytest.skip(str(why))
-    monkeypatch.setattr("rmapcheck.kernel.build.compiler", lambda: None)
+    monkeypatch.setattr("rmapcheck.oracle.puppets.build.compiler", lambda: None)
     assert build_program("int main(void) { return 0; }", "puppet") == made
 
 
@@ -208,9 +208,9 @@ def refuse(*_):
 @pytest.mark.parametrize(
     ("target", "tier"),
     [
-        ("rmapcheck.kernel.allocations.detached_mount", "L1"),
+        ("rmapcheck.oracle.puppets.allocations.detached_mount", "L1"),
         ("rmapcheck.host.swapping.swapon", "swap"),
-        ("rmapcheck.kernel.bpf.Peek._bpf", "L2"),
+        ("rmapcheck.oracle.observe.bpf.Peek._bpf", "L2"),
     ],
 )
 def test_a_tier_that_is_refused_is_skipped_with_its_reason(live, monkeypatch, target, tier):

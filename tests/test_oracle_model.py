@@ -8,14 +8,6 @@ import pytest
 
 from rmapcheck import model
 from rmapcheck.host.errors import OracleError, Unavailable
-from rmapcheck.kernel.eras import VERSION_RULES, era_of, predictor_of, version_of
-from rmapcheck.kernel.mutants import MUTANTS
-from rmapcheck.kernel.observe import ZERO, Frame, Look, Process
-from rmapcheck.kernel.oracle import scope_for
-from rmapcheck.kernel.planting import Mutant, planted
-from rmapcheck.kernel.predict import Predictor, Step, model_look, model_vmas
-from rmapcheck.kernel.rules import CHOICES, RULES, Coverage
-from rmapcheck.kernel.snapshot import Snapshot
 from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import (
     Fork,
@@ -31,6 +23,14 @@ from rmapcheck.model.operations import (
     boot,
     run,
 )
+from rmapcheck.oracle.eras import VERSION_RULES, era_of, predictor_of, version_of
+from rmapcheck.oracle.mutants import MUTANTS
+from rmapcheck.oracle.observe.look import ZERO, Frame, Look, Process
+from rmapcheck.oracle.observe.snapshot import Snapshot
+from rmapcheck.oracle.oracle import scope_for
+from rmapcheck.oracle.planting import Mutant, planted
+from rmapcheck.oracle.predict import Predictor, Step, model_look, model_vmas
+from rmapcheck.oracle.rules import CHOICES, RULES, Coverage
 
 # What the model says, without a kernel.
 

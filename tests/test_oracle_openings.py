@@ -2,13 +2,13 @@
 
 import pytest
 
-from rmapcheck.kernel.eras import predictor_of
-from rmapcheck.kernel.openings import ON_FILES, OPENINGS, PAGES
-from rmapcheck.kernel.oracle import scope_for
-from rmapcheck.kernel.predict import Predictor, Step
-from rmapcheck.kernel.rules import choices, taken
 from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot
+from rmapcheck.oracle.eras import predictor_of
+from rmapcheck.oracle.oracle import scope_for
+from rmapcheck.oracle.predict import Predictor, Step
+from rmapcheck.oracle.rules import choices, taken
+from rmapcheck.oracle.steps.openings import ON_FILES, OPENINGS, PAGES
 
 WANTED = {
     "two_offers": "both neighbours offer their anon_vma",

@@ -71,8 +71,8 @@ def doctor_command(
 
 def _kernel(out: Out) -> int:
     """Set a stage up, and say which tiers it has and why others are missing."""
-    from rmapcheck.kernel.eras import running
-    from rmapcheck.kernel.stage import TIERS, Stage, Wishes
+    from rmapcheck.oracle.eras import running
+    from rmapcheck.oracle.stage import TIERS, Stage, Wishes
 
     release = platform.release()
     skipped, says = dict.fromkeys(TIERS, ""), ""

@@ -12,13 +12,13 @@ from rmapcheck.cases.case import CaseError, save_case
 from rmapcheck.cli.common import Out, Progress, command, kernel_app
 from rmapcheck.cli.results import FOLDER, good, plain_table
 from rmapcheck.host.errors import OracleError, Unavailable
-from rmapcheck.kernel import eras
-from rmapcheck.kernel.oracle import Oracle, Played, Settings, Tallies, minimized
-from rmapcheck.kernel.report import case_of, coverage_rows, steps_text
-from rmapcheck.kernel.rules import RULES
-from rmapcheck.kernel.stage import TIERS, Stage, Wishes
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.oracle import eras
+from rmapcheck.oracle.oracle import Oracle, Played, Settings, Tallies, minimized
+from rmapcheck.oracle.report import case_of, coverage_rows, steps_text
+from rmapcheck.oracle.rules import RULES
+from rmapcheck.oracle.stage import TIERS, Stage, Wishes
 from rmapcheck.verdict import Exit
 
 MOST_PROCESSES = 8

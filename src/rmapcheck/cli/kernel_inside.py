@@ -10,8 +10,8 @@ import typer
 from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import FOLDER, good
 from rmapcheck.host.errors import Unavailable
-from rmapcheck.kernel.inside import compare_inside
 from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.oracle.inside import compare_inside
 from rmapcheck.verdict import Exit
 
 

@@ -13,8 +13,8 @@ from rmapcheck.cases.replay import scheme_of
 from rmapcheck.host.boot import Log, run_kernel, run_session
 from rmapcheck.host.footprint import Footprint, undo_cgroup
 from rmapcheck.host.swapping import check_swap, memory_cgroups, own_swap
-from rmapcheck.kernel.build import build_program
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.oracle.puppets.build import build_program
 from rmapcheck.reproduce.prediction import Prediction, predict
 from rmapcheck.reproduce.program import to_c
 from rmapcheck.tables import mended

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.kernel.predict import Step
 from rmapcheck.model.machine.state import VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, folio_test_anon
 from rmapcheck.model.operations import (
     ADVICES,
@@ -37,6 +36,7 @@ from rmapcheck.model.operations import (
     Write,
 )
 from rmapcheck.model.operations.reclaim import folio_named
+from rmapcheck.oracle.predict import Step
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.host.errors import Unavailable
-from rmapcheck.kernel.files import NAME, Cached
-from rmapcheck.kernel.puppets import ARENA, PAGE
+from rmapcheck.oracle.puppets.files import NAME, Cached
+from rmapcheck.oracle.puppets.processes import ARENA, PAGE
 
 if TYPE_CHECKING:
-    from rmapcheck.kernel.files import Files
-    from rmapcheck.kernel.puppets import Puppet, Puppets
+    from rmapcheck.oracle.puppets.files import Files
+    from rmapcheck.oracle.puppets.processes import Puppet, Puppets
 
 PM_PRESENT = 1 << 63
 PM_SWAP = 1 << 62

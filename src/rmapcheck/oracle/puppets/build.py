@@ -18,7 +18,7 @@ PATIENCE = 120
 
 def source_of(name: str) -> str:
     """Return the text of a C file of this package."""
-    return (files("rmapcheck.kernel") / name).read_text(encoding="utf-8")
+    return (files("rmapcheck.oracle.puppets") / name).read_text(encoding="utf-8")
 
 
 def build_program(source: str, stem: str, flags: tuple[str, ...] = FLAGS) -> Path:

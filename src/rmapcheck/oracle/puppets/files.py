@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.libc import checked, libc
-from rmapcheck.kernel.puppets import PAGE
+from rmapcheck.oracle.puppets.processes import PAGE
 
 FILES = 2
 FILE_PAGES = 6

@@ -20,17 +20,17 @@ import attrs
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.footprint import Footprint
 from rmapcheck.host.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
-from rmapcheck.kernel import calibrate
-from rmapcheck.kernel.allocations import Recorder, Tally
-from rmapcheck.kernel.build import build_program, source_of
-from rmapcheck.kernel.files import Files
-from rmapcheck.kernel.observe import Look, Observer
-from rmapcheck.kernel.perform import Performer
-from rmapcheck.kernel.puppets import BALLAST, Puppets
+from rmapcheck.oracle import calibrate
+from rmapcheck.oracle.observe.look import Look, Observer
+from rmapcheck.oracle.puppets.allocations import Recorder, Tally
+from rmapcheck.oracle.puppets.build import build_program, source_of
+from rmapcheck.oracle.puppets.files import Files
+from rmapcheck.oracle.puppets.perform import Performer
+from rmapcheck.oracle.puppets.processes import BALLAST, Puppets
 
 if TYPE_CHECKING:
-    from rmapcheck.kernel.predict import Step
-    from rmapcheck.kernel.structure import Structure
+    from rmapcheck.oracle.observe.structure import Structure
+    from rmapcheck.oracle.predict import Step
 
 CHURN = 1024
 """Pages that the nursery uses for a moment."""
@@ -153,7 +153,7 @@ class Stage:
             self.stack.push(stack.pop_all())
 
     def _look_inside(self) -> None:
-        from rmapcheck.kernel.structure import Structure
+        from rmapcheck.oracle.observe.structure import Structure
 
         with ExitStack() as stack:
             self.structure = Structure(stack, self.puppets)

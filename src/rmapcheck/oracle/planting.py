@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rmapcheck.host.errors import OracleError
-from rmapcheck.kernel.oracle import Oracle, Settings, Tallies
+from rmapcheck.oracle.oracle import Oracle, Settings, Tallies
 
 if TYPE_CHECKING:
-    from rmapcheck.kernel.stage import Stage
     from rmapcheck.model.scheme import Scheme
+    from rmapcheck.oracle.stage import Stage
 
 
 @attrs.frozen

@@ -1,7 +1,7 @@
 """How sharp is the oracle? Predictors with one rule wrong, each of which it must notice."""
 
-from rmapcheck.kernel.file_mutants import FILE_MUTANTS
-from rmapcheck.kernel.planting import Mutant
+from rmapcheck.oracle.file_mutants import FILE_MUTANTS
+from rmapcheck.oracle.planting import Mutant
 
 AVC = "rmapcheck.model.schemes.anon_vma_chain:AvcList."
 ROOT = "rmapcheck.model.schemes.anon_vma_root:AvcRoot."

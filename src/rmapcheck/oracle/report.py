@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rmapcheck.cases.case import Case, Expect, Found, version
-from rmapcheck.kernel.rules import GROUPS, Coverage
+from rmapcheck.oracle.rules import GROUPS, Coverage
 
 if TYPE_CHECKING:
-    from rmapcheck.kernel.oracle import Oracle, Played
+    from rmapcheck.oracle.oracle import Oracle, Played
 
 
 def coverage_rows(coverage: Coverage) -> Iterator[tuple[str, str, str, str]]:

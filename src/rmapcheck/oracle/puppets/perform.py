@@ -4,7 +4,6 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from rmapcheck.host.errors import OracleError
-from rmapcheck.kernel import puppets as p
 from rmapcheck.model.operations import (
     PROTECTIONS,
     Exit,
@@ -22,11 +21,12 @@ from rmapcheck.model.operations import (
     Truncate,
     Write,
 )
+from rmapcheck.oracle.puppets import processes as p
 
 if TYPE_CHECKING:
     from rmapcheck.host.swapping import Memcg
-    from rmapcheck.kernel.predict import Step
-    from rmapcheck.kernel.puppets import Puppets
+    from rmapcheck.oracle.predict import Step
+    from rmapcheck.oracle.puppets.processes import Puppets
 
 MADV_PAGEOUT = 21
 ADVICE = {"dontneed": 4, "dontfork": 10, "dofork": 11, "wipeonfork": 18, "keeponfork": 19}

@@ -9,14 +9,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rmapcheck.host.errors import OracleError, Unavailable
-from rmapcheck.kernel.perform import ADVICE
-from rmapcheck.kernel.predict import Step
-from rmapcheck.kernel.puppets import MADVISE, MMAP, MMAP_FILE, MUNMAP, READ, SHARED, WRITE
 from rmapcheck.model.machine.errors import EFAULT
+from rmapcheck.oracle.predict import Step
+from rmapcheck.oracle.puppets.perform import ADVICE
+from rmapcheck.oracle.puppets.processes import (
+    MADVISE,
+    MMAP,
+    MMAP_FILE,
+    MUNMAP,
+    READ,
+    SHARED,
+    WRITE,
+)
 
 if TYPE_CHECKING:
-    from rmapcheck.kernel.observe import Frame
-    from rmapcheck.kernel.stage import Stage
+    from rmapcheck.oracle.observe.look import Frame
+    from rmapcheck.oracle.stage import Stage
 
 
 @contextmanager

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.host.errors import OracleError, Unavailable
-from rmapcheck.kernel.bpf import BLOCK, Peek
-from rmapcheck.kernel.btf import Btf
-from rmapcheck.kernel.predict import Difference
-from rmapcheck.kernel.puppets import ARENA, PAGE
+from rmapcheck.oracle.observe.bpf import BLOCK, Peek
+from rmapcheck.oracle.observe.btf import Btf
+from rmapcheck.oracle.predict import Difference
+from rmapcheck.oracle.puppets.processes import ARENA, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rmapcheck.kernel.puppets import Puppets
     from rmapcheck.model.machine.state import State
+    from rmapcheck.oracle.puppets.processes import Puppets
 
 FIELDS = {
     "task_struct": ("pid", "mm", "children", "sibling"),

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.kernel.files import Cached
-from rmapcheck.kernel.observe import ZERO, Frame, Look, Process, Range, slot_number
 from rmapcheck.model.machine.state import (
     PTE_ZERO,
     VM_ACCESS_FLAGS,
@@ -31,6 +29,8 @@ from rmapcheck.model.operations import (
     Truncate,
     run,
 )
+from rmapcheck.oracle.observe.look import ZERO, Frame, Look, Process, Range, slot_number
+from rmapcheck.oracle.puppets.files import Cached
 
 Place = int | tuple[int, int]
 """A frame or slot of the model, or a page of a file."""

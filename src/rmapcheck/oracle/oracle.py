@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.kernel import openings
-from rmapcheck.kernel.allocations import STRUCTS, Tally
-from rmapcheck.kernel.files import FILE_PAGES, FILES
-from rmapcheck.kernel.generate import ADVICE_NAMES, Mix, propose, reclaim_all
-from rmapcheck.kernel.predict import Difference, Predictor, Step, entry_text
-from rmapcheck.kernel.puppets import READ
-from rmapcheck.kernel.rules import BEYOND, Coverage, choices, taken, vmas_of
-from rmapcheck.kernel.snapshot import Snapshot
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.heap import Pool
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import State, pte_offset
 from rmapcheck.model.operations import Outcome, Read, Write, boot
+from rmapcheck.oracle.observe.snapshot import Snapshot
+from rmapcheck.oracle.predict import Difference, Predictor, Step, entry_text
+from rmapcheck.oracle.puppets.allocations import STRUCTS, Tally
+from rmapcheck.oracle.puppets.files import FILE_PAGES, FILES
+from rmapcheck.oracle.puppets.processes import READ
+from rmapcheck.oracle.rules import BEYOND, Coverage, choices, taken, vmas_of
+from rmapcheck.oracle.steps import openings
+from rmapcheck.oracle.steps.generate import ADVICE_NAMES, Mix, propose, reclaim_all
 
 if TYPE_CHECKING:
-    from rmapcheck.kernel.stage import Stage
     from rmapcheck.model.scheme import Scheme
+    from rmapcheck.oracle.stage import Stage
 
 EPISODE = 60
 """Steps of an episode."""

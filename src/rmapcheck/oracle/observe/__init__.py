@@ -1,0 +1,1 @@
+"""What the running kernel shows of itself: /proc, and its structs through BPF."""

@@ -1,0 +1,1 @@
+"""Processes that do on the running kernel what the model does."""

@@ -1,0 +1,1 @@
+"""The operations that a comparison takes: directed choice, and openings."""
