@@ -6,11 +6,11 @@ import attrs
 import pytest
 
 from rmapcheck.cases.case import Case, Expect, load_case
-from rmapcheck.diff import diff
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Mmap, Mremap, Write
 from rmapcheck.plugins.catalogue import bugs, schemes
+from rmapcheck.report.diff import diff
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"
 

@@ -7,8 +7,6 @@ import pytest
 
 from rmapcheck.cases.case import load_case
 from rmapcheck.cli import run
-from rmapcheck.diff import diff
-from rmapcheck.film import film
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import RmapWalkControl
@@ -16,7 +14,9 @@ from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.plugins.catalogue import bugs, every_scheme, schemes
-from rmapcheck.precision import WalkCost, precision, report, walk_cost
+from rmapcheck.report.diff import diff
+from rmapcheck.report.precision import WalkCost, precision, report, walk_cost
+from rmapcheck.report.recording import film
 
 ROOT = Path(__file__).parents[1]
 CASE = load_case(ROOT / "docs" / "examples" / "twelve-operations.json")

@@ -16,7 +16,6 @@ from pathlib import Path
 from rmapcheck.cases.case import load_case
 from rmapcheck.cost.tables import HEAD, Rows, markdown, rows
 from rmapcheck.cost.workloads import WORKLOADS
-from rmapcheck.film import film
 from rmapcheck.invariants.registry import applicable
 from rmapcheck.model.machine.layout import CORE
 from rmapcheck.model.machine.scope import Scope
@@ -25,8 +24,9 @@ from rmapcheck.model.operations import Fork, Mmap, Mremap, Operation, Read, Swap
 from rmapcheck.model.operations.file import MmapFile
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
-from rmapcheck.precision import precision, report
 from rmapcheck.report import state_text
+from rmapcheck.report.precision import precision, report
+from rmapcheck.report.recording import film
 from rmapcheck.tables import bug_of, mended, summary
 
 ROOT = Path(__file__).parents[2]

@@ -214,8 +214,8 @@ def diff_command(
     ] = False,
 ) -> int:
     """Compare schemes on the steps of a case."""
-    from rmapcheck.diff import diff
-    from rmapcheck.precision import precision, report
+    from rmapcheck.report.diff import diff
+    from rmapcheck.report.precision import precision, report
 
     names = [name for text in schemes for name in text.split(",") if name]
     found = [find_scheme(name) for name in names]

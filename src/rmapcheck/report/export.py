@@ -12,10 +12,10 @@ import attrs
 
 from rmapcheck.cases.case import Case
 from rmapcheck.cases.replay import scheme_of
-from rmapcheck.film import Film, film_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Operation
+from rmapcheck.report.recording import Film, film_of
 from rmapcheck.report.state_text import pool_of, value_of
 from rmapcheck.reproduce.program import to_c, to_kselftest
 

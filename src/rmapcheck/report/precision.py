@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.film import Film, film
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.scope import Scope
@@ -20,6 +19,7 @@ from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.report.recording import Film, film
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
