@@ -32,9 +32,9 @@ format: $(INSTALLED) ## format the code, and fix what ruff can fix
 	$(BIN)/ruff format
 
 docs: $(INSTALLED) ## make the tables of README.md, docs/cost.md and docs/schemes anew from the code
-	$(BIN)/python -m rmapcheck.tables README.md
+	$(BIN)/python -m rmapcheck.tables.tables README.md
 	$(BIN)/python -m rmapcheck.cost.tables docs/cost.md
-	$(BIN)/python -m rmapcheck.pages docs/schemes
+	$(BIN)/python -m rmapcheck.tables.pages docs/schemes
 
 nightly: $(INSTALLED) ## run the tests that take minutes, with many more examples
 	$(BIN)/python -m pytest -n $(WORKERS) -m nightly --hypothesis-profile=nightly $(ARGS)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
-from rmapcheck.pages import PICTURED, STEPS, page, pages, picture, prose
 from rmapcheck.plugins.catalogue import every_scheme
 from rmapcheck.run import Run
+from rmapcheck.tables.pages import PICTURED, STEPS, page, pages, picture, prose
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "schemes"

@@ -15,7 +15,7 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.prediction import predict
 from rmapcheck.reproduce.run import reproduce
-from rmapcheck.tables import mended
+from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit, Status
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"

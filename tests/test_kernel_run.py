@@ -22,7 +22,7 @@ from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.prediction import predict
 from rmapcheck.reproduce.program import to_c
 from rmapcheck.reproduce.run import FLAGS, _run_here, read_log, reproduce
-from rmapcheck.tables import mended
+from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"

@@ -11,7 +11,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins import catalogue, guard
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import HOOKS, guarded, interface_check
-from rmapcheck.tables import mended
+from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 HEAD = """\

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.tables import ROWS, markdown, updated
+from rmapcheck.tables.tables import ROWS, markdown, updated
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

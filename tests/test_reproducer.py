@@ -26,7 +26,7 @@ from rmapcheck.model.operations import (
 from rmapcheck.report import export
 from rmapcheck.reproduce.prediction import FIELDS, WHY_NOT, predict, refuse
 from rmapcheck.reproduce.program import WORDS, comment, literal
-from rmapcheck.tables import mended
+from rmapcheck.tables.tables import mended
 
 FOLDER = Path(__file__).parents[1] / "counterexamples"
 SAVED = sorted(path for path in FOLDER.glob("*.json") if path.name != "schema.json")

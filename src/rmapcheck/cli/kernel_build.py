@@ -16,7 +16,7 @@ from rmapcheck.host.kernels.edits import UNDONE
 from rmapcheck.host.kernels.recipe import Recipe
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.run import Reproduced, reproduce
-from rmapcheck.tables import mended
+from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 Bugs = Annotated[

@@ -16,7 +16,7 @@ from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.reproduce.prediction import Prediction
 from rmapcheck.reproduce.program import UNSEEN
 from rmapcheck.reproduce.run import Reproduced, reproduce
-from rmapcheck.tables import mended
+from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 ARENAS = 20_000

@@ -3,7 +3,7 @@
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import plain_table
 from rmapcheck.plugins.find import entry_points
-from rmapcheck.tables import HEADS, ROWS, Rows
+from rmapcheck.tables.tables import HEADS, ROWS, Rows
 from rmapcheck.verdict import Exit
 
 

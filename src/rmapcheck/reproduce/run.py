@@ -17,7 +17,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.oracle.puppets.build import build_program
 from rmapcheck.reproduce.prediction import Prediction, predict
 from rmapcheck.reproduce.program import to_c
-from rmapcheck.tables import mended
+from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 FLAGS = ("-Wall", "-Wextra", "-O2", "-static")

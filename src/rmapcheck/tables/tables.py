@@ -1,6 +1,6 @@
 """The tables of schemes, bugs and invariants, made from the code.
 
-The command line shows them; `python -m rmapcheck.tables README.md` writes them between the
+The command line shows them; `python -m rmapcheck.tables.tables README.md` writes them between the
 markers ``<!-- NAME: … -->`` and ``<!-- end NAME -->`` of a Markdown file.
 """
 

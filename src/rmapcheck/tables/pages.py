@@ -1,7 +1,7 @@
 """A page of documentation for each scheme, docs/schemes/NAME.md, made from the code.
 
-`python -m rmapcheck.pages docs/schemes` writes them, and README.md, their index. What is on a
-page is what the checker itself goes by: docstrings, declarations, and a state that the model
+`python -m rmapcheck.tables.pages docs/schemes` writes them, and README.md, their index. What is on
+a page is what the checker itself goes by: docstrings, declarations, and a state that the model
 really reached, so that a page cannot say what the code does not.
 """
 
@@ -27,9 +27,9 @@ from rmapcheck.plugins import catalogue
 from rmapcheck.report import state_text
 from rmapcheck.report.precision import precision, report
 from rmapcheck.report.recording import film
-from rmapcheck.tables import bug_of, mended, summary
+from rmapcheck.tables.tables import bug_of, mended, summary
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCALE = 12
 """Of the workloads; docs/cost.md has them larger."""
 
