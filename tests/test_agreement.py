@@ -11,8 +11,8 @@ import pytest
 
 from rmapcheck.cases.case import load_case
 from rmapcheck.explore import explore
-from rmapcheck.invariants.logic.steps import Steps
 from rmapcheck.invariants.registry import INVARIANTS, Invariant, Violation, applicable
+from rmapcheck.logic.steps import Steps
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.plugins.find import find_scheme

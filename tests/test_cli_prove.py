@@ -9,9 +9,9 @@ from rmapcheck.cli import run
 from rmapcheck.prove.proving import prove as prove_spec
 from rmapcheck.prove.registry import find_spec
 from rmapcheck.prove.results import Options
-from rmapcheck.prove.specs.avc_reuse import AvcCounters
 from rmapcheck.prove.suggest import suggest
 from rmapcheck.prove.table import table
+from rmapcheck.specs.avc_reuse import AvcCounters
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "how-to" / "my_rmap_spec.py"
 
@@ -96,7 +96,7 @@ def test_a_counterexample_is_exit_code_1_and_shown(capsys, tmp_path):
 def test_a_spec_that_lets_the_walk_miss_more_is_told_to_have_said_so(capsys, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from rmapcheck.prove.specs.anonmm_eras import AnonMmChains\n\n\n"
+        "from rmapcheck.specs.anonmm_eras import AnonMmChains\n\n\n"
         "class Mine(AnonMmChains):\n"
         "    name = 'mine'\n\n"
         "    def may_miss(self, st, v, x, p):\n"

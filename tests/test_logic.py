@@ -8,7 +8,7 @@ import random
 import pytest
 import z3
 
-from rmapcheck.invariants.logic import (
+from rmapcheck.logic import (
     If,
     Predicate,
     Sort,
@@ -22,10 +22,10 @@ from rmapcheck.invariants.logic import (
     operation,
     relation,
 )
-from rmapcheck.invariants.logic.finite import Structure, compiled
-from rmapcheck.invariants.logic.lint import alternations
-from rmapcheck.invariants.logic.steps import Steps
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.finite import Structure, compiled
+from rmapcheck.logic.lint import alternations
+from rmapcheck.logic.steps import Steps
+from rmapcheck.logic.terms import (
     FALSE,
     TRUE,
     Expr,

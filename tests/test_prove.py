@@ -6,18 +6,18 @@ the proof then fails, all of them. Everything else must still be proved.
 
 import pytest
 
-from rmapcheck.invariants.logic import Predicate, exists, forall, operation
+from rmapcheck.logic import Predicate, exists, forall, operation
 from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import prove
 from rmapcheck.prove.registry import bugs, specs
 from rmapcheck.prove.results import Options
-from rmapcheck.prove.specs.anon_vma import AnonVmaList
-from rmapcheck.prove.specs.anon_vmas import AnonVma
-from rmapcheck.prove.specs.anonmm_eras import AnonMmChains, AnonMmCopies, AnonMmSwapIn
-from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcMerge, AvcPublish
-from rmapcheck.prove.specs.objrmap import PartialObjrmap, SearchedObjrmap
-from rmapcheck.prove.specs.pte_chain import PteChain
-from rmapcheck.prove.specs.vocabulary import Address, Folio, Vma
+from rmapcheck.specs.anon_vma import AnonVmaList
+from rmapcheck.specs.anon_vmas import AnonVma
+from rmapcheck.specs.anonmm_eras import AnonMmChains, AnonMmCopies, AnonMmSwapIn
+from rmapcheck.specs.avc_reuse import AvcCounters, AvcMerge, AvcPublish
+from rmapcheck.specs.objrmap import PartialObjrmap, SearchedObjrmap
+from rmapcheck.specs.pte_chain import PteChain
+from rmapcheck.specs.vocabulary import Address, Folio, Vma
 
 PROOFS = Proofs()
 FAST = Options(small=False)

@@ -7,8 +7,8 @@ import pytest
 
 from rmapcheck.cases.case import load_case
 from rmapcheck.explore import explore
-from rmapcheck.invariants.logic.finite import Structure
-from rmapcheck.invariants.logic.terms import SpecError
+from rmapcheck.logic.finite import Structure
+from rmapcheck.logic.terms import SpecError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.plugins.catalogue import schemes
@@ -17,10 +17,10 @@ from rmapcheck.prove import abstraction
 from rmapcheck.prove.explanations import EXPLANATIONS
 from rmapcheck.prove.refine import NAME, Refinement
 from rmapcheck.prove.registry import spec_of
-from rmapcheck.prove.specs.avc_reuse import AvcCounters
 from rmapcheck.prove.steps import Step
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import sample
+from rmapcheck.specs.avc_reuse import AvcCounters
 from rmapcheck.verdict import Status
 from rmapcheck.verify.climb import FILES, LADDER
 

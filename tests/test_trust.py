@@ -3,8 +3,8 @@
 import pytest
 
 from rmapcheck.explore import explore
-from rmapcheck.invariants.logic import Sort, Spec, forall, invariant, operation, relation
-from rmapcheck.invariants.logic.terms import SpecError
+from rmapcheck.logic import Sort, Spec, forall, invariant, operation, relation
+from rmapcheck.logic.terms import SpecError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove.command import exit_code, sentence
@@ -13,10 +13,10 @@ from rmapcheck.prove.proving import POSSIBLE, prove
 from rmapcheck.prove.refine import NAME, Refinement
 from rmapcheck.prove.registry import find_spec, spec_of
 from rmapcheck.prove.results import UNDECIDED, VACUOUS
-from rmapcheck.prove.specs.anon_vmas import AnonVma
-from rmapcheck.prove.specs.avc_eras import AvcList
-from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcDegree, AvcMerge
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
+from rmapcheck.specs.anon_vmas import AnonVma
+from rmapcheck.specs.avc_eras import AvcList
+from rmapcheck.specs.avc_reuse import AvcCounters, AvcDegree, AvcMerge
+from rmapcheck.specs.vocabulary import Address, Folio, St, Vma
 from rmapcheck.verdict import Exit
 
 
@@ -154,7 +154,7 @@ OPERATION = "@operation\n    def op(self, st, t: Thing):\n        st.a[t] = True
 def test_a_spec_of_which_nothing_would_be_proved_is_refused(tmp_path, body, what):
     file = tmp_path / "empty.py"
     file.write_text(
-        "from rmapcheck.invariants.logic import Sort, Spec, operation, relation\n\n\n"
+        "from rmapcheck.logic import Sort, Spec, operation, relation\n\n\n"
         f"class Thing(Sort):\n    pass\n\n\nclass Empty(Spec):\n    {body}\n"
     )
     with pytest.raises(SpecError, match=what):

@@ -1,6 +1,6 @@
 """A spec of one's own: VMAs that map pages, found by the anon_vmas whose members the VMAs are."""
 
-from rmapcheck.invariants.logic import (
+from rmapcheck.logic import (
     If,
     Sort,
     Spec,

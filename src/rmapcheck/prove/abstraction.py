@@ -1,6 +1,6 @@
 """From a state of the model to what a spec says of it: the abstraction.
 
-The words are those of rmapcheck.prove.specs.vocabulary; elements are the numbers that objects have
+The words are those of rmapcheck.specs.vocabulary; elements are the numbers that objects have
 in their pools. What is in no process's list of VMAs is no VMA yet. A reference to an object that
 has been freed is the number one past the pool, which is no live element. An anonymous page counts
 as known to rmap (PageAnon) from its first mapping until it is freed, though some eras clear
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rmapcheck.invariants.families import addresses_of
-from rmapcheck.invariants.logic.finite import Structure
-from rmapcheck.invariants.logic.terms import Bool, SpecError
+from rmapcheck.logic.finite import Structure
+from rmapcheck.logic.terms import Bool, SpecError
 from rmapcheck.model.machine.state import RmapWalkControl, pte_offset
 
 if TYPE_CHECKING:
-    from rmapcheck.invariants.logic.spec import Spec
+    from rmapcheck.logic.spec import Spec
     from rmapcheck.model.machine.state import State
 
 Says = dict[str, Any]
@@ -33,7 +33,7 @@ class Abstraction:
         if missing:
             raise SpecError(
                 f"{spec.name} says nothing of {', '.join(missing)}, which a state of the model is "
-                "compared by: derive it from Machine (rmapcheck.prove.specs.machine)"
+                "compared by: derive it from Machine (rmapcheck.specs.machine)"
             )
         self.parts = [part for words, part in PARTS if all(w in spec.symbols for w in words)]
         self.nothing: Says = {

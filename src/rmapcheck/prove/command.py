@@ -9,8 +9,8 @@ import attrs
 
 from rmapcheck.cli.common import Out
 from rmapcheck.cli.results import good
-from rmapcheck.invariants.logic.spec import Spec
-from rmapcheck.invariants.logic.terms import SpecError
+from rmapcheck.logic.spec import Spec
+from rmapcheck.logic.terms import SpecError
 from rmapcheck.prove.export import export
 from rmapcheck.prove.follow_up import follow_up
 from rmapcheck.prove.memory import Proofs

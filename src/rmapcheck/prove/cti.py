@@ -11,11 +11,11 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.invariants.logic.finite import Compiled, Structure, compiled
-from rmapcheck.invariants.logic.spec import Spec
-from rmapcheck.invariants.logic.steps import Steps
-from rmapcheck.invariants.logic.terms import FORALL, Bool, Expr, Macro, Symbol, conjuncts, negate
-from rmapcheck.invariants.logic.text import text
+from rmapcheck.logic.finite import Compiled, Structure, compiled
+from rmapcheck.logic.spec import Spec
+from rmapcheck.logic.steps import Steps
+from rmapcheck.logic.terms import FORALL, Bool, Expr, Macro, Symbol, conjuncts, negate
+from rmapcheck.logic.text import text
 from rmapcheck.prove.obligations import Goal, Named, Problem
 
 

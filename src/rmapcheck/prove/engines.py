@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from rmapcheck.invariants.logic.finite import Structure
-from rmapcheck.invariants.logic.terms import Bool, Sort, Symbol
+from rmapcheck.logic.finite import Structure
+from rmapcheck.logic.terms import Bool, Sort, Symbol
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.prove import smt
 

@@ -7,7 +7,7 @@ also its proof in the Cooperating Proof Calculus (CPC), which the checker Ethos 
 import re
 from pathlib import Path
 
-from rmapcheck.invariants.logic.terms import negate
+from rmapcheck.logic.terms import negate
 from rmapcheck.prove.engines import Cvc5, has_cvc5
 from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.obligations import Goal, problems, relevant

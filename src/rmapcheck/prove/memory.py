@@ -13,8 +13,8 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.invariants.logic.finite import Structure
-from rmapcheck.invariants.logic.terms import Bool, Expr, Sort, Symbol
+from rmapcheck.logic.finite import Structure
+from rmapcheck.logic.terms import Bool, Expr, Sort, Symbol
 
 
 def signed(text: str, expr: Expr) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from rmapcheck.invariants.logic.lint import Alternations, Cycle, alternations
-from rmapcheck.invariants.logic.spec import Lemma, Parameter, Spec, Transition
-from rmapcheck.invariants.logic.terms import TRUE, Expr, Symbol, conj, negate, substitute
+from rmapcheck.logic.lint import Alternations, Cycle, alternations
+from rmapcheck.logic.spec import Lemma, Parameter, Spec, Transition
+from rmapcheck.logic.terms import TRUE, Expr, Symbol, conj, negate, substitute
 
 INIT = "init"
 

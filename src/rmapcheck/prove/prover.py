@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from rmapcheck.invariants.logic.terms import TRUE, Expr, Sort, negate
+from rmapcheck.logic.terms import TRUE, Expr, Sort, negate
 from rmapcheck.prove import smt
 from rmapcheck.prove.cti import Checker, Cti
 from rmapcheck.prove.engines import (

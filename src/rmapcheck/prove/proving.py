@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection
 
 import attrs
 
-from rmapcheck.invariants.logic.lint import Cycle
-from rmapcheck.invariants.logic.spec import Spec
+from rmapcheck.logic.lint import Cycle
+from rmapcheck.logic.spec import Spec
 from rmapcheck.prove.engines import versions
 from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.obligations import problems, tiers

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.invariants.logic.finite import Structure
-from rmapcheck.invariants.logic.steps import Steps
 from rmapcheck.invariants.registry import Invariant, Step, Violation
+from rmapcheck.logic.finite import Structure
+from rmapcheck.logic.steps import Steps
 from rmapcheck.prove.abstraction import Abstraction
 from rmapcheck.prove.explanations import EXPLANATIONS, ONLY_WITH
 from rmapcheck.prove.steps import Comparison, Stepper
@@ -30,7 +30,7 @@ from rmapcheck.prove.told import Event, dropped
 from rmapcheck.prove.told import Steps as Explanation
 
 if TYPE_CHECKING:
-    from rmapcheck.invariants.logic.spec import Spec
+    from rmapcheck.logic.spec import Spec
     from rmapcheck.model.machine.state import State
 
 NAME = "refinement"

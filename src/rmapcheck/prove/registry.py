@@ -5,8 +5,8 @@ import importlib
 from collections.abc import Iterator
 from types import ModuleType
 
-from rmapcheck.invariants.logic.spec import Spec
-from rmapcheck.invariants.logic.terms import SpecError
+from rmapcheck.logic.spec import Spec
+from rmapcheck.logic.terms import SpecError
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import every_scheme
@@ -33,7 +33,7 @@ def bugs() -> dict[str, type[Spec]]:
 def _named(modules: tuple[str, ...]) -> dict[str, type[Spec]]:
     found: dict[str, type[Spec]] = {}
     for name in modules:
-        module = importlib.import_module(f"rmapcheck.prove.specs.{name}")
+        module = importlib.import_module(f"rmapcheck.specs.{name}")
         found.update((cls.name, cls) for cls in specs_in(module) if "name" in vars(cls))
     return found
 
@@ -92,7 +92,7 @@ def _only(module: ModuleType, place: str) -> type[Spec]:
     if not named:
         raise SpecError(
             f"{place} defines no subclass of Spec: write `class MyRmap(Spec):`, with Spec from "
-            "rmapcheck.invariants.logic"
+            "rmapcheck.logic"
         )
     if len(named) > 1:
         names = ", ".join(cls.__name__ for cls in named)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.terms import (
     EXISTS,
     FORALL,
     IMPLIES,

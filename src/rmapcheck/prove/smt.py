@@ -6,7 +6,7 @@ numbered by depth, so that equal formulas have equal texts.
 
 from collections.abc import Iterable, Mapping
 
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.terms import (
     APP,
     EQ,
     EXISTS,

@@ -5,9 +5,9 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.invariants.logic.finite import Compiled, Structure, compiled, compiled_macro
-from rmapcheck.invariants.logic.spec import Spec, Transition
-from rmapcheck.invariants.logic.terms import Bool
+from rmapcheck.logic.finite import Compiled, Structure, compiled, compiled_macro
+from rmapcheck.logic.spec import Spec, Transition
+from rmapcheck.logic.terms import Bool
 
 Values = Mapping[str, Any]
 """Of the parameters of an operation: elements, sets and dicts."""

@@ -14,10 +14,10 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.invariants.logic.finite import Structure, compiled
-from rmapcheck.invariants.logic.spec import Parameter, Spec
-from rmapcheck.invariants.logic.steps import Steps
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.finite import Structure, compiled
+from rmapcheck.logic.spec import Parameter, Spec
+from rmapcheck.logic.steps import Steps
+from rmapcheck.logic.terms import (
     EQ,
     FORALL,
     VAR,

@@ -6,17 +6,17 @@ After model/schemes/anon_vma.py, which names the sources.
 
 from typing import ClassVar
 
-from rmapcheck.invariants.logic import (
+from rmapcheck.logic import (
     If,
     exists,
     forall,
     invariant,
     operation,
 )
-from rmapcheck.invariants.logic.spec import Flaws
-from rmapcheck.invariants.logic.terms import Expr
-from rmapcheck.prove.specs.anon_vmas import AnonVma, AnonVmas
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Swap, Vma
+from rmapcheck.logic.spec import Flaws
+from rmapcheck.logic.terms import Expr
+from rmapcheck.specs.anon_vmas import AnonVma, AnonVmas
+from rmapcheck.specs.vocabulary import Address, Folio, St, Swap, Vma
 
 MREMAP_MERGE = (
     ("mremap_merge", "walk_complete"),

@@ -10,10 +10,10 @@ exact, not only long enough. How it is stored (nodes, arrays, direct) is the exe
 
 from typing import Any, ClassVar
 
-from rmapcheck.invariants.logic import exists, forall, invariant, operation, relation
-from rmapcheck.invariants.logic.terms import FALSE, Expr, Macro
-from rmapcheck.prove.specs.machine import Machine
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
+from rmapcheck.logic import exists, forall, invariant, operation, relation
+from rmapcheck.logic.terms import FALSE, Expr, Macro
+from rmapcheck.specs.machine import Machine
+from rmapcheck.specs.vocabulary import Address, Folio, St, Vma
 
 
 class PteChain(Machine):

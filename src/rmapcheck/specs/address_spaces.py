@@ -5,9 +5,9 @@ I the page offsets of C, R(x, y) that the entry of x moves to y, K the addresses
 copied. After model/mm: each operation stands for the end of the function that it names there.
 """
 
-from rmapcheck.invariants.logic import Function, If, Predicate, define, exists, forall, operation
-from rmapcheck.invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.vocabulary import (
+from rmapcheck.logic import Function, If, Predicate, define, exists, forall, operation
+from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.specs.vocabulary import (
     Address,
     Folio,
     Inode,

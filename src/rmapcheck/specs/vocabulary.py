@@ -32,7 +32,7 @@ Left out: intervals and their order, permissions, huge pages, locks and races, K
 
 from typing import Any
 
-from rmapcheck.invariants.logic import (
+from rmapcheck.logic import (
     If,
     Sort,
     Spec,
@@ -42,7 +42,7 @@ from rmapcheck.invariants.logic import (
     invariant,
     relation,
 )
-from rmapcheck.invariants.logic.terms import TRUE, Expr, Macro
+from rmapcheck.logic.terms import TRUE, Expr, Macro
 
 St = Any
 """A working state: its attributes are the symbols below."""

@@ -16,11 +16,11 @@ reading rmap 11's hunks (0c35710493), about 85 % sure; no report is known.
 
 from typing import ClassVar
 
-from rmapcheck.invariants.logic import If, define, exists, forall, invariant, operation, relation
-from rmapcheck.invariants.logic.spec import Flaws
-from rmapcheck.invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.anonmm import AnonMmFamily
-from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
+from rmapcheck.logic import If, define, exists, forall, invariant, operation, relation
+from rmapcheck.logic.spec import Flaws
+from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.specs.anonmm import AnonMmFamily
+from rmapcheck.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
 
 
 class AnonMmChains(AnonMmFamily):

@@ -5,7 +5,7 @@ One formula, three readings: evaluated on a finite structure (`finite`), transla
 certain to decide it.
 """
 
-from rmapcheck.invariants.logic.declare import (
+from rmapcheck.logic.declare import (
     Function,
     Predicate,
     counts,
@@ -14,8 +14,8 @@ from rmapcheck.invariants.logic.declare import (
     operation,
     relation,
 )
-from rmapcheck.invariants.logic.spec import Spec
-from rmapcheck.invariants.logic.terms import If, Sort, SpecError, define, exists, forall
+from rmapcheck.logic.spec import Spec
+from rmapcheck.logic.terms import If, Sort, SpecError, define, exists, forall
 
 __all__ = [
     "Function",

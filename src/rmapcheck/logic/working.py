@@ -19,7 +19,7 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.terms import (
     Bool,
     Expr,
     If,
@@ -307,7 +307,7 @@ def _refuse_late(frame: Any, symbol: Symbol) -> None:  # noqa: ANN401 - a Python
     if frame.f_code.co_name != "<lambda>" or frame.f_back is None:
         return
     caller = str(frame.f_back.f_globals.get("__name__", ""))
-    if not caller.startswith("rmapcheck.invariants.logic"):
+    if not caller.startswith("rmapcheck.logic"):
         raise SpecError(
             f"{symbol.name} is read in a lambda that is called later, when the state may be "
             f"another (line {frame.f_lineno}): give it a name with define(Vma, lambda v: ...)"

@@ -19,7 +19,7 @@ fault in between: copy_vma() makes or grows a VMA, and move_one_page() is a step
 
 from typing import Any
 
-from rmapcheck.invariants.logic import (
+from rmapcheck.logic import (
     If,
     Predicate,
     Sort,
@@ -32,10 +32,10 @@ from rmapcheck.invariants.logic import (
     operation,
     relation,
 )
-from rmapcheck.invariants.logic.declare import Function
-from rmapcheck.invariants.logic.terms import Expr, Macro, formula
-from rmapcheck.prove.specs.mapcount import Mapcounted
-from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, Pgoff, St, Swap, Vma
+from rmapcheck.logic.declare import Function
+from rmapcheck.logic.terms import Expr, Macro, formula
+from rmapcheck.specs.mapcount import Mapcounted
+from rmapcheck.specs.vocabulary import Address, Folio, Mm, Pgoff, St, Swap, Vma
 
 
 class AnonMm(Sort):

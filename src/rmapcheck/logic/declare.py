@@ -5,8 +5,8 @@ from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
 import attrs
 
-from rmapcheck.invariants.logic.terms import Bool, Expr, Sort
-from rmapcheck.invariants.logic.working import Summand
+from rmapcheck.logic.terms import Bool, Expr, Sort
+from rmapcheck.logic.working import Summand
 
 Ts = TypeVarTuple("Ts")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -9,10 +9,10 @@ The words that this adds to `vocabulary.py`:
     mapping(p)            folio->mapping                                           if anon(p)
 """
 
-from rmapcheck.invariants.logic import Sort, forall, function, invariant, relation
-from rmapcheck.invariants.logic.terms import Expr
-from rmapcheck.prove.specs.mapcount import Mapcounted
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Swap, Vma
+from rmapcheck.logic import Sort, forall, function, invariant, relation
+from rmapcheck.logic.terms import Expr
+from rmapcheck.specs.mapcount import Mapcounted
+from rmapcheck.specs.vocabulary import Address, Folio, St, Swap, Vma
 
 
 class AnonVma(Sort):

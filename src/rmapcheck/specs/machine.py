@@ -3,10 +3,10 @@
 With those of `address_spaces.py` they are a small MM; a scheme adds what its hooks do.
 """
 
-from rmapcheck.invariants.logic import Function, Predicate, define, forall, operation
-from rmapcheck.invariants.logic.terms import Expr
-from rmapcheck.prove.specs.address_spaces import AddressSpaces
-from rmapcheck.prove.specs.vocabulary import Address, Folio, Inode, Pgoff, St, Swap, Vma
+from rmapcheck.logic import Function, Predicate, define, forall, operation
+from rmapcheck.logic.terms import Expr
+from rmapcheck.specs.address_spaces import AddressSpaces
+from rmapcheck.specs.vocabulary import Address, Folio, Inode, Pgoff, St, Swap, Vma
 
 
 class Machine(AddressSpaces):

@@ -17,7 +17,7 @@ size. A forgotten `--` breaks the first rule, a double `++` the second.
 
 from collections.abc import Sequence
 
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.terms import (
     EXISTS,
     FORALL,
     TRUE,
@@ -30,7 +30,7 @@ from rmapcheck.invariants.logic.terms import (
     quantify,
     variable,
 )
-from rmapcheck.invariants.logic.working import Counter, Entry, Summand, Working
+from rmapcheck.logic.working import Counter, Entry, Summand, Working
 
 
 def exactness(counter: Counter, ledger: Sequence[Entry], before: Working, after: Working) -> Expr:

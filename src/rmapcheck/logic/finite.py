@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.terms import (
     AND,
     APP,
     EQ,

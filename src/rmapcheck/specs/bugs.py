@@ -7,16 +7,16 @@ page, so that everything is proved of it, as of any scheme that merges less.
 
 from typing import ClassVar
 
-from rmapcheck.invariants.logic import If, operation
-from rmapcheck.invariants.logic.spec import Flaws
-from rmapcheck.invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.anon_vma import AnonVma267
-from rmapcheck.prove.specs.anonmm import AnonMm
-from rmapcheck.prove.specs.anonmm_eras import AnonMmCopies
-from rmapcheck.prove.specs.avc_eras import MREMAP_MERGE, AvcList, AvcTree
-from rmapcheck.prove.specs.avc_reuse import AvcCounters, AvcDegree, AvcMerge
-from rmapcheck.prove.specs.pte_chain import PteChain
-from rmapcheck.prove.specs.vocabulary import Mm, St
+from rmapcheck.logic import If, operation
+from rmapcheck.logic.spec import Flaws
+from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.specs.anon_vma import AnonVma267
+from rmapcheck.specs.anonmm import AnonMm
+from rmapcheck.specs.anonmm_eras import AnonMmCopies
+from rmapcheck.specs.avc_eras import MREMAP_MERGE, AvcList, AvcTree
+from rmapcheck.specs.avc_reuse import AvcCounters, AvcDegree, AvcMerge
+from rmapcheck.specs.pte_chain import PteChain
+from rmapcheck.specs.vocabulary import Mm, St
 
 
 class CopyFromImporter(AvcList):

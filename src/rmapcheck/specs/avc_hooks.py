@@ -12,16 +12,16 @@ ran out of memory. After model/schemes/anon_vma_chain.py, anon_vma_root.py and a
 which name the sources.
 """
 
-from rmapcheck.invariants.logic import (
+from rmapcheck.logic import (
     If,
     define,
     exists,
     forall,
     relation,
 )
-from rmapcheck.invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.anon_vmas import AnonVma, AnonVmas
-from rmapcheck.prove.specs.vocabulary import Address, St, Vma
+from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.specs.anon_vmas import AnonVma, AnonVmas
+from rmapcheck.specs.vocabulary import Address, St, Vma
 
 
 class AvcHooks(AnonVmas):

@@ -27,9 +27,9 @@ from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
-from rmapcheck.invariants.logic.counting import exactness
-from rmapcheck.invariants.logic.declare import Declared, DeclaredCounter, Function, Predicate
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.counting import exactness
+from rmapcheck.logic.declare import Declared, DeclaredCounter, Function, Predicate
+from rmapcheck.logic.terms import (
     FORALL,
     TRUE,
     Bool,
@@ -47,7 +47,7 @@ from rmapcheck.invariants.logic.terms import (
     substitute,
     variable,
 )
-from rmapcheck.invariants.logic.working import Counter, Entry, Named, Working
+from rmapcheck.logic.working import Counter, Entry, Named, Working
 
 
 @attrs.frozen(eq=False)

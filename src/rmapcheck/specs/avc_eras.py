@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from rmapcheck.invariants.logic import (
+from rmapcheck.logic import (
     If,
     counts,
     exists,
@@ -12,11 +12,11 @@ from rmapcheck.invariants.logic import (
     operation,
     relation,
 )
-from rmapcheck.invariants.logic.spec import Flaws
-from rmapcheck.invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.anon_vma_chain import AvcBase
-from rmapcheck.prove.specs.anon_vmas import AnonVma
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Swap, Vma
+from rmapcheck.logic.spec import Flaws
+from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.specs.anon_vma_chain import AvcBase
+from rmapcheck.specs.anon_vmas import AnonVma
+from rmapcheck.specs.vocabulary import Address, Folio, St, Swap, Vma
 
 MREMAP_MERGE = (
     ("mremap_merge", "walk_complete"),

@@ -15,10 +15,10 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.invariants.logic.finite import Compiled, Structure, compiled, compiled_macro
-from rmapcheck.invariants.logic.spec import Spec, Transition
-from rmapcheck.invariants.logic.terms import Bool, SpecError, Symbol, conjuncts
-from rmapcheck.invariants.logic.text import text
+from rmapcheck.logic.finite import Compiled, Structure, compiled, compiled_macro
+from rmapcheck.logic.spec import Spec, Transition
+from rmapcheck.logic.terms import Bool, SpecError, Symbol, conjuncts
+from rmapcheck.logic.text import text
 
 
 @attrs.frozen(eq=False)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from rmapcheck.invariants.logic import Predicate, define, exists, forall, invariant, operation
-from rmapcheck.invariants.logic.terms import Expr, If
-from rmapcheck.prove.specs.anon_vmas import AnonVma
-from rmapcheck.prove.specs.avc_hooks import AvcHooks
-from rmapcheck.prove.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
+from rmapcheck.logic import Predicate, define, exists, forall, invariant, operation
+from rmapcheck.logic.terms import Expr, If
+from rmapcheck.specs.anon_vmas import AnonVma
+from rmapcheck.specs.avc_hooks import AvcHooks
+from rmapcheck.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
 
 
 class AvcBase(AvcHooks):

@@ -100,7 +100,7 @@ class Expr:
         return negate(equal(self, other))
 
     def __str__(self) -> str:
-        from rmapcheck.invariants.logic.text import text  # noqa: PLC0415 - it reads what is made here
+        from rmapcheck.logic.text import text
 
         return text(self)
 

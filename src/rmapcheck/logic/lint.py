@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.terms import (
     AND,
     APP,
     EQ,

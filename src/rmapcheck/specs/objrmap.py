@@ -15,11 +15,11 @@ Kernels kept mapcount for pages without a chain only, in the same word; here eac
 
 from typing import Any, ClassVar
 
-from rmapcheck.invariants.logic import forall, invariant, operation, relation
-from rmapcheck.invariants.logic.terms import Expr, If
-from rmapcheck.prove.specs.mapcount import Mapcounted
-from rmapcheck.prove.specs.pte_chain import PteChain
-from rmapcheck.prove.specs.vocabulary import Folio, St, Vma
+from rmapcheck.logic import forall, invariant, operation, relation
+from rmapcheck.logic.terms import Expr, If
+from rmapcheck.specs.mapcount import Mapcounted
+from rmapcheck.specs.pte_chain import PteChain
+from rmapcheck.specs.vocabulary import Folio, St, Vma
 
 
 class ObjrmapFamily(Mapcounted, PteChain):

@@ -1,9 +1,9 @@
 """mapcount: schemes that count, in struct page, the entries that map it."""
 
-from rmapcheck.invariants.logic import counts
-from rmapcheck.invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.machine import Machine
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Vma
+from rmapcheck.logic import counts
+from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.specs.machine import Machine
+from rmapcheck.specs.vocabulary import Address, Folio, St, Vma
 
 
 class Mapcounted(Machine):

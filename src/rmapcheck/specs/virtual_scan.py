@@ -6,10 +6,10 @@ proved is that the machine keeps its own books: VMAs, entries, references, swap 
 
 from typing import Any, ClassVar
 
-from rmapcheck.invariants.logic import define, operation
-from rmapcheck.invariants.logic.terms import Expr
-from rmapcheck.prove.specs.machine import Machine
-from rmapcheck.prove.specs.vocabulary import Address, Folio, St, Swap, Vma
+from rmapcheck.logic import define, operation
+from rmapcheck.logic.terms import Expr
+from rmapcheck.specs.machine import Machine
+from rmapcheck.specs.vocabulary import Address, Folio, St, Swap, Vma
 
 
 class VirtualScan(Machine):

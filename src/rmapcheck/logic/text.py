@@ -1,6 +1,6 @@
 """Formulas printed for people: `∀ v w a. avc(v, a) ∧ v ≠ w → anon_vma(a)`."""
 
-from rmapcheck.invariants.logic.terms import (
+from rmapcheck.logic.terms import (
     AND,
     APP,
     EQ,

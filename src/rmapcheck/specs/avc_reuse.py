@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-from rmapcheck.invariants.logic import Predicate, counts, forall, invariant, operation, relation
-from rmapcheck.invariants.logic.spec import Flaws
-from rmapcheck.invariants.logic.terms import Expr, Macro
-from rmapcheck.prove.specs.anon_vmas import AnonVma
-from rmapcheck.prove.specs.avc_eras import AvcTree
-from rmapcheck.prove.specs.vocabulary import Address, Mm, St, Vma
+from rmapcheck.logic import Predicate, counts, forall, invariant, operation, relation
+from rmapcheck.logic.spec import Flaws
+from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.specs.anon_vmas import AnonVma
+from rmapcheck.specs.avc_eras import AvcTree
+from rmapcheck.specs.vocabulary import Address, Mm, St, Vma
 
 
 class AvcReuse(AvcTree):
