@@ -16,8 +16,8 @@ from rmapcheck.logic.steps import Steps
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.prove import abstraction
-from rmapcheck.prove.abstraction import Abstraction
+from rmapcheck.prove.refinement import abstraction
+from rmapcheck.prove.refinement.abstraction import Abstraction
 from rmapcheck.prove.registry import spec_of
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import sample

@@ -39,7 +39,7 @@ from rmapcheck.logic.terms import (
     substitute,
     variable,
 )
-from rmapcheck.prove import smt
+from rmapcheck.prove.solver import smt
 
 
 class Vma(Sort):

@@ -7,10 +7,10 @@ the proof then fails, all of them. Everything else must still be proved.
 import pytest
 
 from rmapcheck.logic import Predicate, exists, forall, operation
-from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import prove
 from rmapcheck.prove.registry import bugs, specs
 from rmapcheck.prove.results import Options
+from rmapcheck.prove.solver.memory import Proofs
 from rmapcheck.specs.anon_vma import AnonVmaList
 from rmapcheck.specs.anon_vmas import AnonVma
 from rmapcheck.specs.anonmm_eras import AnonMmChains, AnonMmCopies, AnonMmSwapIn

@@ -13,11 +13,11 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.prove import abstraction
-from rmapcheck.prove.explanations import EXPLANATIONS
-from rmapcheck.prove.refine import NAME, Refinement
+from rmapcheck.prove.refinement import abstraction
+from rmapcheck.prove.refinement.explanations import EXPLANATIONS
+from rmapcheck.prove.refinement.refine import NAME, Refinement
+from rmapcheck.prove.refinement.steps import Step
 from rmapcheck.prove.registry import spec_of
-from rmapcheck.prove.steps import Step
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import sample
 from rmapcheck.specs.avc_reuse import AvcCounters

@@ -12,8 +12,8 @@ from rmapcheck.model.operations import FolioReferenced, Fork, Read, SwapOut
 from rmapcheck.model.schemes.anonmm import AnonmmCopies, AnonmmSwapIn
 from rmapcheck.model.schemes.anonmm_chains import AnonmmChains
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.prove import abstraction
-from rmapcheck.prove.refine import NAME, Refinement
+from rmapcheck.prove.refinement import abstraction
+from rmapcheck.prove.refinement.refine import NAME, Refinement
 from rmapcheck.prove.registry import spec_of
 from rmapcheck.run import replay
 from rmapcheck.verdict import Status

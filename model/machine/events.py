@@ -3,8 +3,8 @@
 A system call is many steps to a proof: munmap() splits VMAs, clears entries one by one and takes
 VMAs away. `tell` marks the moment at which one such step has taken effect as a whole, so that an
 observer may compare the state with that of the event before, and ask whether a specification
-allows the step between (rmapcheck.prove.refine). Without an observer it does nothing, and the
-compiled search leaves it out.
+allows the step between (rmapcheck.prove.refinement.refine). Without an observer it does nothing,
+and the compiled search leaves it out.
 
 Each event names the numbers of the objects that it is about::
 

@@ -25,7 +25,7 @@ def observer_of(cls: type[Scheme], refine: str) -> Observer | None:
     """Return what looks each step up, or None without --refine. Raise SpecError for no spec."""
     if not refine:
         return None
-    from rmapcheck.prove.refine import Refinement
+    from rmapcheck.prove.refinement.refine import Refinement
     from rmapcheck.prove.registry import find_spec, spec_of
 
     return Refinement(spec_of(cls) if refine == OWN else find_spec(refine))
@@ -35,7 +35,7 @@ def aim(refine: str, target: str) -> str:
     """Return what a run is to look for: a refused step, where --refine is given."""
     if not refine:
         return target
-    from rmapcheck.prove.refine import NAME
+    from rmapcheck.prove.refinement.refine import NAME
 
     return NAME
 

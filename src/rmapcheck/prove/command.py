@@ -13,9 +13,9 @@ from rmapcheck.logic.spec import Spec
 from rmapcheck.logic.terms import SpecError
 from rmapcheck.prove.export import export
 from rmapcheck.prove.follow_up import follow_up
-from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.proving import POSSIBLE, Options, Report, Result, prove
 from rmapcheck.prove.registry import find_spec, specs
+from rmapcheck.prove.solver.memory import Proofs
 from rmapcheck.prove.suggest import suggest
 from rmapcheck.prove.table import figures, report_json, table
 from rmapcheck.verdict import Exit

@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 from rmapcheck.logic.terms import negate
-from rmapcheck.prove.engines import Cvc5, has_cvc5
-from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.obligations import Goal, problems, relevant
 from rmapcheck.prove.prover import Prover
 from rmapcheck.prove.proving import Report
 from rmapcheck.prove.results import FAILS, PROVED
+from rmapcheck.prove.solver.engines import Cvc5, has_cvc5
+from rmapcheck.prove.solver.memory import Proofs
 
 
 def export(report: Report, folder: Path) -> tuple[int, int]:

@@ -8,8 +8,8 @@ from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.find import find_scheme
+from rmapcheck.prove.find_run import AIMS, pursue
 from rmapcheck.prove.proving import Report
-from rmapcheck.prove.pursue import AIMS, pursue
 from rmapcheck.prove.results import Result
 from rmapcheck.verdict import Status
 

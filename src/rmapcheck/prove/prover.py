@@ -4,21 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from rmapcheck.logic.terms import TRUE, Expr, Sort, negate
-from rmapcheck.prove import smt
 from rmapcheck.prove.cti import Checker, Cti
-from rmapcheck.prove.engines import (
-    ENUMERATE,
-    FINITE,
-    SAT,
-    UNKNOWN,
-    UNSAT,
-    Z3,
-    Answer,
-    Cvc5,
-    Engine,
-    has_cvc5,
-)
-from rmapcheck.prove.memory import Model, Proofs, signed
 from rmapcheck.prove.obligations import Goal, Named, Problem, relevant
 from rmapcheck.prove.results import (
     FAILS,
@@ -30,7 +16,21 @@ from rmapcheck.prove.results import (
     Result,
     Vacuity,
 )
-from rmapcheck.prove.small import FEW, Bounded, by_name, elements, made
+from rmapcheck.prove.solver import smt
+from rmapcheck.prove.solver.engines import (
+    ENUMERATE,
+    FINITE,
+    SAT,
+    UNKNOWN,
+    UNSAT,
+    Z3,
+    Answer,
+    Cvc5,
+    Engine,
+    has_cvc5,
+)
+from rmapcheck.prove.solver.memory import Model, Proofs, signed
+from rmapcheck.prove.solver.small import FEW, Bounded, by_name, elements, made
 
 CVC5_MORE = {"cvc5, by enumeration": ENUMERATE, "cvc5, by finite models": FINITE}
 """cvc5 instantiates by matching, and may find nothing more to match; these then go on."""

@@ -7,8 +7,6 @@ import attrs
 
 from rmapcheck.logic.lint import Cycle
 from rmapcheck.logic.spec import Spec
-from rmapcheck.prove.engines import versions
-from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.obligations import problems, tiers
 from rmapcheck.prove.prover import Prover
 from rmapcheck.prove.results import (
@@ -21,6 +19,8 @@ from rmapcheck.prove.results import (
     Result,
     Vacuity,
 )
+from rmapcheck.prove.solver.engines import versions
+from rmapcheck.prove.solver.memory import Proofs
 
 
 @attrs.define(eq=False)

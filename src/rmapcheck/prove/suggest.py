@@ -33,12 +33,12 @@ from rmapcheck.logic.terms import (
     substitute,
     variable,
 )
-from rmapcheck.prove import smt
-from rmapcheck.prove.engines import UNSAT, Z3
-from rmapcheck.prove.memory import Proofs
 from rmapcheck.prove.obligations import Problem, problems
 from rmapcheck.prove.prover import Prover
 from rmapcheck.prove.proving import Report
+from rmapcheck.prove.solver import smt
+from rmapcheck.prove.solver.engines import UNSAT, Z3
+from rmapcheck.prove.solver.memory import Proofs
 
 ELEMENTS = 3
 """Of each sort, in random runs."""

@@ -15,7 +15,7 @@ import attrs
 from rmapcheck.logic.finite import Structure
 from rmapcheck.logic.terms import Bool, Sort, Symbol
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.prove import smt
+from rmapcheck.prove.solver import smt
 
 Z3_UNITS = 15_000_000
 """Units of work that Z3 does in a second; a limit in these is the same on a busy machine."""

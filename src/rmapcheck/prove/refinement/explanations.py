@@ -8,8 +8,7 @@ happens (a new anon_vma or an old one), each possibility is tried.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rmapcheck.prove.steps import Step
-from rmapcheck.prove.told import (
+from rmapcheck.prove.refinement.event import (
     Event,
     Steps,
     address_of,
@@ -20,6 +19,7 @@ from rmapcheck.prove.told import (
     swallow,
     vmas_at,
 )
+from rmapcheck.prove.refinement.steps import Step
 
 # VMAs.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck.prove.steps import Step
+from rmapcheck.prove.refinement.steps import Step
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State

@@ -23,11 +23,11 @@ import attrs
 from rmapcheck.invariants.registry import Invariant, Step, Violation
 from rmapcheck.logic.finite import Structure
 from rmapcheck.logic.steps import Steps
-from rmapcheck.prove.abstraction import Abstraction
-from rmapcheck.prove.explanations import EXPLANATIONS, ONLY_WITH
-from rmapcheck.prove.steps import Comparison, Stepper
-from rmapcheck.prove.told import Event, dropped
-from rmapcheck.prove.told import Steps as Explanation
+from rmapcheck.prove.refinement.abstraction import Abstraction
+from rmapcheck.prove.refinement.event import Event, dropped
+from rmapcheck.prove.refinement.event import Steps as Explanation
+from rmapcheck.prove.refinement.explanations import EXPLANATIONS, ONLY_WITH
+from rmapcheck.prove.refinement.steps import Comparison, Stepper
 
 if TYPE_CHECKING:
     from rmapcheck.logic.spec import Spec

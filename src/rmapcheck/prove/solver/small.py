@@ -21,8 +21,8 @@ from rmapcheck.logic.terms import (
     substitute,
     variable,
 )
-from rmapcheck.prove import smt
-from rmapcheck.prove.engines import SAT, Z3
+from rmapcheck.prove.solver import smt
+from rmapcheck.prove.solver.engines import SAT, Z3
 
 LARGEST = 5
 """No CTI of a known bug needs more elements of one sort."""

@@ -1,0 +1,1 @@
+"""Each step of the model is one that its spec allows."""
