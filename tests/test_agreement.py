@@ -1,7 +1,7 @@
 """The invariants of the model and those of the specs say the same of the same states.
 
 Each is written twice: as a generator over a state (invariants/) and as a formula over what a spec
-says of one (src/rmapcheck/prove/specs). Here both are asked about every state of small scopes, and
+says of one (src/rmapcheck/specs). Here both are asked about every state of small scopes, and
 about states that seeded bugs have broken: where one fails the other must.
 """
 
