@@ -21,6 +21,7 @@ from rmapcheck.search.native.translator.kinds import (
     StateFacts,
     Value,
 )
+from rmapcheck.search.native.translator.parts import is_part, why_not_constant
 from rmapcheck.search.native.translator.source import Definition, Untranslatable
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ class Body:
         if isinstance(node, ast.Name):
             return self.name_constant(node.id)
         if isinstance(node, ast.Attribute):
-            base = self.fold(node.value)
-            return MISSING if base is MISSING else getattr(base, node.attr, MISSING)
+            return self._attribute(node)
         names: dict[str, Any] = {}
         for part in ast.walk(node):
             if isinstance(part, NOT_FOLDED):
@@ -148,6 +148,9 @@ class Body:
                 names[part.id] = self.name_constant(part.id)
                 if names[part.id] is MISSING:
                     return MISSING
+            elif isinstance(part, ast.Attribute):
+                if self._attribute(part) is MISSING:
+                    return MISSING
             elif isinstance(part, ast.Call) and not _may_fold(part):
                 return MISSING
         code = compile(ast.Expression(node), "<constant>", "eval")
@@ -155,6 +158,17 @@ class Body:
             return eval(code, {"__builtins__": {}}, names)  # noqa: S307 - the model's own source
         except (AttributeError, TypeError, KeyError, IndexError, ValueError):
             return MISSING
+
+    def _attribute(self, node: ast.Attribute) -> Any:  # noqa: ANN401
+        """Return the attribute of a constant, or MISSING; of a part it must be one as well."""
+        base = self.fold(node.value)
+        if base is MISSING:
+            return MISSING
+        if is_part(base):
+            why = why_not_constant(base, node.attr)
+            if why:
+                self.refuse(node, why)
+        return getattr(base, node.attr, MISSING)
 
     def constant(self, value: Any) -> Value:  # noqa: ANN401
         """Return a constant as a value."""
@@ -172,6 +186,9 @@ class Body:
             return Value("", SCHEME, value)
         if isinstance(value, type) and issubclass(value, Operation):
             return Value("", Kind("class", value.__name__), value)
+        if is_part(value):
+            number = self.program.part_number(value)
+            return Value("", Kind("part", f"{type(value).__name__} {number}"), value)
         return Value("", CONSTANT, value)
 
     # Order of evaluation.

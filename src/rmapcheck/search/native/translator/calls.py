@@ -19,6 +19,7 @@ from rmapcheck.search.native.translator.kinds import (
     Value,
 )
 from rmapcheck.search.native.translator.lists import Lists
+from rmapcheck.search.native.translator.parts import is_own, is_part
 from rmapcheck.search.native.translator.source import Definition, definition
 
 LOCKS = {
@@ -145,6 +146,8 @@ class Calls(Lists):
             return self.call_function(self._static(folded, func.attr, node), bound, node)
         if isinstance(folded, str):
             return Value("", WORDS)
+        if is_part(folded):
+            return self._call_part(folded, func, node)
         if isinstance(getattr(folded, func.attr, None), FunctionType):
             return self.call_function(getattr(folded, func.attr), [], node)
         base = self.expr(func.value)
@@ -157,6 +160,16 @@ class Calls(Lists):
         if base.kind.name in ("list", "rows", "array"):
             return self._list_method(base, func.attr, node)
         return self.refuse(node, f"a {base.kind.name} has no method {func.attr}() in C")
+
+    def _call_part(self, part: object, func: ast.Attribute, node: ast.Call) -> Value:
+        """A method of a part of the scheme: `self` in it is that part."""
+        if is_own(part, func.attr):
+            self.refuse(node, f"{func.attr} of this {type(part).__name__} is not of its class")
+        if _is_classmethod(type(part), func.attr):
+            base = self.constant(type(part))
+        else:
+            base = self.constant(part)
+        return self.call_method(type(part), func.attr, base, node)
 
     def _state_method(self, func: ast.Attribute, node: ast.Call) -> Value | None:
         """``st.reached.append()`` and its like, or None."""
@@ -220,15 +233,15 @@ class Calls(Lists):
     def _call_super(self, name: str, node: ast.Call) -> Value:
         """super().name(): the next class along the MRO after the one this function is in."""
         here = self.definition.function.__qualname__.rpartition(".")[0]
-        scheme = self.program.scheme
-        mro = list(scheme.__mro__)
+        values = self.variables.values()
+        self_ = next((v for v in values if v.kind.name in ("scheme", "part")), None)
+        mro = type(self_.const).__mro__ if self_ else ()
         own = self.definition.function
         at = next(
             (i for i, c in enumerate(mro) if vars(c).get(self.definition.node.name) is own), -1
         )
         for cls in mro[at + 1 :] if at >= 0 else []:
-            if name in vars(cls):
-                self_ = next(v for v in self.variables.values() if v.kind.name == "scheme")
+            if self_ and name in vars(cls):
                 return self.call_function(vars(cls)[name], [self_], node)
         return self.refuse(node, f"super() of {here} has no {name}()")
 

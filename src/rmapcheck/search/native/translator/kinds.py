@@ -11,6 +11,8 @@
     walk        RmapWalkControl                       Walk *
     operation   an operation                          const Op *
     tuple       several values                        `parts`
+    part        object that is an attribute of a      nothing: known while translating
+                scheme, or of another part
     state, scheme, pool, class, constant              nothing: known while translating
 """
 

@@ -115,6 +115,7 @@ class Program:
         self.functions: list[str] = []
         self.walks = 0
         """Places where a walk begins: each has room of its own."""
+        self.parts: list[object] = []
         self.operations = {cls.__name__: cls for cls in OPERATIONS}
         self.operation_fields = _operation_fields()
 
@@ -126,6 +127,14 @@ class Program:
         """Return the look-up of `key` in a constant table."""
         name = self.tables.setdefault(tuple(values.items()), f"table_{len(self.tables)}")
         return f"{name}(st, {key})"
+
+    def part_number(self, part: object) -> int:
+        """Return the number of a part of the scheme; parts that are equal are still two."""
+        for number, known in enumerate(self.parts):
+            if known is part:
+                return number
+        self.parts.append(part)
+        return len(self.parts) - 1
 
     def operation_number(self, cls: type[Operation]) -> int:
         """Return the number of an operation class."""

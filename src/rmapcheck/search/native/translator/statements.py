@@ -75,7 +75,7 @@ class Statements(Calls):
             return [], self.lookup(call.func.id)
         if isinstance(call.func, ast.Attribute):
             base = self.expr(call.func.value)
-            if base.kind.name in ("class", "operation", "scheme"):
+            if base.kind.name in ("class", "operation", "scheme", "part"):
                 cls = base.const if base.kind.name == "class" else type(base.const)
                 return [base], self._static(cls, call.func.attr, call)
         return self.refuse(call, "this generator is not translated")
@@ -152,6 +152,9 @@ class Statements(Calls):
             self.emit(f"{self.declare(target.id, kind, target).code} = {value.code};")
         elif kind == WORDS:
             self.declare(target.id, WORDS, target)
+        elif kind.name == "part":
+            self.declare(target.id, kind, target)
+            self.variables[target.id] = value
         else:
             self.refuse(target, f"a {kind.name} cannot be kept in a variable")
 

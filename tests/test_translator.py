@@ -1,0 +1,206 @@
+"""What the translator makes of a scheme that is composed of parts, and what it refuses."""
+
+import re
+from typing import ClassVar
+
+import attrs
+import pytest
+
+from rmapcheck.explore import explore
+from rmapcheck.host import compile as build
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.schemes.anon_vma_root import AvcRoot
+from rmapcheck.search.native.translate import translate
+from rmapcheck.search.native.translator.source import Untranslatable
+
+needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
+
+TINY = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault", "fork", "swap"))
+
+
+@attrs.frozen(kw_only=True)
+class Era:
+    """What a kernel of some time did."""
+
+    root_lock: bool = True
+    steps: tuple[int, ...] = (0, 1)
+
+
+class Climb:
+    """Goes from an anon_vma to the one above it."""
+
+    up: ClassVar[int] = 1
+
+    def parent(self, st, anon_vma):
+        above = anon_vma
+        for step in st.scheme.era.steps:
+            if step == self.up:
+                above = st.anon_vma[anon_vma].root
+        return above
+
+
+class Ladder(Climb):
+    """Says when there is nothing above."""
+
+    def parent(self, st, anon_vma):
+        return super().parent(st, anon_vma) if anon_vma else self.nothing()
+
+    @staticmethod
+    def nothing():
+        return 0
+
+
+@attrs.frozen
+class Family:
+    """Finds the oldest of a family."""
+
+    climb: ClassVar[Climb] = Ladder()
+    turns: int = 2
+
+    def root(self, st, anon_vma):
+        if not st.scheme.era.root_lock:
+            return {anon_vma: anon_vma}[anon_vma]
+        for _ in range(self.turns):
+            anon_vma = self.climb.parent(st, anon_vma)
+        return anon_vma
+
+    @classmethod
+    def of_none(cls):
+        return cls.__name__ != "Family"
+
+
+class Composed(AvcRoot):
+    """AvcRoot, whose family is an object two levels deep."""
+
+    name = "composed"
+    family: ClassVar[Family] = Family()
+    era: ClassVar[Era] = Era()
+
+    def lock_of(self, st, anon_vma):
+        family = self.family
+        if family.of_none():
+            return 0
+        return self.family.root(st, anon_vma)
+
+
+class Unlocked(Composed):
+    """Without the root lock: the branch of that era is no C."""
+
+    name = "unlocked"
+    era: ClassVar[Era] = Era(root_lock=False)
+
+
+@needs_compiler
+def test_a_scheme_of_parts_gives_the_counts_of_one_without():
+    composed = explore(Composed, TINY, engine="native")
+    interpreted = explore(Composed, TINY, engine="python")
+    plain = explore(AvcRoot, TINY, engine="native")
+    for name in ("generated", "distinct", "depth", "reached"):
+        assert getattr(composed, name) == getattr(interpreted, name), name
+        assert getattr(composed, name) == getattr(plain, name), name
+    assert composed.verdict.how == interpreted.verdict.how == "exhaustive"
+
+
+def functions(scheme, name):
+    """Return how many functions in C were made of those called `name`."""
+    source = translate(scheme, TINY).source
+    return len(re.findall(rf"^static int {name}_\d+\(.*\) {{$", source, re.MULTILINE))
+
+
+def test_methods_of_parts_are_functions_in_c_each_once():
+    assert functions(Composed, "root") == 1
+    assert functions(Composed, "parent") == 2, "that of Ladder and, by super(), that of Climb"
+
+
+def test_constants_of_an_era_close_branches():
+    translate(Composed, TINY)
+    with pytest.raises(Untranslatable, match=r"test_translator.py:\d+: Dict expressions"):
+        translate(Unlocked, TINY)
+
+
+def test_two_parts_of_one_class_are_two():
+    class Twice(Composed):
+        other: ClassVar[Family] = Family(turns=3)
+
+        def lock_of(self, st, anon_vma):
+            return self.other.root(st, self.family.root(st, anon_vma))
+
+    assert functions(Twice, "root") == 2
+
+
+class Counted:
+    """Counts how often it is asked."""
+
+    start: ClassVar[int] = 1
+    order: ClassVar[list[int]] = [1, 2]
+    pair: ClassVar[tuple[object, ...]] = (1, [2])
+
+    def __init__(self):
+        self.asked = 0
+
+    @property
+    def often(self):
+        return self.asked > 1
+
+    def method(self, st):
+        return self.start
+
+
+@attrs.define
+class Thawed:
+    """Has a field that anyone may set."""
+
+    depth: int = 1
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("self.part.asked", "Counted.asked may change; Counted would have to be frozen"),
+        ("self.part.asked + 1", "Counted.asked may change; Counted would have to be frozen"),
+        ("self.part.often", "Counted.often may change; Counted would have to be frozen"),
+        ("self.part.order[0]", "Counted.order is a list, which may change"),
+        ("self.part.pair", "Counted.pair holds a list, which may change"),
+        ("self.part.height", "Counted has no attribute 'height'"),
+        ("self.part.climb(st)", "Counted has no method climb()"),
+        ("self.part.start(st)", "Counted has no method start()"),
+        ("self.part.own(st)", "own of this Counted is not of its class"),
+        ("self.thawed.depth", "Thawed.depth may change; Thawed would have to be frozen"),
+        ("st.scheme.era.no_such", "Era has no attribute 'no_such'"),
+        ("st.scheme.era.steps.no_such", "a constant has no 'no_such' that C can read"),
+    ],
+)
+def test_what_is_no_constant_is_refused_in_one_sentence(tmp_path, expression, reason):
+    part = Counted()
+    part.own = part.method
+    file = tmp_path / "refused.py"
+    file.write_text(f"def lock_of(self, st, anon_vma):\n    return {expression}\n")
+    space = {}
+    exec(compile(file.read_text(), str(file), "exec"), space)
+    members = {"part": part, "thawed": Thawed(), "lock_of": space["lock_of"]}
+    with pytest.raises(Untranslatable) as refused:
+        translate(type("Refused", (Composed,), members), TINY)
+    assert str(refused.value) == f"{file}:2: {reason}."
+
+
+def test_a_part_has_nothing_to_assign_to():
+    class Assigning(Composed):
+        def lock_of(self, st, anon_vma):
+            self.family.turns = 1
+            return anon_vma
+
+    with pytest.raises(Untranslatable, match="turns of a part cannot be assigned to"):
+        translate(Assigning, TINY)
+
+
+def test_one_name_is_one_part():
+    class Either(Composed):
+        other: ClassVar[Family] = Family()
+
+        def lock_of(self, st, anon_vma):
+            family = self.family
+            family = self.other
+            return family.root(st, anon_vma)
+
+    with pytest.raises(Untranslatable, match="family is first a part, then a part"):
+        translate(Either, TINY)
