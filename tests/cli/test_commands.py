@@ -11,7 +11,7 @@ from rmapcheck.plugins import catalogue
 from rmapcheck.verdict import Exit
 from rmapcheck.verify.climb import FILES, LADDER, Climber, exit_code, expected_bug
 
-CASE = next(Path(__file__).parents[1].glob("counterexamples/B29-*.json"))
+CASE = next(Path(__file__).parents[2].glob("counterexamples/B29-*.json"))
 B29_SCOPE = ["--mms", "1", "--pages", "3", "--ops", "mmap,fault,mremap"]
 SMALL = ["--mms", "1", "--pages", "1"]
 

@@ -28,7 +28,7 @@ from rmapcheck.model.operations import OPERATIONS, Fork, Mmap, Mremap, Write
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.verdict import Status, Verdict
 
-FOLDER = Path(__file__).parents[1] / "counterexamples"
+FOLDER = Path(__file__).parents[2] / "counterexamples"
 SAVED = sorted(path for path in FOLDER.glob("*.json") if path.name != "schema.json")
 
 CASE = Case(

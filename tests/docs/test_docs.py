@@ -10,7 +10,7 @@ from rmapcheck.plugins.catalogue import every_scheme
 from rmapcheck.run import Run
 from rmapcheck.tables.pages import PICTURED, STEPS, page, pages, picture, prose
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "schemes"
 TEXTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 

@@ -14,7 +14,7 @@ catalogue.schemes()
 catalogue.bugs()
 """pytester forgets what its runs import; what is imported here is imported once."""
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 B01 = ROOT / "counterexamples" / "B01-copy-from-importer.json"
 
 MINE = """

@@ -19,7 +19,7 @@ from rmapcheck.model.operations import boot
 from rmapcheck.search.interpreted import EngineError, Search
 from rmapcheck.search.native.explore import explore_native
 
-PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
+PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 sys.path.insert(0, str(PEERS))
 
 import avc_profile  # noqa: E402

@@ -24,7 +24,7 @@ from rmapcheck.specs.avc_reuse import AvcCounters
 from rmapcheck.verdict import Status
 from rmapcheck.verify.climb import FILES, LADDER
 
-CASES = Path(__file__).parent.parent / "counterexamples"
+CASES = Path(__file__).parents[2] / "counterexamples"
 
 
 def has_spec(cls):
@@ -68,7 +68,7 @@ NEVER = {
     *("clone_enomem", "fork_enomem", "merge_enomem"),  # leave nothing behind
     *("fork_reuse", "mremap_merge", "prepare_adopt", "fork_wipe", "do_swap_page_shared"),  # rare
     *("exec_grow", "exec_move", "dontunmap"),  # later eras
-    *("do_wp_page_enomem", "page_referenced_anon"),  # see test_refine_anonmm.py
+    *("do_wp_page_enomem", "page_referenced_anon"),  # see test_refinement_anonmm.py
 }
 """Operations that a short random run need not come to."""
 

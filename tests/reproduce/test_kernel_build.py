@@ -18,7 +18,7 @@ from rmapcheck.reproduce.run import reproduce
 from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit, Status
 
-FOLDER = Path(__file__).parents[1] / "counterexamples"
+FOLDER = Path(__file__).parents[2] / "counterexamples"
 
 
 # Fixes undone.

@@ -299,8 +299,7 @@ EARLY = {
     "vm_set_linked",
     "word_by_flag",
 }
-"""Those whose mutants are in test_anonmm.py, test_early_schemes.py, test_files.py, test_i_mmap.py,
-test_objrmap.py, test_pte_chain.py, test_virtual_scan.py and test_rmap_for_2_4.py."""
+"""Those whose mutants are in tests/schemes, tests/model/test_files.py or test_i_mmap.py there."""
 
 
 def test_every_invariant_has_something_to_catch():

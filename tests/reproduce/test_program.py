@@ -28,7 +28,7 @@ from rmapcheck.reproduce.prediction import FIELDS, WHY_NOT, predict, refuse
 from rmapcheck.reproduce.program import WORDS, comment, literal
 from rmapcheck.tables.tables import mended
 
-FOLDER = Path(__file__).parents[1] / "counterexamples"
+FOLDER = Path(__file__).parents[2] / "counterexamples"
 SAVED = sorted(path for path in FOLDER.glob("*.json") if path.name != "schema.json")
 FLAGS = ("-Wall", "-Wextra", "-Werror", "-O2")
 GCC = shutil.which("gcc")

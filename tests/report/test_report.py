@@ -17,7 +17,7 @@ from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.report import EXPORTS, export, render, state_text
 from rmapcheck.run import Run
 
-FOLDER = Path(__file__).parents[1] / "counterexamples"
+FOLDER = Path(__file__).parents[2] / "counterexamples"
 SAVED = sorted(path for path in FOLDER.glob("*.json") if path.name != "schema.json")
 
 HOSTILE = '"""; import os; [red]x[/red] <script>&</script> \\'
@@ -100,7 +100,7 @@ def test_every_saved_case_can_be_shown_and_exported(path):
     case = load_case(path)
     for format_ in ("text", "html", "svg"):
         assert render(case, format_) == render(case, format_)
-    for format_ in sorted(EXPORTS.keys() - {"c", "kselftest"}):  # tests/test_reproducer.py
+    for format_ in sorted(EXPORTS.keys() - {"c", "kselftest"}):  # tests/reproduce/test_program.py
         assert export(case, format_) == export(case, format_)
 
 

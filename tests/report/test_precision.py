@@ -18,7 +18,7 @@ from rmapcheck.report.diff import diff
 from rmapcheck.report.precision import WalkCost, precision, report, walk_cost
 from rmapcheck.report.recording import film
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CASE = load_case(ROOT / "docs" / "examples" / "twelve-operations.json")
 SCOPE, RUN = CASE.scope, CASE.steps
 CHAINS = [n for n in schemes() if n.startswith(("pte_chain-", "rmap"))]
@@ -162,6 +162,6 @@ def test_diff_says_where_the_saved_run_parts(capsys):
 
 
 def test_a_walk_into_freed_memory_ends_there():
-    cases = Path(__file__).parent.parent / "counterexamples"
+    cases = Path(__file__).parents[2] / "counterexamples"
     case = load_case(cases / "B29-unfaulted-mremap-merge.json")
     assert precision(bugs()["B29"], case.scope, case.steps).pages > 0

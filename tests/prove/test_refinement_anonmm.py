@@ -17,7 +17,8 @@ from rmapcheck.prove.refinement.refine import NAME, Refinement
 from rmapcheck.prove.registry import spec_of
 from rmapcheck.run import replay
 from rmapcheck.verdict import Status
-from tests.test_anonmm import (
+from tests.prove.test_refinement import CASES
+from tests.schemes.test_anonmm import (
     LOST,
     ChildUnlisted,
     ForgetsSwap,
@@ -25,7 +26,6 @@ from tests.test_anonmm import (
     MapsTwice,
     MovesShared,
 )
-from tests.test_refine import CASES
 
 VERSIONS = (AnonmmChains, AnonmmSwapIn, AnonmmCopies)
 MOVED = Scope(

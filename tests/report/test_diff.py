@@ -12,7 +12,7 @@ from rmapcheck.model.operations import Mmap, Mremap, Write
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.report.diff import diff
 
-FOLDER = Path(__file__).parents[1] / "counterexamples"
+FOLDER = Path(__file__).parents[2] / "counterexamples"
 
 EVERY = {**schemes(), **bugs()}
 

@@ -23,9 +23,9 @@ from rmapcheck.run import replay
 from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status
 from rmapcheck.verify.climb import FILES, LADDER
-from tests.test_refine import NARROW, SPECIFIED, has_spec
+from tests.prove.test_refinement import NARROW, SPECIFIED, has_spec
 
-CASES = Path(__file__).parent.parent / "counterexamples"
+CASES = Path(__file__).parents[2] / "counterexamples"
 NAME = "agreement"
 
 ALIKE = {

@@ -13,7 +13,7 @@ from rmapcheck.prove.suggest import suggest
 from rmapcheck.prove.table import table
 from rmapcheck.specs.avc_reuse import AvcCounters
 
-EXAMPLE = Path(__file__).parents[1] / "docs" / "how-to" / "my_rmap_spec.py"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "how-to" / "my_rmap_spec.py"
 
 
 def prove(capsys, *args):

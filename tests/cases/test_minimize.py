@@ -14,7 +14,7 @@ from rmapcheck.model.operations import Exit, Fork, Mmap, Mprotect, Mremap, Write
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.run import NotPossible, Run, replay
 
-FOLDER = Path(__file__).parents[1] / "counterexamples"
+FOLDER = Path(__file__).parents[2] / "counterexamples"
 SAVED = sorted(path for path in FOLDER.glob("*.json") if path.name != "schema.json")
 
 B29 = bugs()["B29"]

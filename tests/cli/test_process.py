@@ -13,7 +13,7 @@ import pytest
 from rmapcheck.cli import explore as exploring
 from rmapcheck.verdict import Exit
 
-CASE = next(Path(__file__).parents[1].glob("counterexamples/B29-*.json"))
+CASE = next(Path(__file__).parents[2].glob("counterexamples/B29-*.json"))
 
 
 @pytest.fixture(autouse=True)

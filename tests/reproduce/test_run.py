@@ -25,7 +25,7 @@ from rmapcheck.reproduce.run import FLAGS, _run_here, read_log, reproduce
 from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
-FOLDER = Path(__file__).parents[1] / "counterexamples"
+FOLDER = Path(__file__).parents[2] / "counterexamples"
 B23 = FOLDER / "B23-lost-page.json"
 GCC = shutil.which("gcc")
 needs_gcc = pytest.mark.skipif(GCC is None, reason="there is no gcc")
