@@ -42,7 +42,7 @@ HOOKS: tuple[str, ...] = tuple(
 LOOP_SECONDS = 3.0
 """An operation that lasts longer is taken for endless; each takes well under a millisecond."""
 
-_ENGINES = str(Path(__file__).parent)
+_ENGINES = str(Path(__file__).parents[1])
 _OURS = tuple(str(Path(str(p.__file__)).parent) for p in (model, invariants))
 
 
