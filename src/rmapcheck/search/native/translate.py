@@ -19,6 +19,8 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.search.native.layout import heap, orders, packed, stored
+from rmapcheck.search.native.translator.functions import root
+from rmapcheck.search.native.translator.grammar import GRAMMAR
 from rmapcheck.search.native.translator.kinds import STATE, Kind, Value
 from rmapcheck.search.native.translator.program import Program
 from rmapcheck.search.native.translator.source import Definition, Untranslatable, definition
@@ -189,7 +191,7 @@ def _roots(
     program: Program, name: str, functions: list[Any], values: dict[str, Value], mode: str
 ) -> str:
     """Return a table of the C functions made of `functions`."""
-    names = [program.root(_definition(f), values, mode) for f in functions]
+    names = [root(program, GRAMMAR, _definition(f), values, mode) for f in functions]
     return f"static int (*const {name}[])(S *) = {{ {', '.join([*names, '0'])} }};"
 
 
@@ -199,7 +201,9 @@ def _apply(program: Program, st: Value) -> str:
     for number, cls in enumerate(OPERATIONS):
         if cls.exists(program.scope):
             self = Value("", Kind("operation", cls.__name__))
-            name = program.root(_definition(cls.apply), {"self": self, "st": st}, "plain")
+            name = root(
+                program, GRAMMAR, _definition(cls.apply), {"self": self, "st": st}, "plain"
+            )
             cases.append(f"    case {number}: return {name}(st, op);")
     atomic = ", ".join(str(int(cls.atomic)) for cls in OPERATIONS)
     return "\n".join(
@@ -219,11 +223,11 @@ def _possible(program: Program, st: Value) -> str:
         if cls.exists(program.scope):
             values = {"cls": Value("", Kind("class", cls.__name__), cls), "st": st}
             function = cls.possible.__func__  # type: ignore[attr-defined]
-            name = program.root(_definition(function), values, "offer")
+            name = root(program, GRAMMAR, _definition(function), values, "offer")
             calls.append(f"  {name}(st);")
     return "\n".join(["static void possible(S *st)\n{", *calls, "}"])
 
 
 def _projection(program: Program, st: Value) -> str:
-    name = program.root(_definition(projection), {"st": st}, "plain")
+    name = root(program, GRAMMAR, _definition(projection), {"st": st}, "plain")
     return f"static void projection(S *st, List *to) {{ {name}(st, to); }}"

@@ -1,84 +1,77 @@
-"""The body of one function: its variables, its constants, its complaints."""
+"""The body of one function while it becomes C: its variables, its lines, its refusals.
+
+`Body.expr` and `Body.block` look up in the grammar (grammar.py) which function translates a node.
+That function gets the body, and comes back to these two for what the node is made of::
+
+    comparison(body, node)     body.expr(node.left), body.expr(node.comparators[0])  →  Value
+    if_(body, node)            body.block(node.body), body.block(node.orelse)        →  lines
+"""
 
 import ast
-import builtins
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
-from rmapcheck.model.operations import Operation
-from rmapcheck.model.scheme import Scheme
-from rmapcheck.search.native.translator.kinds import (
-    CONSTANT,
-    INT,
-    LIST,
-    MISSING,
-    NONE,
-    SCHEME,
-    STATE,
-    TEXT,
-    Kind,
-    PoolFacts,
-    StateFacts,
-    Value,
-)
-from rmapcheck.search.native.translator.parts import is_part, why_not_constant
-from rmapcheck.search.native.translator.source import Definition, Untranslatable
+import attrs
 
-if TYPE_CHECKING:
-    from rmapcheck.search.native.translator.program import Instance, Program
-
-FOLDED_CALLS = ("min", "max", "len", "abs", "bool", "int", "tuple", "list", "sorted", "range")
-FOLDED_METHODS = ("get", "keys", "values", "items", "count", "index")
-NOT_FOLDED = (
-    ast.Lambda,
-    ast.ListComp,
-    ast.SetComp,
-    ast.DictComp,
-    ast.GeneratorExp,
-    ast.JoinedStr,
-    ast.NamedExpr,
-    ast.Yield,
-    ast.YieldFrom,
-    ast.List,
-    ast.Set,
-    ast.Dict,
-)
+from rmapcheck.search.native.translator.constants import Constants, constant
+from rmapcheck.search.native.translator.kinds import MISSING, Kind, Value
+from rmapcheck.search.native.translator.program import Instance, Program
 
 
 class Body:
-    """What all parts of the translation of one function share."""
+    """One C function that is being written.
 
-    def __init__(self, program: "Program", instance: "Instance", mode: str) -> None:
+    `mode` says what becomes of `yield`; see generators.py.
+    """
+
+    def __init__(
+        self, program: Program, instance: Instance, mode: str, grammar: "Grammar"
+    ) -> None:
         self.program = program
         self.instance = instance
-        self.definition: Definition = instance.definition
+        self.definition = instance.definition
         self.mode = mode
-        self.globals = self.definition.function.__globals__
+        self.grammar = grammar
         self.variables: dict[str, Value] = {}
+        self.constants = Constants(self.definition, self.variables)
         self.declared: list[str] = []
         self.lines: list[str] = []
         self.count = 0
 
-    # To be provided by the parts that build on this one.
+    # Nodes.
 
     def expr(self, node: ast.expr) -> Value:
-        """Translate an expression."""
-        raise NotImplementedError
+        """Translate an expression: fold it, or else let the grammar say how."""
+        folded = self.constants.fold(node)
+        if folded is not MISSING:
+            return constant(self.program, folded)
+        translate = self.grammar.expressions.get(type(node))
+        if translate is None:
+            self.refuse(node, f"{type(node).__name__} expressions are not translated")
+        return translate(self, node)
 
-    def call_function(
-        self,
-        function: FunctionType,
-        bound: list[Value],
-        node: ast.Call,
-    ) -> Value:
-        """Translate a call of a function of the model, `bound` being arguments already there."""
-        raise NotImplementedError
+    def number(self, node: ast.expr) -> Value:
+        """Translate an expression that must be a number (or boolean)."""
+        value = self.expr(node)
+        if value.kind.name not in ("int", "text"):
+            self.refuse(node, f"a number is wanted here, not a {value.kind.name}")
+        return value
 
-    # Complaints, names, C text.
+    def block(self, statements: list[ast.stmt]) -> bool:
+        """Translate statements up to one that never goes on; True if there is one."""
+        for statement in statements:
+            translate = self.grammar.statements.get(type(statement))
+            if translate is None:
+                self.refuse(statement, f"{type(statement).__name__} statements are not translated")
+            if translate(self, statement):
+                return True
+        return False
 
     def refuse(self, node: ast.AST, reason: str) -> NoReturn:
         """Raise Untranslatable for `node`."""
-        raise Untranslatable(self.definition.file, getattr(node, "lineno", 0), reason)
+        self.definition.refuse(node, reason)
+
+    # C text.
 
     def temp(self) -> str:
         """Return a fresh C name."""
@@ -88,6 +81,20 @@ class Body:
     def emit(self, line: str) -> None:
         """Add a line of C."""
         self.lines.append(line)
+
+    def ordered(self, values: list[Value], text: str) -> str:
+        """Return `text` with {0}, {1} … replaced, evaluated from left to right as Python does."""
+        codes = [v.code for v in values]
+        if len(values) < 2 or not any(v.busy for v in values):
+            return text.format(*codes)
+        out = []
+        for i, value in enumerate(values):
+            if value.kind.ctype and not value.known:
+                codes[i] = self.temp()
+                out.append(f"{value.kind.ctype}{codes[i]} = {value.code};")
+        return f"({{ {' '.join(out)} {text.format(*codes)}; }})"
+
+    # Variables.
 
     def new_list(self) -> str:
         """Return the name of a fresh list of this function, a C variable of its own."""
@@ -118,112 +125,11 @@ class Body:
         self.variables[name] = value
         return value
 
-    # Constants.
 
-    def lookup(self, name: str) -> Any:  # noqa: ANN401
-        """Return what a global name means, or MISSING."""
-        return self.globals.get(name, getattr(builtins, name, MISSING))
+@attrs.frozen
+class Grammar:
+    """Which function translates which form of node; GRAMMAR in grammar.py is the only one."""
 
-    def name_constant(self, name: str) -> Any:  # noqa: ANN401
-        """Return the value that a name has while translating, or MISSING."""
-        variable = self.variables.get(name)
-        if variable is not None:
-            return variable.const
-        return self.lookup(name)
-
-    def fold(self, node: ast.expr) -> Any:  # noqa: ANN401
-        """Return the value of an expression that is known while translating, else MISSING."""
-        # Nearly all are of these three, for which there is no need of a compiler.
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.Name):
-            return self.name_constant(node.id)
-        if isinstance(node, ast.Attribute):
-            return self._attribute(node)
-        names: dict[str, Any] = {}
-        for part in ast.walk(node):
-            if isinstance(part, NOT_FOLDED):
-                return MISSING
-            if isinstance(part, ast.Name):
-                names[part.id] = self.name_constant(part.id)
-                if names[part.id] is MISSING:
-                    return MISSING
-            elif isinstance(part, ast.Attribute):
-                if self._attribute(part) is MISSING:
-                    return MISSING
-            elif isinstance(part, ast.Call) and not _may_fold(part):
-                return MISSING
-        code = compile(ast.Expression(node), "<constant>", "eval")
-        try:
-            return eval(code, {"__builtins__": {}}, names)  # noqa: S307 - the model's own source
-        except (AttributeError, TypeError, KeyError, IndexError, ValueError):
-            return MISSING
-
-    def _attribute(self, node: ast.Attribute) -> Any:  # noqa: ANN401
-        """Return the attribute of a constant, or MISSING; of a part it must be one as well."""
-        base = self.fold(node.value)
-        if base is MISSING:
-            return MISSING
-        if is_part(base):
-            why = why_not_constant(base, node.attr)
-            if why:
-                self.refuse(node, why)
-        return getattr(base, node.attr, MISSING)
-
-    def constant(self, value: Any) -> Value:  # noqa: ANN401
-        """Return a constant as a value."""
-        if isinstance(value, bool | int):
-            return Value(f"({int(value)})" if value < 0 else str(int(value)), INT, value)
-        if isinstance(value, str):
-            return Value(str(self.program.text(value)), TEXT, value)
-        if value is None:
-            return Value("0", NONE, value)
-        if isinstance(value, PoolFacts):
-            return Value("", Kind("pool", value.name), value)
-        if isinstance(value, StateFacts):
-            return Value("", STATE, value)
-        if isinstance(value, Scheme):
-            return Value("", SCHEME, value)
-        if isinstance(value, type) and issubclass(value, Operation):
-            return Value("", Kind("class", value.__name__), value)
-        if is_part(value):
-            number = self.program.part_number(value)
-            return Value("", Kind("part", f"{type(value).__name__} {number}"), value)
-        return Value("", CONSTANT, value)
-
-    # Order of evaluation.
-
-    def ordered(self, values: list[Value], text: str) -> str:
-        """Return `text` with {0}, {1} … replaced, evaluated from left to right as Python does."""
-        codes = [v.code for v in values]
-        if len(values) < 2 or not any(v.busy for v in values):
-            return text.format(*codes)
-        out = []
-        for i, value in enumerate(values):
-            if value.kind.ctype and not value.known:
-                codes[i] = self.temp()
-                out.append(f"{value.kind.ctype}{codes[i]} = {value.code};")
-        return f"({{ {' '.join(out)} {text.format(*codes)}; }})"
-
-    def number(self, node: ast.expr) -> Value:
-        """Translate an expression that must be a number (or boolean)."""
-        value = self.expr(node)
-        if value.kind.name not in ("int", "text"):
-            self.refuse(node, f"a number is wanted here, not a {value.kind.name}")
-        return value
-
-    def truth(self, value: Value, node: ast.AST) -> str:
-        """Return the C condition under which `value` is true in Python."""
-        if value.known:
-            return "1" if value.const else "0"
-        if value.kind in (INT, TEXT):
-            return value.code
-        if value.kind == LIST:
-            return f"({value.code})->n"
-        return self.refuse(node, f"the truth of a {value.kind.name} is not known")
-
-
-def _may_fold(call: ast.Call) -> bool:
-    if isinstance(call.func, ast.Name):
-        return call.func.id in FOLDED_CALLS
-    return isinstance(call.func, ast.Attribute) and call.func.attr in FOLDED_METHODS
+    expressions: Mapping[type[ast.expr], Callable[[Body, Any], Value]]
+    statements: Mapping[type[ast.stmt], Callable[[Body, Any], bool | None]]
+    """True: what comes behind the statement is never reached."""

@@ -1,4 +1,4 @@
-"""Everything that becomes C for one scheme in one scope: each function once for each use of it."""
+"""What is known of one scheme in one scope, and what of it has become C."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -16,9 +16,8 @@ from rmapcheck.search.native.translator.kinds import (
     Kind,
     PoolFacts,
     StateFacts,
-    Value,
 )
-from rmapcheck.search.native.translator.source import Definition, Untranslatable
+from rmapcheck.search.native.translator.source import Definition
 
 
 @attrs.frozen
@@ -105,10 +104,9 @@ class Program:
         """The model asks which are, so that it needs them for more than lock_discipline."""
         self.layout = layout_of(scope, scheme, named)  # type: ignore[arg-type]
         self.structs = {n: _facts(self.layout, n) for n in self.layout.structs}
-        facts: dict[str, Any] = {n: PoolFacts(n, s.size) for n, s in self.structs.items()}
-        facts |= {"scope": scope, "pages": scope.pages, "every_name": not symmetry}
-        facts["scheme"] = scheme()
-        self.state = StateFacts(facts)
+        self.state = self._state_facts()
+        self.operations = {cls.__name__: cls for cls in OPERATIONS}
+        self.operation_fields = _operation_fields()
         self.texts: dict[str, int] = {"": 0}
         self.instances: dict[Any, Instance] = {}
         self.tables: dict[Any, str] = {}
@@ -116,8 +114,13 @@ class Program:
         self.walks = 0
         """Places where a walk begins: each has room of its own."""
         self.parts: list[object] = []
-        self.operations = {cls.__name__: cls for cls in OPERATIONS}
-        self.operation_fields = _operation_fields()
+
+    def _state_facts(self) -> StateFacts:
+        """Return what is known of the state while translating: pools, scope, scheme."""
+        facts: dict[str, Any] = {n: PoolFacts(n, s.size) for n, s in self.structs.items()}
+        facts |= {"scope": self.scope, "pages": self.scope.pages, "every_name": not self.symmetry}
+        facts["scheme"] = self.scheme()
+        return StateFacts(facts)
 
     def text(self, text: str) -> int:
         """Return the number of a string; that of "" is 0, so that it is false in C too."""
@@ -145,45 +148,6 @@ class Program:
         """Return the arguments of an operation and their defaults (0 where there is none)."""
         fields = attrs.fields(operation)
         return {a.name: 0 if a.default is attrs.NOTHING else a.default for a in fields}
-
-    def instance(
-        self, definition: Definition, kinds: tuple[Kind, ...], values: list[Value], mode: str
-    ) -> Instance:
-        """Return the C function of `definition` for such arguments, made when first asked for."""
-        from rmapcheck.search.native.translator.statements import Statements
-
-        key = (definition.function, kinds, mode)
-        if key in self.instances:
-            known = self.instances[key]
-            known.recursive |= not known.done
-            return known
-        names = definition.parameters()
-        pairs = [(n, k) for n, k in zip(names, kinds, strict=True) if k.ctype]
-        number = len(self.instances)
-        instance = Instance(definition, f"{definition.node.name}_{number}", pairs)
-        self.instances[key] = instance
-        body = Statements(self, instance, mode)
-        for name, kind, value in zip(names, kinds, values, strict=True):
-            body.variables[name] = Value(f"p_{name}", kind) if kind.ctype else value
-        self.functions.append(body.function())
-        instance.done = True
-        return instance
-
-    def root(self, definition: Definition, values: dict[str, Value], mode: str) -> str:
-        """Return the name of the C function that the engine calls."""
-        for name in definition.parameters():
-            if name not in values:
-                raise Untranslatable(
-                    definition.file,
-                    definition.node.lineno,
-                    f"nobody passes {name} to this function",
-                )
-        given = [values[n] for n in definition.parameters()]
-        kinds = tuple(
-            v.kind if v.kind.ctype else Kind(v.kind.name, v.kind.of or repr(v.const))
-            for v in given
-        )
-        return self.instance(definition, kinds, given, mode).name
 
 
 def _operation_fields() -> dict[str, Kind]:

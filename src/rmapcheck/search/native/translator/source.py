@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -42,6 +42,10 @@ class Definition:
         """Return the names of all parameters, in order."""
         a = self.node.args
         return [p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs)]
+
+    def refuse(self, node: ast.AST, reason: str) -> NoReturn:
+        """Raise Untranslatable for a node of this function."""
+        raise Untranslatable(self.file, getattr(node, "lineno", 0), reason)
 
 
 Place = tuple[str, int]

@@ -1,0 +1,155 @@
+"""Calls that C knows by heart: allocation, locks, pools, what a step notes, Python's builtins.
+
+Their Python source is not translated. Each stands for code in c/runtime.c or layout/heap.py.
+"""
+
+import ast
+from typing import Any
+
+from rmapcheck.model.machine import cost, events, heap, locks
+from rmapcheck.model.machine.state import RmapWalkControl
+from rmapcheck.search.native.translator.body import Body
+from rmapcheck.search.native.translator.conditions import truth
+from rmapcheck.search.native.translator.functions import bind
+from rmapcheck.search.native.translator.kinds import INT, LIST, NONE, WALK, WORDS, Value
+from rmapcheck.search.native.translator.lists import as_list, empty_list
+from rmapcheck.search.native.translator.loops import over_generator
+from rmapcheck.search.native.translator.source import definition
+
+LOCKS = {
+    locks.acquire: ("lock_acquire", ("kind", "index", "write")),
+    locks.release: ("lock_release", ("kind", "index")),
+    locks.assert_held: ("lock_assert_held", ("kind", "index")),
+    locks.assert_held_write: ("lock_assert_held_write", ("kind", "index")),
+    locks.might_sleep: ("lock_might_sleep", ()),
+    locks.held_index: ("lock_held_index", ("kind",)),
+    locks.trylock: ("lock_try", ("kind", "index")),
+}
+UNSEEN = (events.tell, cost.count_nodes, cost.count_entries)
+"""What only the interpreted model does: observers and counters."""
+
+
+def of_model(body: Body, function: Any, node: ast.Call) -> Value | None:  # noqa: ANN401
+    """Translate a call of a function of model/machine that C has too; None if it is no such."""
+    if function is heap.kmem_cache_alloc:
+        pool = _pool(body, node.args[1])
+        return Value(f"{pool}_alloc(st)", INT, busy=True)
+    if function is heap.kmem_cache_free:
+        pool = _pool(body, node.args[1])
+        return Value(f"{pool}_free(st, {body.number(node.args[2]).code})", NONE, busy=True)
+    if function is heap.claim:
+        pool = _pool(body, node.args[0])
+        return Value(f"{pool}_claim(st, {body.number(node.args[1]).code})", NONE, busy=True)
+    if function is heap.bug:
+        what = body.expr(node.args[1])
+        return Value(f"stop(st, OOPS_BUG, {what.code}, 0)", NONE, busy=True)
+    if function is RmapWalkControl:
+        return _walk(body)
+    if function in LOCKS:
+        return _lock(body, function, node)
+    if function in UNSEEN:
+        return Value("", NONE)
+    return None
+
+
+def _pool(body: Body, node: ast.expr) -> str:
+    pool = body.expr(node)
+    if pool.kind.name != "pool":
+        body.refuse(node, "a pool is wanted here")
+    return pool.kind.of
+
+
+def _walk(body: Body) -> Value:
+    """``RmapWalkControl()``."""
+    name = body.temp()
+    body.declared.append(f"Walk {name};")
+    body.program.walks += 1
+    code = f"walk_start(&{name}, st->walk[{body.program.walks - 1}])"
+    return Value(code, WALK, busy=True)
+
+
+def _lock(body: Body, function: Any, node: ast.Call) -> Value:  # noqa: ANN401
+    name, wanted = LOCKS[function]
+    values = bind(body, definition(function), (), node, drop=("what",))
+    args = [values[w] for w in wanted]
+    holes = "".join(f", {{{i}}}" for i in range(len(args)))
+    text = f"{name}(st{holes})"
+    result = INT if function in (locks.held_index, locks.trylock) else NONE
+    body.program.asks_locks |= result is INT
+    if not body.program.locks:
+        # Nobody asks for lock_discipline; but whose lock it is may lead through freed memory.
+        text = " ".join(f"(void)({{{i}}});" for i in range(len(args)))
+        text = f"({{{{ {text} 0; }}}})"
+    return Value(body.ordered(args, text), result, busy=True)
+
+
+# Methods of what the state keeps.
+
+
+def of_state(body: Body, func: ast.Attribute, node: ast.Call) -> Value | None:
+    """Translate ``st.reached.append()`` and its like; None if it is no such call."""
+    inner = func.value
+    if not isinstance(inner, ast.Attribute) or not isinstance(inner.value, ast.Name):
+        return None
+    base = body.variables.get(inner.value.id)
+    if base is None or base.kind.name != "state":
+        return None
+    what = f"{inner.attr}.{func.attr}"
+    if what == "reached.append":
+        return Value(f"reach(st, {body.number(node.args[0]).code})", NONE, busy=True)
+    if what == "rules.append":
+        return Value("(void)0", NONE, busy=True)
+    if what == "splats.append":
+        return Value("(void)st->splats++", NONE, busy=True)
+    if what in ("layout.dangling", "layout.leaked"):
+        return Value(f"{func.attr}(st)", INT, busy=True)
+    return None
+
+
+def of_pool(body: Body, base: Value, name: str, node: ast.Call) -> Value:
+    """``st.vma.is_live(v)`` and its like."""
+    pool = base.kind.of
+    if name == "is_live":
+        index = body.number(node.args[0])
+        return Value(f"{pool}_is_live(st, {index.code})", INT, busy=index.busy)
+    if name == "indices":
+        return Value(f"{pool}_indices(st, &{body.new_list()})", LIST, busy=True)
+    return body.refuse(node, f"a pool has no method {name}() in C")
+
+
+# Builtins.
+
+
+def builtin(body: Body, name: str, node: ast.Call) -> Value:
+    """``len(found)``, ``min(a, b)``, ``any(… for … in …)`` and their like."""
+    if name in ("any", "all", "sum") and isinstance(node.args[0], ast.GeneratorExp):
+        return over_generator(body, name, node.args[0])
+    if name == "set" and not node.args:
+        return empty_list(body)
+    if name in ("min", "max") and len(node.args) == 2 and not node.keywords:
+        both = [body.number(a) for a in node.args]
+        code = body.ordered(both, f"{name}_of({{0}}, {{1}})")
+        return Value(code, INT, busy=any(v.busy for v in both))
+    if len(node.args) != 1 or node.keywords:
+        body.refuse(node, f"{name or 'this'}() is not translated, at least not like this")
+    return _builtin_of_one(body, name, body.expr(node.args[0]), node)
+
+
+def _builtin_of_one(body: Body, name: str, value: Value, node: ast.Call) -> Value:
+    if name == "bool":
+        return Value(f"(({truth(body, value, node)}) != 0)", INT, busy=value.busy)
+    if name == "int" and value.kind == INT:
+        return value
+    if name == "str":
+        return Value("", WORDS)
+    if value.kind.name not in ("list", "array"):
+        body.refuse(node, f"{name}() of a {value.kind.name} is not translated")
+    code = as_list(body, value)
+    if name == "len":
+        return Value(f"({code})->n", INT, busy=value.busy)
+    if name in ("list", "tuple", "set", "sorted"):
+        word = {"set": "set_copy", "sorted": "list_sorted"}.get(name, "list_copy")
+        return Value(f"{word}(st, &{body.new_list()}, {code})", LIST, busy=True)
+    if name == "any":
+        return Value(f"list_any({code})", INT, busy=value.busy)
+    return body.refuse(node, f"{name}() is not translated")
