@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
 from rmapcheck.invariants.registry import Violation, invariant
-from rmapcheck.model.machine.state import ptep_to_mm
+from rmapcheck.model.machine.state import pte_offset, ptep_to_mm
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
@@ -59,7 +59,7 @@ def rss_counts(st: "State") -> Iterator[Violation]:
 
 def present(st: "State", mm: int) -> int:
     """Return how many entries of a process map a page."""
-    first = (mm - 1) * st.pages + 1
+    first = pte_offset(st, mm, 0)
     return sum(st.pte[ptep].folio != 0 for ptep in range(first, first + st.pages))
 
 

@@ -11,6 +11,7 @@ from rmapcheck.model.machine.state import (
     PTE_ZERO,
     VM_SHARED,
     folio_test_anon,
+    pte_offset,
     ptep_to_address,
     ptep_to_mm,
 )
@@ -93,7 +94,7 @@ def projection(st: "State") -> list[tuple[int, int, int, int, int]]:
                 flags[address] = v.vm_flags
             vma = v.vm_next
         for address in range(st.pages):
-            p = st.pte[(mm - 1) * st.pages + address + 1]
+            p = st.pte[pte_offset(st, mm, address)]
             seen.append((mm, flags[address], p.folio, p.swap, p.flags & PTE_ZERO))
     return seen
 

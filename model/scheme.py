@@ -16,7 +16,7 @@ import attrs
 
 from rmapcheck.model.i_mmap.list import IMmapList
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire, release
-from rmapcheck.model.machine.state import vma_address
+from rmapcheck.model.machine.state import pte_offset, vma_address
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import RmapWalkControl, State
@@ -388,4 +388,4 @@ class Scheme(IMmapList):
     @staticmethod
     def visit(st: "State", rwc: "RmapWalkControl", mm: int, address: int) -> None:
         """Visit page `address` of `mm`."""
-        rwc.visited.append((mm - 1) * st.pages + address + 1)
+        rwc.visited.append(pte_offset(st, mm, address))

@@ -24,6 +24,16 @@ def renamed(field: "FieldInfo") -> bool:
     return field.target not in ("", "address_space")
 
 
+def pte_offset(mm: str, address: str, pages: int) -> str:
+    """Return the source, the same in Python and C, of what pte_offset() returns."""
+    return f"({mm} - 1) * {pages} + {address} + 1"
+
+
+def ptes_of(mm: str, pages: int) -> str:
+    """Return the slice of st.pte that holds the entries of a process, as source."""
+    return f"{pte_offset(mm, '0', pages)}:{pte_offset(mm, str(pages), pages)}"
+
+
 def _emit(layout: "Layout", struct: "StructInfo", indent: str) -> list[str]:
     lines = []
     for field in struct.fields:
@@ -73,7 +83,7 @@ def _encode_source(layout: "Layout") -> list[str]:
         "    def L_pte(p):",
         f"        if p == 0 or p > {structs['pte'].size}: return p",
         f"        mm, address = divmod(p - 1, {scope.pages})",
-        f"        return (L_mm[mm + 1] - 1) * {scope.pages} + address + 1",
+        f"        return {pte_offset('L_mm[mm + 1]', 'address', scope.pages)}",
     ]
     for name in layout.heap:
         size = structs[name].size
@@ -98,7 +108,7 @@ def _encode_source(layout: "Layout") -> list[str]:
         "            continue",
         "        a(1)",
         *_emit(layout, structs["mm"], " " * 8),
-        f"        for o in pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
+        f"        for o in pte[{ptes_of('m', scope.pages)}]:",
         *_emit(layout, structs["pte"], " " * 12),
         *_files_source(layout),
         f"    {' = '.join('i_' + n for n in layout.heap)} = 0",
@@ -169,7 +179,7 @@ def _load_source(layout: "Layout") -> list[str]:
     scope, structs = layout.scope, layout.structs
     mm, pte = structs["mm"], structs["pte"]
     out = ["def load(st, b):", "    mm = st.mm; pte = st.pte; live = 0"]
-    i = 0
+    i, ptep = 0, 1
     for m in range(1, scope.mms + 1):
         w = len(mm.fields)
         out += [
@@ -179,11 +189,10 @@ def _load_source(layout: "Layout") -> list[str]:
             f"    else: mm[{m}] = mm.poison[{m}]",
         ]
         i += 1 + w
-        for a in range(scope.pages):
+        for _ in range(scope.pages):
             w = len(pte.fields)
-            out.append(
-                f"    o = pte[{(m - 1) * scope.pages + a + 1}]; {_targets(pte)} = b[{i}:{i + w}]"
-            )
+            out.append(f"    o = pte[{ptep}]; {_targets(pte)} = b[{i}:{i + w}]")
+            ptep += 1
             i += w
     for f in range(1, scope.files + 1):
         files = structs["address_space"]
@@ -252,7 +261,7 @@ def _signature_source(layout: "Layout") -> list[str]:
         "        o = vma[v]; n += 1",
         f"        out += ({', '.join(vma)},)",
         "        v = o.vm_next",
-        f"    for o in st.pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
+        f"    for o in st.pte[{ptes_of('m', scope.pages)}]:",
         "        out.append(o.flags)",
         "        x = o.folio",
         "        if x and folio[x] is folio.objects[x]:",
@@ -316,7 +325,7 @@ def _leaked_source(layout: "Layout") -> list[str]:
         "    for m in st.mm.indices():",
         "        o = st.mm[m]",
         *follow("mm", " " * 8),
-        f"        for o in st.pte[(m - 1) * {scope.pages} + 1:m * {scope.pages} + 1]:",
+        f"        for o in st.pte[{ptes_of('m', scope.pages)}]:",
         *follow("pte", " " * 12),
         *_from_files(follow("address_space", " " * 8) if "address_space" in structs else []),
         f"    while {' or '.join('Q_' + n for n in layout.heap)}:",

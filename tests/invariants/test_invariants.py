@@ -10,7 +10,7 @@ from rmapcheck.cases.case import OOPSES
 from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import PTE_WRITE, VM_DONTCOPY
+from rmapcheck.model.machine.state import PTE_WRITE, VM_DONTCOPY, pte_offset
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
 from rmapcheck.plugins.catalogue import bugs
@@ -72,7 +72,7 @@ class ForkLeavesItWritable(AvcRoot):
     def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):
         super().folio_dup_anon_rmap(st, folio, vma, pvma, address, ptep)
         mm = st.vma[pvma].vm_mm
-        st.pte[(mm - 1) * st.pages + address + 1].flags |= PTE_WRITE
+        st.pte[pte_offset(st, mm, address)].flags |= PTE_WRITE
 
 
 @catches("exclusive_once")

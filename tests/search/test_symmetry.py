@@ -14,7 +14,7 @@ import pytest
 from rmapcheck.explore import Search
 from rmapcheck.model.machine import heap
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
+from rmapcheck.model.machine.state import State, pte_offset, ptep_to_address, ptep_to_mm
 from rmapcheck.model.operations import boot, possible_operations, run
 from rmapcheck.plugins.catalogue import machines, schemes
 
@@ -106,8 +106,8 @@ def renamed(st, rng):
             rng.shuffle(order)
         names[name] = dict(enumerate(order, 1)) | {0: 0, struct.size + 1: struct.size + 1}
     for ptep in range(1, st.pte.size + 1):
-        mm, address = (ptep - 1) // st.pages + 1, (ptep - 1) % st.pages
-        names["pte"][ptep] = (names["mm"][mm] - 1) * st.pages + address + 1
+        mm = names["mm"][ptep_to_mm(st, ptep)]
+        names["pte"][ptep] = pte_offset(st, mm, ptep_to_address(st, ptep))
     other = State(st.scope, st.scheme)
     for name, struct in st.layout.structs.items():
         source, target = getattr(st, name), getattr(other, name)

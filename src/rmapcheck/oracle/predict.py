@@ -88,7 +88,7 @@ def model_vmas(st: "State", mm: int) -> tuple[Range, ...]:
 
 def model_entries(st: "State", mm: int) -> tuple[int, ...]:
     """Return what each page of a process maps, with the model's numbers of frames and slots."""
-    first = (mm - 1) * st.pages + 1
+    first = pte_offset(st, mm, 0)
     return tuple(
         p.folio or (slot_number(p.swap) if p.swap else ZERO if p.flags & PTE_ZERO else 0)
         for p in st.pte[first : first + st.pages]

@@ -17,6 +17,7 @@ from rmapcheck.model.machine.state import (
     PTE_ZERO,
     VM_ACCESS_FLAGS,
     RmapWalkControl,
+    pte_offset,
     ptep_to_address,
     ptep_to_mm,
 )
@@ -196,7 +197,7 @@ class Contents:
         elif isinstance(op, Mremap) and op.to >= 0:
             _move(mine, op, unknown=bool(error))
         for address in range(self.pages):
-            entry = st.pte[(op.mm - 1) * self.pages + address + 1]
+            entry = st.pte[pte_offset(st, op.mm, address)]
             if op.mm in self.of and not entry.folio and not entry.swap:
                 mine[address] = 0
 

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.model.machine.state import VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, folio_test_anon
+from rmapcheck.model.machine.state import (
+    VM_ACCESS_FLAGS,
+    VM_SHARED,
+    VM_WRITE,
+    folio_test_anon,
+    pte_offset,
+)
 from rmapcheck.model.operations import (
     ADVICES,
     PROTECTION_NAMES,
@@ -147,7 +153,7 @@ def reclaim_step(st: "State", rng: Random, mm: int) -> Step | None:
         address
         for address in range(st.pages)
         if (folio := folio_named(st, mm, address))
-        and st.pte[(mm - 1) * st.pages + address + 1].folio == folio
+        and st.pte[pte_offset(st, mm, address)].folio == folio
         and st.folio[folio].mapcount == 1
         and folio_test_anon(st, folio)
     ]

@@ -1,7 +1,7 @@
 """What sorts the processes of a state in C; see Layout.orders."""
 
 from rmapcheck.model.machine.layout import Layout
-from rmapcheck.model.machine.layout_source import renamed
+from rmapcheck.model.machine.layout_source import pte_offset, renamed
 
 
 def _vma_values(layout: Layout, o: str) -> list[str]:
@@ -28,8 +28,8 @@ def signature(layout: Layout) -> str:
         *(f"    *a++ = {code};" for code in vma),
         "    v = o->vm_next;",
         "  }",
-        f"  for (int i = 1; i <= {scope.pages}; i++) {{",
-        f"    struct pte *o = &st->pte.o[(m - 1) * {scope.pages} + i];",
+        f"  for (int i = 0; i < {scope.pages}; i++) {{",
+        f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', scope.pages)}];",
         "    *a++ = o->flags;",
         "    if (o->folio && folio_is_live(st, o->folio)) {",
         "      struct folio *f = &st->folio.o[o->folio]; (void)f;",
@@ -80,9 +80,9 @@ def compare(layout: Layout) -> str:
             *differ(_vma_values(layout, "o"), _vma_values(layout, "p")),
             "    v = o->vm_next, w = p->vm_next;",
             "  }",
-            f"  for (int i = 1; i <= {pages}; i++) {{",
-            f"    struct pte *o = &st->pte.o[(m - 1) * {pages} + i];",
-            f"    struct pte *p = &st->pte.o[(n - 1) * {pages} + i];",
+            f"  for (int i = 0; i < {pages}; i++) {{",
+            f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', pages)}];",
+            f"    struct pte *p = &st->pte.o[{pte_offset('n', 'i', pages)}];",
             *differ(["o->flags"], ["p->flags"]),
             "    int there = o->folio && folio_is_live(st, o->folio);",
             "    if (there != (p->folio && folio_is_live(st, p->folio)))",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from rmapcheck.model.machine.layout import Layout, StructInfo
-from rmapcheck.model.machine.layout_source import FIXED, named, renamed
+from rmapcheck.model.machine.layout_source import FIXED, named, pte_offset, renamed
 from rmapcheck.search.native.layout import heap
 from rmapcheck.search.native.layout.packed import (
     Place,
@@ -58,9 +58,8 @@ def _value(layout: Layout, place: Place) -> str:
     if field.target == "mm":
         return f"((void)mm_is_live(st, {value}), label_mm[{value}])"
     if field.target == "pte":
-        label = (
-            f"(label_mm[({value} - 1) / {pages} + 1] - 1) * {pages} + ({value} - 1) % {pages} + 1"
-        )
+        mm, address = f"label_mm[({value} - 1) / {pages} + 1]", f"({value} - 1) % {pages}"
+        label = pte_offset(mm, address, pages)
         known = f"{value} == 0 || {value} > {entries}"
         return f"((void)pte_is_live(st, {value}), {known} ? {value} : {label})"
     if field.target in layout.named:
@@ -121,7 +120,7 @@ def encode(layout: Layout) -> str:
         "    int m = order[k];",
         "    if (st->mm.state[m] != 1) { *b++ = 0; continue; }",
         "    struct mm *o = &st->mm.o[m]; (void)o;",
-        f"    struct pte *ptes = &st->pte.o[(m - 1) * {scope.pages} + 1];",
+        f"    struct pte *ptes = &st->pte.o[{pte_offset('m', '0', scope.pages)}];",
         *_puts(process, "b", lambda place: _value(layout, place)),
         f"    b += {_bytes(process)};",
         "  }",
@@ -223,7 +222,7 @@ def load(layout: Layout) -> str:
         f"  st->mm.alive = 0; st->mm.high = {scope.mms};",
         f"  for (int m = 1; m <= {scope.mms}; m++) {{",
         "    struct mm *o = &st->mm.o[m]; (void)o;",
-        f"    struct pte *ptes = &st->pte.o[(m - 1) * {scope.pages} + 1];",
+        f"    struct pte *ptes = &st->pte.o[{pte_offset('m', '0', scope.pages)}];",
         "    if (!(st->mm.state[m] = *b >> 7)) {",
         f"      b++; memset(ptes, 0, {scope.pages} * sizeof *ptes); continue;",
         "    }",
@@ -378,8 +377,8 @@ def leaked(layout: Layout) -> str:
         "    if (st->mm.state[m] != 1) continue;",
         "    { struct mm *o = &st->mm.o[m];",
         *follow(structs["mm"]),
-        f"    }} for (int i = 1; i <= {scope.pages}; i++) {{",
-        f"    struct pte *o = &st->pte.o[(m - 1) * {scope.pages} + i];",
+        f"    }} for (int i = 0; i < {scope.pages}; i++) {{",
+        f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', scope.pages)}];",
         *follow(structs["pte"]),
         "    }",
         "  }",
