@@ -207,15 +207,6 @@ class Layout:
                 best, order = data, other
         return best, order
 
-    def symmetries(self, st: "State") -> int:
-        """Return how many renamings of the processes leave `st` as it is."""
-        data = [self.encode(st, order) for order in self.orders(st)]
-        dead = st.mm.size - st.mm.live
-        same = data.count(min(data))
-        for i in range(2, dead + 1):
-            same *= i
-        return same
-
 
 def _active(metadata: Any, scope: "Scope") -> bool:  # noqa: ANN401
     """Tell whether a field of the core exists without the scheme's asking for it."""

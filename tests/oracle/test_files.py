@@ -15,14 +15,14 @@ from rmapcheck.model.operations import (
     Write,
 )
 from rmapcheck.oracle.eras import running
-from rmapcheck.oracle.file_mutants import FILE_MUTANTS
 from rmapcheck.oracle.oracle import Episode, Oracle, Settings, scope_for
-from rmapcheck.oracle.planting import hunt
 from rmapcheck.oracle.predict import Step
 from rmapcheck.oracle.puppets import files
 from rmapcheck.oracle.puppets import processes as puppets
 from rmapcheck.oracle.rules import FILES, RULES
 from rmapcheck.oracle.steps.generate import reclaim_all
+from tests.oracle.file_mutants import FILE_MUTANTS
+from tests.oracle.planting import hunt
 
 
 def private(mm=1, start=0, length=3, pgoff=0, **more):

@@ -24,13 +24,13 @@ from rmapcheck.model.operations import (
     run,
 )
 from rmapcheck.oracle.eras import VERSION_RULES, era_of, predictor_of, version_of
-from rmapcheck.oracle.mutants import MUTANTS
 from rmapcheck.oracle.observe.look import ZERO, Frame, Look, Process
 from rmapcheck.oracle.observe.snapshot import Snapshot
 from rmapcheck.oracle.oracle import scope_for
-from rmapcheck.oracle.planting import Mutant, planted
 from rmapcheck.oracle.predict import Predictor, Step, model_look, model_vmas
 from rmapcheck.oracle.rules import CHOICES, RULES, Coverage
+from tests.oracle.mutants import MUTANTS
+from tests.oracle.planting import Mutant, planted
 
 # What the model says, without a kernel.
 

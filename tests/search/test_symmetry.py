@@ -168,7 +168,14 @@ def test_orbits_are_those_of_brute_force(name, scope):
 def process_names(search, key):
     """Return in how many ways the processes of an orbit can be named."""
     search.load(key)
-    return math.factorial(search.scope.mms) // search.st.layout.symmetries(search.st)
+    return math.factorial(search.scope.mms) // symmetries(search.st)
+
+
+def symmetries(st):
+    """Return how many renamings of the processes leave `st` as it is."""
+    data = [st.layout.encode(st, order) for order in st.layout.orders(st)]
+    dead = st.mm.size - st.mm.live
+    return data.count(min(data)) * math.factorial(dead)
 
 
 @EVERY

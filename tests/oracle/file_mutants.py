@@ -1,6 +1,6 @@
 """Wrong rules about ranges of files, truncation, and the page cache."""
 
-from rmapcheck.oracle.planting import Mutant
+from tests.oracle.planting import Mutant
 
 AVC = "rmapcheck.model.schemes.anon_vma_chain:AvcList."
 MM = "rmapcheck.model.mm."

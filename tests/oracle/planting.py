@@ -43,11 +43,11 @@ def _edited(function: FunctionType, mutant: Mutant) -> FunctionType:
     if source.count(old) != 1:
         raise OracleError(
             f"mutant {mutant.name!r} is out of date: {mutant.place} has its text "
-            f"{source.count(old)} times; write it anew"
+            f"{source.count(old)} times; rewrite it"
         )
     namespace: dict[str, Any] = {}
     code = compile(source.replace(old, new), f"<{mutant.name}>", "exec")
-    exec(code, function.__globals__, namespace)  # noqa: S102 - our own source, edited above
+    exec(code, function.__globals__, namespace)  # our own source, edited above
     made: FunctionType = namespace[function.__name__]
     return made
 

@@ -1,7 +1,7 @@
 """How sharp is the oracle? Predictors with one rule wrong, each of which it must notice."""
 
-from rmapcheck.oracle.file_mutants import FILE_MUTANTS
-from rmapcheck.oracle.planting import Mutant
+from tests.oracle.file_mutants import FILE_MUTANTS
+from tests.oracle.planting import Mutant
 
 AVC = "rmapcheck.model.schemes.anon_vma_chain:AvcList."
 ROOT = "rmapcheck.model.schemes.anon_vma_root:AvcRoot."
