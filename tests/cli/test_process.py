@@ -12,6 +12,7 @@ import pytest
 
 from rmapcheck.cli import explore as exploring
 from rmapcheck.verdict import Exit
+from tests.processes import RMAPCHECK, started
 
 CASE = next(Path(__file__).parents[2].glob("counterexamples/B29-*.json"))
 
@@ -23,7 +24,7 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 def shell(*args, **env):
     return subprocess.run(
-        [sys.executable, "-c", "from rmapcheck.cli import main; main()", *map(str, args)],
+        [*RMAPCHECK, *map(str, args)],
         capture_output=True,
         text=True,
         check=False,
@@ -33,8 +34,7 @@ def shell(*args, **env):
 
 def interrupted(*args, after=0.0, children=0):
     """Interrupt a command once it has had its CPU seconds, however busy the machine is."""
-    command = [sys.executable, "-c", "from rmapcheck.cli import main; main()", *args]
-    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+    with started([*RMAPCHECK, *args], stdout=-1, stderr=-1, text=True) as process:
         while process.poll() is None and not (
             cpu_seconds(process.pid) >= after and children_of(process.pid) >= children
         ):
@@ -106,8 +106,7 @@ def test_a_closed_pipe():
 
 
 def writing_to(file, *args):
-    command = [sys.executable, "-c", "from rmapcheck.cli import main; main()", *args]
-    return subprocess.Popen(command, stdout=file or -1, stderr=-1, text=True)
+    return subprocess.Popen([*RMAPCHECK, *args], stdout=file or -1, stderr=-1, text=True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
@@ -140,11 +139,10 @@ from rmapcheck.cli import main
 threading.Thread(target=later, daemon=True).start()
 main(["explore", "avc-7.0", "--mms", "3"])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == Exit.INTERRUPTED
-    assert "Traceback" not in done.stderr
+    with started([sys.executable, "-c", program], stdout=-1, stderr=-1, text=True) as process:
+        _out, err = process.communicate(timeout=60)
+    assert process.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in err
 
 
 def test_no_colour_and_no_progress_off_a_terminal():

@@ -20,20 +20,21 @@ from rmapcheck.oracle.oracle import Oracle, Settings
 from rmapcheck.oracle.puppets.build import build_program
 from rmapcheck.oracle.rules import RULES
 from rmapcheck.oracle.stage import Stage, Wishes
+from tests.processes import RMAPCHECK, default_signals
 
 WAIT = 300.0
-RMAPCHECK = [sys.executable, "-c", "from rmapcheck.cli import main; main()"]
 
 
 def started(*words):
     """Return a run of the command, once it has puppets; skip where the machine swaps already."""
-    runner = subprocess.Popen(
-        [*RMAPCHECK, "kernel", "--operations", "1000000", "--quiet", *words],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with default_signals():
+        runner = subprocess.Popen(
+            [*RMAPCHECK, "kernel", "--operations", "1000000", "--quiet", *words],
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     if until(lambda: len(puppets_of(runner.pid)) > 1 or runner.poll() is not None):
         if runner.poll() is None:
             return runner

@@ -24,6 +24,7 @@ from rmapcheck.reproduce.program import to_c
 from rmapcheck.reproduce.run import FLAGS, _run_here, read_log, reproduce
 from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
+from tests.processes import RMAPCHECK
 
 FOLDER = Path(__file__).parents[2] / "counterexamples"
 B23 = FOLDER / "B23-lost-page.json"
@@ -43,10 +44,8 @@ FINE = LOST.replace("200 of 200", "0 of 200").replace("BUG 1 page stayed", "OK")
 
 
 def rmapcheck(*arguments):
-    command = [sys.executable, "-c", "from rmapcheck.cli import main; main()", *arguments]
-    return subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False
-    )
+    command = [*RMAPCHECK, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def read(text, case=B23, scheme="", **log):

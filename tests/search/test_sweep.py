@@ -18,6 +18,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.sweep import cluster
 from rmapcheck.sweep.jobs import Limits, do, matrix
 from rmapcheck.sweep.results import Results, ResultsError, merged
+from tests.processes import RMAPCHECK, started
 
 SMALL = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault", "fork"))
 
@@ -78,10 +79,9 @@ def test_ctrl_c_is_told_in_our_sentence_only(tmp_path):
     """A terminal sends it to the workers too, and dask would log what it then stops."""
     pytest.importorskip("distributed")
     file = tmp_path / "s"
-    start = "from rmapcheck.cli import main; main()"
-    command = [sys.executable, "-c", start, "sweep", "run", "avc-7.0", "--engines", "walk"]
+    command = [*RMAPCHECK, "sweep", "run", "avc-7.0", "--engines", "walk"]
     command += ["--steps", "10000000", "--workers", "1", "--into", str(file)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0) as sweep:
+    with started(command, stderr=subprocess.PIPE, text=True, process_group=0) as sweep:
         while not file.exists() and sweep.poll() is None:
             time.sleep(0.1)
         time.sleep(1)
