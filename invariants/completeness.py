@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.registry import Violation, invariant
 from rmapcheck.model.machine.state import (
-    RmapWalkControl,
     folio_test_anon,
     linear_page_index,
     ptep_to_address,
     ptep_to_mm,
 )
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.mm.vma import vma_lookup
 

@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING
 from rmapcheck.invariants.completeness import mappers_of, place
 from rmapcheck.invariants.registry import Step, Violation, invariant, step_invariant
 from rmapcheck.model.machine.errors import ENOMEM
-from rmapcheck.model.machine.state import (
-    PTE_WRITE,
-    PTE_ZERO,
-    VM_SHARED,
-    folio_test_anon,
-    pte_offset,
-    ptep_to_address,
-    ptep_to_mm,
-)
+from rmapcheck.model.machine.state import folio_test_anon, pte_offset, ptep_to_address, ptep_to_mm
+from rmapcheck.model.machine.structs import PTE_WRITE, PTE_ZERO, VM_SHARED
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:

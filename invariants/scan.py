@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.completeness import place
 from rmapcheck.invariants.registry import Violation, invariant
-from rmapcheck.model.machine.state import RmapWalkControl
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables, swap_mm
 
 if TYPE_CHECKING:

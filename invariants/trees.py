@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.invariants.registry import Violation, invariant
 from rmapcheck.model.i_mmap.radix import heap_index, max_index, radix_index, top_mask
-from rmapcheck.model.machine.state import RmapWalkControl
+from rmapcheck.model.machine.structs import RmapWalkControl
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State

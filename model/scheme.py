@@ -19,7 +19,8 @@ from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire, release
 from rmapcheck.model.machine.state import pte_offset, vma_address
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 # enum vma_operation, mm/internal.h, v7.0: why anon_vma_clone() is called
 VMA_OP_SPLIT = 1

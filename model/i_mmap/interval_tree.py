@@ -25,7 +25,8 @@ from typing import Any, ClassVar
 from rmapcheck.model.i_mmap.list import IMmapList
 from rmapcheck.model.machine.heap import ref
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, assert_held_write
-from rmapcheck.model.machine.state import RmapWalkControl, State
+from rmapcheck.model.machine.state import State
+from rmapcheck.model.machine.structs import RmapWalkControl
 
 
 class IMmapIntervalTree(IMmapList):

@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rmapcheck.model.machine.heap import ref, refs
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, assert_held_write
-from rmapcheck.model.machine.state import VM_SHARED
+from rmapcheck.model.machine.structs import VM_SHARED
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 
 class IMmapList:

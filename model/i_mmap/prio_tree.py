@@ -13,7 +13,8 @@ from rmapcheck.model.i_mmap.list import IMmapList
 from rmapcheck.model.i_mmap.radix import HIGHEST, PrioTree, heap_index, radix_index, top_mask
 from rmapcheck.model.machine.heap import bug, num, ref
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, assert_held_write
-from rmapcheck.model.machine.state import RmapWalkControl, State
+from rmapcheck.model.machine.state import State
+from rmapcheck.model.machine.structs import RmapWalkControl
 
 
 class IMmapPrioTree(PrioTree, IMmapList):

@@ -9,17 +9,21 @@ Each operation starts again from 0 (`State.begin`). Only the interpreted model c
 calls are nothing (docs/adr/0003-costs.md).
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+from typing import Protocol
 
 
-def count_nodes(st: "State", number: int = 1) -> None:
+class Counts(Protocol):
+    """A state, as far as its counters of steps are concerned."""
+
+    nr_nodes: int
+    nr_entries: int
+
+
+def count_nodes(st: Counts, number: int = 1) -> None:
     """Count nodes of a list or tree, or slots of an array, that are looked at."""
     st.nr_nodes += number
 
 
-def count_entries(st: "State", number: int = 1) -> None:
+def count_entries(st: Counts, number: int = 1) -> None:
     """Count page-table entries that a walk or a scan looks at, whatever is in them."""
     st.nr_entries += number

@@ -43,13 +43,17 @@ Each event names the numbers of the objects that it is about::
     cache_del   folio                         it has left the page cache
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+from collections.abc import Callable
+from typing import Protocol
 
 
-def tell(st: "State", event: str, a: int, b: int = 0, c: int = 0, d: int = 0) -> None:
+class Observed(Protocol):
+    """A state, as far as its observer is concerned."""
+
+    observer: Callable[..., None] | None
+
+
+def tell(st: Observed, event: str, a: int, b: int = 0, c: int = 0, d: int = 0) -> None:
     """Tell the state's observer, if there is one, that `event` has taken effect."""
     if st.observer is not None:
         st.observer(st, event, a, b, c, d)

@@ -10,14 +10,11 @@ n + 2 entries::
 The trap costs nothing while all is well: no access is checked, a freed object simply is not there.
 """
 
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import attrs
 
 from rmapcheck.model.machine.errors import KernelOops
-
-if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
 
 T = TypeVar("T")
 
@@ -121,7 +118,16 @@ class Pool(list[T]):
         return [i for i in range(1, self.high + 1) if self[i] is objects[i]]
 
 
-def kmem_cache_alloc(st: "State", pool: Pool[Any]) -> int:
+class Allocates(Protocol):
+    """A state, as far as an allocation needs to know of its running operation."""
+
+    nr_allocs: int
+    fail_at: int
+    exhausted: str
+    freed: list[tuple[str, int]]
+
+
+def kmem_cache_alloc(st: Allocates, pool: Pool[Any]) -> int:
     """Return a fresh zeroed object of `pool`, or 0 when the allocation fails.
 
     It fails when this is the allocation that the operation was told to fail, and when the scope
@@ -146,7 +152,7 @@ def claim(pool: Pool[Any], index: int) -> None:
     pool.high = max(pool.high, index)
 
 
-def free_slot(st: "State", pool: Pool[Any]) -> int:
+def free_slot(st: Allocates, pool: Pool[Any]) -> int:
     """Return an identity of `pool` that is free, or 0; one freed in this very operation is not.
 
     Which free identity is taken makes no difference, since all are alike.
@@ -162,7 +168,7 @@ def free_slot(st: "State", pool: Pool[Any]) -> int:
     return NULL
 
 
-def kmem_cache_free(st: "State", pool: Pool[Any], index: int) -> None:
+def kmem_cache_free(st: Allocates, pool: Pool[Any], index: int) -> None:
     """Free an object: poison it, and send weak references to it where they stay poisoned."""
     if not pool.is_live(index):
         kind = "double_free" if index else "null_dereference"
@@ -181,6 +187,6 @@ def kmem_cache_free(st: "State", pool: Pool[Any], index: int) -> None:
                 setattr(referrer[i], field, pool.size + 1)
 
 
-def bug(st: "State", what: str) -> NoReturn:
+def bug(st: object, what: str) -> NoReturn:
     """Stop the modelled kernel with `what`; BUG(), and the panic() of mm/rmap.c in v2.5.27."""
     raise KernelOops("kernel_bug", "kernel", what, 0)

@@ -17,130 +17,30 @@ processes) keep their numbers. With processes, pages and anon_vmas named, states
 by a checker without symmetry whose VMAs are known by where they are and not by number.
 """
 
-import re
 from collections.abc import Callable
 from functools import cache
 from itertools import permutations, product
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-import attrs
-
-from rmapcheck.model.machine.errors import KernelOops, SchemeError, ScopeError
-from rmapcheck.model.machine.heap import Pool, refs
-from rmapcheck.model.machine.layout_source import FIXED, source_of
-
-if TYPE_CHECKING:
-    from rmapcheck.model.machine.scope import Scope
-    from rmapcheck.model.machine.state import State
-    from rmapcheck.model.scheme import Scheme
-
-CORE = ("mm", "vma", "pte", "folio", "swap", "address_space")
-
+from rmapcheck.model.machine.errors import KernelOops, SchemeError
+from rmapcheck.model.machine.fields import Declares, Shape, StructInfo
+from rmapcheck.model.machine.heap import Pool
+from rmapcheck.model.machine.layout_source import source_of
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.structs import CORE
 
 MADE = ("encode", "load", "encode_raw", "load_raw", "dangling", "leaked", "signature")
 """Functions of a layout that are compiled from source text."""
 
 
-@attrs.frozen
-class FieldInfo:
-    """One stored byte: `name` as written after the object (an array element as ``ptes[0]``)."""
+class Pools(Protocol):
+    """A state, as far as a layout names its pools; the compiled functions name them all."""
 
-    name: str
-    high: int
-    target: str = ""
-    weak: bool = False
+    mm: Pool[Any]
 
 
-@attrs.frozen
-class StructInfo:
-    """One struct as this layout stores it."""
-
-    name: str
-    cls: type
-    size: int
-    fields: tuple[FieldInfo, ...]
-
-
-def pool_name(cls: type) -> str:
-    """Return the name of a struct's pool: ``AnonVma`` lives in ``st.anon_vma``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-
-
-def _infos(name: str, attribute: Any, sizes: dict[str, int], scope: "Scope") -> list[FieldInfo]:  # noqa: ANN401
-    meta = attribute.metadata
-    target = meta.get("ref", "")
-    if target and target not in sizes:
-        msg = f"field {name!r} refers to {target!r}, a struct that the scheme does not list"
-        raise SchemeError(msg)
-    if not target and "high" not in meta:
-        msg = f"field {name!r} must be declared with num(), ref() or their array forms"
-        raise SchemeError(msg)
-    high = meta.get("high", 0)
-    if isinstance(high, str):
-        high = getattr(scope, high)
-    if target:
-        high = sizes[target] + 1
-    count = meta.get("length", 0)
-    names = [f"{name}[{i}]" for i in range(count)] if count else [name]
-    return [FieldInfo(n, high, target, meta.get("weak", False)) for n in names]
-
-
-def _core_structs(scope: "Scope") -> dict[str, type]:
-    from rmapcheck.model.machine import state  # noqa: PLC0415 - state needs this module first
-
-    core: dict[str, type] = {
-        "mm": state.Mm,
-        "vma": state.Vma,
-        "pte": state.Pte,
-        "folio": state.Folio,
-        "swap": state.Swap,
-    }
-    return core | {"address_space": state.AddressSpace} if scope.files else core
-
-
-class Layout:
+class Layout(Shape):
     """The stored form of all states of `scheme` in `scope`."""
-
-    def __init__(
-        self, scope: "Scope", scheme: "type[Scheme]", named: tuple[str, ...] = ()
-    ) -> None:
-        self.scope = scope
-        self.scheme = scheme
-        self.named = named
-        if scope.files and not scheme.maps_files:
-            msg = f"scheme {scheme.name!r} does not model files: choose a scope with files=0"
-            raise ScopeError(msg)
-        classes = _core_structs(scope)
-        for cls in scheme.structs:
-            classes[pool_name(cls)] = cls
-        sizes = dict.fromkeys(classes, scope.objects)
-        sizes["anon_vma"] = scope.anon_vmas or scope.objects
-        sizes |= {"mm": scope.mms, "vma": scope.vmas, "pte": scope.mms * scope.pages}
-        sizes |= {"folio": scope.folios, "swap": scope.swaps, "address_space": scope.files}
-        self.structs = {n: self._struct(n, c, sizes) for n, c in classes.items()}
-        self.heap = tuple(n for n in self.structs if n not in FIXED)
-        for name in named:
-            if name not in ("mm", *self.heap):
-                msg = f"{name!r} cannot be named: the states of {scheme.name} have no such pool"
-                raise SchemeError(msg)
-
-    def _struct(self, name: str, cls: type, sizes: dict[str, int]) -> StructInfo:
-        extra = dict(self.scheme.extra_fields.get(name, {}))
-        if self.scope.files:
-            extra |= self.scheme.i_mmap_fields.get(name, {})
-        chosen = self.scheme.fields.get(name)
-        cls = _with_fields(cls, extra | _measured(cls, self.scope))
-        infos: list[FieldInfo] = []
-        for attribute in attrs.fields(cls):
-            if name in CORE:
-                active = _active(attribute.metadata, self.scope)
-                active |= attribute.name in (chosen or ())
-            else:
-                active = chosen is None or attribute.name in chosen
-            if active or attribute.name in extra:
-                source = extra.get(attribute.name, attribute)
-                infos += _infos(attribute.name, source, sizes, self.scope)
-        return StructInfo(name, cls, sizes[name], tuple(infos))
 
     def make_pools(self, *, checked: bool) -> dict[str, Pool[Any]]:
         """Return fresh empty pools, by name."""
@@ -156,13 +56,13 @@ class Layout:
             pools[name].recycle = self.scope.recycle and name not in CORE
         return pools
 
-    encode: "Callable[[State, tuple[int, ...]], bytes]"
-    load: "Callable[[State, bytes], None]"
-    encode_raw: "Callable[[State], bytes]"
-    load_raw: "Callable[[State, bytes], None]"
-    dangling: "Callable[[State], tuple[str, int, str, int] | None]"
-    leaked: "Callable[[State], tuple[str, int] | None]"
-    signature: "Callable[[State, int], tuple[Any, ...]]"
+    encode: Callable[[Pools, tuple[int, ...]], bytes]
+    load: Callable[[Pools, bytes], None]
+    encode_raw: Callable[[Pools], bytes]
+    load_raw: Callable[[Pools, bytes], None]
+    dangling: Callable[[Pools], tuple[str, int, str, int] | None]
+    leaked: Callable[[Pools], tuple[str, int] | None]
+    signature: Callable[[Pools, int], tuple[Any, ...]]
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - one of those just named
         """Compile what is asked for first; a run that only counts steps never asks."""
@@ -177,7 +77,7 @@ class Layout:
         exec(compile(source, f"<layout of {self.scheme.name}>", "exec"), namespace)  # noqa: S102
         self.__dict__.update({name: namespace[name] for name in MADE})
 
-    def orders(self, st: "State") -> list[tuple[int, ...]]:
+    def orders(self, st: Pools) -> list[tuple[int, ...]]:
         """Return the process orders among which the canonical one is to be found.
 
         Processes are sorted by a signature that does not depend on names; only those that tie
@@ -196,7 +96,7 @@ class Layout:
         ties = [list(permutations(groups[key])) for key in sorted(groups)]
         return [(*(m for part in choice for m in part), *dead) for choice in product(*ties)]
 
-    def canonical(self, st: "State") -> tuple[bytes, tuple[int, ...]]:
+    def canonical(self, st: Pools) -> tuple[bytes, tuple[int, ...]]:
         """Return the canonical form of `st` and the process order that gives it."""
         orders = self.orders(st)
         order = orders[0]
@@ -206,34 +106,6 @@ class Layout:
             if data < best:
                 best, order = data, other
         return best, order
-
-
-def _active(metadata: Any, scope: "Scope") -> bool:  # noqa: ANN401
-    """Tell whether a field of the core exists without the scheme's asking for it."""
-    when = metadata.get("when", "")
-    return bool(getattr(scope, when)) if when else not metadata.get("scheme", False)
-
-
-def _measured(cls: type, scope: "Scope") -> dict[str, Any]:
-    """Return the arrays of `cls` whose length the scope says, declared anew with that length."""
-    return {
-        a.name: refs(a.metadata["ref"], getattr(scope, a.metadata["length"]))
-        for a in attrs.fields(cls)
-        if isinstance(a.metadata.get("length"), str)
-    }
-
-
-def _with_fields(cls: type, extra: dict[str, Any]) -> type:
-    known = attrs.fields_dict(cls)
-    new = {n: a for n, a in extra.items() if n not in known or _is_longer(known[n])}
-    if not new:
-        return cls
-    made: type = attrs.make_class(cls.__name__, new, bases=(cls,), slots=True, eq=False)
-    return made
-
-
-def _is_longer(attribute: "attrs.Attribute[Any]") -> bool:
-    return isinstance(attribute.metadata.get("length"), str)
 
 
 def _checked(struct: StructInfo) -> type:
@@ -261,6 +133,6 @@ def _checked(struct: StructInfo) -> type:
 
 
 @cache
-def layout_of(scope: "Scope", scheme: "type[Scheme]", named: tuple[str, ...] = ()) -> Layout:
+def layout_of(scope: Scope, scheme: type[Declares], named: tuple[str, ...] = ()) -> Layout:
     """Return the layout of `scheme` in `scope`, made at the first call."""
     return Layout(scope, scheme, named)

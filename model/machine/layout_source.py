@@ -1,25 +1,19 @@
-"""The Python source that a layout makes of its declared fields, which layout.py compiles.
+"""The Python source of what a layout does with its declared fields, which layout.py compiles.
 
 One function each: `encode` and `load` (renamed form), `encode_raw` and `load_raw`, `signature`
 (what sorts processes), `dangling` and `leaked` (what two invariants ask). Loops over fields are
 unrolled.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rmapcheck.model.machine.layout import FieldInfo, Layout, StructInfo
-
-FIXED = ("mm", "pte", "address_space")
-"""Structs whose objects have their number for a name: processes, entries, files."""
+from rmapcheck.model.machine.fields import FIXED, FieldInfo, Shape, StructInfo
 
 
-def named(field: "FieldInfo") -> bool:
+def named(field: FieldInfo) -> bool:
     """Tell whether a field is a number, or names something that is always there."""
     return field.target in ("", "pte", "address_space")
 
 
-def renamed(field: "FieldInfo") -> bool:
+def renamed(field: FieldInfo) -> bool:
     """Tell whether a field's value depends on the names of objects or processes."""
     return field.target not in ("", "address_space")
 
@@ -34,7 +28,7 @@ def ptes_of(mm: str, pages: int) -> str:
     return f"{pte_offset(mm, '0', pages)}:{pte_offset(mm, str(pages), pages)}"
 
 
-def _emit(layout: "Layout", struct: "StructInfo", indent: str) -> list[str]:
+def _emit(struct: StructInfo, indent: str) -> list[str]:
     lines = []
     for field in struct.fields:
         if field.target in ("", *FIXED):
@@ -53,24 +47,24 @@ def _emit(layout: "Layout", struct: "StructInfo", indent: str) -> list[str]:
     return lines
 
 
-def _targets(struct: "StructInfo") -> str:
+def _targets(struct: StructInfo) -> str:
     return "".join(f"o.{f.name}, " for f in struct.fields)
 
 
-def source_of(layout: "Layout") -> str:
-    """Return the source of all functions of `layout`."""
+def source_of(shape: Shape) -> str:
+    """Return the source of all functions of `shape`."""
     return "\n".join(
-        _encode_source(layout)
-        + _load_source(layout)
-        + _raw_source(layout)
-        + _signature_source(layout)
-        + _dangling_source(layout)
-        + _leaked_source(layout)
+        _encode_source(shape)
+        + _load_source(shape)
+        + _raw_source(shape)
+        + _signature_source(shape)
+        + _dangling_source(shape)
+        + _leaked_source(shape)
     )
 
 
-def _encode_source(layout: "Layout") -> list[str]:
-    scope, structs = layout.scope, layout.structs
+def _encode_source(shape: Shape) -> list[str]:
+    scope, structs = shape.scope, shape.structs
     width = 1 + len(structs["mm"].fields) + scope.pages * len(structs["pte"].fields)
     out = ["def encode(st, order):"]
     out += [
@@ -85,12 +79,12 @@ def _encode_source(layout: "Layout") -> list[str]:
         f"        mm, address = divmod(p - 1, {scope.pages})",
         f"        return {pte_offset('L_mm[mm + 1]', 'address', scope.pages)}",
     ]
-    for name in layout.heap:
+    for name in shape.heap:
         size = structs[name].size
         out += [
             f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; out_{name} = []",
             f"    L_{name} = [0] * {size + 2}; L_{name}[{size + 1}] = {size + 1}",
-            *_named_start(name, size, layout),
+            *_named_start(name, size, shape),
             f"    def push_{name}(x):",
             f"        if {name}[x] is not O_{name}[x]:",
             f"            L_{name}[x] = {size + 1}",
@@ -107,25 +101,25 @@ def _encode_source(layout: "Layout") -> list[str]:
         f"            out.extend({[0] * width!r})",
         "            continue",
         "        a(1)",
-        *_emit(layout, structs["mm"], " " * 8),
+        *_emit(structs["mm"], " " * 8),
         f"        for o in pte[{ptes_of('m', scope.pages)}]:",
-        *_emit(layout, structs["pte"], " " * 12),
-        *_files_source(layout),
-        f"    {' = '.join('i_' + n for n in layout.heap)} = 0",
+        *_emit(structs["pte"], " " * 12),
+        *_files_source(shape),
+        f"    {' = '.join('i_' + n for n in shape.heap)} = 0",
         "    while True:",
     ]
-    for name in layout.heap:
+    for name in shape.heap:
         out += [
             f"        a = out_{name}.append",
             f"        while i_{name} < len(Q_{name}):",
             f"            o = {name}[Q_{name}[i_{name}]]",
             f"            i_{name} += 1",
-            *_named_live(structs[name], layout),
-            *_emit(layout, structs[name], " " * 12),
+            *_named_live(structs[name], shape),
+            *_emit(structs[name], " " * 12),
         ]
-    done = " and ".join(f"i_{n} == len(Q_{n})" for n in layout.heap)
+    done = " and ".join(f"i_{n} == len(Q_{n})" for n in shape.heap)
     out.append(f"        if {done}:")
-    for name in _numbered(layout):
+    for name in _numbered(shape):
         out += [
             f"            if len(Q_{name}) < {name}.live:",
             f"                rest = [x for x in {name}.indices() if not L_{name}[x]]",
@@ -133,29 +127,29 @@ def _encode_source(layout: "Layout") -> list[str]:
             "                continue",
         ]
     joined = " + ".join(
-        f"out_{n}" if n in layout.named else f"[len(Q_{n})] + out_{n}" for n in layout.heap
+        f"out_{n}" if n in shape.named else f"[len(Q_{n})] + out_{n}" for n in shape.heap
     )
     out += ["            break", f"    return bytes(out + {joined})"]
-    for name in layout.heap:
+    for name in shape.heap:
         numbers = [f.name for f in structs[name].fields if not f.target]
         out.append(f"def nums_{name}(o): return ({''.join(f'o.{n}, ' for n in numbers)})")
     return out
 
 
-def _files_source(layout: "Layout") -> list[str]:
-    if "address_space" not in layout.structs:
+def _files_source(shape: Shape) -> list[str]:
+    if "address_space" not in shape.structs:
         return []
-    files = layout.structs["address_space"]
-    return ["    for o in st.address_space[1:-1]:", *_emit(layout, files, " " * 8)]
+    files = shape.structs["address_space"]
+    return ["    for o in st.address_space[1:-1]:", *_emit(files, " " * 8)]
 
 
-def _numbered(layout: "Layout") -> list[str]:
-    return [n for n in layout.heap if n not in layout.named]
+def _numbered(shape: Shape) -> list[str]:
+    return [n for n in shape.heap if n not in shape.named]
 
 
-def _named_start(name: str, size: int, layout: "Layout") -> list[str]:
+def _named_start(name: str, size: int, shape: Shape) -> list[str]:
     """All objects of a named pool are there from the start, each under its own number."""
-    if name not in layout.named:
+    if name not in shape.named:
         return []
     return [
         f"    Q_{name} = list(range(1, {size + 1}))",
@@ -163,9 +157,9 @@ def _named_start(name: str, size: int, layout: "Layout") -> list[str]:
     ]
 
 
-def _named_live(struct: "StructInfo", layout: "Layout") -> list[str]:
+def _named_live(struct: StructInfo, shape: Shape) -> list[str]:
     """Each object of a named pool is preceded by whether it is there."""
-    if struct.name not in layout.named:
+    if struct.name not in shape.named:
         return []
     return [
         f"            if o is not O_{struct.name}[i_{struct.name}]:",
@@ -175,8 +169,8 @@ def _named_live(struct: "StructInfo", layout: "Layout") -> list[str]:
     ]
 
 
-def _load_source(layout: "Layout") -> list[str]:
-    scope, structs = layout.scope, layout.structs
+def _load_source(shape: Shape) -> list[str]:
+    scope, structs = shape.scope, shape.structs
     mm, pte = structs["mm"], structs["pte"]
     out = ["def load(st, b):", "    mm = st.mm; pte = st.pte; live = 0"]
     i, ptep = 0, 1
@@ -200,10 +194,10 @@ def _load_source(layout: "Layout") -> list[str]:
         out.append(f"    o = st.address_space[{f}]; {_targets(files)} = b[{i}:{i + w}]")
         i += w
     out += ["    mm.live = live", f"    i = {i}"]
-    for name in layout.heap:
+    for name in shape.heap:
         struct = structs[name]
         w = len(struct.fields)
-        if name in layout.named:
+        if name in shape.named:
             out += _load_named(struct)
             continue
         out += [
@@ -217,7 +211,7 @@ def _load_source(layout: "Layout") -> list[str]:
     return out
 
 
-def _load_named(struct: "StructInfo") -> list[str]:
+def _load_named(struct: StructInfo) -> list[str]:
     """Return the lines that load a pool of which every slot is stored."""
     w = len(struct.fields)
     return [
@@ -232,8 +226,8 @@ def _load_named(struct: "StructInfo") -> list[str]:
     ]
 
 
-def _raw_source(layout: "Layout") -> list[str]:
-    structs = layout.structs
+def _raw_source(shape: Shape) -> list[str]:
+    structs = shape.structs
     out = ["def encode_raw(st):", "    out = []"]
     for struct in structs.values():
         fields = ", ".join(f"o.{f.name}" for f in struct.fields)
@@ -250,8 +244,8 @@ def _raw_source(layout: "Layout") -> list[str]:
     return out
 
 
-def _signature_source(layout: "Layout") -> list[str]:
-    scope, structs = layout.scope, layout.structs
+def _signature_source(shape: Shape) -> list[str]:
+    scope, structs = shape.scope, shape.structs
     vma = [f"o.{f.name}" + (" != 0" if renamed(f) else "") for f in structs["vma"].fields]
     folio = [f"f.{f.name}" for f in structs["folio"].fields if not f.target]
     return [
@@ -271,10 +265,10 @@ def _signature_source(layout: "Layout") -> list[str]:
     ]
 
 
-def _dangling_source(layout: "Layout") -> list[str]:
+def _dangling_source(shape: Shape) -> list[str]:
     """Find a strong reference, in a live object, to an object that is not live."""
     out = ["def dangling(st):"]
-    for struct in layout.structs.values():
+    for struct in shape.structs.values():
         strong = [f for f in struct.fields if not named(f) and not f.weak]
         if not strong:
             continue
@@ -294,11 +288,11 @@ def _dangling_source(layout: "Layout") -> list[str]:
     return [*out, "    return None"]
 
 
-def _leaked_source(layout: "Layout") -> list[str]:
+def _leaked_source(shape: Shape) -> list[str]:
     """Find a live object that no process leads to."""
-    scope, structs = layout.scope, layout.structs
+    scope, structs = shape.scope, shape.structs
     out = ["def leaked(st):"]
-    for name in layout.heap:
+    for name in shape.heap:
         out.append(
             f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; S_{name} = set()"
         )
@@ -328,12 +322,12 @@ def _leaked_source(layout: "Layout") -> list[str]:
         f"        for o in st.pte[{ptes_of('m', scope.pages)}]:",
         *follow("pte", " " * 12),
         *_from_files(follow("address_space", " " * 8) if "address_space" in structs else []),
-        f"    while {' or '.join('Q_' + n for n in layout.heap)}:",
+        f"    while {' or '.join('Q_' + n for n in shape.heap)}:",
     ]
-    for name in layout.heap:
+    for name in shape.heap:
         body = follow(name, " " * 12) or [" " * 12 + "pass"]
         out += [f"        while Q_{name}:", f"            o = {name}[Q_{name}.pop()]", *body]
-    for name in layout.heap:
+    for name in shape.heap:
         out += [
             f"    if len(S_{name}) < {name}.live:",
             f"        return ({name!r}, min(set({name}.indices()) - S_{name}))",

@@ -15,12 +15,9 @@ A lock taken out of order, twice, or not released is reported at once; operation
 another, so nobody ever waits.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import attrs
-
-if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
 
 MMAP_LOCK = 1
 FOLIO_LOCK = 2
@@ -57,7 +54,17 @@ class HeldLock:
     write: bool
 
 
-def acquire(st: "State", kind: int, index: int, *, write: bool = True) -> None:
+class HoldsLocks(Protocol):
+    """A state, as far as locks are concerned."""
+
+    held: list[HeldLock]
+    """In the order in which they were taken."""
+    splats: list[str]
+    """What was done wrong, each a sentence."""
+    nr_locks: int
+
+
+def acquire(st: HoldsLocks, kind: int, index: int, *, write: bool = True) -> None:
     """Take lock `kind` of object `index`; a step point."""
     for held in st.held:
         if held.kind > kind or (held.kind == kind and kind not in NESTING):
@@ -71,7 +78,7 @@ def acquire(st: "State", kind: int, index: int, *, write: bool = True) -> None:
     st.nr_locks += 1
 
 
-def trylock(st: "State", kind: int, index: int) -> bool:
+def trylock(st: HoldsLocks, kind: int, index: int) -> bool:
     """Take lock `kind` of object `index`, in whatever order, if this operation has it not yet.
 
     Return whether it was taken. Who does not wait needs no order; nobody else runs.
@@ -84,7 +91,7 @@ def trylock(st: "State", kind: int, index: int) -> bool:
     return True
 
 
-def release(st: "State", kind: int, index: int) -> None:
+def release(st: HoldsLocks, kind: int, index: int) -> None:
     """Drop lock `kind` of object `index`; a step point."""
     for i in range(len(st.held) - 1, -1, -1):
         if st.held[i].kind == kind and st.held[i].index == index:
@@ -93,7 +100,7 @@ def release(st: "State", kind: int, index: int) -> None:
     st.splats.append(f"{NAMES[kind]} of {index} is released but not held")
 
 
-def held_index(st: "State", kind: int) -> int:
+def held_index(st: HoldsLocks, kind: int) -> int:
     """Return of which object the running operation holds lock `kind`, or 0."""
     for held in st.held:
         if held.kind == kind:
@@ -101,14 +108,14 @@ def held_index(st: "State", kind: int) -> int:
     return 0
 
 
-def might_sleep(st: "State", what: str) -> None:
+def might_sleep(st: HoldsLocks, what: str) -> None:
     """Report that `what`, for which the kernel may sleep, is done under a spinlock."""
     for held in st.held:
         if held.kind in SPINNING:
             st.splats.append(f"{what} while {NAMES[held.kind]} of {held.index} is held")
 
 
-def assert_held(st: "State", kind: int, index: int, what: str) -> None:
+def assert_held(st: HoldsLocks, kind: int, index: int, what: str) -> None:
     """Report that `what` is done without lock `kind` of `index`; lockdep_assert_held()."""
     for held in st.held:
         if held.kind == kind and held.index == index:
@@ -116,7 +123,7 @@ def assert_held(st: "State", kind: int, index: int, what: str) -> None:
     st.splats.append(f"{what} without {NAMES[kind]} of {index} held")
 
 
-def assert_held_write(st: "State", kind: int, index: int, what: str) -> None:
+def assert_held_write(st: HoldsLocks, kind: int, index: int, what: str) -> None:
     """Report that `what` is done without lock `kind` of `index`; lockdep_assert_held_write()."""
     for held in st.held:
         if held.kind == kind and held.index == index and held.write:

@@ -13,7 +13,7 @@ from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_alloc
 from rmapcheck.model.machine.locks import MMAP_LOCK, acquire, release
-from rmapcheck.model.machine.state import VM_ACCOUNT, VM_READ, VM_WRITE
+from rmapcheck.model.machine.structs import VM_ACCOUNT, VM_READ, VM_WRITE
 from rmapcheck.model.mm.fault import handle_mm_fault
 from rmapcheck.model.mm.mremap import move_page_tables
 from rmapcheck.model.mm.unmap import exit_mmap

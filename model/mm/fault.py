@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from rmapcheck.model.machine.errors import EFAULT, ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.machine.state import (
+from rmapcheck.model.machine.state import folio_test_anon, linear_page_index, pte_offset
+from rmapcheck.model.machine.structs import (
     PTE_EXCLUSIVE,
     PTE_FILE,
     PTE_WRITE,
@@ -22,9 +23,6 @@ from rmapcheck.model.machine.state import (
     VM_ACCESS_FLAGS,
     VM_SHARED,
     VM_WRITE,
-    folio_test_anon,
-    linear_page_index,
-    pte_offset,
 )
 from rmapcheck.model.mm.filemap import filemap_fault
 from rmapcheck.model.mm.swap import (

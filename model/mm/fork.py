@@ -11,7 +11,8 @@ from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import bug, claim, kmem_cache_free
 from rmapcheck.model.machine.locks import MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.machine.state import (
+from rmapcheck.model.machine.state import folio_test_anon, pte_offset
+from rmapcheck.model.machine.structs import (
     PTE_EXCLUSIVE,
     PTE_WRITE,
     PTE_YOUNG,
@@ -20,8 +21,6 @@ from rmapcheck.model.machine.state import (
     VM_LOCKED,
     VM_SHARED,
     VM_WIPEONFORK,
-    folio_test_anon,
-    pte_offset,
 )
 from rmapcheck.model.mm.filemap import vma_link_file
 from rmapcheck.model.mm.swap import swap_duplicate

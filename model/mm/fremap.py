@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from rmapcheck.model.machine.errors import EINVAL, ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.locks import FOLIO_LOCK, I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.machine.state import VM_SHARED, linear_page_index, pte_offset
+from rmapcheck.model.machine.state import linear_page_index, pte_offset
+from rmapcheck.model.machine.structs import VM_SHARED
 from rmapcheck.model.mm.filemap import filemap_fault
 from rmapcheck.model.mm.swap import folio_put
 from rmapcheck.model.mm.unmap import zap_pte

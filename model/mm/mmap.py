@@ -11,7 +11,8 @@ from rmapcheck.model.machine.errors import EINVAL, ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_alloc
 from rmapcheck.model.machine.locks import MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.machine.state import (
+from rmapcheck.model.machine.state import pte_offset
+from rmapcheck.model.machine.structs import (
     PTE_WRITE,
     VM_ACCESS_FLAGS,
     VM_ACCOUNT,
@@ -19,7 +20,6 @@ from rmapcheck.model.machine.state import (
     VM_SHARED,
     VM_WIPEONFORK,
     VM_WRITE,
-    pte_offset,
 )
 from rmapcheck.model.mm.unmap import do_munmap, zap_page_range
 from rmapcheck.model.mm.vma import (

@@ -22,7 +22,8 @@ from rmapcheck.model.machine.errors import EFAULT, EINVAL, ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.machine.state import PTE_WRITE, linear_page_index, pte_offset, vma_flags
+from rmapcheck.model.machine.state import linear_page_index, pte_offset, vma_flags
+from rmapcheck.model.machine.structs import PTE_WRITE
 from rmapcheck.model.mm.fault import make_page_exclusive
 from rmapcheck.model.mm.unmap import do_munmap
 from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup, vma_merge_new_range

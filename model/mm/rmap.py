@@ -18,15 +18,17 @@ from rmapcheck.model.machine.locks import (
     release,
 )
 from rmapcheck.model.machine.state import (
+    folio_test_anon,
+    linear_page_index,
+    ptep_to_address,
+    ptep_to_mm,
+)
+from rmapcheck.model.machine.structs import (
     PTE_EXCLUSIVE,
     PTE_FILE,
     PTE_YOUNG,
     VM_LOCKED,
     RmapWalkControl,
-    folio_test_anon,
-    linear_page_index,
-    ptep_to_address,
-    ptep_to_mm,
 )
 from rmapcheck.model.mm.swap import folio_put, swap_duplicate
 from rmapcheck.model.mm.vma import vma_lookup

@@ -10,13 +10,8 @@ back.
 from typing import TYPE_CHECKING
 
 from rmapcheck.model.machine.locks import FOLIO_LOCK, I_MMAP_LOCK, PTL, acquire, release
-from rmapcheck.model.machine.state import (
-    PTE_FILE,
-    RmapWalkControl,
-    folio_test_anon,
-    linear_page_index,
-    pte_offset,
-)
+from rmapcheck.model.machine.state import folio_test_anon, linear_page_index, pte_offset
+from rmapcheck.model.machine.structs import PTE_FILE, RmapWalkControl
 from rmapcheck.model.mm.filemap import filemap_remove_folio
 from rmapcheck.model.mm.unmap import zap_pte
 

@@ -20,18 +20,14 @@ from typing import TYPE_CHECKING
 from rmapcheck.model.machine.cost import count_entries
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, PTL, acquire, release, trylock
-from rmapcheck.model.machine.state import (
-    PTE_YOUNG,
-    VM_LOCKED,
-    folio_test_anon,
-    pte_offset,
-    vma_address,
-)
+from rmapcheck.model.machine.state import folio_test_anon, pte_offset, vma_address
+from rmapcheck.model.machine.structs import PTE_YOUNG, VM_LOCKED
 from rmapcheck.model.mm.swap import add_to_swap, folio_put, swap_duplicate
 from rmapcheck.model.mm.vma import find_vma
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 
 SWAP_CLUSTER_MAX = 1

@@ -18,7 +18,8 @@ from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, assert_held_write
-from rmapcheck.model.machine.state import VM_NONLINEAR, vma_flags
+from rmapcheck.model.machine.state import vma_flags
+from rmapcheck.model.machine.structs import VM_NONLINEAR
 from rmapcheck.model.mm.filemap import (
     unlink_file_vma,
     vma_complete_file,

@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from rmapcheck.model.machine.state import (
-    VM_DONTCOPY,
-    VM_WIPEONFORK,
-)
+from rmapcheck.model.machine.structs import VM_DONTCOPY, VM_WIPEONFORK
 from rmapcheck.model.mm.vma import find_vma, vma_lookup
 
 if TYPE_CHECKING:

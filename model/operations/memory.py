@@ -5,11 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from rmapcheck.model.machine.state import (
-    VM_ACCESS_FLAGS,
-    VM_LOCKED,
-    pte_offset,
-)
+from rmapcheck.model.machine.state import pte_offset
+from rmapcheck.model.machine.structs import VM_ACCESS_FLAGS, VM_LOCKED
 from rmapcheck.model.mm.mmap import (
     madvise_dontneed,
     madvise_flags,

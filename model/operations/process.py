@@ -5,13 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from rmapcheck.model.machine.state import (
-    PTE_WRITE,
-    PTE_ZERO,
-    VM_ACCESS_FLAGS,
-    VM_WRITE,
-    pte_offset,
-)
+from rmapcheck.model.machine.state import pte_offset
+from rmapcheck.model.machine.structs import PTE_WRITE, PTE_ZERO, VM_ACCESS_FLAGS, VM_WRITE
 from rmapcheck.model.mm.exec import sys_execve
 from rmapcheck.model.mm.fault import faults_beyond, handle_mm_fault
 from rmapcheck.model.mm.fork import sys_fork

@@ -5,13 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from rmapcheck.model.machine.state import (
-    RmapWalkControl,
-    folio_test_anon,
-    pte_offset,
-    ptep_to_address,
-    ptep_to_mm,
-)
+from rmapcheck.model.machine.state import folio_test_anon, pte_offset, ptep_to_address, ptep_to_mm
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.mm.rmap import folio_referenced
 from rmapcheck.model.mm.swapoff import unuse_pte
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables

@@ -51,7 +51,8 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.model.schemes.anon_vma_chain import anon_vma_compatible
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 
 @attrs.define(slots=True, eq=False)

@@ -40,11 +40,13 @@ from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, num, ref
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
 from rmapcheck.model.machine.scope import LARGEST_FIELD
-from rmapcheck.model.machine.state import VM_ACCESS_FLAGS, linear_page_index, vma_address
+from rmapcheck.model.machine.state import linear_page_index, vma_address
+from rmapcheck.model.machine.structs import VM_ACCESS_FLAGS
 from rmapcheck.model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED, Scheme
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 
 @attrs.define(slots=True, eq=False)

@@ -42,7 +42,8 @@ from rmapcheck.model.machine.state import (
 from rmapcheck.model.schemes.anon_vma import AnonVma267
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 
 class AnonVmaRfc2(IMmapLists, AnonVma267):

@@ -32,7 +32,8 @@ from rmapcheck.model.machine.state import folio_test_anon, ptep_to_address
 from rmapcheck.model.schemes.anonmm import Anonmm, AnonmmFamily
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 NRSLOT = 2
 """Slots of a chain; the first of the first chain holds the count."""

@@ -53,7 +53,8 @@ from rmapcheck.model.machine.locks import (
     assert_held,
     release,
 )
-from rmapcheck.model.machine.state import RmapWalkControl, pte_offset, vma_address
+from rmapcheck.model.machine.state import pte_offset, vma_address
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.schemes.pte_chain import PteChainArray, PteChainSupplied
 
 if TYPE_CHECKING:

@@ -40,7 +40,8 @@ from rmapcheck.model.machine.locks import CHAIN_LOCK, acquire, might_sleep, rele
 from rmapcheck.model.schemes.pte_chain_list import PteChain, PteChainList
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 __all__ = ["NRPTE", "PteChain", "PteChainArray", "PteChainChunks", "PteChainList"]
 

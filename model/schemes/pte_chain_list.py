@@ -49,7 +49,8 @@ from rmapcheck.model.machine.state import ptep_to_address, ptep_to_mm
 from rmapcheck.model.scheme import Scheme
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import RmapWalkControl, State
+    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.machine.structs import RmapWalkControl
 
 
 @attrs.define(slots=True, eq=False)

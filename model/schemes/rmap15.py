@@ -24,7 +24,8 @@ rule and the collapse to PG_direct are verified; the history is from the changel
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.machine.state import RmapWalkControl, ptep_to_mm
+from rmapcheck.model.machine.state import ptep_to_mm
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.schemes.pte_chain import PteChainSupplied
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from rmapcheck.cases.case import OOPSES
 from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import PTE_WRITE, VM_DONTCOPY, pte_offset
+from rmapcheck.model.machine.state import pte_offset
+from rmapcheck.model.machine.structs import PTE_WRITE, VM_DONTCOPY
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
 from rmapcheck.plugins.catalogue import bugs

@@ -7,7 +7,8 @@ from rmapcheck.explore import explore
 from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.errors import ScopeError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import PTE_WRITE, State
+from rmapcheck.model.machine.state import State
+from rmapcheck.model.machine.structs import PTE_WRITE
 from rmapcheck.model.operations import (
     Exit,
     Fork,

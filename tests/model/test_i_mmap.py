@@ -13,7 +13,8 @@ from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import RmapWalkControl, State
+from rmapcheck.model.machine.state import State
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.scheme import Scheme
 
 LARGE = Scope(mms=1, pages=32, vmas=14, files=1, file_pages=32)

@@ -8,13 +8,13 @@ import pytest
 
 from rmapcheck.model.machine.errors import EFAULT, EINVAL, ENOMEM
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import (
+from rmapcheck.model.machine.state import pte_offset
+from rmapcheck.model.machine.structs import (
     PTE_WRITE,
     PTE_ZERO,
     VM_ACCOUNT,
     VM_DONTCOPY,
     VM_WIPEONFORK,
-    pte_offset,
 )
 from rmapcheck.model.operations import (
     Exit,

@@ -9,7 +9,7 @@ from rmapcheck.cases.case import load_case
 from rmapcheck.cli import run
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import RmapWalkControl
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish

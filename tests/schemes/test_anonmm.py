@@ -5,7 +5,7 @@ import pytest
 from rmapcheck.explore import explore
 from rmapcheck.invariants.isolation import projection
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import RmapWalkControl
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.operations import (
     Exec,
     Exit,

@@ -6,7 +6,8 @@ from rmapcheck.explore import explore
 from rmapcheck.model.bugs.early import LosesNodes
 from rmapcheck.model.machine.locks import RMAP_LOCK, acquire, held_index, release
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import RmapWalkControl, ptep_to_mm
+from rmapcheck.model.machine.state import ptep_to_mm
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.operations import Fork, Mmap, Munmap, Read, SwapOut, Write
 from rmapcheck.model.schemes.rmap15 import Rmap15
 from rmapcheck.model.schemes.rmap_speedup import RmapSpeedup

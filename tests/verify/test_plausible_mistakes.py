@@ -6,7 +6,8 @@ from rmapcheck.explore import explore
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import CHAIN_LOCK, acquire, release
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import RmapWalkControl, ptep_to_mm
+from rmapcheck.model.machine.state import ptep_to_mm
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.schemes.anon_vma_eras import AnonVma2614
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.model.schemes.anonmm import AnonmmSwapIn

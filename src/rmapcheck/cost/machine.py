@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import RmapWalkControl, State, pte_offset
+from rmapcheck.model.machine.state import State, pte_offset
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.operations import Operation, Read, SwapOut, boot, run
 from rmapcheck.model.operations.file import Reclaim
 from rmapcheck.model.operations.reclaim import SwapScan

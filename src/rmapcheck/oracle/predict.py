@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.model.machine.state import (
-    PTE_ZERO,
-    VM_ACCESS_FLAGS,
-    VM_SHARED,
-    folio_test_anon,
-    linear_page_index,
-    pte_offset,
-)
+from rmapcheck.model.machine.state import folio_test_anon, linear_page_index, pte_offset
+from rmapcheck.model.machine.structs import PTE_ZERO, VM_ACCESS_FLAGS, VM_SHARED
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
     Operation,

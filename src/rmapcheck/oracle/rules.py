@@ -7,7 +7,7 @@ a run against a kernel of v6.16 and later; tests hold the list against the code.
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from rmapcheck.model.machine.state import VM_WRITE
+from rmapcheck.model.machine.structs import VM_WRITE
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import Fork, Operation, Write
 

@@ -12,9 +12,10 @@ import attrs
 from rmapcheck.invariants.goals import GOALS
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import ModelError, SchemeError
-from rmapcheck.model.machine.layout import CORE, pool_name
+from rmapcheck.model.machine.fields import pool_name
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import AddressSpace, Folio, Mm, Pte, State, Swap, Vma
+from rmapcheck.model.machine.state import State
+from rmapcheck.model.machine.structs import CORE
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
 from rmapcheck.plugins.guard import HOOKS, own_classes, place_of, told, watchdog
@@ -22,9 +23,6 @@ from rmapcheck.plugins.guard import HOOKS, own_classes, place_of, told, watchdog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CORE_STRUCTS: dict[str, type] = dict(
-    zip(CORE, (Mm, Vma, Pte, Folio, Swap, AddressSpace), strict=True)
-)
 TUPLES = ("structs", "invariants", "goals", "lacks")
 DICTS = ("fields", "extra_fields", "sizes")
 CONTAINERS = (list, dict, set, bytearray, deque)
@@ -204,7 +202,7 @@ def _structs(scheme: type[Scheme]) -> "Iterator[str]":
                 f"{getattr(cls, '__name__', cls)} in `structs` is no attrs class: "
                 "put @attrs.define(slots=True, eq=False) above it"
             )
-        elif pool_name(cls) in CORE_STRUCTS:
+        elif pool_name(cls) in CORE:
             yield (
                 f"struct {cls.__name__} has the name of one of the core: choose another, "
                 "or add fields to that one by `extra_fields`"
@@ -223,7 +221,7 @@ def _declared(cls: type) -> "Iterator[str]":
 
 
 def _pools(scheme: type[Scheme]) -> dict[str, type]:
-    return CORE_STRUCTS | {pool_name(cls): cls for cls in scheme.structs}
+    return CORE | {pool_name(cls): cls for cls in scheme.structs}
 
 
 def _fields(scheme: type[Scheme]) -> "Iterator[str]":

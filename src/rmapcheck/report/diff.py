@@ -15,8 +15,7 @@ from rmapcheck.cases.case import Case
 from rmapcheck.invariants.completeness import mappers
 from rmapcheck.invariants.isolation import projection
 from rmapcheck.model.machine.errors import KernelOops, ModelError
-from rmapcheck.model.machine.layout import CORE
-from rmapcheck.model.machine.state import RmapWalkControl
+from rmapcheck.model.machine.structs import CORE, RmapWalkControl
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.report.recording import Film, film
 from rmapcheck.report.state_text import place, pool_of, state_lines

@@ -16,7 +16,7 @@ from rmapcheck.cases.case import Case, case_from
 from rmapcheck.cases.replay import scheme_of
 from rmapcheck.invariants.registry import Violation
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.model.machine.state import PTE_WRITE
+from rmapcheck.model.machine.structs import PTE_WRITE
 from rmapcheck.report.recording import Film, Frame, film_of
 from rmapcheck.report.state_text import place, pool_of, state_lines
 from rmapcheck.verdict import Verdict

@@ -14,7 +14,8 @@ import attrs
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import RmapWalkControl, State
+from rmapcheck.model.machine.state import State
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
 from rmapcheck.model.operations import Operation

@@ -13,9 +13,11 @@ is 0 is left out. Numbers of objects are those of the run, and a freed object sa
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from rmapcheck.model.machine.fields import FieldInfo
 from rmapcheck.model.machine.heap import Pool
-from rmapcheck.model.machine.layout import CORE, FieldInfo
-from rmapcheck.model.machine.state import (
+from rmapcheck.model.machine.state import pte_offset, ptep_to_address, ptep_to_mm
+from rmapcheck.model.machine.structs import (
+    CORE,
     PTE_EXCLUSIVE,
     PTE_WRITE,
     PTE_YOUNG,
@@ -26,9 +28,6 @@ from rmapcheck.model.machine.state import (
     VM_READ,
     VM_WIPEONFORK,
     VM_WRITE,
-    pte_offset,
-    ptep_to_address,
-    ptep_to_mm,
 )
 from rmapcheck.model.mm.vma import vma_lookup
 

@@ -13,14 +13,8 @@ import attrs
 from rmapcheck.cases.case import Case
 from rmapcheck.cases.replay import scheme_of
 from rmapcheck.model.machine.errors import KernelOops, ModelError
-from rmapcheck.model.machine.state import (
-    PTE_ZERO,
-    VM_ACCESS_FLAGS,
-    RmapWalkControl,
-    pte_offset,
-    ptep_to_address,
-    ptep_to_mm,
-)
+from rmapcheck.model.machine.state import pte_offset, ptep_to_address, ptep_to_mm
+from rmapcheck.model.machine.structs import PTE_ZERO, VM_ACCESS_FLAGS, RmapWalkControl
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
     Exit,

@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 from rmapcheck.cases.minimize import minimize
 from rmapcheck.explore import EngineError
 from rmapcheck.invariants.completeness import mappers
-from rmapcheck.model.machine.layout import CORE
+from rmapcheck.model.machine.structs import CORE
 from rmapcheck.run import Observer, Run, replay
 from rmapcheck.sampling.walk import ALWAYS, WEIGHTS, classes_of, failing_once_more
 from rmapcheck.verdict import Status, Verdict

@@ -14,13 +14,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.model.machine.state import (
-    VM_ACCESS_FLAGS,
-    VM_SHARED,
-    VM_WRITE,
-    folio_test_anon,
-    pte_offset,
-)
+from rmapcheck.model.machine.state import folio_test_anon, pte_offset
+from rmapcheck.model.machine.structs import VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE
 from rmapcheck.model.operations import (
     ADVICES,
     PROTECTION_NAMES,

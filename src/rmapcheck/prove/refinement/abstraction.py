@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rmapcheck.invariants.families import addresses_of
 from rmapcheck.logic.finite import Structure
 from rmapcheck.logic.terms import Bool, SpecError
-from rmapcheck.model.machine.state import RmapWalkControl, pte_offset
+from rmapcheck.model.machine.state import pte_offset
+from rmapcheck.model.machine.structs import RmapWalkControl
 
 if TYPE_CHECKING:
     from rmapcheck.logic.spec import Spec

@@ -1,6 +1,7 @@
 """The pools in C: structs, checked access, allocation and freeing, after model/machine/heap.py."""
 
-from rmapcheck.model.machine.layout import CORE, StructInfo
+from rmapcheck.model.machine.fields import StructInfo
+from rmapcheck.model.machine.structs import CORE
 from rmapcheck.search.native.translator.program import Program
 
 POOL = """

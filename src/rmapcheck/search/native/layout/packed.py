@@ -9,7 +9,8 @@ from collections.abc import Generator, Iterable
 
 import attrs
 
-from rmapcheck.model.machine.layout import FieldInfo, Layout, StructInfo
+from rmapcheck.model.machine.fields import FieldInfo, StructInfo
+from rmapcheck.model.machine.layout import Layout
 
 WORD = 64
 """Bits that are read and written at once."""

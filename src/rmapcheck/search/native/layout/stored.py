@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from rmapcheck.model.machine.layout import Layout, StructInfo
-from rmapcheck.model.machine.layout_source import FIXED, named, pte_offset, renamed
+from rmapcheck.model.machine.fields import FIXED, StructInfo
+from rmapcheck.model.machine.layout import Layout
+from rmapcheck.model.machine.layout_source import named, pte_offset, renamed
 from rmapcheck.search.native.layout import heap
 from rmapcheck.search.native.layout.packed import (
     Place,

@@ -7,7 +7,7 @@ import ast
 from typing import Any
 
 from rmapcheck.model.machine import cost, events, heap, locks
-from rmapcheck.model.machine.state import RmapWalkControl
+from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.search.native.translator.body import Body
 from rmapcheck.search.native.translator.conditions import truth
 from rmapcheck.search.native.translator.functions import bind

@@ -1,0 +1,144 @@
+"""Which structs and fields the states of one scheme in one scope have.
+
+Collected from what the structs and the scheme declare (num(), ref(), refs()); what is done with
+them, storing and comparing states, is in layout.py.
+"""
+
+import re
+from typing import Any, ClassVar, Protocol
+
+import attrs
+
+from rmapcheck.model.machine.errors import SchemeError, ScopeError
+from rmapcheck.model.machine.heap import refs
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.structs import CORE
+
+FIXED = ("mm", "pte", "address_space")
+"""Structs whose objects have their number for a name: processes, entries, files."""
+
+
+class Declares(Protocol):
+    """What a scheme's class says of its structs; see `Scheme`, which explains each."""
+
+    name: ClassVar[str]
+    structs: ClassVar[tuple[type, ...]]
+    fields: ClassVar[dict[str, tuple[str, ...]]]
+    extra_fields: ClassVar[dict[str, dict[str, Any]]]
+    i_mmap_fields: ClassVar[dict[str, dict[str, Any]]]
+    maps_files: ClassVar[bool]
+
+
+@attrs.frozen
+class FieldInfo:
+    """One stored byte: `name` as written after the object (an array element as ``ptes[0]``)."""
+
+    name: str
+    high: int
+    target: str = ""
+    weak: bool = False
+
+
+@attrs.frozen
+class StructInfo:
+    """One struct as this scheme has it in this scope."""
+
+    name: str
+    cls: type
+    size: int
+    fields: tuple[FieldInfo, ...]
+
+
+class Shape:
+    """The structs of all states of `scheme` in `scope`; `named` as in layout.py."""
+
+    def __init__(self, scope: Scope, scheme: type[Declares], named: tuple[str, ...] = ()) -> None:
+        self.scope = scope
+        self.scheme = scheme
+        self.named = named
+        if scope.files and not scheme.maps_files:
+            msg = f"scheme {scheme.name!r} does not model files: choose a scope with files=0"
+            raise ScopeError(msg)
+        classes = {n: cls for n, cls in CORE.items() if n != "address_space" or scope.files}
+        for cls in scheme.structs:
+            classes[pool_name(cls)] = cls
+        sizes = dict.fromkeys(classes, scope.objects)
+        sizes["anon_vma"] = scope.anon_vmas or scope.objects
+        sizes |= {"mm": scope.mms, "vma": scope.vmas, "pte": scope.mms * scope.pages}
+        sizes |= {"folio": scope.folios, "swap": scope.swaps, "address_space": scope.files}
+        self.structs = {n: self._struct(n, c, sizes) for n, c in classes.items()}
+        self.heap = tuple(n for n in self.structs if n not in FIXED)
+        for name in named:
+            if name not in ("mm", *self.heap):
+                msg = f"{name!r} cannot be named: the states of {scheme.name} have no such pool"
+                raise SchemeError(msg)
+
+    def _struct(self, name: str, cls: type, sizes: dict[str, int]) -> StructInfo:
+        extra = dict(self.scheme.extra_fields.get(name, {}))
+        if self.scope.files:
+            extra |= self.scheme.i_mmap_fields.get(name, {})
+        chosen = self.scheme.fields.get(name)
+        cls = _with_fields(cls, extra | _measured(cls, self.scope))
+        infos: list[FieldInfo] = []
+        for attribute in attrs.fields(cls):
+            if name in CORE:
+                active = _active(attribute.metadata, self.scope)
+                active |= attribute.name in (chosen or ())
+            else:
+                active = chosen is None or attribute.name in chosen
+            if active or attribute.name in extra:
+                source = extra.get(attribute.name, attribute)
+                infos += _infos(attribute.name, source, sizes, self.scope)
+        return StructInfo(name, cls, sizes[name], tuple(infos))
+
+
+def pool_name(cls: type) -> str:
+    """Return the name of a struct's pool: ``AnonVma`` lives in ``st.anon_vma``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+def _infos(name: str, attribute: Any, sizes: dict[str, int], scope: Scope) -> list[FieldInfo]:  # noqa: ANN401
+    meta = attribute.metadata
+    target = meta.get("ref", "")
+    if target and target not in sizes:
+        msg = f"field {name!r} refers to {target!r}, a struct that the scheme does not list"
+        raise SchemeError(msg)
+    if not target and "high" not in meta:
+        msg = f"field {name!r} must be declared with num(), ref() or their array forms"
+        raise SchemeError(msg)
+    high = meta.get("high", 0)
+    if isinstance(high, str):
+        high = getattr(scope, high)
+    if target:
+        high = sizes[target] + 1
+    count = meta.get("length", 0)
+    names = [f"{name}[{i}]" for i in range(count)] if count else [name]
+    return [FieldInfo(n, high, target, meta.get("weak", False)) for n in names]
+
+
+def _active(metadata: Any, scope: Scope) -> bool:  # noqa: ANN401
+    """Tell whether a field of the core exists without the scheme's asking for it."""
+    when = metadata.get("when", "")
+    return bool(getattr(scope, when)) if when else not metadata.get("scheme", False)
+
+
+def _measured(cls: type, scope: Scope) -> dict[str, Any]:
+    """Return the arrays of `cls` whose length the scope says, declared anew with that length."""
+    return {
+        a.name: refs(a.metadata["ref"], getattr(scope, a.metadata["length"]))
+        for a in attrs.fields(cls)
+        if isinstance(a.metadata.get("length"), str)
+    }
+
+
+def _with_fields(cls: type, extra: dict[str, Any]) -> type:
+    known = attrs.fields_dict(cls)
+    new = {n: a for n, a in extra.items() if n not in known or _is_longer(known[n])}
+    if not new:
+        return cls
+    made: type = attrs.make_class(cls.__name__, new, bases=(cls,), slots=True, eq=False)
+    return made
+
+
+def _is_longer(attribute: "attrs.Attribute[Any]") -> bool:
+    return isinstance(attribute.metadata.get("length"), str)
