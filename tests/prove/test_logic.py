@@ -24,6 +24,7 @@ from rmapcheck.logic import (
 )
 from rmapcheck.logic.finite import Structure, compiled
 from rmapcheck.logic.lint import alternations
+from rmapcheck.logic.macros import substitute
 from rmapcheck.logic.steps import Steps
 from rmapcheck.logic.terms import (
     FALSE,
@@ -36,7 +37,6 @@ from rmapcheck.logic.terms import (
     implies,
     negate,
     quantify,
-    substitute,
     variable,
 )
 from rmapcheck.prove.solver import smt

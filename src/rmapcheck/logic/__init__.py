@@ -1,8 +1,8 @@
 """A small logic for what must hold of any number of processes, VMAs, pages and anon_vmas.
 
 One formula, three readings: evaluated on a finite structure (`finite`), translated for solvers
-(only `rmapcheck.prove` does), and printed for people (`text`). `lint` says whether a solver is
-certain to decide it.
+(only `rmapcheck.prove` does), and printed for people (`terms.text`). `lint` says whether a solver
+is certain to decide it.
 """
 
 from rmapcheck.logic.declare import (
@@ -14,8 +14,9 @@ from rmapcheck.logic.declare import (
     operation,
     relation,
 )
+from rmapcheck.logic.macros import define
 from rmapcheck.logic.spec import Spec
-from rmapcheck.logic.terms import If, Sort, SpecError, define, exists, forall
+from rmapcheck.logic.terms import If, Sort, SpecError, exists, forall
 
 __all__ = [
     "Function",

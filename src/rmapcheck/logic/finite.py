@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from rmapcheck.logic.macros import Macro
 from rmapcheck.logic.terms import (
     AND,
     APP,
@@ -26,7 +27,6 @@ from rmapcheck.logic.terms import (
     VAR,
     Bool,
     Expr,
-    Macro,
     Symbol,
     conj,
     conjuncts,

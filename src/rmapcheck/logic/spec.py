@@ -29,12 +29,12 @@ import attrs
 
 from rmapcheck.logic.counting import exactness
 from rmapcheck.logic.declare import Declared, DeclaredCounter, Function, Predicate
+from rmapcheck.logic.macros import Macro, substitute
 from rmapcheck.logic.terms import (
     FORALL,
     TRUE,
     Bool,
     Expr,
-    Macro,
     Sort,
     SpecError,
     Symbol,
@@ -44,7 +44,6 @@ from rmapcheck.logic.terms import (
     formula,
     implies,
     quantify,
-    substitute,
     variable,
 )
 from rmapcheck.logic.working import Counter, Entry, Named, Working

@@ -17,8 +17,7 @@ import attrs
 
 from rmapcheck.logic.finite import Compiled, Structure, compiled, compiled_macro
 from rmapcheck.logic.spec import Spec, Transition
-from rmapcheck.logic.terms import Bool, SpecError, Symbol, conjuncts
-from rmapcheck.logic.text import text
+from rmapcheck.logic.terms import Bool, SpecError, Symbol, conjuncts, text
 
 
 @attrs.frozen(eq=False)

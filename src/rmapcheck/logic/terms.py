@@ -13,7 +13,7 @@ mistake. Each lambda is called once, at once, with variables that exist nowhere 
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -100,8 +100,6 @@ class Expr:
         return negate(equal(self, other))
 
     def __str__(self) -> str:
-        from rmapcheck.logic.text import text
-
         return text(self)
 
     def __repr__(self) -> str:
@@ -316,64 +314,6 @@ def exists(*given: Any) -> Expr:  # noqa: ANN401 - sorts, then a lambda
     return _quantified(EXISTS, given)
 
 
-@attrs.frozen(eq=False)
-class Macro:
-    """A formula or term with holes: what a relation or function has become."""
-
-    variables: tuple[Expr, ...]
-    body: Expr
-
-    def __call__(self, *args: Expr) -> Expr:
-        if len(args) != len(self.variables):
-            raise SpecError(f"{len(self.variables)} terms are wanted, not {len(args)}")
-        for hole, arg in zip(self.variables, args, strict=True):
-            if arg.sort is not hole.sort:
-                raise SpecError(f"a {hole.sort.__name__} is wanted, not {_said(arg)}")
-        return substitute(self.body, dict(zip(self.variables, args, strict=True)))
-
-
-def define(*given: Any) -> Macro:  # noqa: ANN401 - sorts, then a lambda
-    """`left = define(Vma, lambda v: ...)`: a predicate, as of now, under a name.
-
-    What the state becomes later does not change it.
-    """
-    variables, value = called(given[:-1], given[-1])
-    return Macro(variables, formula(value) if isinstance(value, bool) else value)
-
-
-def substitute(
-    expr: Expr,
-    terms: Mapping[Expr, Expr],
-    macros: Mapping[Symbol, Macro] | None = None,
-) -> Expr:
-    """Return `expr` with `terms` for variables and `macros` for symbols, all at once.
-
-    Nothing is captured: bound variables are unique from the start, and a macro's body is about
-    the state before, so that it is never put into itself.
-    """
-    names = frozenset(terms)
-    touched = frozenset(macros or ())
-    memo: dict[Expr, Expr] = {}
-
-    def go(e: Expr) -> Expr:
-        if names.isdisjoint(e.free) and touched.isdisjoint(e.symbols):
-            return e
-        done = memo.get(e)
-        if done is None:
-            done = memo[e] = rebuild(e)
-        return done
-
-    def rebuild(e: Expr) -> Expr:
-        if e.kind is VAR:
-            return terms.get(e, e)
-        args = tuple([go(a) for a in e.args])
-        if e.kind is APP and e.symbol in touched and macros is not None:
-            return macros[e.symbol](*args)
-        return remake(e, args)
-
-    return go(expr)
-
-
 def remake(e: Expr, args: tuple[Expr, ...]) -> Expr:
     """Return `e` with other arguments, simplified."""
     if e.kind is APP:
@@ -394,3 +334,61 @@ def remake(e: Expr, args: tuple[Expr, ...]) -> Expr:
 def conjuncts(e: Expr) -> tuple[Expr, ...]:
     """Return the parts of a conjunction; one, if it is none."""
     return e.args if e.kind is AND else (e,)
+
+
+# Printing: `∀ v w a. avc(v, a) ∧ v ≠ w → anon_vma(a)`.
+
+_LEVEL = {FORALL: 0, EXISTS: 0, IMPLIES: 1, OR: 2, AND: 3, NOT: 4, EQ: 5}
+_SIGN = {OR: " ∨ ", AND: " ∧ ", IMPLIES: " → "}
+
+
+def text(e: Expr) -> str:
+    """Return the formula or term in one line."""
+    return _Printer(e).show(e, 0)
+
+
+class _Printer:
+    """Gives variables their short names, with primes where two would be the same."""
+
+    def __init__(self, e: Expr) -> None:
+        self.names: dict[Expr, str] = {}
+        for v in sorted(e.free, key=lambda v: v.name):
+            self.name(v)
+
+    def name(self, v: Expr) -> str:
+        short = v.name.partition("#")[0]
+        taken = set(self.names.values())
+        while short in taken:
+            short += "′"
+        self.names[v] = short
+        return short
+
+    def show(self, e: Expr, level: int) -> str:
+        if e.kind is VAR:
+            return self.names.get(e) or self.name(e)
+        if e.kind is APP and e.symbol is not None:
+            return f"{e.symbol.name}({', '.join(self.show(a, 0) for a in e.args)})"
+        if e.kind is ITE:
+            return "({1} if {0} else {2})".format(*(self.show(a, 1) for a in e.args))
+        if e.kind not in _LEVEL:
+            return "true" if e is TRUE else "false"
+        own = _LEVEL[e.kind]
+        shown = self.compound(e, own)
+        return f"({shown})" if own < level else shown
+
+    def compound(self, e: Expr, own: int) -> str:
+        if e.bound:
+            kept = dict(self.names)
+            names = " ".join(self.name(v) for v in e.bound)
+            body = self.show(e.args[0], 0)
+            self.names = kept
+            return f"{'∀' if e.kind is FORALL else '∃'} {names}. {body}"
+        if e.kind is NOT:
+            inner = e.args[0]
+            if inner.kind is EQ and inner.args[0].sort is not Bool:
+                return " ≠ ".join(self.show(a, 6) for a in inner.args)
+            return f"¬{self.show(inner, 4)}"
+        if e.kind is EQ:
+            sign = " ↔ " if e.args[0].sort is Bool else " = "
+            return sign.join(self.show(a, 6) for a in e.args)
+        return _SIGN[e.kind].join(self.show(a, own + 1) for a in e.args)

@@ -19,11 +19,11 @@ from typing import Any
 
 import attrs
 
+from rmapcheck.logic.macros import Macro, substitute
 from rmapcheck.logic.terms import (
     Bool,
     Expr,
     If,
-    Macro,
     Sort,
     SpecError,
     Symbol,
@@ -36,7 +36,6 @@ from rmapcheck.logic.terms import (
     forall,
     formula,
     negate,
-    substitute,
     variable,
 )
 

@@ -12,10 +12,10 @@ from typing import Any
 import attrs
 
 from rmapcheck.logic.finite import Compiled, Structure, compiled
+from rmapcheck.logic.macros import Macro
 from rmapcheck.logic.spec import Spec
 from rmapcheck.logic.steps import Steps
-from rmapcheck.logic.terms import FORALL, Bool, Expr, Macro, Symbol, conjuncts, negate
-from rmapcheck.logic.text import text
+from rmapcheck.logic.terms import FORALL, Bool, Expr, Symbol, conjuncts, negate, text
 from rmapcheck.prove.obligations import Goal, Named, Problem
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import attrs
 
 from rmapcheck.logic.lint import Alternations, Cycle, alternations
+from rmapcheck.logic.macros import substitute
 from rmapcheck.logic.spec import Lemma, Parameter, Spec, Transition
-from rmapcheck.logic.terms import TRUE, Expr, Symbol, conj, negate, substitute
+from rmapcheck.logic.terms import TRUE, Expr, Symbol, conj, negate
 
 INIT = "init"
 

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from rmapcheck.logic.finite import Structure, compiled
+from rmapcheck.logic.macros import substitute
 from rmapcheck.logic.spec import Parameter, Spec
 from rmapcheck.logic.steps import Steps
 from rmapcheck.logic.terms import (
@@ -30,7 +31,6 @@ from rmapcheck.logic.terms import (
     implies,
     negate,
     quantify,
-    substitute,
     variable,
 )
 from rmapcheck.prove.obligations import Problem, problems

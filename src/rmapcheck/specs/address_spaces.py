@@ -6,7 +6,8 @@ copied. After model/mm: each operation stands for the end of the function that i
 """
 
 from rmapcheck.logic import Function, If, Predicate, define, exists, forall, operation
-from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.logic.macros import Macro
+from rmapcheck.logic.terms import Expr
 from rmapcheck.specs.vocabulary import (
     Address,
     Folio,

@@ -33,7 +33,8 @@ from rmapcheck.logic import (
     relation,
 )
 from rmapcheck.logic.declare import Function
-from rmapcheck.logic.terms import Expr, Macro, formula
+from rmapcheck.logic.macros import Macro
+from rmapcheck.logic.terms import Expr, formula
 from rmapcheck.specs.mapcount import Mapcounted
 from rmapcheck.specs.vocabulary import Address, Folio, Mm, Pgoff, St, Swap, Vma
 

@@ -17,8 +17,9 @@ reading rmap 11's hunks (0c35710493), about 85 % sure; no report is known.
 from typing import ClassVar
 
 from rmapcheck.logic import If, define, exists, forall, invariant, operation, relation
+from rmapcheck.logic.macros import Macro
 from rmapcheck.logic.spec import Flaws
-from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.logic.terms import Expr
 from rmapcheck.specs.anonmm import AnonMmFamily
 from rmapcheck.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
 

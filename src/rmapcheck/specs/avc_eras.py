@@ -12,8 +12,9 @@ from rmapcheck.logic import (
     operation,
     relation,
 )
+from rmapcheck.logic.macros import Macro
 from rmapcheck.logic.spec import Flaws
-from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.logic.terms import Expr
 from rmapcheck.specs.anon_vma_chain import AvcBase
 from rmapcheck.specs.anon_vmas import AnonVma
 from rmapcheck.specs.vocabulary import Address, Folio, St, Swap, Vma

@@ -19,7 +19,8 @@ from rmapcheck.logic import (
     forall,
     relation,
 )
-from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.logic.macros import Macro
+from rmapcheck.logic.terms import Expr
 from rmapcheck.specs.anon_vmas import AnonVma, AnonVmas
 from rmapcheck.specs.vocabulary import Address, St, Vma
 

@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 from rmapcheck.logic import Predicate, counts, forall, invariant, operation, relation
+from rmapcheck.logic.macros import Macro
 from rmapcheck.logic.spec import Flaws
-from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.logic.terms import Expr
 from rmapcheck.specs.anon_vmas import AnonVma
 from rmapcheck.specs.avc_eras import AvcTree
 from rmapcheck.specs.vocabulary import Address, Mm, St, Vma

@@ -8,8 +8,9 @@ page, so that everything is proved of it, as of any scheme that merges less.
 from typing import ClassVar
 
 from rmapcheck.logic import If, operation
+from rmapcheck.logic.macros import Macro
 from rmapcheck.logic.spec import Flaws
-from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.logic.terms import Expr
 from rmapcheck.specs.anon_vma import AnonVma267
 from rmapcheck.specs.anonmm import AnonMm
 from rmapcheck.specs.anonmm_eras import AnonMmCopies

@@ -1,7 +1,8 @@
 """mapcount: schemes that count, in struct page, the entries that map it."""
 
 from rmapcheck.logic import counts
-from rmapcheck.logic.terms import Expr, Macro
+from rmapcheck.logic.macros import Macro
+from rmapcheck.logic.terms import Expr
 from rmapcheck.specs.machine import Machine
 from rmapcheck.specs.vocabulary import Address, Folio, St, Vma
 

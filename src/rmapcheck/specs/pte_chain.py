@@ -11,7 +11,8 @@ exact, not only long enough. How it is stored (nodes, arrays, direct) is the exe
 from typing import Any, ClassVar
 
 from rmapcheck.logic import exists, forall, invariant, operation, relation
-from rmapcheck.logic.terms import FALSE, Expr, Macro
+from rmapcheck.logic.macros import Macro
+from rmapcheck.logic.terms import FALSE, Expr
 from rmapcheck.specs.machine import Machine
 from rmapcheck.specs.vocabulary import Address, Folio, St, Vma
 

@@ -42,7 +42,8 @@ from rmapcheck.logic import (
     invariant,
     relation,
 )
-from rmapcheck.logic.terms import TRUE, Expr, Macro
+from rmapcheck.logic.macros import Macro
+from rmapcheck.logic.terms import TRUE, Expr
 
 St = Any
 """A working state: its attributes are the symbols below."""

@@ -9,18 +9,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from rmapcheck.logic.terms import (
-    EXISTS,
-    FORALL,
-    IMPLIES,
-    NOT,
-    Expr,
-    Sort,
-    disj,
-    remake,
-    substitute,
-    variable,
-)
+from rmapcheck.logic.macros import substitute
+from rmapcheck.logic.terms import EXISTS, FORALL, IMPLIES, NOT, Expr, Sort, disj, remake, variable
 from rmapcheck.prove.solver import smt
 from rmapcheck.prove.solver.engines import SAT, Z3
 
