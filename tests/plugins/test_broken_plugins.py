@@ -9,9 +9,9 @@ from rmapcheck.cli import engines, run
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins import catalogue, guard
+from rmapcheck.plugins.catalogue import mended
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import HOOKS, guarded, interface_check
-from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 HEAD = """\

@@ -12,10 +12,10 @@ from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.kernels.edits import UNDONE, Edit, Source, Undone
 from rmapcheck.host.kernels.recipe import Recipe, check_tools
 from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.plugins.catalogue import mended
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.prediction import predict
 from rmapcheck.reproduce.run import reproduce
-from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit, Status
 
 FOLDER = Path(__file__).parents[2] / "counterexamples"

@@ -23,10 +23,10 @@ from rmapcheck.model.operations import (
     SwapOut,
     Write,
 )
+from rmapcheck.plugins.catalogue import mended
 from rmapcheck.report import export
 from rmapcheck.reproduce.prediction import FIELDS, WHY_NOT, predict, refuse
 from rmapcheck.reproduce.program import WORDS, comment, literal
-from rmapcheck.tables.tables import mended
 
 FOLDER = Path(__file__).parents[2] / "counterexamples"
 SAVED = sorted(path for path in FOLDER.glob("*.json") if path.name != "schema.json")

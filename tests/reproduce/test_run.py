@@ -18,11 +18,11 @@ from rmapcheck.host.errors import OracleError
 from rmapcheck.host.swapping import memory_cgroups
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.oracle.puppets.build import build_program
+from rmapcheck.plugins.catalogue import mended
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.prediction import predict
 from rmapcheck.reproduce.program import to_c
 from rmapcheck.reproduce.run import FLAGS, _run_here, read_log, reproduce
-from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 from tests.processes import RMAPCHECK
 

@@ -14,9 +14,9 @@ from rmapcheck.host.compile import cache_folder
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.kernels.edits import UNDONE
 from rmapcheck.host.kernels.recipe import Recipe
+from rmapcheck.plugins.catalogue import mended
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.run import Reproduced, reproduce
-from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 Bugs = Annotated[

@@ -12,11 +12,11 @@ from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import good, plain_table
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.plugins.catalogue import mended
 from rmapcheck.plugins.guard import told, watchdog
 from rmapcheck.reproduce.prediction import Prediction
 from rmapcheck.reproduce.program import UNSEEN
 from rmapcheck.reproduce.run import Reproduced, reproduce
-from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 ARENAS = 20_000

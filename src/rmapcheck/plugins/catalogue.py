@@ -67,6 +67,11 @@ def bugs() -> dict[str, type[Scheme]]:
     return {cls.name: cls for module in _modules(bug_files) for cls in _classes_in(module)}
 
 
+def mended(cls: type[Scheme]) -> type[Scheme]:
+    """Return the scheme that a bug's class is, without the bug; any other is returned itself."""
+    return next(c for c in cls.__mro__ if issubclass(c, Scheme) and c.bug is None)
+
+
 @cache
 def built_in(name: str) -> type[Scheme] | None:
     """Return the scheme, bug, or ``BUG@SCHEME`` of that name; None if there is none.
@@ -83,7 +88,7 @@ def built_in(name: str) -> type[Scheme] | None:
 
 def _grafted(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]:
     """Return the bug's decision in a scheme that descends from the bug's own."""
-    base = next(c for c in bug.__mro__ if issubclass(c, Scheme) and c.bug is None)
+    base = mended(bug)
     if not issubclass(scheme, base):
         raise SchemeError(
             f"{name}: {bug.name} is a decision of {base.name}, from which {scheme.name} does not "

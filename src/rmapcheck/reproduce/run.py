@@ -15,9 +15,9 @@ from rmapcheck.host.footprint import Footprint, undo_cgroup
 from rmapcheck.host.swapping import check_swap, memory_cgroups, own_swap
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.oracle.puppets.build import build_program
+from rmapcheck.plugins.catalogue import mended
 from rmapcheck.reproduce.prediction import Prediction, predict
 from rmapcheck.reproduce.program import to_c
-from rmapcheck.tables.tables import mended
 from rmapcheck.verdict import Exit
 
 FLAGS = ("-Wall", "-Wextra", "-O2", "-static")

@@ -24,10 +24,11 @@ from rmapcheck.model.operations import Fork, Mmap, Mremap, Operation, Read, Swap
 from rmapcheck.model.operations.file import MmapFile
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
+from rmapcheck.plugins.catalogue import mended
 from rmapcheck.report import state_text
 from rmapcheck.report.precision import precision, report
 from rmapcheck.report.recording import film
-from rmapcheck.tables.tables import bug_of, mended, summary
+from rmapcheck.tables.tables import bug_of, summary
 
 ROOT = Path(__file__).parents[3]
 SCALE = 12

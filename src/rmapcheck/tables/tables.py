@@ -37,18 +37,13 @@ def bug_of(cls: type[Scheme]) -> Bug:
     return cls.bug
 
 
-def mended(cls: type[Scheme]) -> type[Scheme]:
-    """Return the scheme that a bug's class is, without the bug; any other is returned itself."""
-    return next(c for c in cls.__mro__ if issubclass(c, Scheme) and c.bug is None)
-
-
 def bug_rows() -> Rows:
     """Return id, scheme, what went wrong, invariant, fix and CVE of each seeded bug."""
     rows: Rows = []
     for cls in sorted(catalogue.bugs().values(), key=lambda c: c.name):
         bug = bug_of(cls)
         fix = f"{bug.fixed} {bug.cve}".strip()
-        rows.append((cls.name, mended(cls).name, summary(cls), bug.violates, fix))
+        rows.append((cls.name, catalogue.mended(cls).name, summary(cls), bug.violates, fix))
     return rows
 
 
