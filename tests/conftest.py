@@ -10,7 +10,8 @@ import pytest
 
 from rmapcheck.cli import run
 from rmapcheck.host.errors import OracleError, Unavailable
-from rmapcheck.oracle.stage import Stage, Wishes
+from rmapcheck.oracle.calibrate import calibrated
+from rmapcheck.oracle.stage import Wishes
 
 WAIT = 300.0
 """Seconds to wait for another test's run: there is one at a time on a machine."""
@@ -44,7 +45,7 @@ def live(turn):
 
         def make(**wishes):
             try:
-                return stack.enter_context(Stage(Wishes(wait=WAIT, **wishes)))
+                return stack.enter_context(calibrated(Wishes(wait=WAIT, **wishes)))
             except OracleError as error:
                 if isinstance(error, Unavailable) or "--shared-swap" in str(error):
                     pytest.skip(str(error))

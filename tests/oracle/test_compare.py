@@ -13,9 +13,9 @@ from rmapcheck.cli import run
 from rmapcheck.host.errors import OracleError
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.oracle import stage
+from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import running
 from rmapcheck.oracle.oracle import Episode, Oracle, Settings, minimized, scope_for
-from rmapcheck.oracle.predict import Step
 from rmapcheck.oracle.stage import TIERS
 from rmapcheck.plugins.catalogue import bugs
 from tests.oracle.mutants import MUTANTS

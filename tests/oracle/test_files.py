@@ -14,9 +14,9 @@ from rmapcheck.model.operations import (
     Truncate,
     Write,
 )
+from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import running
 from rmapcheck.oracle.oracle import Episode, Oracle, Settings, scope_for
-from rmapcheck.oracle.predict import Step
 from rmapcheck.oracle.puppets import files
 from rmapcheck.oracle.puppets import processes as puppets
 from rmapcheck.oracle.rules import FILES, RULES

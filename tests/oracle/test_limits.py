@@ -15,11 +15,12 @@ from rmapcheck.host import footprint, swapping
 from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.host.footprint import Footprint
 from rmapcheck.host.libc import detached_mount
+from rmapcheck.oracle.calibrate import calibrated
 from rmapcheck.oracle.eras import running
 from rmapcheck.oracle.oracle import Oracle, Settings
 from rmapcheck.oracle.puppets.build import build_program
 from rmapcheck.oracle.rules import RULES
-from rmapcheck.oracle.stage import Stage, Wishes
+from rmapcheck.oracle.stage import Wishes
 from tests.processes import RMAPCHECK, default_signals
 
 WAIT = 300.0
@@ -246,8 +247,8 @@ def swapping_machine(turn, tmp_path):
 
 def test_swap_of_the_machine_is_used_when_that_is_wanted_and_only_then(swapping_machine):
     with pytest.raises(OracleError, match=r"swaps to .*; say --shared-swap"):
-        Stage(Wishes(wait=WAIT)).__enter__()
-    with Stage(Wishes(wait=WAIT, shared_swap=True)) as on:
+        calibrated(Wishes(wait=WAIT)).__enter__()
+    with calibrated(Wishes(wait=WAIT, shared_swap=True)) as on:
         if "swap" not in on.tiers:
             pytest.skip(on.skipped["swap"])
         done = Oracle(on, running(), Settings(operations=1_500, seed=4)).run()

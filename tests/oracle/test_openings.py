@@ -4,9 +4,10 @@ import pytest
 
 from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot
+from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import predictor_of
 from rmapcheck.oracle.oracle import scope_for
-from rmapcheck.oracle.predict import Predictor, Step
+from rmapcheck.oracle.predict import Predictor
 from rmapcheck.oracle.rules import choices, taken
 from rmapcheck.oracle.steps.openings import ON_FILES, OPENINGS, PAGES
 

@@ -23,11 +23,12 @@ from rmapcheck.model.operations import (
     boot,
     run,
 )
+from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import VERSION_RULES, era_of, predictor_of, version_of
 from rmapcheck.oracle.observe.look import ZERO, Frame, Look, Process
 from rmapcheck.oracle.observe.snapshot import Snapshot
 from rmapcheck.oracle.oracle import scope_for
-from rmapcheck.oracle.predict import Predictor, Step, model_look, model_vmas
+from rmapcheck.oracle.predict import Predictor, model_look, model_vmas
 from rmapcheck.oracle.rules import CHOICES, RULES, Coverage
 from tests.oracle.mutants import MUTANTS
 from tests.oracle.planting import Mutant, planted

@@ -15,6 +15,7 @@ from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.oracle import eras
+from rmapcheck.oracle.calibrate import calibrated
 from rmapcheck.oracle.oracle import Oracle, Played, Settings, Tallies, minimized
 from rmapcheck.oracle.report import case_of, coverage_rows, steps_text
 from rmapcheck.oracle.rules import RULES
@@ -97,7 +98,7 @@ def _check(operations: int, processes: int, pages: int, directed: float, tier: s
 
 def _compare(out: Out, cls: type[Scheme], wishes: Wishes, settings: Settings, save: Path) -> int:
     progress = out.progress()
-    with Stage(wishes) as stage:
+    with calibrated(wishes) as stage:
         _show_stage(out, stage, cls)
         oracle = Oracle(stage, cls, settings, lambda t: _advance(progress, t))
         done = oracle.tallies

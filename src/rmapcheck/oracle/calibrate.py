@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.model.machine.errors import EFAULT
-from rmapcheck.oracle.predict import Step
+from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.puppets.perform import ADVICE
 from rmapcheck.oracle.puppets.processes import (
     MADVISE,
@@ -21,14 +21,29 @@ from rmapcheck.oracle.puppets.processes import (
     SHARED,
     WRITE,
 )
+from rmapcheck.oracle.stage import Stage, Wishes
 
 if TYPE_CHECKING:
     from rmapcheck.oracle.observe.look import Frame
-    from rmapcheck.oracle.stage import Stage
+
+DONTFORK = "dontfork"
+"""No tier, but skipped as one where a kernel does not keep what MADV_DONTFORK says."""
 
 
 @contextmanager
-def _process(stage: "Stage") -> Iterator[None]:
+def calibrated(wishes: Wishes) -> Iterator[Stage]:
+    """Set up a stage, and skip the tiers of which this machine does not show enough."""
+    with Stage(wishes) as stage:
+        frames(stage)
+        stage.attempt("swap", lambda: swap(stage), wanted=wishes.swap)
+        stage.attempt("files", lambda: files(stage), wanted=wishes.files)
+        stage.attempt(DONTFORK, lambda: dontfork(stage), wanted=True)
+        stage.attempt("L2", stage.look_inside, wanted=wishes.structure)
+        yield stage
+
+
+@contextmanager
+def _process(stage: Stage) -> Iterator[None]:
     """Have process 1 for a while, and whatever it forks."""
     stage.puppets.fork(0, 1)
     stage.allocations(None)
@@ -39,18 +54,18 @@ def _process(stage: "Stage") -> Iterator[None]:
         stage.allocations(None)
 
 
-def _written(stage: "Stage") -> None:
+def _written(stage: Stage) -> None:
     for command in ((MMAP, 0, 1, 3), (WRITE, 0, 1)):
         if error := stage.puppets.call(1, *command):
             raise OracleError(f"a puppet cannot even map and write a page ({error})")
 
 
-def _first_frame(stage: "Stage") -> "Frame | None":
+def _first_frame(stage: Stage) -> "Frame | None":
     entry = stage.observer.entries(stage.puppets.alive[1])[0]
     return stage.observer.frame(entry) if entry > 0 else None
 
 
-def frames(stage: "Stage") -> None:
+def frames(stage: Stage) -> None:
     """Let the first page of a VMA be written to. Without frame numbers there is nothing."""
     with _process(stage):
         _written(stage)
@@ -67,7 +82,7 @@ def frames(stage: "Stage") -> None:
         stage.puppets.call(1, MUNMAP, 0, 1)
 
 
-def swap(stage: "Stage") -> None:
+def swap(stage: Stage) -> None:
     """Let a page go to swap and come back, exclusive as it was.
 
     User-mode Linux and others have no bit for that in a swap entry before v6.3
@@ -91,7 +106,7 @@ def swap(stage: "Stage") -> None:
         raise Unavailable(why)
 
 
-def files(stage: "Stage") -> None:
+def files(stage: Stage) -> None:
     """Let a range of a file be written to, and read anew, which maps all of it.
 
     A machine may have no map-around of faults (fault_around_bytes in debugfs).
@@ -118,7 +133,7 @@ def files(stage: "Stage") -> None:
         raise Unavailable(why)
 
 
-def dontfork(stage: "Stage") -> None:
+def dontfork(stage: Stage) -> None:
     """Fork a process whose only page is not to be copied; the child must have none.
 
     In user-mode Linux v6.1 it has: the host's process is copied whole.

@@ -17,8 +17,9 @@ from rmapcheck.model.machine.heap import Pool
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import State, pte_offset
 from rmapcheck.model.operations import Outcome, Read, Write, boot
+from rmapcheck.oracle.comparison import Difference, Step
 from rmapcheck.oracle.observe.snapshot import Snapshot
-from rmapcheck.oracle.predict import Difference, Predictor, Step, entry_text
+from rmapcheck.oracle.predict import Predictor, entry_text
 from rmapcheck.oracle.puppets.allocations import STRUCTS, Tally
 from rmapcheck.oracle.puppets.files import FILE_PAGES, FILES
 from rmapcheck.oracle.puppets.processes import READ

@@ -8,8 +8,6 @@ reused a page and got a copy is a difference, although nobody else maps either.
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from rmapcheck.model.machine.state import folio_test_anon, linear_page_index, pte_offset
 from rmapcheck.model.machine.structs import PTE_ZERO, VM_ACCESS_FLAGS, VM_SHARED
 from rmapcheck.model.mm.vma import vma_lookup
@@ -18,11 +16,11 @@ from rmapcheck.model.operations import (
     Outcome,
     PunchHole,
     Read,
-    Reclaim,
     SwapOut,
     Truncate,
     run,
 )
+from rmapcheck.oracle.comparison import Difference, Step
 from rmapcheck.oracle.observe.look import ZERO, Frame, Look, Process, Range, slot_number
 from rmapcheck.oracle.puppets.files import Cached
 
@@ -33,37 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rmapcheck.model.machine.state import State
-
-
-@attrs.frozen
-class Step:
-    """What the kernel does in one go: one operation, or a reclaim of all pages there are."""
-
-    ops: tuple[Operation, ...]
-    reclaim: bool = False
-
-    @property
-    def swaps(self) -> bool:
-        """Tell whether pages are written to swap."""
-        return isinstance(self.ops[0], SwapOut | Reclaim)
-
-    def __str__(self) -> str:
-        return f"reclaim of {len(self.ops)} pages" if self.reclaim else str(self.ops[0])
-
-
-@attrs.frozen
-class Difference:
-    """Where the kernel does not do what the model says."""
-
-    what: str
-    """return code, oops, VMAs, entry, same page, mapcount, exclusive, …"""
-    where: str
-    kernel: str
-    model: str
-
-    def __str__(self) -> str:
-        place = f" of {self.where}" if self.where else ""
-        return f"{self.what}{place}: the kernel has {self.kernel}, the model {self.model}"
 
 
 def model_vmas(st: "State", mm: int) -> tuple[Range, ...]:

@@ -20,7 +20,6 @@ import attrs
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.footprint import Footprint
 from rmapcheck.host.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
-from rmapcheck.oracle import calibrate
 from rmapcheck.oracle.observe.look import Look, Observer
 from rmapcheck.oracle.puppets.allocations import Recorder, Tally
 from rmapcheck.oracle.puppets.build import build_program, source_of
@@ -29,14 +28,12 @@ from rmapcheck.oracle.puppets.perform import Performer
 from rmapcheck.oracle.puppets.processes import BALLAST, Puppets
 
 if TYPE_CHECKING:
+    from rmapcheck.oracle.comparison import Step
     from rmapcheck.oracle.observe.structure import Structure
-    from rmapcheck.oracle.predict import Step
 
 CHURN = 1024
 """Pages that the nursery uses for a moment."""
 TIERS = ("L0", "swap", "files", "L1", "L2")
-DONTFORK = "dontfork"
-"""No tier, but skipped as one where a kernel does not keep what MADV_DONTFORK says."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +65,8 @@ def _check_proc() -> None:
 class Stage:
     """Puppets, and what observes them. Use it in a `with`; raise Unavailable where there is none.
 
-    `skipped` says of each tier that is missing why it is.
+    `skipped` says of each tier that is missing why it is. `calibrate.calibrated` makes a stage
+    whose tiers have shown that they work, and L2, if wanted.
     """
 
     def __init__(self, wishes: Wishes) -> None:
@@ -106,9 +104,9 @@ class Stage:
         self.observer = Observer(self.wishes.pages)
         self.stack.callback(self.observer.close)
         program = build_program(source_of("puppet.c"), "puppet")
-        self._try("swap", self._swap, wanted=self.wishes.swap)
-        self._try("files", self._make_files, wanted=self.wishes.files)
-        self._try("L1", self._record, wanted=self.wishes.allocations)
+        self.attempt("swap", self._swap, wanted=self.wishes.swap)
+        self.attempt("files", self._make_files, wanted=self.wishes.files)
+        self.attempt("L1", self._record, wanted=self.wishes.allocations)
         fds = self.files.fds if self.files is not None else ()
         self.puppets = self.stack.enter_context(
             Puppets(program, self.wishes.processes, self.wishes.pages, fds)
@@ -119,13 +117,9 @@ class Stage:
         if self.recorder is not None:
             self.recorder.follow(nursery)
         self.performer = Performer(self.puppets, self.memcg)
-        calibrate.frames(self)
-        self._try("swap", lambda: calibrate.swap(self), wanted=self.wishes.swap)
-        self._try("files", lambda: calibrate.files(self), wanted=self.wishes.files)
-        self._try(DONTFORK, lambda: calibrate.dontfork(self), wanted=True)
-        self._try("L2", self._look_inside, wanted=self.wishes.structure)
 
-    def _try(self, tier: str, make: Callable[[], None], *, wanted: bool) -> None:
+    def attempt(self, tier: str, make: Callable[[], None], *, wanted: bool) -> None:
+        """Make a tier ready, or note why it is skipped."""
         if not wanted:
             self.skipped[tier] = "not asked for"
             return
@@ -152,7 +146,8 @@ class Stage:
             self.recorder = Recorder(stack, self.footprint)
             self.stack.push(stack.pop_all())
 
-    def _look_inside(self) -> None:
+    def look_inside(self) -> None:
+        """Read the kernel's own structures from now on. Raise Unavailable where that fails."""
         from rmapcheck.oracle.observe.structure import Structure
 
         with ExitStack() as stack:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.host.errors import OracleError, Unavailable
+from rmapcheck.oracle.comparison import Difference
 from rmapcheck.oracle.observe.bpf import BLOCK, Peek
 from rmapcheck.oracle.observe.btf import Btf
-from rmapcheck.oracle.predict import Difference
 from rmapcheck.oracle.puppets.processes import ARENA, PAGE
 
 if TYPE_CHECKING:

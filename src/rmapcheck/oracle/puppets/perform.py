@@ -25,7 +25,7 @@ from rmapcheck.oracle.puppets import processes as p
 
 if TYPE_CHECKING:
     from rmapcheck.host.swapping import Memcg
-    from rmapcheck.oracle.predict import Step
+    from rmapcheck.oracle.comparison import Step
     from rmapcheck.oracle.puppets.processes import Puppets
 
 MADV_PAGEOUT = 21

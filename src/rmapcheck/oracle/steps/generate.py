@@ -37,7 +37,7 @@ from rmapcheck.model.operations import (
     Write,
 )
 from rmapcheck.model.operations.reclaim import folio_named
-from rmapcheck.oracle.predict import Step
+from rmapcheck.oracle.comparison import Step
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
