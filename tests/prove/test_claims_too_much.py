@@ -7,12 +7,12 @@ from rmapcheck.logic import Sort, Spec, forall, invariant, operation, relation
 from rmapcheck.logic.terms import SpecError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.prove.command import exit_code, sentence
 from rmapcheck.prove.proving import POSSIBLE, prove
 from rmapcheck.prove.refinement.refine import NAME, Refinement
 from rmapcheck.prove.registry import find_spec, spec_of
 from rmapcheck.prove.results import UNDECIDED, VACUOUS
 from rmapcheck.prove.solver.memory import Proofs
+from rmapcheck.prove.verdict import exit_code, sentence
 from rmapcheck.specs.anon_vmas import AnonVma
 from rmapcheck.specs.avc_eras import AvcList
 from rmapcheck.specs.avc_reuse import AvcCounters, AvcDegree, AvcMerge

@@ -6,8 +6,7 @@ import pytest
 
 from rmapcheck.cli import run
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.prove.find_run import aims, pursue
-from rmapcheck.prove.follow_up import telling
+from rmapcheck.prove.find_run import aims, pursue, telling
 from rmapcheck.prove.proving import prove
 from rmapcheck.prove.registry import find_spec
 from rmapcheck.run import replay

@@ -41,7 +41,7 @@ def prove_command(
     A counterexample to induction (CTI) is a state that keeps all invariants, and a step after
     which one fails. It need not be reachable, and so is no bug yet.
     """
-    from rmapcheck.prove.command import Wanted, run
+    from rmapcheck.cli.proofs import Wanted, run
 
     wanted = Wanted(solver, seed, timeout, why, suggest, export, run_seconds)
     codes = run(out, specs or [], wanted, every=every)

@@ -13,9 +13,13 @@ import attrs
 
 from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS, applicable
+from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import bugs
+from rmapcheck.plugins.find import find_scheme
+from rmapcheck.prove.proving import Report
+from rmapcheck.prove.results import Result
 from rmapcheck.sampling.walk import walk
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.verify.climb import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened
@@ -57,6 +61,31 @@ class Pursuit:
     """Invariants that the search was for, the failed lemma first; "" is any."""
     scopes: int
     seconds: float
+
+
+def scheme_of(report: Report) -> tuple[str, type[Scheme]] | None:
+    """Return the scheme of the model that the spec is about, and its name; None if none is."""
+    for name in (report.spec.name, *vars(type(report.spec)).get("schemes", ())):
+        try:
+            return name, find_scheme(name)
+        except ModelError:
+            continue
+    return None
+
+
+def telling(failures: list[Result]) -> Result:
+    """Return the failure to go after: a lemma that an invariant of the model says, if any.
+
+    That the walk misses a page is the last that comes of it, so it is the last to look for.
+    """
+
+    def rank(result: Result) -> int:
+        name = result.goal.name
+        if name == "walk_complete":
+            return 2
+        return 0 if name in INVARIANTS else 1 if name in AIMS else 2
+
+    return min(failures, key=rank)
 
 
 def aims(scheme: type[Scheme], lemma: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from rmapcheck.logic.spec import Spec
 from rmapcheck.prove.obligations import INIT
 from rmapcheck.prove.proving import Report
 from rmapcheck.prove.results import FAILS, POSSIBLE, PROVED, Result
@@ -15,6 +16,12 @@ LEGEND = (
     f"{BROKEN} counterexample to induction",
     f"{OPEN} unknown",
 )
+
+
+def title(spec: Spec) -> str:
+    """Return name, title and kernels of a spec."""
+    kernels = f" ({spec.kernels})" if spec.kernels else ""
+    return f"{spec.name}: {spec.title}{kernels}" if spec.title else spec.name
 
 
 def letter(result: Result) -> str:

@@ -1,24 +1,29 @@
-"""The work of `rmapcheck prove`: one spec after the other, and what is printed of each."""
+"""The work of `rmapcheck prove`: one spec after the other, and what is printed of each.
+
+Beside cli.prove, since this imports the solvers.
+"""
 
 import contextlib
 import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from rmapcheck.cli.common import Out
-from rmapcheck.cli.results import good
+from rmapcheck.cli.results import good, report_violation
 from rmapcheck.logic.spec import Spec
 from rmapcheck.logic.terms import SpecError
 from rmapcheck.prove.export import export
-from rmapcheck.prove.follow_up import follow_up
-from rmapcheck.prove.proving import POSSIBLE, Options, Report, Result, prove
+from rmapcheck.prove.find_run import pursue, scheme_of, telling
+from rmapcheck.prove.proving import Options, Report, Result, prove
 from rmapcheck.prove.registry import find_spec, specs
 from rmapcheck.prove.solver.memory import Proofs
 from rmapcheck.prove.suggest import suggest
-from rmapcheck.prove.table import figures, report_json, table
-from rmapcheck.verdict import Exit
+from rmapcheck.prove.table import figures, report_json, table, title
+from rmapcheck.prove.verdict import exit_code, sentence
+from rmapcheck.verdict import Exit, Status
 
 SOLVERS = ("z3", "cvc5", "both")
 
@@ -61,7 +66,7 @@ def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[E
         codes.add(show(out, report, wanted))
         found.append(report_json(report))
         if report.failures and wanted.run_seconds and not every:
-            found[-1]["pursuit"] = follow_up(out, report, wanted.run_seconds)
+            found[-1]["pursuit"] = _follow_up(out, report, wanted.run_seconds)
         if wanted.suggest and report.failures:
             _show_suggestions(out, report)
         if wanted.export is not None:
@@ -128,12 +133,6 @@ def show(out: Out, report: Report, wanted: Wanted) -> Exit:
     return code
 
 
-def title(spec: Spec) -> str:
-    """Return name, title and kernels of a spec."""
-    kernels = f" ({spec.kernels})" if spec.kernels else ""
-    return f"{spec.name}: {spec.title}{kernels}" if spec.title else spec.name
-
-
 def _show_failure(out: Out, result: Result) -> None:
     out.show("")
     out.show(f"{result.status} {result.operation} × {result.goal.name}")
@@ -163,44 +162,24 @@ def _show_suggestions(out: Out, report: Report) -> None:
     out.show("")
 
 
-def exit_code(report: Report) -> Exit:
-    """Return 0 for a proof or the expected counterexamples, 1 for others, 3 for less."""
-    cells = {(r.operation, r.goal.name) for r in report.failures}
-    if report.verdict == "CTI" and cells != report.expected:
-        return Exit.UNEXPECTED
-    if report.verdict == "CTI" and report.complete:
-        return Exit.EXPECTED
-    if report.verdict == "PROVED":
-        return Exit.UNEXPECTED if report.expected else Exit.EXPECTED
-    return Exit.INCONCLUSIVE
+def _follow_up(out: Out, report: Report, seconds: float) -> dict[str, Any]:
+    """Look for a run that breaks what could not be proved; return what JSON adds.
 
-
-def sentence(report: Report) -> str:
-    """Return the verdict as it is printed."""
-    if report.verdict == "PROVED":
-        said = f"PROVED(inductive, for any number of {report.sorts})"
-        return f"{said}, but a failure was expected" if report.expected else said
-    if report.verdict == "VACUOUS":
-        return f"VACUOUS({', '.join(v.operation for v in report.vacuous)}: can never happen)"
-    if report.verdict == "UNKNOWN":
-        return f"UNKNOWN({_open(report)})"
-    cells = [f"{r.operation} × {r.goal.name}" for r in report.failures]
-    shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")
-    tail = ""
-    if report.expected:
-        names = ", ".join(report.spec.flaws)
-        same = {(r.operation, r.goal.name) for r in report.failures} == report.expected
-        tail = f", as expected of {names}" if same else f", not what is expected of {names}"
-    rest = "" if report.complete else f"; besides, {_open(report)}"
-    return f"CTI({shown}){tail}{rest}"
-
-
-def _open(report: Report) -> str:
-    """Return what was not decided."""
-    parts = []
-    if report.undecided:
-        parts.append(f"{len(report.undecided)} obligations undecided")
-    for v in report.vacuities:
-        if v.status != POSSIBLE:
-            parts.append(f"{v.operation} not shown to be possible")
-    return ", ".join(parts)
+    A run is replayed, and explained; where there is none, the CTI stays one.
+    """
+    found = scheme_of(report)
+    out.show("")
+    if found is None:
+        out.show("run   none looked for: the spec's `schemes` name no scheme of the model")
+        return {"scheme": None}
+    name, scheme = found
+    lemma = telling(report.failures).goal.name
+    pursuit = pursue(scheme, lemma, seconds=seconds)
+    wanted = pursuit.aimed_at[0] or "anything"
+    out.show(f"run   of {name} that breaks {lemma} (invariant {wanted}): {pursuit.verdict}")
+    result = {"scheme": name, "lemma": lemma, "run": str(pursuit.verdict)}
+    if pursuit.verdict.status is not Status.VIOLATED:
+        out.show("      the counterexample may be unreachable: it stays a CTI")
+        return result
+    steps = [str(op) for op in pursuit.verdict.trace]
+    return {**result, "steps": steps, **report_violation(out, scheme, pursuit.verdict, name, None)}

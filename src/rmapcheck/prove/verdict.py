@@ -1,0 +1,47 @@
+"""What may be said of the proofs of a spec: one sentence, and an exit code."""
+
+from rmapcheck.prove.proving import POSSIBLE, Report
+from rmapcheck.verdict import Exit
+
+
+def exit_code(report: Report) -> Exit:
+    """Return 0 for a proof or the expected counterexamples, 1 for others, 3 for less."""
+    cells = {(r.operation, r.goal.name) for r in report.failures}
+    if report.verdict == "CTI" and cells != report.expected:
+        return Exit.UNEXPECTED
+    if report.verdict == "CTI" and report.complete:
+        return Exit.EXPECTED
+    if report.verdict == "PROVED":
+        return Exit.UNEXPECTED if report.expected else Exit.EXPECTED
+    return Exit.INCONCLUSIVE
+
+
+def sentence(report: Report) -> str:
+    """Return the verdict as it is printed."""
+    if report.verdict == "PROVED":
+        said = f"PROVED(inductive, for any number of {report.sorts})"
+        return f"{said}, but a failure was expected" if report.expected else said
+    if report.verdict == "VACUOUS":
+        return f"VACUOUS({', '.join(v.operation for v in report.vacuous)}: can never happen)"
+    if report.verdict == "UNKNOWN":
+        return f"UNKNOWN({_open(report)})"
+    cells = [f"{r.operation} × {r.goal.name}" for r in report.failures]
+    shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")
+    tail = ""
+    if report.expected:
+        names = ", ".join(report.spec.flaws)
+        same = {(r.operation, r.goal.name) for r in report.failures} == report.expected
+        tail = f", as expected of {names}" if same else f", not what is expected of {names}"
+    rest = "" if report.complete else f"; besides, {_open(report)}"
+    return f"CTI({shown}){tail}{rest}"
+
+
+def _open(report: Report) -> str:
+    """Return what was not decided."""
+    parts = []
+    if report.undecided:
+        parts.append(f"{len(report.undecided)} obligations undecided")
+    for v in report.vacuities:
+        if v.status != POSSIBLE:
+            parts.append(f"{v.operation} not shown to be possible")
+    return ", ".join(parts)
