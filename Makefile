@@ -13,7 +13,7 @@ ARGS    ?=
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format docs nightly bench peers kernels clean help
+.PHONY: demo test lint format docs nightly pins bench peers kernels clean help
 
 demo: $(INSTALLED) ## find a real historical bug, in seconds
 	$(BIN)/rmapcheck demo
@@ -38,6 +38,10 @@ docs: $(INSTALLED) ## make the tables of README.md, docs/cost.md and docs/scheme
 
 nightly: $(INSTALLED) ## run the tests that take minutes, with many more examples
 	$(BIN)/python -m pytest -n $(WORKERS) -m nightly --hypothesis-profile=nightly $(ARGS)
+
+pins: $(INSTALLED) ## search the pinned scopes again, write their numbers and show which changed
+	$(BIN)/python -m pytest -q -m pinned --regenerate-pins $(ARGS)
+	git --no-pager diff -- tests/pinned.toml
 
 bench: $(INSTALLED) ## run the benchmarks, benchmarks/bench_*.py
 	@set -e; for script in benchmarks/bench_*.py; do \

@@ -1,4 +1,4 @@
-"""What tests share: the command line, and the running kernel, one at a time."""
+"""What tests share: the command line, pinned numbers, and the running kernel, one at a time."""
 
 import fcntl
 import os
@@ -12,9 +12,31 @@ from rmapcheck.cli import run
 from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.oracle.calibrate import calibrated
 from rmapcheck.oracle.stage import Wishes
+from tests.pins import Pins
 
 WAIT = 300.0
 """Seconds to wait for another test's run: there is one at a time on a machine."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--regenerate-pins",
+        action="store_true",
+        help="write what tests of pinned numbers find to tests/pinned.toml; see `make pins`",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--regenerate-pins") and "CI" in os.environ:
+        raise pytest.UsageError("CI compares pinned numbers; it never regenerates them")
+
+
+@pytest.fixture(scope="session")
+def pinned(pytestconfig):
+    """Return what compares a search with its pin, and writes the pins that are regenerated."""
+    pins = Pins(regenerate=pytestconfig.getoption("--regenerate-pins"))
+    yield pins
+    pins.write()
 
 
 @pytest.fixture

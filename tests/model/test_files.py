@@ -31,16 +31,9 @@ from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 from rmapcheck.verify.climb import known_flaw
+from tests import pins
 
-PAIR = Scope(
-    mms=2,
-    pages=1,
-    folios=3,
-    objects=16,
-    protections=1,
-    files=1,
-    ops=("munmap", "fault", "fork", "exit", "swap", "file", "reclaim", "truncate"),
-)
+PAIR = pins.scope_of("a file, truncated")
 """Two processes that map one page of a file, shared or private."""
 ALONE = Scope(
     mms=1,
@@ -95,20 +88,14 @@ def test_locked_pages_and_swapoff(name):
     assert found.vacuous == ()
 
 
-PINS = {
-    ("pte_chain-2.6.0", "pair"): (222, 2522),
-    ("anon_vma-2.6.9", "pair"): (270, 3161),
-    ("avc-7.0", "pair"): (1494, 18478),
-}
-
-
-@pytest.mark.parametrize(("name", "where"), PINS)
+@pytest.mark.pinned
+@pins.each("a file, truncated")
 @pytest.mark.parametrize("engine", ["python", "native"])
-def test_states_and_transitions_are_as_pinned(name, where, engine):
+def test_states_and_transitions_are_as_pinned(pin, engine, pinned):
     if engine == "native" and compiler() is None:
         pytest.skip("there is no C compiler")
-    found = explore(schemes()[name], {"pair": PAIR}[where], engine=engine)
-    assert (found.distinct, found.generated) == PINS[name, where]
+    found = explore(schemes()[pin.name], pin.scope, engine=engine)
+    pinned.check(pin, pins.numbers_of(found))
 
 
 # What a run of a few operations leaves behind.

@@ -25,32 +25,6 @@ from rmapcheck.verdict import Status
 
 VERSIONS = (AnonmmChains, AnonmmSwapIn, AnonmmCopies)
 ONE_PAGE = {"mms": 2, "pages": 1, "alloc_fail": True}
-AGED = {
-    "mms": 3,
-    "pages": 1,
-    "protections": 1,
-    "premapped": 1,
-    "folios": 2,
-    "young": True,
-    "ops": ("fault", "fork", "exit", "referenced"),
-}
-HOLDS = [
-    (AnonmmChains, ONE_PAGE, 1423),
-    (AnonmmSwapIn, ONE_PAGE, 1423),
-    (AnonmmCopies, ONE_PAGE, 1887),
-    (AnonmmChains, AGED, 826),
-    (AnonmmSwapIn, AGED, 826),
-    (AnonmmCopies, AGED, 1677),
-]
-
-
-@pytest.mark.parametrize(("scheme", "scope", "states"), HOLDS)
-def test_holds_in_every_state(scheme, scope, states):
-    found = explore(scheme, Scope(**scope))
-    assert found.verdict.status is Status.HOLDS, found.verdict
-    assert found.verdict.how == "exhaustive"
-    assert not found.vacuous
-    assert found.distinct == states
 
 
 @pytest.mark.nightly

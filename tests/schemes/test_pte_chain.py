@@ -1,4 +1,4 @@
-"""The eras of pte_chain: each holds where it held, and each rule has a fault that breaks it."""
+"""The eras of pte_chain: each rule has a fault that breaks it."""
 
 import pytest
 
@@ -18,59 +18,23 @@ from rmapcheck.model.schemes.pte_chain import (
 from rmapcheck.model.schemes.pte_chain_list import PteChainMinimal
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
+from tests import pins
 
-ALL = {"mms": 2, "pages": 1}
-FOUR = {
-    "mms": 4,
-    "pages": 1,
-    "protections": 1,
-    "ops": ("mmap", "munmap", "fault", "fork", "swap", "exit"),
-}
 AGED = {"mms": 3, "pages": 1, "young": True, "ops": ("mmap", "fault", "fork", "referenced")}
-MOVES = {"mms": 2, "pages": 2, "premapped": 2, "ops": ("fault", "fork", "swap", "mremap")}
-NO_MEMORY = {"alloc_fail": True}
-FILES = {
-    "mms": 2,
-    "pages": 1,
-    "files": 1,
-    "folios": 3,
-    "protections": 1,
-    "ops": ("file", "fault", "fork", "exit", "swap", "reclaim"),
-}
-
-HOLDS = [
-    (PteChainMinimal, ALL, 149),
-    (PteChainMinimal, FOUR, 465),
-    (PteChainMinimal, MOVES, 1326),
-    (PteChainMinimal, FILES, 147),
-    (PteChainList, FILES, 147),
-    (PteChainChunks, FILES, 202),
-    (PteChainSupplied, FILES | NO_MEMORY, 213),
-    (PteChainArray, FILES | NO_MEMORY, 213),
-    (PteChainList, MOVES, 1326),
-    (PteChainChunks, ALL, 216),
-    (PteChainChunks, FOUR, 792),
-    (PteChainChunks, AGED, 473),
-    (PteChainSupplied, ALL | NO_MEMORY, 216),
-    (PteChainArray, FOUR | NO_MEMORY, 792),
-    (with_line(PteChainArray, 7), FOUR, 792),
-]
 
 
-@pytest.mark.parametrize(("scheme", "scope", "states"), HOLDS)
-def test_holds_in_every_state(scheme, scope, states):
-    found = explore(scheme, Scope(**scope))
-    assert found.verdict.status is Status.HOLDS, found.verdict.violations
-    assert found.verdict.how == "exhaustive"
-    assert found.distinct == states
-    long = scheme.name.endswith("-7")
-    assert found.vacuous == (("a chunk is full",) if long else ())
+@pytest.mark.pinned
+@pins.each("four processes, long chunks")
+def test_a_longer_cache_line_changes_no_number_of_states(pin, pinned):
+    found = explore(with_line(PteChainArray, 7), pin.scope)
+    assert (found.verdict.status, found.verdict.how) == (Status.HOLDS, "exhaustive")
+    pinned.check(pin, pins.numbers_of(found))
 
 
 @pytest.mark.parametrize("scheme", [PteChainMinimal, PteChainList, PteChainChunks])
 def test_until_2_5_55_a_failed_allocation_stops_the_kernel(scheme):
     assert scheme.flaws == ("E06",)
-    found = explore(scheme, Scope(**ALL | NO_MEMORY))
+    found = explore(scheme, pins.scope_of("one page, memory fails"))
     assert [v.invariant for v in found.verdict.violations] == ["kernel_bug"]
 
 

@@ -12,48 +12,11 @@ from rmapcheck.model.operations import Fork, Mmap, Munmap, Read, SwapOut, Write
 from rmapcheck.model.schemes.rmap15 import Rmap15
 from rmapcheck.model.schemes.rmap_speedup import RmapSpeedup
 from rmapcheck.run import Run
-from rmapcheck.verdict import Status
+from tests.pins import scope_of
 
-ALL = Scope(mms=2, pages=1)
-SWAPS = Scope(mms=2, pages=2, premapped=2, folios=3, ops=("fault", "fork", "swap", "exit"))
-THREE_PAGES = Scope(mms=2, pages=3, premapped=3, folios=3, swaps=1, ops=("fault", "fork", "swap"))
-LIMITED = Scope(
-    mms=2, pages=2, premapped=2, folios=3, rss_limit=2, ops=("fault", "fork", "swap", "munmap")
-)
-FILES = Scope(
-    mms=2,
-    pages=1,
-    files=1,
-    folios=3,
-    protections=1,
-    rss_limit=1,
-    ops=("file", "fault", "fork", "exit", "swap", "reclaim"),
-)
-TIGHT = Scope(mms=3, pages=1, premapped=1, rss_limit=1, ops=("fault", "fork", "swap", "exit"))
-MOVES = Scope(mms=2, pages=2, premapped=2, rss_limit=1, ops=("fault", "fork", "swap", "mremap"))
-
-
-@pytest.mark.parametrize(
-    ("scheme", "scope", "states"),
-    [
-        (RmapSpeedup, ALL, 204),
-        (RmapSpeedup, SWAPS, 1138),
-        (RmapSpeedup, THREE_PAGES, 17302),
-        (RmapSpeedup, FILES, 206),
-        (Rmap15, ALL, 216),
-        (Rmap15, FILES, 202),
-        (Rmap15, LIMITED, 1280),
-        (Rmap15, TIGHT, 158),
-        (Rmap15, MOVES, 2649),
-    ],
-)
-def test_holds_in_every_state(scheme, scope, states):
-    found = explore(scheme, scope)
-    assert found.verdict.status is Status.HOLDS, found.verdict.violations
-    assert found.verdict.how == "exhaustive"
-    assert found.distinct == states
-    assert not found.vacuous
-
+SWAPS = scope_of("two pages in swap")
+THREE_PAGES = scope_of("three pages")
+LIMITED = scope_of("two pages of rss")
 
 # Faults.
 
@@ -205,7 +168,7 @@ def test_a_page_with_a_swap_slot_has_another_lock():
 
 
 def test_a_lock_of_rmap_locks_is_named():
-    machine = Run(RmapSpeedup, ALL)
+    machine = Run(RmapSpeedup, Scope(mms=2, pages=1))
     acquire(machine.st, RMAP_LOCK, 1)
     machine.scheme().chain_node(machine.st)
     release(machine.st, RMAP_LOCK, 1)
@@ -232,7 +195,7 @@ def test_one_process_under_its_limit_spares_the_page():
 
 
 def test_without_a_limit_nobody_is_over_it():
-    machine = Run(Rmap15, ALL)
+    machine = Run(Rmap15, Scope(mms=2, pages=1))
     machine.apply(Mmap(mm=1, start=0, length=1))
     machine.apply(Write(mm=1, address=0))
     assert not machine.st.scheme.page_over_rsslimit(machine.st, 1)

@@ -25,51 +25,11 @@ from rmapcheck.model.operations import (
 from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.model.schemes.virtual_scan import VirtualScan, VirtualScanObjrmap
 from rmapcheck.run import NotPossible, Run
-from rmapcheck.verdict import Status
+from tests.pins import scope_of
 
-ALL = Scope(mms=2, pages=1, alloc_fail=True)
-TWO_PAGES = Scope(
-    mms=2, pages=2, premapped=2, folios=3, swaps=2, ops=("munmap", "fault", "fork", "exit", "swap")
-)
-THREE = Scope(mms=3, pages=1, premapped=1, ops=("fault", "fork", "exit", "swap"))
-AGED = Scope(mms=2, pages=2, premapped=2, young=True, ops=("fault", "fork", "swap"))
-FILES = Scope(
-    mms=2,
-    pages=1,
-    files=1,
-    folios=3,
-    protections=1,
-    ops=("file", "fault", "fork", "exit", "swap", "reclaim"),
-)
-TWO_FILE_PAGES = Scope(
-    mms=2,
-    pages=1,
-    files=1,
-    file_pages=2,
-    folios=3,
-    protections=1,
-    ops=("file", "fault", "fork", "swap", "reclaim"),
-)
-
-
-@pytest.mark.parametrize(
-    ("scheme", "scope", "states"),
-    [
-        (VirtualScan, ALL, 520),
-        (VirtualScan, TWO_PAGES, 4583),
-        (VirtualScan, THREE, 601),
-        (VirtualScan, AGED, 3262),
-        (VirtualScan, FILES, 470),
-        (VirtualScanObjrmap, FILES, 470),
-        (VirtualScanObjrmap, TWO_FILE_PAGES, 2418),
-    ],
-)
-def test_holds_in_every_state(scheme, scope, states):
-    found = explore(scheme, scope)
-    assert found.verdict.status is Status.HOLDS, found.verdict.violations
-    assert found.verdict.how == "exhaustive"
-    assert not found.vacuous
-    assert found.distinct == states
+TWO_PAGES = scope_of("two pages, scanned")
+THREE = scope_of("three processes")
+AGED = scope_of("referenced, scanned")
 
 
 def test_a_scheme_without_rmap_owes_a_scan_and_no_walk():

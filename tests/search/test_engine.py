@@ -1,4 +1,4 @@
-"""The search itself: counts known in advance, counts pinned, and faults that the pins notice."""
+"""The search itself: counts known in advance, and faults that pinned counts notice."""
 
 import os
 import subprocess
@@ -14,6 +14,7 @@ from rmapcheck.model.operations import Fork
 from rmapcheck.plugins.catalogue import bugs, machines, schemes
 from rmapcheck.run import Replayed
 from rmapcheck.verdict import Status
+from tests import pins
 
 CHAIN = "pte_chain-2.6.0"
 
@@ -53,100 +54,6 @@ def test_empty_processes_differ_in_nothing_but_name(mms):
     assert count(CHAIN, where, symmetry=False) == 2**mms - 1
 
 
-# Counts pinned: a change here is a change of the model, and wants a reason in the commit.
-
-PIN_SCOPES = {
-    "no memory": Scope(
-        mms=2,
-        pages=1,
-        vmas=4,
-        folios=3,
-        objects=12,
-        alloc_fail=True,
-        ops=("mmap", "munmap", "fault", "fork", "exit", "swap", "exec"),
-    ),
-    "two pages": Scope(
-        mms=2,
-        pages=2,
-        premapped=2,
-        folios=1,
-        objects=16,
-        ops=("mprotect", "fault", "fork", "swap"),
-    ),
-}
-PINS = {
-    # scheme, scope: states, transitions
-    ("virtual_scan-2.4", "no memory"): (206, 4361),
-    ("virtual_scan-2.4", "two pages"): (7398, 87678),
-    ("virtual_scan-2.4.23aa2", "two pages"): (7398, 87678),
-    ("pte_chain-minimal", "two pages"): (2276, 25200),
-    ("pte_chain-2.5.27", "two pages"): (2276, 25200),
-    ("rmap-speedup", "two pages"): (2812, 31124),
-    ("rmap15", "no memory"): (78, 1792),
-    ("rmap15", "two pages"): (2276, 25200),
-    ("pte_chain-2.5.35", "two pages"): (2276, 25200),
-    ("pte_chain-2.5.55", "no memory"): (78, 1792),
-    ("pte_chain-2.5.55", "two pages"): (2276, 25200),
-    ("pte_chain-2.6.0", "no memory"): (78, 1792),
-    ("pte_chain-2.6.0", "two pages"): (2276, 25200),
-    ("objrmap-2.5.62-3", "two pages"): (2276, 25200),
-    ("objrmap-2.5.62-5", "two pages"): (2276, 25200),
-    ("objrmap-2.5.66-mm2", "two pages"): (2276, 25200),
-    ("objrmap-2.5.66-mm3", "two pages"): (2276, 25200),
-    ("objrmap-core-1", "no memory"): (78, 1792),
-    ("objrmap-core-1", "two pages"): (2276, 25200),
-    ("objrmap-2.6.6", "no memory"): (78, 1792),
-    ("objrmap-2.6.6", "two pages"): (2276, 25200),
-    ("anonmm-2003-03", "no memory"): (487, 11345),
-    ("anonmm-2003-03", "two pages"): (4276, 47704),
-    ("anonmm-2004-03", "no memory"): (487, 11133),
-    ("anonmm-2004-03", "two pages"): (4276, 47704),
-    ("anonmm-2.6.7-rc1", "no memory"): (671, 15389),
-    ("anonmm-2.6.7-rc1", "two pages"): (4276, 47704),
-    ("anon_vma-sles9", "no memory"): (117, 2707),
-    ("anon_vma-sles9", "two pages"): (7906, 92600),
-    ("anon_vma-2.6.7", "no memory"): (117, 2707),
-    ("anon_vma-2.6.7", "two pages"): (7906, 92600),
-    ("anon_vma-2.6.8", "no memory"): (117, 2707),
-    ("anon_vma-2.6.8", "two pages"): (7906, 92600),
-    ("anon_vma-2.6.9", "no memory"): (117, 2707),
-    ("anon_vma-2.6.9", "two pages"): (7906, 92600),
-    ("anon_vma-2.6.14", "no memory"): (117, 2707),
-    ("anon_vma-2.6.14", "two pages"): (7906, 92600),
-    ("anon_vma-2.6.18", "no memory"): (117, 2707),
-    ("anon_vma-2.6.18", "two pages"): (7906, 92600),
-    ("anon_vma-2.6.28", "no memory"): (117, 2707),
-    ("anon_vma-2.6.28", "two pages"): (7906, 92600),
-    ("anon_vma-2.6.32", "no memory"): (117, 2707),
-    ("anon_vma-2.6.32", "two pages"): (7906, 92600),
-    ("avc-2.6.34", "no memory"): (969, 25325),
-    ("avc-2.6.34", "two pages"): (15678, 185406),
-    ("avc-2.6.36", "no memory"): (918, 23961),
-    ("avc-2.6.36", "two pages"): (15678, 185406),
-    ("avc-3.0", "no memory"): (918, 23961),
-    ("avc-3.0", "two pages"): (8446, 95404),
-    ("avc-3.19", "no memory"): (579, 15002),
-    ("avc-3.19", "two pages"): (8446, 95404),
-    ("avc-6.0", "no memory"): (833, 21300),
-    ("avc-6.0", "two pages"): (8718, 98324),
-    ("avc-6.16", "no memory"): (833, 21300),
-    ("avc-6.16", "two pages"): (7704, 86818),
-    ("avc-7.0", "no memory"): (833, 21360),
-    ("avc-7.0", "two pages"): (9432, 106722),
-}
-
-
-@pytest.mark.parametrize(("name", "where"), PINS)
-def test_states_and_transitions_are_as_pinned(name, where):
-    found = explore(schemes()[name], PIN_SCOPES[where])
-    assert found.verdict.status is Status.HOLDS
-    assert (found.distinct, found.generated) == PINS[name, where]
-
-
-def test_every_scheme_is_pinned():
-    assert {name for name, _ in PINS} == set(machines())
-
-
 # The guarantee asked of every correct scheme, with all that may go wrong between two processes.
 
 BOTH = ("mprotect", "fault", "fork", "mremap", "swap")
@@ -171,26 +78,16 @@ def test_two_processes_two_pages_with_split_merge_mremap_swap_and_fork(name):
 
 # Faults planted into the search, each of which the pins (or the replay) must notice.
 
-FAULTY = Scope(
-    mms=2,
-    pages=1,
-    premapped=1,
-    vmas=4,
-    folios=2,
-    objects=12,
-    ops=("fault", "fork", "exit", "swap"),
-)
-
-SOUND = (258, 1088)
+(FAULTY,) = pins.pins_of("faults in the interpreted search")
 
 
 def searched(kind):
-    search = kind(schemes()["avc-7.0"], FAULTY)
+    search = kind(schemes()[FAULTY.name], FAULTY.scope)
     assert search.start() == []
     while search.frontier:
         found, _ = search.expand()
         assert found == []
-    return len(search.keys), search.generated
+    return {"states": len(search.keys), "transitions": search.generated, "depth": search.depth}
 
 
 class DropsASuccessor(Search):
@@ -215,13 +112,14 @@ class TruncatesTheHash(Search):
         return added
 
 
-def test_the_search_without_a_fault_is_as_pinned():
-    assert searched(Search) == SOUND
+@pytest.mark.pinned
+def test_the_search_without_a_fault_is_as_pinned(pinned):
+    pinned.check(FAULTY, searched(Search))
 
 
 @pytest.mark.parametrize("kind", [DropsASuccessor, SkipsCanonicalisation, TruncatesTheHash])
 def test_a_planted_fault_changes_the_counts(kind):
-    assert searched(kind) != SOUND
+    assert searched(kind) != FAULTY.numbers
 
 
 def test_a_violation_that_does_not_replay_is_not_reported(monkeypatch):

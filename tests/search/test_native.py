@@ -16,6 +16,7 @@ from rmapcheck.search.native.explore import explore_native
 from rmapcheck.search.native.search import Ended, NativeSearch
 from rmapcheck.search.native.translate import translate
 from rmapcheck.search.native.translator.source import Untranslatable
+from tests import pins
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
@@ -115,50 +116,35 @@ def test_limits_end_the_search_with_unknown():
 
 
 @needs_compiler
-def test_b23_is_found_in_its_full_scope(monkeypatch):
+@pytest.mark.pinned
+def test_b23_is_found_in_its_full_scope(monkeypatch, pinned):
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O2"))
-    scope = Scope(
-        mms=3,
-        pages=2,
-        premapped=2,
-        folios=1,
-        swaps=0,
-        vmas=8,
-        objects=40,
-        ops=("mprotect", "fault", "fork", "exit"),
-    )
+    (pin,) = pins.pins_of("all of B23")
     target = "same_anon_vma_same_chain"
-    done = explore(bugs()["B23"], scope, engine="native", target=target)
+    done = explore(bugs()[pin.name], pin.scope, engine="native", target=target)
     assert str(done.verdict) == "VIOLATED(same_anon_vma_same_chain, step 11)"
-    assert (done.distinct, done.generated, done.depth) == (319_039, 3_304_364, 10)
+    pinned.check(pin, pins.numbers_of(done))
 
 
 # Planted faults.
 
-PINNED = (535, 4383, 15)
-FAULTY = Scope(
-    mms=2,
-    pages=1,
-    folios=2,
-    swaps=1,
-    vmas=3,
-    objects=8,
-    ops=("mmap", "fault", "fork", "exit", "swap"),
-)
+(PIN,) = pins.pins_of("faults in the search in C")
+FAULTY = PIN.scope
 
 
 def counted(*defines):
     """Return the counts of a search to the end, with faults planted."""
-    search = NativeSearch(schemes()["avc-6.0"], FAULTY, defines=defines)
+    search = NativeSearch(schemes()[PIN.name], FAULTY, defines=defines)
     search.start()
     while search.run(None, None, 1.0) is Ended.SLICE:
         pass
-    return search.distinct, search.generated, search.depth
+    return {"states": search.distinct, "transitions": search.generated, "depth": search.depth}
 
 
 @needs_compiler
-def test_pinned_counts():
-    assert counted() == PINNED
+@pytest.mark.pinned
+def test_pinned_counts(pinned):
+    pinned.check(PIN, counted())
 
 
 @needs_compiler
@@ -166,12 +152,12 @@ def test_pinned_counts():
     "fault", ["FAULT_TRUNCATED_COMPARE", "FAULT_NO_CANON", "FAULT_DROPPED_SUCCESSOR"]
 )
 def test_a_planted_fault_changes_the_counts(fault):
-    assert counted(fault) != PINNED
+    assert counted(fault) != PIN.numbers
 
 
 @needs_compiler
 def test_narrow_fields_give_the_same_counts():
-    assert counted("FIELD=short") == PINNED
+    assert counted("FIELD=short") == PIN.numbers
 
 
 @needs_compiler

@@ -18,6 +18,7 @@ from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot
 from rmapcheck.search.interpreted import EngineError, Search
 from rmapcheck.search.native.explore import explore_native
+from tests import pins
 
 PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 sys.path.insert(0, str(PEERS))
@@ -31,21 +32,18 @@ needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is n
 
 TINY = Bounds(2, 1, 2, 2)
 LATE = float("inf")
-PINNED = {
-    # bounds: (states, transitions) of brute force, and of orbits
-    Bounds(2, 2, 2, 2): ((12_971, 116_720), (1_754, 15_823)),
-    Bounds(2, 2, 3, 3): ((284_899, 2_693_696), (9_440, 89_773)),
-    Bounds(3, 2, 2, 2): ((204_983, 2_565_066), (9_334, 117_122)),
-}
+PINNED = pins.each(*(name for name in pins.SECTIONS if name.startswith("peers ")))
 
 
 @needs_compiler
-@pytest.mark.parametrize("bounds", PINNED, ids=str)
-def test_our_counts_are_those_of_the_peers(bounds):
-    for symmetry, expected in zip((False, True), PINNED[bounds], strict=True):
-        done = search(bounds, symmetry=symmetry)
-        assert done.verdict.how == "exhaustive"
-        assert counts(done) == expected
+@pytest.mark.pinned
+@PINNED
+def test_our_counts_are_those_of_the_peers(pin, pinned):
+    bounds = Bounds(*pins.SECTIONS[pin.section]["bounds"])
+    done = search(bounds, symmetry=pin.name == "orbits")
+    assert done.verdict.how == "exhaustive"
+    states, transitions = counts(done)
+    pinned.check(pin, {"states": states, "transitions": transitions, "depth": done.depth})
 
 
 @needs_compiler
@@ -122,10 +120,12 @@ def test_the_peers_agree_at_small_bounds(tmp_path):
     command = [sys.executable, str(PEERS / "run.py"), "--quick", "--output", tmp_path / "table.md"]
     subprocess.run(command, check=True, timeout=600)
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
-    for program in ("rmapcheck", "SPIN", "rumur"):
-        assert f"| 2,2,2,2 | {program} | 12,971 | 116,720 |" in table
-    for program in ("rmapcheck, symmetry", "rumur, symmetry"):
-        assert f"| 2,2,2,2 | {program} | 1,754 | 15,823 |" in table
+    every, orbits = pins.pins_of("peers 2,2,2,2")
+    rows = [(name, every) for name in ("rmapcheck", "SPIN", "rumur")]
+    rows += [(f"{name}, symmetry", orbits) for name in ("rmapcheck", "rumur")]
+    for program, pin in rows:
+        states, transitions = pin.numbers["states"], pin.numbers["transitions"]
+        assert f"| 2,2,2,2 | {program} | {states:,} | {transitions:,} |" in table
 
 
 class Says:
