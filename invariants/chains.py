@@ -36,11 +36,11 @@ def recorded(st: "State", folio: int) -> list[int]:
     return found
 
 
-@invariant("G7, P1, P2, P3")
+@invariant("pte_chain#exact, pte_chain#owner, pte_chain#empty-if-unmapped")
 def chain_equals_ptes(st: "State") -> Iterator[Violation]:
     """A page's chain names the entries that map it, each once, and nothing else.
 
-    With objrmap, that of a page with PG_anon (O4).
+    With objrmap, that of a page with PG_anon (objrmap#anon-chain).
     """
     for folio in st.folio.indices():
         if "pg_anon" in st.scheme.fields["folio"] and not st.folio[folio].pg_anon:
@@ -59,7 +59,7 @@ def chain_equals_ptes(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("Q3")
+@invariant("pte_chain#direct")
 def direct_alone(st: "State") -> Iterator[Violation]:
     """A page has PG_direct or a chain, never both: one word of struct page holds either."""
     for folio in st.folio.indices():
@@ -73,7 +73,7 @@ def direct_alone(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("PG_direct, 4250169826")
+@invariant("pte_chain#no-chain-of-one, 4250169826")
 def chain_not_single(st: "State") -> Iterator[Violation]:
     """A chain of nodes has two at least: a page with one mapping has PG_direct."""
     for folio in st.folio.indices():
@@ -88,7 +88,7 @@ def chain_not_single(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("Q1")
+@invariant("pte_chain#packed")
 def chain_packed(st: "State") -> Iterator[Violation]:
     """Free slots are only in the first chunk, at its low end; idx, if packed, is their number."""
     for folio in st.folio.indices():
@@ -112,7 +112,7 @@ def chain_packed(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("Q2")
+@invariant("pte_chain#head-used")
 def chain_head_used(st: "State") -> Iterator[Violation]:
     """No chunk is empty: the last entry to leave takes its chunk with it."""
     for folio in st.folio.indices():

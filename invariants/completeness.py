@@ -53,7 +53,7 @@ def place(st: "State", ptep: int) -> str:
     return f"page {ptep_to_address(st, ptep)} of process {ptep_to_mm(st, ptep)}"
 
 
-@invariant("G2, P2", universal=True, only="rmap")
+@invariant("universal#walk-complete", universal=True, only="rmap")
 def walk_complete(st: "State") -> Iterator[Violation]:
     """The rmap walk of a page visits every page-table entry that maps it."""
     for folio in mapped_folios(st):
@@ -71,7 +71,7 @@ def walk_complete(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("G3", universal=True, only="rmap")
+@invariant("universal#walk-sound", universal=True, only="rmap")
 def walk_sound(st: "State") -> Iterator[Violation]:
     """The walk visits no entry of a dead process, and none twice.
 
@@ -96,7 +96,7 @@ def walk_sound(st: "State") -> Iterator[Violation]:
                 yield Violation("walk_sound", let, then, "it does so twice", witness)
 
 
-@invariant("P1, B1")
+@invariant("anon_vma#coverage, avc#coverage")
 def coverage(st: "State") -> Iterator[Violation]:
     """A mapped page's anon_vma is in the chain of the VMA that maps it, under the right index."""
     for folio in mapped_anon_folios(st):

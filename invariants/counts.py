@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-@invariant("G1", universal=True)
+@invariant("universal#refcount", universal=True)
 def refcount(st: "State") -> Iterator[Violation]:
     """A page is referenced once by each entry that maps it, and by the swap or page cache."""
     for folio in st.folio.indices():
@@ -27,7 +27,7 @@ def refcount(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("G7, P6")
+@invariant("universal#mapcount")
 def mapcount(st: "State") -> Iterator[Violation]:
     """A page's mapcount is the number of entries that map it."""
     for folio in st.folio.indices():
@@ -42,7 +42,7 @@ def mapcount(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("rss of rmap 15")
+@invariant("pte_chain#rss")
 def rss_counts(st: "State") -> Iterator[Violation]:
     """A process's rss is the number of its entries that map a page."""
     for mm in st.mm.indices():
@@ -63,7 +63,7 @@ def present(st: "State", mm: int) -> int:
     return sum(st.pte[ptep].folio != 0 for ptep in range(first, first + st.pages))
 
 
-@invariant("R1 of rmap 15")
+@invariant("pte_chain#rss-limit")
 def rsslimit(st: "State") -> Iterator[Violation]:
     """A page is over the rss limit if and only if every process that maps it is."""
     limit = st.scope.rss_limit
@@ -85,7 +85,7 @@ def rsslimit(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("G6", universal=True)
+@invariant("universal#swap-counts", universal=True)
 def swap_counts(st: "State") -> Iterator[Violation]:
     """A swap slot counts the swap entries that name it, and knows its swap-cache page."""
     for entry in st.swap.indices():
@@ -109,7 +109,7 @@ def swap_counts(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("S6")
+@invariant("avc#counts")
 def anon_vma_counts(st: "State") -> Iterator[Violation]:
     """num_active_vmas and num_children (or their sum, degree) equal what they count."""
     for anon_vma in st.anon_vma.indices():
@@ -143,7 +143,7 @@ def _miscounted(
     )
 
 
-@invariant("S5")
+@invariant("avc#lifetime")
 def anon_vma_refcount(st: "State") -> Iterator[Violation]:
     """An anon_vma is referenced by its tree, and a root by each other member of its family."""
     for anon_vma in st.anon_vma.indices():

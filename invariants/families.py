@@ -36,7 +36,7 @@ def slots_of(st: "State", folio: int) -> list[int]:
     return found
 
 
-@invariant("A1")
+@invariant("anonmm#address")
 def address_known(st: "State") -> Iterator[Violation]:
     """A page knows the address of each entry that maps it, in a process of its family."""
     for folio in mapped_folios(st):
@@ -65,7 +65,7 @@ def address_known(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("A2")
+@invariant("anonmm#once")
 def once_in_a_process(st: "State") -> Iterator[Violation]:
     """No process maps an anonymous page twice."""
     for folio in mapped_folios(st):
@@ -85,7 +85,7 @@ def once_in_a_process(st: "State") -> Iterator[Violation]:
             before = mm
 
 
-@invariant("A3")
+@invariant("anonmm#counts")
 def anonmm_counts(st: "State") -> Iterator[Violation]:
     """An anonmm counts its process, the pages that name it and, as a head, its whole family."""
     for anonmm in st.anonmm.indices():
@@ -103,7 +103,7 @@ def anonmm_counts(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("A5")
+@invariant("anonmm#family-list")
 def anonmm_family(st: "State") -> Iterator[Violation]:
     """The list of a head holds its family, each member once, and nobody else."""
     for head in st.anonmm.indices():
@@ -131,7 +131,7 @@ def circle_of(st: "State", head: int) -> list[int]:
     return found
 
 
-@invariant("A4, A6")
+@invariant("anonmm#lifetime, anonmm#member-mm")
 def anonmm_lifetime(st: "State") -> Iterator[Violation]:
     """An anonmm has its process, or pages; a head, if neither, others of its family."""
     for anonmm in st.anonmm.indices():
@@ -154,7 +154,7 @@ def anonmm_lifetime(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("PG_chained, anobjrmap 5")
+@invariant("anonmm#addresses-chained")
 def addresses_chained(st: "State") -> Iterator[Violation]:
     """Chains are filled from the front, with each address once; only a mapped page has one."""
     for folio in st.folio.indices():

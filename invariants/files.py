@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-@invariant("O3, T6", universal=True)
+@invariant("files#members", universal=True)
 def i_mmap_members(st: "State") -> Iterator[Violation]:
     """A VMA that maps a file is in the i_mmap of that file, once, and in no other."""
     if not st.scope.files:
@@ -49,7 +49,7 @@ def _file(file: int) -> str:
     return f"file {file}" if file else "no file"
 
 
-@invariant("O2", universal=True)
+@invariant("files#linear", universal=True)
 def file_page_linear(st: "State") -> Iterator[Violation]:
     """A page of a file that a linear VMA maps is the page that its offset names."""
     if not st.scope.files:
@@ -73,7 +73,7 @@ def file_page_linear(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("G5", universal=True)
+@invariant("files#truncated", universal=True)
 def nothing_beyond_the_end(st: "State") -> Iterator[Violation]:
     """No entry maps a page that truncation has taken from its file, or holds a copy of one.
 
@@ -118,7 +118,7 @@ def in_cache(st: "State", folio: int) -> bool:
     return st.address_space[file].i_pages[index] == folio
 
 
-@invariant("radix_tree_lookup()", universal=True)
+@invariant("files#page-cache, radix_tree_lookup()", universal=True)
 def page_cache_agrees(st: "State") -> Iterator[Violation]:
     """Each page of the page cache knows its file and its index, and lies before the end."""
     if not st.scope.files:

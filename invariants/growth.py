@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-@invariant("R1")
+@invariant("avc#bounded, 7a3ef208e662")
 def bounded_chain(st: "State") -> Iterator[Violation]:
     """A chain is no longer than twice the VMAs that the scope can hold at once, and one.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-@invariant("P5", universal=True)
+@invariant("universal#cow-isolation", universal=True)
 def cow_isolation(st: "State") -> Iterator[Violation]:
     """A page that somebody can write through an entry is in no other entry, present or swapped.
 
@@ -56,7 +56,7 @@ def private_to_file(st: "State", ptep: int) -> Iterator[Violation]:
         )
 
 
-@invariant("P4")
+@invariant("avc#exclusive")
 def exclusive_once(st: "State") -> Iterator[Violation]:
     """A page marked PageAnonExclusive is mapped by one entry, and a writable one is so marked."""
     for folio in st.folio.indices():
@@ -92,7 +92,7 @@ def projection(st: "State") -> list[tuple[int, int, int, int, int]]:
     return seen
 
 
-@step_invariant("S9")
+@step_invariant("universal#failure-atomic")
 def failure_atomicity(st: "State", step: Step) -> Iterator[Violation]:
     """fork and brk that run out of memory leave every process's memory as it was."""
     if step.before is not None and step.outcome.error == -ENOMEM:

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-@step_invariant("P3")
+@step_invariant("universal#no-use-after-free")
 def use_after_free(st: "State", step: Step) -> Iterator[Violation]:
     """No operation touches freed memory or follows a NULL pointer, or frees twice."""
     if step.outcome.oops is not None:
         yield from_oops(step.outcome.oops, f"{step.op}")
 
 
-@invariant("S5", universal=True)
+@invariant("universal#no-dangling", universal=True)
 def no_dangling(st: "State") -> Iterator[Violation]:
     """No live object refers to a freed one."""
     found = st.layout.dangling(st)
@@ -32,7 +32,7 @@ def no_dangling(st: "State") -> Iterator[Violation]:
         )
 
 
-@invariant("S5", universal=True)
+@invariant("universal#no-leak", universal=True)
 def no_leak(st: "State") -> Iterator[Violation]:
     """Every live object can be reached from a process."""
     found = st.layout.leaked(st)
@@ -47,7 +47,7 @@ def no_leak(st: "State") -> Iterator[Violation]:
         )
 
 
-@invariant("P3")
+@invariant("anon_vma#mapping-alive, avc#mapping-valid")
 def mapping_alive(st: "State") -> Iterator[Violation]:
     """The anon_vma of a mapped anonymous page has not been freed."""
     for folio in mapped_anon_folios(st):
@@ -63,7 +63,7 @@ def mapping_alive(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("S5, B4")
+@invariant("anon_vma#lifetime, avc#lifetime")
 def anon_vma_lifetime(st: "State") -> Iterator[Violation]:
     """An anon_vma lives exactly as long as it holds a VMA (or is the root of one that does)."""
     kept: list[int] = []

@@ -36,7 +36,7 @@ def vma_of(st: "State", ptep: int) -> int:
     return vma_lookup(st, mm, ptep_to_address(st, ptep)) if st.mm.is_live(mm) else 0
 
 
-@invariant("B3")
+@invariant("anon_vma#list")
 def anon_vma_list(st: "State") -> Iterator[Violation]:
     """A VMA is in the list of its anon_vma, once, and in no other."""
     missing = {v for v in st.vma.indices() if st.vma[v].anon_vma}
@@ -63,7 +63,7 @@ def anon_vma_list(st: "State") -> Iterator[Violation]:
         )
 
 
-@invariant("B2")
+@invariant("anon_vma#faulted")
 def faulted_has_anon_vma(st: "State") -> Iterator[Violation]:
     """A VMA that holds an anonymous page, present or in swap, has an anon_vma.
 
@@ -86,7 +86,7 @@ def faulted_has_anon_vma(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("B5")
+@invariant("anon_vma#relatives-agree")
 def swap_relatives_agree(st: "State") -> Iterator[Violation]:
     """All who hold one swap entry would map its page under the same anon_vma and index.
 
@@ -125,7 +125,7 @@ def index_of(st: "State", ptep: int) -> int:
     return linear_page_index(st, vma_of(st, ptep), ptep_to_address(st, ptep))
 
 
-@invariant("B7")
+@invariant("anon_vma#merge")
 def merge_same_anon_vma(st: "State") -> Iterator[Violation]:
     """Neighbours with different anon_vmas may not merge: pages of one would be lost."""
     for vma in st.vma.indices():

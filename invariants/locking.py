@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-@step_invariant("L1, A15")
+@step_invariant("universal#lock-order, anon_vma#range-under-lock, pte_chain#under-page-table-lock")
 def lock_discipline(st: "State", step: Step) -> Iterator[Violation]:
     """Locks are taken in the order of mm/rmap.c, held for every change, and dropped at the end."""
     for splat in step.outcome.splats:

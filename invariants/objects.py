@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-@invariant("5b of the history")
+@invariant("objrmap#word-by-flag")
 def word_by_flag(st: "State") -> Iterator[Violation]:
     """One word of struct page is a chain if PG_anon is set, else a count of entries."""
     for folio in st.folio.indices():
@@ -29,7 +29,7 @@ def word_by_flag(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("O1")
+@invariant("objrmap#object-mapcount")
 def object_mapcount(st: "State") -> Iterator[Violation]:
     """The mapcount of a page without PG_anon is the number of entries that map it."""
     for folio in st.folio.indices():
@@ -45,7 +45,7 @@ def object_mapcount(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("O5")
+@invariant("objrmap#object-has-mapping")
 def object_has_mapping(st: "State") -> Iterator[Violation]:
     """A mapped page without PG_anon has a mapping, by which it can be found."""
     if not st.scope.files:

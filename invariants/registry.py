@@ -55,7 +55,7 @@ class Invariant:
 
     name: str
     source: str
-    """Number in the spec, or commit: where the invariant comes from."""
+    """Rules of docs/reference/spec as PAGE#RULE, commits, kernel functions: what it checks."""
     universal: bool
     only: str = ""
     """"rmap" or "scan": for schemes that have an rmap, that scan page tables; "": for both."""

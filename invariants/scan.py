@@ -22,7 +22,7 @@ def on_mmlist(st: "State") -> list[int]:
     return found
 
 
-@invariant("mmput(), dup_mmap(), v2.4.18", universal=True, only="scan")
+@invariant("virtual_scan#mmlist, mmput(), dup_mmap(), v2.4.18", universal=True, only="scan")
 def mmlist(st: "State") -> Iterator[Violation]:
     """Every process is on mmlist, once, and one of them is swap_mm."""
     ring = on_mmlist(st)
@@ -45,7 +45,7 @@ def mmlist(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("liveness of swap_out(), in place of G2", universal=True, only="scan", runs_on=True)
+@invariant("virtual_scan#every-entry-in-time", universal=True, only="scan", runs_on=True)
 def scan_visits_all(st: "State") -> Iterator[Violation]:
     """Called again and again, swap_out() comes by every entry that maps a page.
 

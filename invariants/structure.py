@@ -46,7 +46,7 @@ def vma_sane(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("S1")
+@invariant("avc#symmetry")
 def chain_symmetry(st: "State") -> Iterator[Violation]:
     """An AVC is in its VMA's list if and only if it is in its anon_vma's, at most one a pair."""
     tree_of = [0] * (st.anon_vma_chain.size + 2)
@@ -86,7 +86,7 @@ def _asymmetric(avc: int, then: str, but: str) -> Violation:
     return Violation("chain_symmetry", let, f"c must {then}", but, (("anon_vma_chain", avc),))
 
 
-@invariant("S2")
+@invariant("avc#active")
 def active_in_chain(st: "State") -> Iterator[Violation]:
     """A VMA's own anon_vma is one of its chain."""
     for vma in st.vma.indices():
@@ -101,7 +101,7 @@ def active_in_chain(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("S3")
+@invariant("avc#lineage")
 def chain_order(st: "State") -> Iterator[Violation]:
     """All VMAs that share an anon_vma have the same oldest one, at the tail of their chains."""
     first = [0] * (st.anon_vma.size + 2)
@@ -122,7 +122,7 @@ def chain_order(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("S3")
+@invariant("avc#lineage")
 def one_root(st: "State") -> Iterator[Violation]:
     """All anon_vmas of a VMA have one root, which is among them."""
     for vma in st.vma.indices():
@@ -138,7 +138,7 @@ def one_root(st: "State") -> Iterator[Violation]:
             )
 
 
-@invariant("A4 of the proofs")
+@invariant("avc#ancestors")
 def chain_ancestors(st: "State") -> Iterator[Violation]:
     """A VMA that is in an anon_vma is in that one's parent too."""
     for vma in st.vma.indices():
@@ -155,7 +155,7 @@ def chain_ancestors(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("S4, d0e9fe1758f2")
+@invariant("avc#same-chain, d0e9fe1758f2")
 def same_anon_vma_same_chain(st: "State") -> Iterator[Violation]:
     """VMAs of one process with the same anon_vma have the same chain, so they may merge."""
     for vma in st.vma.indices():
@@ -183,7 +183,7 @@ def first_like(st: "State", vma: int) -> int:
     return vma
 
 
-@invariant("2555283eb40d")
+@invariant("avc#one-process, 2555283eb40d")
 def active_in_one_process(st: "State") -> Iterator[Violation]:
     """VMAs that have the same anon_vma for their own belong to one process.
 
@@ -203,7 +203,7 @@ def active_in_one_process(st: "State") -> Iterator[Violation]:
                     )
 
 
-@invariant("S7")
+@invariant("avc#keys")
 def interval_tree_keys(st: "State") -> Iterator[Violation]:
     """Each anon_vma's tree is ordered by the vm_pgoff that its VMAs have now."""
     for anon_vma in st.anon_vma.indices():
@@ -223,7 +223,7 @@ def interval_tree_keys(st: "State") -> Iterator[Violation]:
             avc = c.same_anon_vma
 
 
-@invariant("B28, 879bca0a2c4f")
+@invariant("avc#symmetric-merge, 879bca0a2c4f")
 def merge_symmetric(st: "State") -> Iterator[Violation]:
     """Two neighbours may merge either way round, or not at all."""
     for vma in st.vma.indices():

@@ -51,7 +51,7 @@ def depth_of(st: "State", node: int) -> int:
     return depth
 
 
-@invariant("T1")
+@invariant("files#prio-heap")
 def prio_tree_heap(st: "State") -> Iterator[Violation]:
     """No node of a prio_tree ends later than its parent, or as late and starts before it."""
     if not st.scope.files:
@@ -73,7 +73,7 @@ def prio_tree_heap(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("T2")
+@invariant("files#prio-sides")
 def prio_tree_sides(st: "State") -> Iterator[Violation]:
     """A node is right of each node above it where the bit that decides there is set, else left."""
     if not st.scope.files:
@@ -110,7 +110,7 @@ def bit_at(st: "State", mapping: int, node: int, depth: int) -> bool:
     return index & mask != 0
 
 
-@invariant("T3")
+@invariant("files#prio-bits")
 def prio_tree_bits(st: "State") -> Iterator[Violation]:
     """No node of a prio_tree ends beyond what its index_bits can say."""
     if not st.scope.files:
@@ -127,7 +127,7 @@ def prio_tree_bits(st: "State") -> Iterator[Violation]:
                 )
 
 
-@invariant("T4")
+@invariant("files#prio-unique")
 def prio_tree_unique(st: "State") -> Iterator[Violation]:
     """No two nodes of a prio_tree have the same interval."""
     if not st.scope.files:
@@ -148,7 +148,7 @@ def prio_tree_unique(st: "State") -> Iterator[Violation]:
                     )
 
 
-@invariant("T5")
+@invariant("files#vm-set")
 def vm_set_linked(st: "State") -> Iterator[Violation]:
     """Node and head of a set name each other, and all of a set have one interval."""
     if not st.scope.files:
@@ -172,7 +172,7 @@ def vm_set_linked(st: "State") -> Iterator[Violation]:
                     )
 
 
-@invariant("T7, O2, G2")
+@invariant("files#query")
 def i_mmap_query(st: "State") -> Iterator[Violation]:
     """A query for one offset finds the linear VMAs that cover it, each once, and no other such."""
     if not st.scope.files:
@@ -200,7 +200,7 @@ def covers(st: "State", mapping: int, vma: int, index: int) -> bool:
     return linear and radix_index(st, vma) <= index <= heap_index(st, vma)
 
 
-@invariant("v3.7, mm/interval_tree.c")
+@invariant("files#interval-order, mm/interval_tree.c, v3.7")
 def interval_tree_order(st: "State") -> Iterator[Violation]:
     """The VMAs of an interval tree come by their start."""
     if not st.scope.files:

@@ -183,8 +183,9 @@ class DupMmapTree(PteChainArray):
     """dup_mmap() filled the child's entries while its tree of VMAs was still the parent's copy.
 
     Reclaim that came by such an entry asked find_vma() of the child, under page_table_lock, and
-    was led to the parent's VMA, which it cached for the child. In the model a VMA that is not yet
-    linked stands for one that is not yet in the tree.
+    was led to the parent's VMA, which it cached for the child. That breaks
+    pte_chain#consistent-when-unlocked. In the model a VMA that is not yet linked stands for one
+    that is not yet in the tree.
     """
 
     name = "E07"

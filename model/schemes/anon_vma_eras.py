@@ -15,7 +15,8 @@ What they changed for the pages that rmap has to find is little; most is about l
 All of them have the hole that mremap leaves (E04). Left out: RCU, split locks, page tables and
 KSM, so that v2.6.15 and v2.6.21 behave here as the kernel before.
 
-Sources: as in anon_vma.py; 8f4f8c164cb, 34bbd704051 and d9d332e0874 as the specification has them.
+Sources: as in anon_vma.py; 8f4f8c164cb, 34bbd704051 and d9d332e0874
+as docs/reference/spec/anon_vma.md has them.
 """
 
 from typing import TYPE_CHECKING, ClassVar

@@ -23,8 +23,8 @@ computed by a shift in the wrong direction; threads. That fork links the child's
 parent's has no page yet, and what mremap did to PG_direct pages (here they follow to the new VMA),
 are guesses.
 
-Sources: the mail of RFC2 (20040311065254.GT30940) and mm/objrmap.c of SLES 9 as the specification
-of this project gives them, not read again: recalled.
+Sources: the mail of RFC2 (20040311065254.GT30940) and mm/objrmap.c of SLES 9, as
+docs/reference/spec/anon_vma.md gives them; not read again: recalled.
 """
 
 from typing import TYPE_CHECKING, ClassVar

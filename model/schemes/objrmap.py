@@ -23,9 +23,10 @@ ends, and for good if it runs out of memory, the chain is not complete (E43). Me
 missed nonlinear pages (E44). Andrea Arcangeli's objrmap-core-1 (5d) is the same on v2.6; what was
 merged for one day in May 2004 (5e) converts nothing and searches nonlinear VMAs page by page.
 
-What must hold: a page without PG_anon has a mapping, is where its index says in every linear VMA,
-and its mapcount is right (O1, O2, O5); one with PG_anon has an exact chain, since that walker does
-not look before it acts (O4); and the word is one of both, by the flag.
+What must hold: a page without PG_anon has a mapping (objrmap#object-has-mapping), is where its
+index says in every linear VMA (files#linear), and its mapcount is right (objrmap#object-mapcount).
+One with PG_anon has an exact chain, since that walker does not look before it acts
+(objrmap#anon-chain). The flag says which of the two the word is (objrmap#word-by-flag).
 
 Left out: trylocks (5a gave up at the first VMA whose lock it did not get), VM_LOCKED, drivers
 whose pages have no mapping, that 5b asked for MAP_NONLINEAR at mmap, that the scan of 5e unmaps

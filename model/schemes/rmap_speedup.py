@@ -12,9 +12,9 @@ the same, and takes its nodes 16 at a time::
                   nodes     o o o o o o …            no lock held while they are allocated
 
 But page->index of an anonymous page changes, when it gets a place in swap, and with it which lock
-is its lock. So whoever changes it holds the old lock (set_page_index()), and whoever has taken a
-lock looks again whether it still is the page's (lock_rmap(); as posted it looks again at the
-number that it read first, and would spin for ever if that had changed).
+is its lock. So it is changed under the old lock (set_page_index()), and a lock once taken is
+compared again with the one that is the page's now (lock_rmap(); as posted it compares with the
+number that it read first, and would spin for ever if that had changed): pte_chain#hashed-lock.
 
 As posted it also loses a node for each entry of the zero page that fork copies: add_rmap_nolock()
 returns at once, and nobody takes the node back (E09, found by reading). Here it is not taken.

@@ -73,7 +73,7 @@ def breaks(invariant, **scope):
 
 @breaks("chain_equals_ptes")
 class ForgetsTheFirst(PteChainMinimal):
-    """The chain is not a multiset of the entries (P1)."""
+    """The chain is not a multiset of the entries (pte_chain#exact)."""
 
     def push(self, st, folio, node, ptep):
         st.folio[folio].pte_chain = 0
@@ -82,7 +82,7 @@ class ForgetsTheFirst(PteChainMinimal):
 
 @breaks("walk_sound")
 class DeadProcessesStay(PteChainMinimal):
-    """A chain leads into the page tables of a process that is gone (P2)."""
+    """A chain leads into the page tables of a process that is gone (pte_chain#owner)."""
 
     def page_remove_rmap(self, st, folio, ptep):
         if st.folio[folio].refcount == 1:
@@ -91,7 +91,7 @@ class DeadProcessesStay(PteChainMinimal):
 
 @breaks("chain_equals_ptes", ops=("mmap", "munmap", "fault", "swap"))
 class SwapKeepsTheChain(PteChainMinimal):
-    """An unmapped page has a chain (P3)."""
+    """An unmapped page has a chain (pte_chain#empty-if-unmapped)."""
 
     def folio_remove_rmap(self, st, folio, vma, address, ptep):
         if not st.folio[folio].swap:
@@ -100,7 +100,10 @@ class SwapKeepsTheChain(PteChainMinimal):
 
 @breaks("lock_discipline", ops=("mmap", "fault", "fork"))
 class LocksTheParent(PteChainMinimal):
-    """An entry is noted when only another process's page_table_lock is held (P4)."""
+    """An entry is noted when only another process's page_table_lock is held.
+
+    Rule pte_chain#under-page-table-lock.
+    """
 
     def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):
         release(st, PTL, st.vma[vma].vm_mm)
@@ -121,7 +124,7 @@ class NoChainLock(PteChainArray):
 
 @breaks("chain_packed", mms=3)
 class IndexIsNotKept(PteChainArray):
-    """The packed index goes its own way (Q1)."""
+    """The packed index goes its own way (pte_chain#packed)."""
 
     def slot_used(self, st, chunk, first):
         st.pte_chain[chunk].idx = max(first, 1)
@@ -129,7 +132,7 @@ class IndexIsNotKept(PteChainArray):
 
 @breaks("chain_packed", mms=3)
 class FillsFromTheLowEnd(PteChainChunks):
-    """Free slots are at the high end (Q1)."""
+    """Free slots are at the high end (pte_chain#packed)."""
 
     def use_slot(self, st, chunk, ptep):
         st.pte_chain[chunk].ptes[0] = ptep
@@ -137,7 +140,7 @@ class FillsFromTheLowEnd(PteChainChunks):
 
 @breaks("chain_equals_ptes", **AGED)
 class CollapsesTooEarly(PteChainSupplied):
-    """PG_direct is set while a second entry maps the page (Q3)."""
+    """PG_direct is set while a second entry maps the page (pte_chain#direct)."""
 
     def first_used(self, st, chunk):
         return super().first_used(st, chunk) + (st.pte_chain[chunk].ptes[self.nrpte - 2] != 0)
@@ -145,7 +148,10 @@ class CollapsesTooEarly(PteChainSupplied):
 
 @breaks("kernel_bug")
 class LeavesTheLastEntry(PteChainSupplied):
-    """A chunk goes back with an entry in it, for the next who takes it to find (Q5)."""
+    """A chunk goes back with an entry in it, for the next who takes it to find.
+
+    Rule pte_chain#spare-empty.
+    """
 
     def empty_slot(self, st, chunk, i):
         if i < self.nrpte - 1:

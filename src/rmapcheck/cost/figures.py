@@ -2,7 +2,7 @@
 
 A model counts objects and steps; it has no clock. So bytes, objects and numbers of list nodes can
 be compared; seconds cannot, and where the quoted figure is one of time the note says what is.
-Sources are message ids, commits and articles as in the project's specification of the schemes.
+Sources are message ids, commits and articles, as in docs/reference/spec.
 """
 
 from collections.abc import Callable

@@ -88,7 +88,10 @@ class AnonVmaList(AnonVmas):
         return st.faulted(v) & (st.active(v) == st.mapping(p)) & there
 
     def folio_add_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """The first mapping sets mapping and index; any relative would set the same (B5)."""
+        """The first mapping sets mapping and index; any relative would set the same.
+
+        Rule anon_vma#relatives-agree.
+        """
         mapped = exists(Vma, Address, lambda w, y: st.pte(w, y, p))
         st.mapping[p] = If(mapped, st.mapping(p), st.active(v))
         st.index[p] = If(mapped, st.index(p), st.pgoff(v, x))
@@ -121,7 +124,7 @@ class AnonVmaList(AnonVmas):
 
     @invariant
     def coverage(self, st: St) -> Expr:
-        """A mapped page's anon_vma is that of the VMA that maps it (B1)."""
+        """A mapped page's anon_vma is that of the VMA that maps it (anon_vma#coverage)."""
         return forall(
             Vma,
             Address,
@@ -133,12 +136,18 @@ class AnonVmaList(AnonVmas):
 
     @invariant
     def anon_vma_list(self, st: St) -> Expr:
-        """Only an allocated VMA is in a list, and that of an anon_vma not freed (B3)."""
+        """Only an allocated VMA is in a list, and that of an anon_vma not freed.
+
+        Rule anon_vma#list.
+        """
         return forall(Vma, lambda v: st.faulted(v) >> (st.vma(v) & st.anon_vma(st.active(v))))
 
     @invariant
     def swap_relatives_agree(self, st: St) -> Expr:
-        """All who hold one swap entry would map its page under one anon_vma and index (B5)."""
+        """All who hold one swap entry would map its page under one anon_vma and index.
+
+        Rule anon_vma#relatives-agree.
+        """
         return forall(
             Vma,
             Address,
@@ -172,7 +181,7 @@ class AnonVmaList(AnonVmas):
 
     @invariant
     def no_leak(self, st: St) -> Expr:
-        """An anon_vma lives only as long as a VMA is in its list (B4)."""
+        """An anon_vma lives only as long as a VMA is in its list (anon_vma#lifetime)."""
         return forall(
             AnonVma,
             lambda a: st.anon_vma(a) >> exists(Vma, lambda v: st.faulted(v) & (st.active(v) == a)),

@@ -128,7 +128,7 @@ class AvcBase(AvcHooks):
 
     @invariant
     def coverage(self, st: St) -> Expr:
-        """A mapped page's anon_vma is in the chain of the VMA that maps it (P1)."""
+        """A mapped page's anon_vma is in the chain of the VMA that maps it (avc#coverage)."""
         return forall(
             Vma,
             Address,
@@ -140,22 +140,25 @@ class AvcBase(AvcHooks):
 
     @invariant
     def avc_alive(self, st: St) -> Expr:
-        """An AVC joins a VMA and an anon_vma, neither of them freed (S5)."""
+        """An AVC joins a VMA and an anon_vma, neither of them freed (avc#lifetime)."""
         return forall(Vma, AnonVma, lambda v, a: st.avc(v, a) >> (st.vma(v) & st.anon_vma(a)))
 
     @invariant
     def active_in_chain(self, st: St) -> Expr:
-        """A VMA's own anon_vma is one of its chain (S2)."""
+        """A VMA's own anon_vma is one of its chain (avc#active)."""
         return forall(Vma, lambda v: st.faulted(v) >> st.avc(v, st.active(v)))
 
     @invariant
     def chain_only_if_faulted(self, st: St) -> Expr:
-        """A VMA without anon_vma has no chain (S2)."""
+        """A VMA without anon_vma has no chain (avc#active)."""
         return forall(Vma, AnonVma, lambda v, a: st.avc(v, a) >> st.faulted(v))
 
     @invariant
     def same_anon_vma_same_chain(self, st: St) -> Expr:
-        """VMAs with the same anon_vma have the same chain, so a merge may drop one (S4)."""
+        """VMAs with the same anon_vma have the same chain, so a merge may drop one.
+
+        Rule avc#same-chain.
+        """
         return forall(
             Vma,
             Vma,
@@ -197,7 +200,7 @@ class AvcBase(AvcHooks):
 
     @invariant
     def no_leak(self, st: St) -> Expr:
-        """An anon_vma lives only as long as a VMA is in it (S5)."""
+        """An anon_vma lives only as long as a VMA is in it (avc#lifetime)."""
         return forall(AnonVma, lambda a: st.anon_vma(a) >> exists(Vma, lambda v: st.avc(v, a)))
 
     def interesting(self, st: St) -> Expr:

@@ -45,7 +45,10 @@ class AnonVmas(Mapcounted):
 
     @invariant
     def coverage_index(self, st: St) -> Expr:
-        """A mapped page's index is its place in the VMA that maps it (B1, P1)."""
+        """A mapped page's index is its place in the VMA that maps it.
+
+        Rules anon_vma#coverage, avc#coverage.
+        """
         return forall(
             Vma,
             Address,
@@ -58,7 +61,7 @@ class AnonVmas(Mapcounted):
 
     @invariant
     def mapping_alive(self, st: St) -> Expr:
-        """The anon_vma of a mapped page has not been freed (P3)."""
+        """The anon_vma of a mapped page has not been freed (anon_vma#mapping-alive)."""
         return forall(
             Vma,
             Address,
@@ -68,5 +71,5 @@ class AnonVmas(Mapcounted):
 
     @invariant
     def swapped_is_faulted(self, st: St) -> Expr:
-        """A VMA that holds a swap entry has an anon_vma (B2)."""
+        """A VMA that holds a swap entry has an anon_vma (anon_vma#faulted)."""
         return forall(Vma, Address, Swap, lambda v, x, s: st.swap_pte(v, x, s) >> st.faulted(v))

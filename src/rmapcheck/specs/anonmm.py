@@ -250,7 +250,7 @@ class AnonMmFamily(Mapcounted):
 
     @invariant
     def at_virtual(self, st: St) -> Expr:
-        """A page knows the address of each entry that maps it (A1)."""
+        """A page knows the address of each entry that maps it (anonmm#address)."""
         return forall(
             Vma,
             Address,
@@ -262,7 +262,7 @@ class AnonMmFamily(Mapcounted):
 
     @invariant
     def in_bundle(self, st: St) -> Expr:
-        """A page is mapped by processes of its bundle only (A1)."""
+        """A page is mapped by processes of its bundle only (anonmm#address)."""
         return forall(
             Vma,
             Address,
@@ -296,7 +296,10 @@ class AnonMmFamily(Mapcounted):
 
     @invariant
     def anon_is_mapped_live(self, st: St) -> Expr:
-        """A process, and a page's mapping, is an anonmm that has not been freed (A4)."""
+        """A process, and a page's mapping, is an anonmm that has not been freed.
+
+        Rule anonmm#lifetime.
+        """
         return forall(
             Folio,
             Mm,
@@ -324,7 +327,7 @@ class AnonMmFamily(Mapcounted):
 
     @invariant
     def one_head(self, st: St) -> Expr:
-        """A bundle has one head (A4)."""
+        """A bundle has one head (anonmm#lifetime)."""
         return forall(
             AnonMm,
             AnonMm,
@@ -340,7 +343,7 @@ class AnonMmFamily(Mapcounted):
 
     @invariant
     def head_exists(self, st: St) -> Expr:
-        """Each bundle has its head, which is freed last (A4)."""
+        """Each bundle has its head, which is freed last (anonmm#lifetime)."""
         return forall(
             AnonMm,
             lambda a: (

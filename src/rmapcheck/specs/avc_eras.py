@@ -77,7 +77,7 @@ class AvcList(AvcBase):
 
     @invariant
     def chain_order(self, st: St) -> Expr:
-        """All VMAs that share an anon_vma have the same oldest one, at the tail (S3)."""
+        """All VMAs that share an anon_vma have the same oldest one, at the tail (avc#lineage)."""
         return forall(
             Vma,
             Vma,
@@ -158,7 +158,7 @@ class AvcRoot(AvcBase):
 
     @invariant
     def one_root(self, st: St) -> Expr:
-        """All anon_vmas of a VMA have one root, which is among them (S3)."""
+        """All anon_vmas of a VMA have one root, which is among them (avc#lineage)."""
         return forall(
             Vma,
             AnonVma,

@@ -67,7 +67,7 @@ class AvcReuse(AvcTree):
 
     @invariant
     def parent_alive(self, st: St) -> Expr:
-        """The parent of an anon_vma has not been freed (P3)."""
+        """The parent of an anon_vma has not been freed (avc#lifetime)."""
         return forall(
             AnonVma,
             AnonVma,

@@ -86,7 +86,10 @@ class PteChain(Machine):
 
     @invariant
     def chain_equals_ptes(self, st: St) -> Expr:
-        """A page's chain names the entries that map it, each once, and nothing else (G7)."""
+        """A page's chain names the entries that map it, each once, and nothing else.
+
+        Rule pte_chain#exact.
+        """
         return forall(
             Folio,
             Vma,

@@ -301,7 +301,7 @@ class Vocabulary(Spec):
 
     @invariant
     def i_mmap_exact(self, st: St) -> Expr:
-        """A VMA is in the i_mmap of its file, and of no other (S8)."""
+        """A VMA is in the i_mmap of its file, and of no other (files#members)."""
         return forall(
             Inode,
             Vma,
@@ -310,7 +310,10 @@ class Vocabulary(Spec):
 
     @invariant
     def file_coverage(self, st: St) -> Expr:
-        """A file page is mapped in VMAs of its file, where it must at its linear place (O2)."""
+        """A file page is mapped in VMAs of its file, where it must at its linear place.
+
+        Rule files#linear.
+        """
         return forall(
             Vma,
             Address,
@@ -327,7 +330,10 @@ class Vocabulary(Spec):
 
     @invariant
     def walk_complete(self, st: St) -> Expr:
-        """The rmap walk of a page visits every page-table entry that maps it (G2)."""
+        """The rmap walk of a page visits every page-table entry that maps it.
+
+        Rule universal#walk-complete.
+        """
         return forall(
             Vma,
             Address,
