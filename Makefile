@@ -31,10 +31,8 @@ format: $(INSTALLED) ## format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-docs: $(INSTALLED) ## make the tables of README.md, docs/cost.md and docs/schemes anew from the code
-	$(BIN)/python -m rmapcheck.tables.tables README.md
-	$(BIN)/python -m rmapcheck.cost.tables docs/cost.md
-	$(BIN)/python -m rmapcheck.tables.pages docs/schemes
+docs: $(INSTALLED) ## regenerate docs/schemes and the tables of docs/reference from the code
+	$(BIN)/python -m rmapcheck.tables docs
 
 nightly: $(INSTALLED) ## run the tests that take minutes, with many more examples
 	$(BIN)/python -m pytest -n $(WORKERS) -m nightly --hypothesis-profile=nightly $(ARGS)

@@ -15,7 +15,7 @@ from rmapcheck.model.operations import Mmap
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.plugins.find import find_scheme
 
-PAGE = Path(__file__).parents[2] / "docs" / "cost.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cost.md"
 
 
 def phase(scheme, workload, starts, scale):

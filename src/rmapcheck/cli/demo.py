@@ -15,9 +15,8 @@ from rmapcheck.explore import Exploration, explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
 from rmapcheck.plugins import catalogue
-from rmapcheck.plugins.catalogue import mended
+from rmapcheck.plugins.catalogue import bug_of, mended
 from rmapcheck.report import explain
-from rmapcheck.tables.tables import bug_of
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify.climb import bug_scope, target_first
 

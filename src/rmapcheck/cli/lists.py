@@ -3,7 +3,8 @@
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import plain_table
 from rmapcheck.plugins.find import entry_points
-from rmapcheck.tables.tables import HEADS, ROWS, Rows
+from rmapcheck.report.markdown import Rows
+from rmapcheck.tables.lists import HEADS, ROWS
 from rmapcheck.verdict import Exit
 
 

@@ -1,4 +1,4 @@
-"""The cost tables, for the terminal and for docs/cost.md."""
+"""The cost tables, for the terminal and for docs/reference/cost.md."""
 
 from collections.abc import Iterable
 
@@ -7,8 +7,8 @@ from rmapcheck.cost.machine import BITS64, I386
 from rmapcheck.cost.workloads import WORKLOADS, Measured, measure
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
+from rmapcheck.report.markdown import Row, Rows, joined, table
 
-Rows = list[tuple[str, ...]]
 HEAD = (
     "scheme",
     "what, for each",
@@ -30,7 +30,7 @@ def number(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def row(name: str, m: Measured) -> tuple[str, ...]:
+def row(name: str, m: Measured) -> Row:
     """Return what one phase cost, for each time."""
     s, per = m.steps, m.per
     visits = f"{m.precision[1]} for {m.precision[2]}" if m.precision[1] else ""
@@ -63,19 +63,21 @@ def figure_rows() -> Rows:
     return found
 
 
-def markdown(head: tuple[str, ...], table: Rows) -> str:
-    """Return a table in Markdown."""
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(cell.replace('|', ' ') for cell in r)} |" for r in table]
-    return "\n".join(lines)
+def joined_rows(workload: str) -> Rows:
+    """Return the rows of one workload, phase by phase, equal ones as one."""
+    phases: dict[str, Rows] = {}
+    for r in rows(workload):
+        phases.setdefault(r[1], []).append(r)
+    every = list(catalogue.schemes())
+    return [line for found in phases.values() for line in joined(found, every)]
 
 
 def page() -> str:
-    """Return docs/cost.md."""
+    """Return docs/reference/cost.md."""
     parts = [INTRODUCTION]
     for w in WORKLOADS.values():
-        parts += [f"## {w.name}: {w.title}, N = {w.scale}", markdown(HEAD, rows(w.name))]
-    parts += ["## Figures that were quoted", FIGURES_TEXT, markdown(FIGURES_HEAD, figure_rows())]
+        parts += [f"## {w.name}: {w.title}, N = {w.scale}", table(HEAD, joined_rows(w.name))]
+    parts += ["## Figures that were quoted", FIGURES_TEXT, table(FIGURES_HEAD, figure_rows())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -90,18 +92,9 @@ with the sizes that they had on i386 and on 64-bit machines. Locks and allocatio
 whole operation, so that the virtual scan, which has no rmap, shows what the rest of the kernel
 takes. *walk* says how many entries the walk of one page visits, and how many of them map it.
 
+Schemes with the same counts share a row: `a … b` means a, b and all between them in the list of
+[schemes](schemes.md).
+
 A model has no clock: steps are not seconds. `--scale N` makes a workload larger or smaller."""
 
 FIGURES_TEXT = """*ratio* is the model's figure over the quoted one."""
-
-
-def main() -> None:
-    """Write docs/cost.md."""
-    import sys
-    from pathlib import Path
-
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

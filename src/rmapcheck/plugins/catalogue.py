@@ -12,7 +12,7 @@ from types import ModuleType
 from rmapcheck.model import bugs as bug_files
 from rmapcheck.model import schemes as scheme_files
 from rmapcheck.model.machine.errors import SchemeError
-from rmapcheck.model.scheme import Scheme
+from rmapcheck.model.scheme import Bug, Scheme
 
 
 def _modules(package: ModuleType) -> list[ModuleType]:
@@ -67,6 +67,13 @@ def bugs() -> dict[str, type[Scheme]]:
     return {cls.name: cls for module in _modules(bug_files) for cls in _classes_in(module)}
 
 
+def bug_of(cls: type[Scheme]) -> Bug:
+    """Return what a class in model/bugs declares of its bug."""
+    if cls.bug is None:
+        raise SchemeError(f"{cls.name} is in model/bugs and declares no bug: write `bug = Bug(…)`")
+    return cls.bug
+
+
 def mended(cls: type[Scheme]) -> type[Scheme]:
     """Return the scheme that a bug's class is, without the bug; any other is returned itself."""
     return next(c for c in cls.__mro__ if issubclass(c, Scheme) and c.bug is None)
@@ -88,7 +95,7 @@ def built_in(name: str) -> type[Scheme] | None:
 
 def _grafted(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]:
     """Return the bug's decision in a scheme that descends from the bug's own."""
-    base = mended(bug)
+    base = next(c for c in bug.__mro__ if issubclass(c, Scheme) and c.bug is None)
     if not issubclass(scheme, base):
         raise SchemeError(
             f"{name}: {bug.name} is a decision of {base.name}, from which {scheme.name} does not "

@@ -1,0 +1,29 @@
+"""`python -m rmapcheck.tables docs` writes every generated page of the documentation."""
+
+import sys
+from pathlib import Path
+
+from rmapcheck.cost import tables as cost
+from rmapcheck.tables import designs, reference
+
+
+def pages() -> dict[str, str]:
+    """Return all generated pages by their paths below docs."""
+    return {**designs.pages(), **reference.pages(), "reference/cost.md": cost.page()}
+
+
+def main() -> None:
+    """Write the pages into the folder named on the command line, and remove old designs."""
+    folder = Path(sys.argv[1])
+    made = pages()
+    for old in (folder / "schemes").glob("*.md"):
+        if f"schemes/{old.name}" not in made:
+            old.unlink()
+    for name, text in made.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

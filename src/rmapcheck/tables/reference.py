@@ -1,0 +1,81 @@
+"""The generated reference pages: docs/reference/schemes.md, bugs.md and invariants.md."""
+
+from functools import cache
+
+from rmapcheck.cases.case import load_case
+from rmapcheck.plugins import catalogue
+from rmapcheck.report.markdown import Row, Rows, table
+from rmapcheck.tables.designs import design_of
+from rmapcheck.tables.lists import HEADS, ROWS
+from rmapcheck.tables.prose import ROOT, cited
+
+MADE = "<!-- made by `make docs` -->"
+
+
+@cache
+def cases() -> dict[str, list[str]]:
+    """Return the saved cases by their scheme, without the @SCHEME."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "counterexamples").glob("*.json")):
+        if path.name != "schema.json":
+            found.setdefault(load_case(path).scheme.partition("@")[0], []).append(path.name)
+    return found
+
+
+def schemes() -> str:
+    """Return docs/reference/schemes.md."""
+    every = catalogue.every_scheme()
+
+    def row(name: str, *rest: str) -> Row:
+        return f"[`{name}`](../schemes/{design_of(every[name])}.md)", *rest
+
+    rows: Rows = [row(*cells) for cells in ROWS["schemes"]()]
+    return page(
+        "Schemes, oldest first",
+        "The bugs in the last column are those that these kernels had and that the model shows: "
+        "`verify` of such a scheme ends with VIOLATED. `rmapcheck schemes` prints this list.",
+        table(HEADS["schemes"], rows),
+    )
+
+
+def bugs() -> str:
+    """Return docs/reference/bugs.md."""
+    rows: Rows = []
+    for name, scheme, wrong, invariant, fix in ROWS["bugs"]():
+        links = [f"[case](../../counterexamples/{c})" for c in cases().get(name, [])]
+        rows.append((f"`{name}`", scheme, wrong, f"`{invariant}`", fix, ", ".join(links) or "–"))
+    return page(
+        "Seeded bugs",
+        "Each is a subclass in `model/bugs` that overrides one decision of its scheme. Tests "
+        "demand that the invariant named here catches it. B numbers bugs of v2.6.28 and later "
+        "([all of them, seeded or not](spec/bugs.md)), E earlier ones.",
+        table((*HEADS["bugs"], "saved run"), rows),
+    )
+
+
+def invariants() -> str:
+    """Return docs/reference/invariants.md."""
+    rows: Rows = [
+        (f"`{name}`", cited(source, "spec"), who, says)
+        for name, source, who, says in ROWS["invariants"]()
+    ]
+    return page(
+        "Invariants",
+        "What is checked in every state, or after every operation. *source* names the rule of the "
+        "[specification](spec/README.md), the commit or the kernel function that it comes from.",
+        table(HEADS["invariants"], rows),
+    )
+
+
+def page(title: str, *parts: str) -> str:
+    """Return a generated page."""
+    return "\n\n".join([f"# {title}", MADE, *parts]) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Return the pages by their paths below docs."""
+    return {
+        "reference/schemes.md": schemes(),
+        "reference/bugs.md": bugs(),
+        "reference/invariants.md": invariants(),
+    }
