@@ -3,7 +3,7 @@
 `python benchmarks/bench_curve.py [SECONDS]` searches the full model of avc-7.0 around a small
 scope, and the AVC profile of benchmarks/peers around 2,2,2,2, raising one bound at a time until a
 search takes SECONDS (20), and writes docs/cost-curve.svg and, to standard output, the table of
-docs/wide-scopes.md.
+docs/how-to/search-a-wide-scope.md.
 """
 
 import math

@@ -74,7 +74,8 @@ def explore(
 
     In C, `workers` threads search (0: one a core), with the results of one. `fingerprint`: of an
     expanded state 64 bits are kept; HOLDS then names the probability that two states shared them.
-    `checkpoints` need the search in C (CheckpointError if it cannot be). See docs/wide-scopes.md.
+    `checkpoints` need the search in C (CheckpointError if it cannot be). See
+    docs/how-to/search-a-wide-scope.md.
     With an `observer`, who must be told of each step's events, the search is interpreted.
     """
     if engine == "auto":

@@ -1,8 +1,9 @@
-"""The README is true: every command in it runs and prints what is shown; tables are the code's.
+"""The README and the guides are true: every command in them runs and prints what is shown.
 
-A ``sh`` or ``python`` block is run, all in one folder in the order of the page. A ``text`` block
-right after one is its output: each line must be in the real output, in this order; ``…`` stands
-for whatever is left out. ``# exits with N`` behind a command says so.
+A ``sh`` or ``python`` block is run, all of a page in one folder in the order of the page. A
+``text`` block right after one is its output: each line must be in the real output, in this order;
+``…`` stands for whatever is left out. ``# exits with N`` behind a command says so. Blocks of other
+kinds (``console``, ``py``) are shown only.
 """
 
 import os
@@ -14,17 +15,31 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.tables.tables import ROWS, markdown, updated
+from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.plugins.catalogue import bugs, every_scheme
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+MOST_LINES = 180
+PAGES = (
+    "README.md",
+    "docs/tutorial/first-scheme.md",
+    "docs/how-to/prove-a-scheme.md",
+    "docs/how-to/replay-and-compare.md",
+    "docs/how-to/run-one-engine.md",
+)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One folder for all blocks, with nothing in it but the commands that the README names."""
-    path = tmp_path_factory.mktemp("readme")
+def blocks(page):
+    """Return the blocks of a page, each with its kind."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One folder for all blocks of a page, with nothing in it but the commands that pages name."""
+    path = tmp_path
     commands = path / ".bin"
     commands.mkdir()
     for name, line in (
@@ -64,12 +79,13 @@ def assert_shown(shown, output):
         start = line.removesuffix("…").rstrip()
         exact = start == line
         assert any(found == line if exact else found.startswith(start) for found in lines), (
-            f"the README shows {line!r}, which is not (or not there) in:\n{output}"
+            f"the page shows {line!r}, which is not (or not there) in:\n{output}"
         )
 
 
-def test_every_block_runs_and_prints_what_is_shown(folder):
-    for (kind, text), (after, shown) in pairwise([*BLOCKS, ("", "")]):
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_runs_and_prints_what_is_shown(folder, page):
+    for (kind, text), (after, shown) in pairwise([*blocks(page), ("", "")]):
         output = ""
         if kind == "sh":
             for line in text.splitlines():
@@ -87,19 +103,28 @@ def test_every_block_runs_and_prints_what_is_shown(folder):
             assert_shown(shown, output)
 
 
-def test_every_block_is_of_a_known_kind():
-    assert {kind for kind, _ in BLOCKS} <= {"sh", "python", "text"}
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_of_a_known_kind(page):
+    assert {kind for kind, _ in blocks(page)} <= {"sh", "python", "text", "console", "py"}
+
+
+def test_every_block_of_the_readme_is_run_or_output():
+    assert {kind for kind, _ in blocks("README.md")} <= {"sh", "python", "text"}
+
+
+def test_the_readme_is_short():
+    assert README.count("\n") <= MOST_LINES
+
+
+def test_the_readme_counts_what_there_is():
+    for count, what in (
+        (every_scheme(), "schemes"),
+        (bugs(), "seeded bugs"),
+        (INVARIANTS, "invariants"),
+    ):
+        assert f"[{len(count)} {what}](docs/reference/" in README
 
 
 def test_make_demo_is_rmapcheck_demo():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^demo:.*\n\t\$\(BIN\)/rmapcheck demo$", makefile, re.MULTILINE)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_tables_are_those_of_the_code(name):
-    assert markdown(name) in README, "run `make docs`"
-
-
-def test_make_docs_changes_nothing():
-    assert updated(README) == README, "run `make docs`"

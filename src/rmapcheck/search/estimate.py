@@ -2,7 +2,9 @@
 
 The number of new states in a layer grows, then shrinks: its logarithm is close to a parabola
 over the depth. The parabola through the last eight layers is followed until less than one state
-is left. How far the truth lay from that guess was measured (docs/wide-scopes.md): counted in
+is left.
+
+How far the truth lay from that guess was measured (docs/how-to/search-a-wide-scope.md): counted in
 doublings of what the sample has seen, between 0.3 of the guess and 1.2 of it and one more.
 """
 
