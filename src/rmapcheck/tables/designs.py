@@ -15,9 +15,9 @@ from rmapcheck.cases.case import load_case
 from rmapcheck.cost.tables import HEAD, rows
 from rmapcheck.cost.workloads import WORKLOADS
 from rmapcheck.invariants.registry import applicable
-from rmapcheck.model.machine.fields import CORE
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import State
+from rmapcheck.model.machine.structs import CORE
 from rmapcheck.model.operations import Fork, Mmap, Mremap, Operation, Read, SwapOut, Write
 from rmapcheck.model.operations.file import MmapFile
 from rmapcheck.model.scheme import Scheme
