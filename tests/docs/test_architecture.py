@@ -1,6 +1,7 @@
 """ARCHITECTURE.md and CONTRIBUTING.md name files and folders that exist, and every room."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,15 @@ def test_paths_exist(name):
     assert [path for path in named if not any((place / path).exists() for place in places)] == []
 
 
-def test_every_room_is_named():
-    rooms = {f"`{path.name}/`" for path in CODE.iterdir() if (path / "__init__.py").is_file()}
-    assert {room for room in rooms if room not in text("ARCHITECTURE.md")} == set()
+def test_the_rows_are_those_that_lint_checks():
+    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = next(c["layers"] for c in contracts if c["type"] == "layers" and c.get("exhaustive"))
+    checked = {
+        room: row for row, layer in enumerate(reversed(layers), 1) for room in layer.split(" | ")
+    }
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", text("ARCHITECTURE.md"), re.MULTILINE)
+    named = {r: int(row) for row, rooms in rows for r in re.findall(r"`(\w+)(?:/|\.py)`", rooms)}
+    assert named == checked
 
 
 def test_architecture_is_one_page():

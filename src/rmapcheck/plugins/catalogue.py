@@ -95,7 +95,7 @@ def built_in(name: str) -> type[Scheme] | None:
 
 def _grafted(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]:
     """Return the bug's decision in a scheme that descends from the bug's own."""
-    base = next(c for c in bug.__mro__ if issubclass(c, Scheme) and c.bug is None)
+    base = mended(bug)
     if not issubclass(scheme, base):
         raise SchemeError(
             f"{name}: {bug.name} is a decision of {base.name}, from which {scheme.name} does not "
