@@ -51,7 +51,6 @@ def chain_equals_ptes(st: "State") -> Iterator[Violation]:
             have = ", ".join(place(st, p) for p in expected) or "nothing"
             names = ", ".join(place(st, p) for p in found) or "nothing"
             yield Violation(
-                "chain_equals_ptes",
                 f"f be folio {folio}, mapped by {have}",
                 "f's chain must name just that",
                 f"it names {names}",
@@ -65,7 +64,6 @@ def direct_alone(st: "State") -> Iterator[Violation]:
     for folio in st.folio.indices():
         if st.folio[folio].direct and st.folio[folio].pte_chain:
             yield Violation(
-                "direct_alone",
                 f"f be folio {folio} with PG_direct, for {place(st, st.folio[folio].direct)}",
                 "f must have no chain, which would be in the same word",
                 f"it has chain {st.folio[folio].pte_chain}",
@@ -80,7 +78,6 @@ def chain_not_single(st: "State") -> Iterator[Violation]:
         chain = chain_of(st, folio)
         if len(chain) == 1:
             yield Violation(
-                "chain_not_single",
                 f"f be folio {folio} with a chain",
                 "the chain must have two nodes or more, else f has PG_direct",
                 f"node {chain[0]} is alone",
@@ -102,7 +99,6 @@ def chain_packed(st: "State") -> Iterator[Violation]:
             if idx != free or 0 in ptes[idx:] or (n and idx):
                 row = " ".join("used" if p else "free" for p in ptes)
                 yield Violation(
-                    "chain_packed",
                     f"c be chunk {chunk}, number {n} of folio {folio}, with idx {idx}",
                     f"c's first {idx} slots must be free and no other"
                     if n == 0
@@ -119,7 +115,6 @@ def chain_head_used(st: "State") -> Iterator[Violation]:
         for chunk in chain_of(st, folio):
             if not any(slots(st, chunk)):
                 yield Violation(
-                    "chain_head_used",
                     f"c be chunk {chunk} of folio {folio}",
                     "c must hold an entry, or have been freed",
                     "it holds none",

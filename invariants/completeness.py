@@ -63,7 +63,6 @@ def walk_complete(st: "State") -> Iterator[Violation]:
             if ptep not in rwc.visited:
                 seen = ", ".join(place(st, p) for p in rwc.visited) or "nothing"
                 yield Violation(
-                    "walk_complete",
                     f"f be folio {folio}, mapped at {place(st, ptep)}",
                     "rmap_walk(f) must visit that entry",
                     f"it visits {seen}",
@@ -87,13 +86,13 @@ def walk_sound(st: "State") -> Iterator[Violation]:
             witness = (("folio", folio), ("pte", ptep))
             if not st.mm.is_live(ptep_to_mm(st, ptep)):
                 then = "that process must be alive"
-                yield Violation("walk_sound", let, then, "it has exited", witness)
+                yield Violation(let, then, "it has exited", witness)
             elif not st.scheme.walker_checks_pte(st, folio) and ptep not in pteps:
                 then = "the entry must map f, since this walker does not check"
-                yield Violation("walk_sound", let, then, "it does not", witness)
+                yield Violation(let, then, "it does not", witness)
             elif ptep in rwc.visited[:i]:
                 then = "it must do so once"
-                yield Violation("walk_sound", let, then, "it does so twice", witness)
+                yield Violation(let, then, "it does so twice", witness)
 
 
 @invariant("anon_vma#coverage, avc#coverage")
@@ -110,7 +109,6 @@ def coverage(st: "State") -> Iterator[Violation]:
             witness = (("folio", folio), ("vma", vma), ("anon_vma", f.mapping))
             if f.mapping not in anon_vmas_of(st, vma):
                 yield Violation(
-                    "coverage",
                     let,
                     f"f's anon_vma {name_of(st, f.mapping)} must be one of the VMA's",
                     f"the VMA has {', '.join(map(str, anon_vmas_of(st, vma))) or 'none'}",
@@ -118,7 +116,6 @@ def coverage(st: "State") -> Iterator[Violation]:
                 )
             elif f.index != linear_page_index(st, vma, address):
                 yield Violation(
-                    "coverage",
                     let,
                     f"f's index must be {linear_page_index(st, vma, address)}",
                     f"it is {f.index}",

@@ -19,7 +19,6 @@ def refcount(st: "State") -> Iterator[Violation]:
         expected = len(mappers_of(st, folio)) + (f.swap != 0) + (f.address_space != 0)
         if f.refcount != expected:
             yield Violation(
-                "refcount",
                 f"f be folio {folio}, with {expected} users",
                 f"its refcount must be {expected}",
                 f"it is {f.refcount}",
@@ -34,7 +33,6 @@ def mapcount(st: "State") -> Iterator[Violation]:
         expected = len(mappers_of(st, folio))
         if st.folio[folio].mapcount != expected:
             yield Violation(
-                "mapcount",
                 f"f be folio {folio}, mapped by {expected} entries",
                 f"its mapcount must be {expected}",
                 f"it is {st.folio[folio].mapcount}",
@@ -49,7 +47,6 @@ def rss_counts(st: "State") -> Iterator[Violation]:
         expected = present(st, mm)
         if st.mm[mm].rss != expected:
             yield Violation(
-                "rss_counts",
                 f"p be process {mm}, {expected} of whose entries map a page",
                 "its rss must be that number",
                 f"it is {st.mm[mm].rss}",
@@ -77,7 +74,6 @@ def rsslimit(st: "State") -> Iterator[Violation]:
         if over != (len(spared) == 0):
             who = f"process {ptep_to_mm(st, spared[0])} is not" if spared else "all are"
             yield Violation(
-                "rsslimit",
                 f"f be folio {folio}, of whose processes {who} over the limit of {limit} pages",
                 "page_referenced(f) must spare it" if spared else "it must not spare f",
                 "it says the other",
@@ -93,7 +89,6 @@ def swap_counts(st: "State") -> Iterator[Violation]:
         named = sum(st.pte[ptep].swap == entry for ptep in range(1, st.pte.size + 1))
         if s.count != named:
             yield Violation(
-                "swap_counts",
                 f"e be swap slot {entry}, named by {named} entries",
                 "swap_map[e] must be that number",
                 f"it is {s.count}",
@@ -101,7 +96,6 @@ def swap_counts(st: "State") -> Iterator[Violation]:
             )
         if s.folio and st.folio[s.folio].swap != entry:
             yield Violation(
-                "swap_counts",
                 f"e be swap slot {entry}, whose swap-cache page is folio {s.folio}",
                 "that page must name e",
                 f"it names {st.folio[s.folio].swap}",
@@ -134,7 +128,6 @@ def _miscounted(
     anon_vma: int, vmas: int, children: int, field: str, expected: int, value: int
 ) -> Violation:
     return Violation(
-        "anon_vma_counts",
         f"A be anon_vma {anon_vma}, with {vmas} VMAs of its own and "
         f"{children} children (a root counts itself)",
         f"A's {field} must be {expected}",
@@ -155,7 +148,6 @@ def anon_vma_refcount(st: "State") -> Iterator[Violation]:
         expected = members + (a.head != 0)
         if a.refcount != expected:
             yield Violation(
-                "anon_vma_refcount",
                 f"A be anon_vma {anon_vma}, root of {members} others",
                 f"its refcount must be {expected}",
                 f"it is {a.refcount}",

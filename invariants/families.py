@@ -49,7 +49,6 @@ def address_known(st: "State") -> Iterator[Violation]:
             let = f"f be folio {folio}, mapped at {place(st, ptep)}"
             if ptep_to_address(st, ptep) not in known:
                 yield Violation(
-                    "address_known",
                     let,
                     "f must know that address",
                     f"it knows {', '.join(map(str, known))}",
@@ -57,7 +56,6 @@ def address_known(st: "State") -> Iterator[Violation]:
                 )
             elif st.anonmm[st.mm[mm].anonmm].head != head:
                 yield Violation(
-                    "address_known",
                     let,
                     f"process {mm} must be of f's family, whose head is anonmm {head}",
                     "it is of another",
@@ -76,7 +74,6 @@ def once_in_a_process(st: "State") -> Iterator[Violation]:
             mm = ptep_to_mm(st, ptep)
             if mm == before:
                 yield Violation(
-                    "once_in_a_process",
                     f"f be folio {folio}, mapped at {place(st, ptep)}",
                     "that process must map f nowhere else",
                     "it does",
@@ -95,7 +92,6 @@ def anonmm_counts(st: "State") -> Iterator[Violation]:
         expected += sum(st.anonmm[m].head == anonmm for m in st.anonmm.indices())
         if a.count != expected:
             yield Violation(
-                "anonmm_counts",
                 f"A be anonmm {anonmm}, of {'a process' if a.mm else 'no process'}",
                 f"A's count must be {expected}",
                 f"it is {a.count}",
@@ -113,7 +109,6 @@ def anonmm_family(st: "State") -> Iterator[Violation]:
         members = [m for m in st.anonmm.indices() if st.anonmm[m].head == head]
         if sorted(circle) != members:
             yield Violation(
-                "anonmm_family",
                 f"A be anonmm {head}, head of {', '.join(map(str, members))}",
                 "A's list must hold just these",
                 f"it holds {', '.join(map(str, circle))}",
@@ -138,7 +133,6 @@ def anonmm_lifetime(st: "State") -> Iterator[Violation]:
         a = st.anonmm[anonmm]
         if a.mm and (not st.mm.is_live(a.mm) or st.mm[a.mm].anonmm != anonmm):
             yield Violation(
-                "anonmm_lifetime",
                 f"A be anonmm {anonmm}, of process {a.mm}",
                 "that process must be alive, and A its anonmm",
                 "it is not so",
@@ -146,7 +140,6 @@ def anonmm_lifetime(st: "State") -> Iterator[Violation]:
             )
         elif a.mm == 0 and a.count == int(a.head == anonmm):
             yield Violation(
-                "anonmm_lifetime",
                 f"A be anonmm {anonmm}, which has no process, no page and no family",
                 "A must have been freed",
                 "it has not",
@@ -162,7 +155,6 @@ def addresses_chained(st: "State") -> Iterator[Violation]:
         known = addresses_of(st, folio)
         if slots and st.folio[folio].mapcount == 0:
             yield Violation(
-                "addresses_chained",
                 f"f be folio {folio}, which nobody maps",
                 "f must have no chain",
                 "it has one",
@@ -171,7 +163,6 @@ def addresses_chained(st: "State") -> Iterator[Violation]:
         for i, slot in enumerate(slots):
             if slot and (slot - 1 in known[: i + 1] or slots[i - 1 if i else 0] == 0):
                 yield Violation(
-                    "addresses_chained",
                     f"f be folio {folio}, with address {slot - 1} in slot {i + 1} of its chains",
                     "it must be nowhere before that, and no slot before it free",
                     f"f's index is {st.folio[folio].index}, its slots {slots}",

@@ -27,7 +27,6 @@ def i_mmap_members(st: "State") -> Iterator[Violation]:
             wanted = int(st.vma[vma].vm_file == file)
             if times != wanted:
                 yield Violation(
-                    "i_mmap_members",
                     f"v be VMA {vma}, which maps {_file(st.vma[vma].vm_file)}",
                     f"v must be in the i_mmap of file {file} {wanted} times",
                     f"it is there {times} times",
@@ -37,7 +36,6 @@ def i_mmap_members(st: "State") -> Iterator[Violation]:
         for vma in st.scheme.i_mmap_members(st, file):
             if not st.vma.is_live(vma):
                 yield Violation(
-                    "i_mmap_members",
                     f"v be VMA {vma}, in the i_mmap of file {file}",
                     "v must be alive",
                     "it has been freed",
@@ -65,7 +63,6 @@ def file_page_linear(st: "State") -> Iterator[Violation]:
             index = linear_page_index(st, vma, ptep_to_address(st, ptep))
             if f.address_space != st.vma[vma].vm_file or f.index != index:
                 yield Violation(
-                    "file_page_linear",
                     f"f be folio {folio}, mapped at {place(st, ptep)} in the linear VMA {vma}",
                     f"f must be page {index} of {_file(st.vma[vma].vm_file)}",
                     f"it is page {f.index} of {_file(f.address_space)}",
@@ -91,7 +88,6 @@ def nothing_beyond_the_end(st: "State") -> Iterator[Violation]:
         let = f"e be the entry of {place(st, ptep)}, which maps file {file} of {size} pages"
         if p.folio and not folio_test_anon(st, p.folio) and not in_cache(st, p.folio):
             yield Violation(
-                "nothing_beyond_the_end",
                 let,
                 "e's page must be in the page cache",
                 f"folio {p.folio} has left it",
@@ -101,7 +97,6 @@ def nothing_beyond_the_end(st: "State") -> Iterator[Violation]:
             index = linear_page_index(st, vma, ptep_to_address(st, ptep))
             if index >= size:
                 yield Violation(
-                    "nothing_beyond_the_end",
                     let,
                     f"e, at offset {index}, must be none",
                     "it holds a page",
@@ -135,7 +130,6 @@ def page_cache_agrees(st: "State") -> Iterator[Violation]:
                 or index >= st.address_space[file].i_size
             ):
                 yield Violation(
-                    "page_cache_agrees",
                     f"f be folio {folio}, in the cache as page {index} of file {file}",
                     "f must say so itself, and the file must be as long",
                     f"it says page {f.index} of {_file(f.address_space)}; "

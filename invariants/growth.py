@@ -22,7 +22,6 @@ def bounded_chain(st: "State") -> Iterator[Violation]:
         length = len(anon_vmas_of(st, vma))
         if length > limit:
             yield Violation(
-                "bounded_chain",
                 f"v be VMA {vma} in a machine of {st.scope.mms} processes",
                 f"v's chain must have at most {limit} elements",
                 f"it has {length}",

@@ -34,7 +34,6 @@ def cow_isolation(st: "State") -> Iterator[Violation]:
         if others or not p.folio:
             at = place(st, others[0]) if others else "the zero page"
             yield Violation(
-                "cow_isolation",
                 f"e be the writable entry of {place(st, ptep)}",
                 "nobody else may have that page",
                 f"{at} has it",
@@ -48,7 +47,6 @@ def private_to_file(st: "State", ptep: int) -> Iterator[Violation]:
     vma = vma_lookup(st, mm, ptep_to_address(st, ptep)) if st.mm.is_live(mm) else 0
     if vma and not st.vma[vma].vm_flags & VM_SHARED:
         yield Violation(
-            "cow_isolation",
             f"e be the writable entry of {place(st, ptep)}, in the private VMA {vma}",
             "e must map a copy of the file's page",
             f"it maps the page itself, folio {st.pte[ptep].folio}",
@@ -67,7 +65,6 @@ def exclusive_once(st: "State") -> Iterator[Violation]:
         writable = any(st.pte[p].flags & PTE_WRITE for p in pteps)
         if (exclusive and len(pteps) != 1) or (writable and not exclusive):
             yield Violation(
-                "exclusive_once",
                 f"f be folio {folio}, PageAnonExclusive {exclusive}, mapped {len(pteps)} times",
                 "exclusive means one mapping, and a writable mapping means exclusive",
                 "it is writable and not exclusive" if writable else "it has not just one mapping",
@@ -99,7 +96,6 @@ def failure_atomicity(st: "State", step: Step) -> Iterator[Violation]:
         after = projection(st)
         if after != step.before:
             yield Violation(
-                "failure_atomicity",
                 f"o be {step.op}, which returned -ENOMEM",
                 "every page and VMA must be as before o",
                 "they differ",

@@ -24,7 +24,6 @@ def no_dangling(st: "State") -> Iterator[Violation]:
     if found:
         struct, index, field, target = found
         yield Violation(
-            "no_dangling",
             f"o be {struct} {index}",
             f"its {field!r} must be NULL or a live object",
             f"it names object {target}, which has been freed",
@@ -39,7 +38,6 @@ def no_leak(st: "State") -> Iterator[Violation]:
     if found:
         struct, index = found
         yield Violation(
-            "no_leak",
             f"o be {struct} {index}",
             "something that a process leads to must refer to o",
             "nothing does: o is leaked",
@@ -55,7 +53,6 @@ def mapping_alive(st: "State") -> Iterator[Violation]:
         if not st.anon_vma.is_live(mapping):
             state = "is not set" if mapping == 0 else "names one that has been freed"
             yield Violation(
-                "mapping_alive",
                 f"f be folio {folio}, which is mapped",
                 "f's mapping must name a live anon_vma",
                 f"it {state}",
@@ -74,7 +71,6 @@ def anon_vma_lifetime(st: "State") -> Iterator[Violation]:
     for anon_vma in st.anon_vma.indices():
         if st.anon_vma[anon_vma].head == 0 and anon_vma not in kept:
             yield Violation(
-                "anon_vma_lifetime",
                 f"A be anon_vma {anon_vma}, in whose list there is no VMA",
                 "A must have been freed",
                 "it has not",

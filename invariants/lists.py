@@ -46,7 +46,6 @@ def anon_vma_list(st: "State") -> Iterator[Violation]:
             if own != anon_vma or vma not in missing:
                 wrong = "it comes twice" if own == anon_vma else f"that is {name_of(st, own)}"
                 yield Violation(
-                    "anon_vma_list",
                     f"v be VMA {vma} in the list of anon_vma {anon_vma}",
                     "v must have that anon_vma, and come there once",
                     wrong,
@@ -55,7 +54,6 @@ def anon_vma_list(st: "State") -> Iterator[Violation]:
             missing.discard(vma)
     for vma in sorted(missing):
         yield Violation(
-            "anon_vma_list",
             f"v be VMA {vma}, whose anon_vma is {name_of(st, st.vma[vma].anon_vma)}",
             "v must be in its list",
             "it is not",
@@ -78,7 +76,6 @@ def faulted_has_anon_vma(st: "State") -> Iterator[Violation]:
         if vma and st.vma[vma].anon_vma == 0:
             what = "a page" if st.pte[ptep].folio else "a page in swap"
             yield Violation(
-                "faulted_has_anon_vma",
                 f"v be VMA {vma}, which has {what} at {place(st, ptep)}",
                 "v must have an anon_vma",
                 "it has none",
@@ -104,7 +101,6 @@ def swap_relatives_agree(st: "State") -> Iterator[Violation]:
         here = index_of(st, ptep)
         if theirs != mine or there != here:
             yield Violation(
-                "swap_relatives_agree",
                 f"e be swap slot {entry}, named by {place(st, other)} and {place(st, ptep)}",
                 "both must give its page the same anon_vma and index",
                 f"they give {name_of(st, theirs)}, {there} and {name_of(st, mine)}, {here}",
@@ -139,7 +135,6 @@ def merge_same_anon_vma(st: "State") -> Iterator[Violation]:
             or st.scheme.are_anon_vmas_compatible(st, vma, other)
         ):
             yield Violation(
-                "merge_same_anon_vma",
                 f"v and w be the neighbours {vma} and {other}, with anon_vmas {a} and {b}",
                 "they may not merge, since a VMA can be in one list only",
                 "the scheme lets them",

@@ -14,7 +14,6 @@ def lock_discipline(st: "State", step: Step) -> Iterator[Violation]:
     """Locks are taken in the order of mm/rmap.c, held for every change, and dropped at the end."""
     for splat in step.outcome.splats:
         yield Violation(
-            "lock_discipline",
             f"o be {step.op}",
             "o must follow the lock order and hold the locks for what it changes",
             splat,

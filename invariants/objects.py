@@ -21,7 +21,6 @@ def word_by_flag(st: "State") -> Iterator[Violation]:
             then = "page->pte must be a chain" if f.pg_anon else "page->pte must be a mapcount"
             but = "it is a mapcount" if f.pg_anon else "it is a chain"
             yield Violation(
-                "word_by_flag",
                 f"f be folio {folio}, with {flag}",
                 then,
                 but,
@@ -37,7 +36,6 @@ def object_mapcount(st: "State") -> Iterator[Violation]:
         f = st.folio[folio]
         if not f.pg_anon and f.mapcount != expected:
             yield Violation(
-                "object_mapcount",
                 f"f be folio {folio} without PG_anon, mapped by {expected} entries",
                 f"its mapcount must be {expected}",
                 f"it is {f.mapcount}",
@@ -54,7 +52,6 @@ def object_has_mapping(st: "State") -> Iterator[Violation]:
         f = st.folio[folio]
         if f.mapcount and not f.pg_anon and f.address_space == 0:
             yield Violation(
-                "object_has_mapping",
                 f"f be folio {folio}, mapped {f.mapcount} times, without PG_anon",
                 "page->mapping must name a file",
                 "it is NULL",

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 class Violation:
     """One failure of one invariant."""
 
-    invariant: str
     let: str
     then: str
     but: str
     witness: tuple[tuple[str, int], ...] = ()
     """Objects to look at, as (pool, number)."""
+    invariant: str = attrs.field(default="", kw_only=True)
+    """Name of the invariant. A check leaves it out: `check_state` and `check_step` enter the name
+    that it has from the decorator. Only an oops goes by another name, that of its kind."""
 
     def __str__(self) -> str:
         return f"Let {self.let}. Then {self.then}. But {self.but}."
@@ -144,7 +146,7 @@ def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]
         if inv.state is None:
             continue
         try:
-            first = _first_in_future(st, inv.state) if inv.runs_on else next(inv.state(st), None)
+            first = _first(inv, _in_future(st, inv.state) if inv.runs_on else inv.state(st))
         except KernelOops as oops:
             crash = crash or from_oops(oops, f"the state as {inv.name} reads it")
         else:
@@ -154,12 +156,20 @@ def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]
     return [*found, crash] if crash else found
 
 
-def _first_in_future(st: "State", check: StateCheck) -> Violation | None:
-    """Return the first violation of a check that lets the machine run on, a copy of it."""
+def _first(inv: Invariant, found: Iterator[Violation]) -> Violation | None:
+    """Return the first violation that a check yields, or None; one without a name gets it."""
+    first = next(found, None)
+    if first is None or first.invariant:
+        return first
+    return attrs.evolve(first, invariant=inv.name)
+
+
+def _in_future(st: "State", check: StateCheck) -> Iterator[Violation]:
+    """Return what a check yields that lets the machine run on, a copy of it."""
     other = _machine(st.scope, type(st.scheme))  # type: ignore[arg-type]
     st.layout.load_raw(other, st.layout.encode_raw(st))
     other.begin()
-    return next(check(other), None)
+    return check(other)
 
 
 @lru_cache(maxsize=4)
@@ -173,7 +183,7 @@ def check_step(st: "State", step: Step, invariants: Iterable[Invariant]) -> list
     found = []
     for inv in invariants:
         if inv.step is not None:
-            first = next(inv.step(st, step), None)
+            first = _first(inv, inv.step(st, step))
             if first is not None:
                 found.append(first)
     return found
@@ -183,14 +193,17 @@ def from_oops(oops: KernelOops, what: str) -> Violation:
     """Return the violation that an access to NULL or freed memory is."""
     if oops.kind == "out_of_range":
         return Violation(
-            oops.kind,
             f"o be the {oops.struct} whose {oops.field!r} is set in {what}",
             "the new value must be one that the field can hold",
             f"it is {oops.index}",
+            invariant=oops.kind,
         )
     if oops.kind == "kernel_bug":
         return Violation(
-            oops.kind, f"o be {what}", "o must not reach a BUG() of the kernel", oops.field
+            f"o be {what}",
+            "o must not reach a BUG() of the kernel",
+            oops.field,
+            invariant=oops.kind,
         )
     why = {
         "use_after_free": "it has been freed",
@@ -201,9 +214,9 @@ def from_oops(oops: KernelOops, what: str) -> Violation:
     number = f" {oops.index}" if oops.index else ""
     article = "" if oops.index else "the "
     return Violation(
-        oops.kind,
         f"o be {article}{oops.struct}{number} in {what}",
         "o must be allocated when it is used",
         f"o is {act} while {why}",
         ((oops.struct, oops.index),),
+        invariant=oops.kind,
     )

@@ -29,7 +29,6 @@ def mmlist(st: "State") -> Iterator[Violation]:
     for mm in st.mm.indices():
         if mm not in ring:
             yield Violation(
-                "mmlist",
                 f"p be process {mm}",
                 "p must be on mmlist, where swap_mm leads",
                 f"from swap_mm on there are {', '.join(map(str, ring)) or 'none: it is gone'}",
@@ -37,7 +36,6 @@ def mmlist(st: "State") -> Iterator[Violation]:
             )
         elif st.mm[mm].swap_mm and mm != ring[0]:
             yield Violation(
-                "mmlist",
                 f"p be process {mm}",
                 f"p cannot be swap_mm, which is {ring[0]}",
                 "it is so marked",
@@ -59,7 +57,6 @@ def scan_visits_all(st: "State") -> Iterator[Violation]:
     for ptep in mapped:
         if ptep not in scan.visited:
             yield Violation(
-                "scan_visits_all",
                 f"e be the entry of {place(st, ptep)}, which maps a page",
                 f"one of {len(mapped) + 2} calls of swap_out() must come by e",
                 "none does",

@@ -23,7 +23,6 @@ def vma_sane(st: "State") -> Iterator[Violation]:
             v = st.vma[vma]
             if v.vm_mm != mm or v.vm_start < end or v.vm_end <= v.vm_start:
                 yield Violation(
-                    "vma_sane",
                     f"v be VMA {vma} of process {mm}, pages {v.vm_start} … {v.vm_end - 1}",
                     f"v must start at or above {end}, not be empty, and belong to process {mm}",
                     f"it belongs to process {v.vm_mm}",
@@ -38,7 +37,6 @@ def vma_sane(st: "State") -> Iterator[Violation]:
             mm = ptep_to_mm(st, ptep)
             if not st.mm.is_live(mm) or vma_lookup(st, mm, ptep_to_address(st, ptep)) == 0:
                 yield Violation(
-                    "vma_sane",
                     f"e be the entry of {place(st, ptep)}, which is not none",
                     "some VMA must cover e",
                     "none does",
@@ -83,7 +81,7 @@ def chain_symmetry(st: "State") -> Iterator[Violation]:
 
 def _asymmetric(avc: int, then: str, but: str) -> Violation:
     let = f"c be anon_vma_chain {avc}"
-    return Violation("chain_symmetry", let, f"c must {then}", but, (("anon_vma_chain", avc),))
+    return Violation(let, f"c must {then}", but, (("anon_vma_chain", avc),))
 
 
 @invariant("avc#active")
@@ -93,7 +91,6 @@ def active_in_chain(st: "State") -> Iterator[Violation]:
         own = st.vma[vma].anon_vma
         if own and own not in anon_vmas_of(st, vma):
             yield Violation(
-                "active_in_chain",
                 f"v be VMA {vma}, whose anon_vma is {own}",
                 f"v's chain must hold {own}",
                 f"it holds {', '.join(map(str, anon_vmas_of(st, vma))) or 'nothing'}",
@@ -114,7 +111,6 @@ def chain_order(st: "State") -> Iterator[Violation]:
                 oldest[anon_vma] = chain[-1]
             elif oldest[anon_vma] != chain[-1]:
                 yield Violation(
-                    "chain_order",
                     f"v and w be VMAs {first[anon_vma]} and {vma}, both in anon_vma {anon_vma}",
                     "both chains must end with the same, oldest, anon_vma",
                     f"v's ends with {oldest[anon_vma]}, w's with {chain[-1]}",
@@ -130,7 +126,6 @@ def one_root(st: "State") -> Iterator[Violation]:
         roots = {st.anon_vma[a].root for a in chain}
         if len(roots) > 1 or not all(root in chain for root in roots):
             yield Violation(
-                "one_root",
                 f"v be VMA {vma} with anon_vmas {', '.join(map(str, chain))}",
                 "all must have one root, which is one of them",
                 f"their roots are {', '.join(map(str, sorted(roots)))}",
@@ -147,7 +142,6 @@ def chain_ancestors(st: "State") -> Iterator[Violation]:
             parent = st.anon_vma[anon_vma].parent
             if parent not in chain:
                 yield Violation(
-                    "chain_ancestors",
                     f"v be VMA {vma}, in anon_vma {anon_vma}",
                     f"v must be in its parent, {parent}, too",
                     f"v is in {', '.join(map(str, chain))}",
@@ -166,7 +160,6 @@ def same_anon_vma_same_chain(st: "State") -> Iterator[Violation]:
         a, b = anon_vmas_of(st, other), anon_vmas_of(st, vma)
         if sorted(a) != sorted(b):
             yield Violation(
-                "same_anon_vma_same_chain",
                 f"v and w be VMAs {other} and {vma} of one process, both with anon_vma {own}",
                 "their chains must hold the same anon_vmas, since a merge drops one of them",
                 f"v's holds {', '.join(map(str, a))}, w's {', '.join(map(str, b))}",
@@ -195,7 +188,6 @@ def active_in_one_process(st: "State") -> Iterator[Violation]:
             if own and other > vma and st.vma[other].anon_vma == own:
                 if st.vma[other].vm_mm != st.vma[vma].vm_mm:
                     yield Violation(
-                        "active_in_one_process",
                         f"v and w be VMAs {vma} and {other}, both with anon_vma {own}",
                         "they must belong to one process, since fork takes only an idle anon_vma",
                         f"v is of process {st.vma[vma].vm_mm}, w of {st.vma[other].vm_mm}",
@@ -213,7 +205,6 @@ def interval_tree_keys(st: "State") -> Iterator[Violation]:
             c = st.anon_vma_chain[avc]
             if st.vma[c.vma].vm_pgoff < before:
                 yield Violation(
-                    "interval_tree_keys",
                     f"v be VMA {c.vma} in the tree of anon_vma {anon_vma}",
                     f"its vm_pgoff must be at least {before}, that of the VMA before",
                     f"it is {st.vma[c.vma].vm_pgoff}",
@@ -236,7 +227,6 @@ def merge_symmetric(st: "State") -> Iterator[Violation]:
         if up != down:
             can, cannot = (vma, other) if up else (other, vma)
             yield Violation(
-                "merge_symmetric",
                 f"v and w be the neighbouring VMAs {can} and {cannot}",
                 "if v may take over w's pages, w may take over v's",
                 "v may and w may not",

@@ -65,7 +65,6 @@ def prio_tree_heap(st: "State") -> Iterator[Violation]:
             b = heap_index(st, parent)
             if a > b or (a == b and radix_index(st, node) <= radix_index(st, parent)):
                 yield Violation(
-                    "prio_tree_heap",
                     f"v be VMA {node} of pages {interval(st, node)}, child of VMA {parent}",
                     "v must end before its parent, or with it and start later",
                     f"the parent has pages {interval(st, parent)}",
@@ -88,7 +87,6 @@ def prio_tree_sides(st: "State") -> Iterator[Violation]:
                 right = st.vma[above].shared_right == below
                 if right != bit_at(st, mapping, node, depth):
                     yield Violation(
-                        "prio_tree_sides",
                         f"v be VMA {node} of pages {interval(st, node)}, below VMA {above}",
                         f"v must be {'left' if right else 'right'} of it, by its start or size",
                         "it is on the other side",
@@ -119,7 +117,6 @@ def prio_tree_bits(st: "State") -> Iterator[Violation]:
         for node in nodes_of(st, mapping):
             if heap_index(st, node) > max_index(st, mapping):
                 yield Violation(
-                    "prio_tree_bits",
                     f"v be VMA {node} of pages {interval(st, node)}, in a tree",
                     f"v must end at {max_index(st, mapping)} at most",
                     "it ends later",
@@ -140,7 +137,6 @@ def prio_tree_unique(st: "State") -> Iterator[Violation]:
                     st, node
                 ) == heap_index(st, other):
                     yield Violation(
-                        "prio_tree_unique",
                         f"v and w be the nodes {other} and {node}, of pages {interval(st, node)}",
                         "one must be in the set of the other",
                         "both are nodes",
@@ -163,7 +159,6 @@ def vm_set_linked(st: "State") -> Iterator[Violation]:
                 back = v.shared_head == (node if vma == head else 0)
                 if not same or not back or v.shared_parent:
                     yield Violation(
-                        "vm_set_linked",
                         f"v be VMA {vma} in the set of VMA {node}, of pages {interval(st, node)}",
                         "v must have these pages, no parent, and name the node if it is the head",
                         f"it has pages {interval(st, vma)}, parent {v.shared_parent} and names "
@@ -185,7 +180,6 @@ def i_mmap_query(st: "State") -> Iterator[Violation]:
             linear = [v for v in found if not st.vma[v].vm_nonlinear]
             if sorted(linear) != wanted:
                 yield Violation(
-                    "i_mmap_query",
                     f"q be a query of file {mapping} for page {index}, which VMAs {wanted} cover",
                     "q must find just these, each once",
                     f"it finds {linear}",
@@ -213,7 +207,6 @@ def interval_tree_order(st: "State") -> Iterator[Violation]:
             seen += 1
             if following and radix_index(st, following) < radix_index(st, vma):
                 yield Violation(
-                    "interval_tree_order",
                     f"v be VMA {vma} of pages {interval(st, vma)}, before VMA {following}",
                     "v must not start later than that",
                     f"that has pages {interval(st, following)}",

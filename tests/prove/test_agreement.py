@@ -87,7 +87,7 @@ class Agreement:
                 if fails:
                     self.broken.add(name)
                 if (here and fails and not said) or (there and said and not fails):
-                    yield Violation(NAME, name, f"{fails!r}", f"{said}")
+                    yield Violation(name, f"{fails!r}", f"{said}")
 
 
 def fails_in(st, name):

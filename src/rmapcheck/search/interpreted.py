@@ -48,7 +48,8 @@ class CannotCompileError(EngineError):
 
 def out_of_range(op: Operation, error: ValueError) -> Violation:
     """Return the violation that a number which no byte holds is; the replay words it better."""
-    return Violation("out_of_range", f"n be a number that {op} sets", "n must fit", str(error))
+    let = f"n be a number that {op} sets"
+    return Violation(let, "n must fit", str(error), invariant="out_of_range")
 
 
 class Reporter(Protocol):

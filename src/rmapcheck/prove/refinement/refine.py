@@ -80,7 +80,6 @@ class Refinement:
         if self.refusal is not None:
             said = " or ".join(self.refusal.tried) or "no operation"
             yield Violation(
-                NAME,
                 f"e be the event {self.refusal.event!r} in {step.op}",
                 f"the spec {self.spec.name} must explain it by {said}",
                 self.refusal.why,
