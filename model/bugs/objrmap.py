@@ -28,7 +28,7 @@ class NonlinearLost(Objrmap5a):
         introduced="2.5.62-3 (2003-02-20)",
         fixed="2.5.62-5 (2003-02-20)",
         violates="walk_complete",
-        evidence="verified in the mails M:8390000.1045757611 and M:135130000.1045781211",
+        evidence="verified in the mails 8390000.1045757611 and 135130000.1045781211",
         scope={**ONE, "ops": ["file", "fault", "remap"]},
         steps=2,
     )
@@ -47,7 +47,7 @@ class MapcountAsPointer(Objrmap5b):
         introduced="2.5.62-5 (2003-02-20)",
         fixed="2.5.62-mm3",
         violates="kernel_bug",
-        evidence="derived from the code of M:135130000.1045781211",
+        evidence="derived from the code of mail 135130000.1045781211",
         scope={**ONE, "ops": ["file", "fault", "remap"]},
         steps=3,
     )
@@ -63,7 +63,7 @@ class HalfConverted(Objrmap5cAgain):
         introduced="patch of 2003-04-03 (for 2.5.66-mm3)",
         fixed="2a6053ea95",
         violates="chain_equals_ptes",
-        evidence="derived from the code of M:61050000.1049405305",
+        evidence="derived from the code of mail 61050000.1049405305",
         scope={**ONE, "alloc_fail": True, "ops": ["file", "fault", "remap"]},
         steps=3,
     )

@@ -24,7 +24,7 @@ prev in a list, and a VMA knows which it is by parent and head, since its flags 
     0       set     that first; head leads back
     0       0       any other in the list, or nonlinear
 
-As released the levels by size began with bit index_bits - 1 (E51), since v2.6.10 with the highest
+As released the levels by size began with bit index_bits - 1, a bug; since v2.6.10 with the highest
 of a long, here of eight bits. Left out: i_mmap_writable; trees of other users (raw prio_tree).
 
 Sources: mm/prio_tree.c of v2.6.7, read whole: verified; lib/prio_tree.c since v2.6.11: recalled.

@@ -31,14 +31,14 @@ One with PG_anon has an exact chain, since that walker does not look before it a
 Left out: trylocks (5a gave up at the first VMA whose lock it did not get), VM_LOCKED, drivers
 whose pages have no mapping, that 5b asked for MAP_NONLINEAR at mmap, that the scan of 5e unmaps
 whatever else it meets, and other threads while page_convert_anon() runs. Both its forms are
-verified: the patch M:61050000.1049405305 takes the first away (number of chunks, and the BUG_ON()
-if another number of entries is found than mapcount) and adds the second, which was compared with
-the mm/rmap.c of objrmap-core-1 too, and what follows if it fails. The caller holds the page lock
-as in the latter; the patch of 2003-04-03 set PG_locked itself.
+verified: the patch in mail 61050000.1049405305 takes the first away (number of chunks, and the
+BUG_ON() if another number of entries is found than mapcount) and adds the second, which was
+compared with the mm/rmap.c of objrmap-core-1 too, and what follows if it fails. The caller holds
+the page lock as in the latter; the patch of 2003-04-03 set PG_locked itself.
 
-Sources: the patches as posted, M:8390000.1045757611 (2.5.62-3), M:135130000.1045781211 (2.5.62-5),
-M:61050000.1049405305 (against 2.5.66-mm3), M:20040308202433.GA12612 (objrmap-core-1);
-H:79603666b5 and H:2a6053ea95 (rmap 7 and 8) of the mirror dmgerman/history-token.
+Sources: the patches as posted, in the mails 8390000.1045757611 (2.5.62-3), 135130000.1045781211
+(2.5.62-5), 61050000.1049405305 (against 2.5.66-mm3), 20040308202433.GA12612 (objrmap-core-1);
+history:79603666b5 and history:2a6053ea95 (rmap 7 and 8) of the mirror dmgerman/history-token.
 """
 
 from typing import TYPE_CHECKING, Any, ClassVar

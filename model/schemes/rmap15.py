@@ -19,7 +19,7 @@ mappings, no entries of files.
 
 Sources: mm/rmap.c of rmap 15 and 15b, read in the patches as posted (2002-11-13 and after): the
 rule and the collapse to PG_direct are verified; the history is from the changelog of rmap 15h
-(M:Pine.LNX.4.44.0305081122210.2394).
+(mail Pine.LNX.4.44.0305081122210.2394).
 """
 
 from typing import TYPE_CHECKING, ClassVar

@@ -24,7 +24,7 @@ Measured by the author: 35 % less overhead in fork and exit; by Andrew Morton: s
 Numbers of the model: 2 locks of 2 neighbouring pages each and 2 nodes at a time, so that 3 pages
 show all of it; the running number is the page's address; every swap entry counts as one number.
 
-Source: M:E17aiJv-0007cr-00@starship (linux-kernel, 2002-08-02), "[PATCH] Rmap speedup", against
+Source: mail E17aiJv-0007cr-00@starship (linux-kernel, 2002-08-02), "[PATCH] Rmap speedup", against
 v2.4.19-pre7 with rmap 13b; verified. Never merged.
 """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.plugins.catalogue import bugs
 
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "docs" / "reference" / "spec"
@@ -89,3 +90,29 @@ def test_sources_of_invariants_are_rules_commits_or_kernel_functions(name):
     )
     parts = INVARIANTS[name].source.split(", ")
     assert [p for p in parts if not any(k.fullmatch(p) for k in known)] == []
+
+
+BUG = re.compile(r"\b[BE]\d\d\b")
+NUMBERED = dict(re.findall(r"^\| (B\d\d) \|(.*)$", PAGES["bugs"], re.MULTILINE))
+TEXTS = [
+    *ROOT.glob("docs/**/*.md"),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")),
+    *(path for path in SOURCES if "tests" not in path.relative_to(ROOT).parts),
+]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_numbered_bug_is_seeded_or_in_the_list(path):
+    named = set(BUG.findall(path.read_text(encoding="utf-8")))
+    assert named - bugs().keys() - NUMBERED.keys() == set()
+
+
+def test_the_list_says_which_bugs_are_seeded():
+    seeded = {name for name, text in NUMBERED.items() if re.search(r"\| seeded \|", text)}
+    assert seeded == {name for name in bugs() if name[0] == "B"}
+
+
+def test_the_list_names_rules_that_exist():
+    known = {rule.partition("#")[2] for rule in rules("Rules") + rules("Not modelled")}
+    broken = {text.split(" | ")[-3] for text in NUMBERED.values()}
+    assert broken - known == {"–"}

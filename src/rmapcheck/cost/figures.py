@@ -143,7 +143,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         what="fork and exit, pte_chain over partial objrmap",
-        source="Dave McCracken, 2003, M:8390000.1045757611: about +50 %",
+        source="Dave McCracken, 2003, mail 8390000.1045757611: about +50 %",
         quoted=1.5,
         unit="×",
         counted=fork_exit_ratio("pte_chain-2.5.55", "objrmap-2.5.62-3"),
