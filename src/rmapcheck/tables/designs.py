@@ -57,6 +57,9 @@ DESIGNS = {
 }
 """The design of a module of model/schemes whose name is another."""
 
+SPECIFIED = {"rmap_speedup": "pte_chain", "rmap15": "pte_chain", "anon_vma_rfc": "anon_vma"}
+"""The page of docs/reference/spec for a design that has none of its name."""
+
 Eras = list[type[Scheme]]
 
 
@@ -289,7 +292,11 @@ def invariants(eras: Eras) -> str:
     groups: dict[str, list[str]] = {}
     for name, who in held.items():
         groups.setdefault(which(who, eras), []).append(f"`{name}`")
-    text = "The universal ones, and of [the others](../reference/invariants.md):"
+    design = design_of(eras[0])
+    text = (
+        f"[The rules](../reference/spec/{SPECIFIED.get(design, design)}.md). "
+        "Checked: the universal invariants, and of [the others](../reference/invariants.md):"
+    )
     return "\n".join([text, "", *(f"- {who}: {', '.join(inv)}" for who, inv in groups.items())])
 
 
