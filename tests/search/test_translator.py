@@ -1,6 +1,9 @@
 """What the translator makes of a scheme that is composed of parts, and what it refuses."""
 
+import inspect
 import re
+from pathlib import Path
+from textwrap import dedent
 from typing import ClassVar
 
 import attrs
@@ -9,7 +12,10 @@ import pytest
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.mm.swap import folio_put
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot
+from rmapcheck.plugins.catalogue import schemes
+from rmapcheck.search import native
 from rmapcheck.search.native.translate import translate
 from rmapcheck.search.native.translator.source import Untranslatable
 
@@ -204,3 +210,36 @@ def test_one_name_is_one_part():
 
     with pytest.raises(Untranslatable, match="family is first a part, then a part"):
         translate(Either, TINY)
+
+
+# The guide at the head of rmapcheck.search.native.
+
+
+FLAGS = re.DOTALL | re.MULTILINE
+
+
+def example(language):
+    """Return the code block of the guide in `language`."""
+    found = re.search(rf"code-block:: {language}\n\n(.*?)\n\n(?=\S)", native.__doc__, re.DOTALL)
+    return dedent(found[1])
+
+
+def unnumbered(code):
+    """Return C without the numbers of functions, which change with all that is called before."""
+    return re.sub(r"_\d+\(", "(", code)
+
+
+def test_the_guide_shows_a_function_before_and_after():
+    lines = inspect.getsource(folio_put).splitlines()
+    assert example("python").splitlines() == [lines[0], *lines[2:]], "all but its docstring"
+    source = translate(schemes()["avc-7.0"], Scope()).source
+    made = re.search(r"^static int folio_put_\d+\([^;]*\{$.*?(?=^static )", source, FLAGS)
+    assert unnumbered(example("c")) == unnumbered(made[0].strip())
+
+
+def test_the_guide_names_each_file_once():
+    folder = Path(native.__file__).parent
+    paths = [f for f in folder.rglob("*") if f.suffix in (".py", ".c") and f.stem != "__init__"]
+    files = [str(f.relative_to(folder)).removeprefix("translator/") for f in paths]
+    named = re.findall(r"^`([\w/]+\.(?:py|c))` ", native.__doc__, re.MULTILINE)
+    assert sorted(named) == sorted(files)

@@ -18,7 +18,7 @@ from rmapcheck.model.machine import locks
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.search.native.layout import heap, orders, packed, stored
+from rmapcheck.search.native.layout import heap, numbering, orders, packed, reachable, stored
 from rmapcheck.search.native.translator.functions import root
 from rmapcheck.search.native.translator.grammar import GRAMMAR
 from rmapcheck.search.native.translator.kinds import STATE, Kind, Value
@@ -118,9 +118,9 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
             _file("runtime.c"),
             heap.pools(program),
             heap.copy(program),
-            stored.numbering(program.layout),
-            stored.dangling(program.layout),
-            stored.leaked(program.layout),
+            numbering.numbering(program.layout),
+            reachable.dangling(program.layout),
+            reachable.leaked(program.layout),
             *_tables(program),
             *(f"{i.prototype()};" for i in program.instances.values()),
             *program.functions,
@@ -132,7 +132,10 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
             orders.signature(program.layout),
             orders.compare(program.layout),
             _file("canonical.c"),
+            _file("hash.c"),
+            _file("memory.c"),
             _file("visited.c"),
+            _file("numbers.c"),
             _file("engine.c"),
             _file("workers.c"),
             _file("saved.c"),

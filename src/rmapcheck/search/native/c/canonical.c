@@ -1,4 +1,13 @@
-/* The canonical form of a state: the least of its stored forms. */
+/* The canonical form of a state: the least of its stored forms.
+
+   encode() gives objects their names; only the order of the processes is left open. All orders of
+   n processes would be n! forms. But what of a process does not depend on names (its signature: its
+   VMAs, its page table, without references) sorts most states to the end; only processes whose
+   signatures are equal are tried in each order, group by group:
+
+     order     2 4 | 1 3 | 5      dead ones come last, in any order: they are all alike
+               group of equals; here 2! * 2! forms, of which the least is the key
+*/
 
 #if SYMMETRY && !defined(FAULT_NO_CANON)
 /* Put the next permutation of v[0 … n) in its place; 0 after the last, and then sorted again. */

@@ -1,4 +1,21 @@
-/* One worker: one step, one state. */
+/* One worker: one step, one state.
+
+     open_state()    load the parent into `base`, list what is possible there
+       step()        copy `base` to `work`, carry the operation out
+         end_step()  count the step, judge it
+           store()   bring the new state into its canonical form, and put it into `found`
+     look_up()       is it new? then load it and look at goals and invariants
+
+   A look-up waits twice for memory, for a slot and for a record, which took a third of the search
+   when a state was looked up at once. So `found` is a ring of 32 states on their way, each a little
+   further with every step that is taken:
+
+     led_to        the key is written                                    store()
+        - 1        it is hashed, and its slot sent for                   hash_last()
+        - 16       the slot is there: the record is sent for             fetch()
+        - 32       both are there: is the state new?                     look_up()
+
+   So a state is checked after it was stored, from its key and under its canonical names. */
 
 /* SEARCH stores new states. Once a step is known to end the search, AGAIN takes it once more to say
    how, and COUNT takes those after it, which one worker would not have taken. */
@@ -28,6 +45,8 @@ static int found(Worker *w, int what)
   return VIOLATION;
 }
 
+/* Run the invariants. One that runs into an oops is passed over: unless one that comes later says
+   what is wrong, the oops is what was found. Volatile, as longjmp() comes back with them. */
 static int check_state(Worker *w, S *st)
 {
   Search *s = w->search;
@@ -46,6 +65,8 @@ static int check_state(Worker *w, S *st)
   return crash && s->want_oops[crash] ? found(w, FOUND_OOPS + crash) : 0;
 }
 
+/* A failed operation must leave what processes see as it was: compare it in `base` and in `work`.
+   The projection may run into an oops of its own, hence the second trap; -1 then. */
 static int same_projection(Worker *w, S *st)
 {
   List a = {0, CAPACITY, w->before_v}, b = {0, CAPACITY, w->after_v};
@@ -146,7 +167,8 @@ static int count_step(Worker *w, const S *st)
   return !st->exhausted;
 }
 
-/* Judge the step that was taken, and store the state that it led to. */
+/* Judge the step that was taken, and store the state that it led to. An oops that is not looked for
+   ends the step and no more: behind it there is no state. */
 static int end_step(Worker *w, int mode, int oops)
 {
   S *st = &w->work;
@@ -167,8 +189,8 @@ static int end_step(Worker *w, int mode, int oops)
   return wrong;
 }
 
-/* Take the step that comes next; `trap` leads to cut_short(). One trap does for all the steps from a
-   state, as setting one takes as long as many a step. */
+/* Take the step that comes next; `trap` leads to cut_short(). One trap does for all the steps from
+   a state, as setting one takes as long as many a step. */
 static int step(Worker *w, int mode, jmp_buf *trap)
 {
   S *st = &w->work;
@@ -189,6 +211,8 @@ static int cut_short(Worker *w, int mode)
   return broken(w, &w->work);
 }
 
+/* The step that follows: with alloc_fail each operation is taken once more for each allocation that
+   it made when none failed. */
 static void next_step(Worker *w)
 {
   if (ALLOC_FAIL && w->fail < w->allocs) w->fail++;
@@ -210,6 +234,8 @@ static int open_state(Worker *w)
   return broken(w, &w->base);
 }
 
+/* Tell whether one more state can be stored, those in `found` included: a step that was taken cannot
+   be refused any more. What is in `found` may be known, so it is looked up before giving up. */
 static int has_room(Worker *w)
 {
   uint64_t n = w->led_to - w->looked_up;

@@ -1,4 +1,9 @@
-/* What translated code stands on: oopses, lists, locks. */
+/* What translated code stands on: oopses, lists, locks.
+
+   Python raises an exception where an index is wrong, an object freed, a loop endless. C would go
+   on with whatever it finds, and the search would store a state that no kernel can be in. So every
+   look-up is tested, and what fails the test jumps out of the operation. A test that succeeds is
+   a compare and a branch not taken, since stop() is cold and never put in line. */
 
 static void __attribute__((noreturn, cold, noinline)) stop(S *st, int why, int subject, int number)
 {
@@ -166,7 +171,8 @@ static inline Walk *walk_start(Walk *w, int *room)
   return w;
 }
 
-/* model/locks.py */
+/* The functions of model/machine/locks.py, written a second time; tests compare both engines.
+   A violation is only counted: its sentence comes from the replay in Python. */
 
 static inline void lock_acquire(S *st, int kind, int index, int write)
 {
@@ -242,7 +248,8 @@ static void begin(S *st, int fail_at)
 static inline Op *offer(S *st);
 
 /* The numbers that objects get where a state is stored: NEW until they are met, and `gone` for
-   what is not there. Sixteen at a time. */
+   what is not there; drawn in layout/numbering.py. Sixteen at a time, without a branch, as every
+   state that is stored begins with this for each pool. */
 enum { NEW = 255 };
 typedef unsigned char Sixteen __attribute__((vector_size(16)));
 

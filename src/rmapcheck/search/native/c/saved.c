@@ -1,5 +1,22 @@
-/* The store as bytes, for checkpoints: of each state its From, and its fingerprint if it is sealed,
-   else the size of its key and the key. */
+/* The store as bytes, for checkpoints: the states in the order of their numbers, end to end.
+
+      0               8               16
+     +---------------+---------------+
+     | from          | print         |                      number < sealed
+     +---------------+---------------+
+
+      0               8       10                       10 + size
+     +---------------+-------+------------------------+
+     | from          | size  | key                    |     all others
+     +---------------+-------+------------------------+
+
+   Which of both a state is follows from its number: with fingerprints those that are expanded (the
+   counter `next`) are sealed, without them none. Addresses are not saved: the table is filled again.
+   The file around this, with the counters and a digest for each piece, is that of checkpoint.py.
+
+   A digest proves that a file was not damaged, and not that it makes sense: one may be written by
+   hand. So what is read is believed in nothing: keys must be what encode() could have written and
+   break no invariant, and the counters must be those of these states. */
 
 /* Write states from number `first` on, as many as have room; return the number after the last. */
 uint64_t search_pack(Search *s, uint64_t first, unsigned char *to, uint64_t room, uint64_t *used)

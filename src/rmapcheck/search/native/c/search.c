@@ -1,4 +1,17 @@
-/* What a search is made of: a store that all workers share, and a machine for each worker. */
+/* What a search is made of: a store that all workers share, and a machine for each worker.
+
+     Search ── slot[]     the table of states (visited.c)
+          │    place[]    their records by number: the order in which one worker meets them
+          │    r          the counters that Python reads
+          │
+          ├─ Worker 0 ── base      the state in hand, from which all its steps start
+          │              work      a copy of it, on which the next step is taken
+          │              offers    the operations that are possible in it
+          │              found     where steps led to, not looked up yet (engine.c)
+          │              records   segments for new states, which no other worker writes to
+          ├─ Worker 1
+          …
+*/
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -6,9 +19,18 @@
 enum { RUNNING_ON, EXHAUSTED, VIOLATION, BROKEN, MEMORY, STATES, DEPTH };
 enum { FOUND_OOPS = 1000, FOUND_LOCKS = 2000, FOUND_ATOMICITY = 3000 };
 
-/* How a state is reached first, as one number: parent, number of the operation among those
-   possible there, which allocation fails, type of the operation, and whether the state is bad.
-   The lesser number is the earlier step of a search by one worker. */
+/* How a state is reached first: by which step, from which state.
+
+      63                     32 31          16 15          6 5      1   0
+     +-------------------------+--------------+-------------+--------+-----+
+     | parent: its number      | ordinal      | fail        | type   | BAD |
+     +-------------------------+--------------+-------------+--------+-----+
+       the state that the        operation, as  allocation    of the   the state
+       step starts from          listed there   that fails    op       violates
+
+   One number, so that workers can lower it by compare-and-swap, and in this order of parts, so that
+   the lesser number is the earlier step of a search by one worker. The type is known from the
+   ordinal, but only by listing what is possible in the parent once more; reports count by type. */
 typedef uint64_t From;
 enum { BAD = 1, TYPE_BITS = 5, FAIL_BITS = 10, ORDINAL_BITS = 16 };
 enum { FAIL_AT = 1 + TYPE_BITS, ORDINAL_AT = FAIL_AT + FAIL_BITS, PARENT_AT = 32 };
@@ -19,7 +41,22 @@ _Static_assert(OPERATIONS <= 1 << TYPE_BITS, "the type of an operation must fit"
 static inline int bits(From f, int at, int n) { return f >> at & ((1u << n) - 1); }
 static inline uint64_t parent_of(From f) { return f >> PARENT_AT; }
 
-/* With fingerprints only states that are still to be expanded have their record; `sealed` stays. */
+/* A stored state. `size` is the length of its key, which encode() wrote; load() reads a word at a
+   time and may look at up to seven bytes behind the key, so there is always something.
+
+      0               8       10                         10 + size        a multiple of 8
+     +---------------+-------+--------------------------+-- - - - --------+
+     | from          | size  | key                      | slack           |
+     +---------------+-------+--------------------------+-- - - - --------+
+
+   With fingerprints a state is known by 64 bits once it is expanded. Its `from` is then where it
+   can stay, and the record, which is larger, is dropped with its segment (seal() in numbers.c):
+
+     slot ──► Sealed   +-------+-------+     16 bytes for good
+                       | from  | print |
+                       +-------+-------+
+                          ▲
+     place[] ─► Record ───┘ sealed, size, key     until it is expanded, then place[] ─► Sealed */
 typedef struct { From from; uint64_t print; } Sealed;
 typedef struct {
   union { From from; Sealed *sealed; };
@@ -28,7 +65,16 @@ typedef struct {
 } Record;
 _Static_assert(KEY < 1 << 16, "the size of a key must fit");
 
-/* Records lie end to end in segments, which never move. */
+/* Records lie end to end in segments. A segment never moves, as slots hold addresses, and belongs
+   to one worker, which so writes a record without asking anyone.
+
+     +------+------+------+-------+--------+----------+------+-- - - - - - --+
+     | next | used | room | depth | Record | Record   | Rec… | free          |
+     +------+------+------+-------+--------+----------+------+-- - - - - - --+
+                                  at                         at + used       at + room
+
+   `depth` is the layer that was being expanded: a segment has the states of one, where records are
+   dropped, and is dropped as a whole. */
 typedef struct Segment {
   struct Segment *next;
   uint64_t used, room, depth;
@@ -51,8 +97,7 @@ typedef struct {
   Counts c;
 } Report;
 
-/* A state that a step has led to and that has not been looked up yet: its slot, and from the middle
-   of the way what the slot points to, are fetched into the cache while other steps are taken. */
+/* A state that a step has led to and that has not been looked up yet; see engine.c. */
 enum { BATCH = 32 };
 typedef struct {
   From from;

@@ -2,9 +2,17 @@
 
    In a round all workers take steps from states of one layer, which they draw in order, sixteen at
    a time, and store what is new. Then, alone, the first worker numbers the new states, which makes
-   them those of a search by one worker. What ends a search is the least step at which one worker
-   would have stopped: states that were reached, and steps that were taken, after it are taken
-   back. */
+   them those of a search by one worker. By number:
+
+     0             round        claimed     round_end     layer_end        states
+     +---------------+------------+------------+-------------+----------------+ - - - - - -
+     | expanded      | drawn by   | not drawn  | next round  | the next layer | found in this
+     |               | a worker   | yet        |             |                | round: no number
+     +---------------+------------+------------+-------------+----------------+ - - - - - -
+
+   What ends a search is the least step at which one worker would have stopped (`stop`). Workers
+   may have gone beyond it, each as far as it was quick: states that were reached, and steps that
+   were taken, after it are taken back. So no result depends on how many workers there are. */
 
 enum { STACK = 1 << 24 }; /* the model's functions may call themselves a thousand deep */
 
@@ -65,7 +73,8 @@ static int labour_all(Search *s, int workers)
   return dry | s->starved;
 }
 
-/* Share out the table's room among the workers; 0 if there is too little. */
+/* Share out the table's room among the workers; 0 if there is too little. The table never grows
+   while they work: one that has used its quota stops all (`pause`), and then they go on. */
 static int share_out(Search *s)
 {
   uint64_t used = s->r.states, least = 64 * s->workers;
@@ -86,6 +95,7 @@ static void add_counts(Counts *to, const Counts *c, int sign)
   for (int i = 0; i < TEXTS; i++) to->cut[i] += sign * c->cut[i], to->words[i] += sign * c->words[i];
 }
 
+/* Take the steps after `stop` once more, only to count them, and subtract that. */
 static void uncount(Search *s)
 {
   Worker *w = s->worker[0];
@@ -150,6 +160,7 @@ static void end_at_states(Search *s, uint64_t before)
   s->r.status = STATES;
 }
 
+/* The workers have stopped: make their round that of one worker. */
 static void settle(Search *s)
 {
   uint64_t before = s->r.states;

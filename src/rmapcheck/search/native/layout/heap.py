@@ -1,6 +1,9 @@
 """The pools in C: structs, checked access, allocation and freeing, after model/machine/heap.py."""
 
+from collections.abc import Callable
+
 from rmapcheck.model.machine.fields import StructInfo
+from rmapcheck.model.machine.layout import Layout
 from rmapcheck.model.machine.structs import CORE
 from rmapcheck.search.native.translator.program import Program
 
@@ -153,3 +156,16 @@ def copy(program: Program) -> str:
         small = struct.size * len(struct.fields) <= SMALL
         out.append(COPY_POOL.format(name=struct.name, bytes=size if small else used))
     return COPY.format(pools="".join(out))
+
+
+def each_file(layout: Layout, body: Callable[[StructInfo], list[str]]) -> list[str]:
+    """Return a loop over all files, where the scope has files."""
+    files = layout.structs.get("address_space")
+    if files is None:
+        return []
+    return [
+        f"  for (int i = 1; i <= {files.size}; i++) {{",
+        "    struct address_space *o = &st->address_space.o[i];",
+        *body(files),
+        "  }",
+    ]

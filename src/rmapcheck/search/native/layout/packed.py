@@ -1,8 +1,18 @@
 """How the bytes of a stored form become bits, in C and back again in Python.
 
-A field takes as many bits as its largest value, and an object whole bytes. What is not there takes
-one byte, 0, for all of its bytes. The first bit is the most significant, so that memcmp() orders
-keys as Python does the stored forms: the least of an orbit is the same for both.
+A field takes as many bits as its largest value. Fields are put together in words of 64 bits, of
+which only the bytes that are used are stored; an object that needs more has several words::
+
+     63 62       57 56    52                                              0
+    +--+-----------+--------+------------+-- - - --+----------------------+
+    | 1| vm_start  | vm_end |  vm_flags  |         |  0 (not stored)      |
+    +--+-----------+--------+------------+-- - - --+----------------------+
+    |<- byte 0 ->|<- byte 1 ->|<- byte 2 …   as many bytes as have a bit of a field
+
+The first bit is there only where an object may be missing (a process, an object of a named pool):
+then one byte, 0, stands for all of its bytes. Objects begin at whole bytes, so that C writes each
+with one shift and one store a word, and the first bit is the most significant, so that memcmp()
+orders keys as Python does the stored forms: the least of an orbit is the same for both.
 """
 
 from collections.abc import Generator, Iterable

@@ -1,11 +1,30 @@
-"""The stored forms of a state in C: those of model/machine/layout.py, in bits (see packed.py)."""
+"""The stored forms of a state in C: those of model/machine/layout.py, in bits (see packed.py).
+
+The renamed form of a machine with two processes, of which one has exited, and one file::
+
+    +-----------------------+---+---------------+---+-------+-------+---+---------+-- - -
+    | 1 mm  pte pte pte …   | 0 | address_space | 2 | vma 1 | vma 2 | 1 | folio 1 | 0 …
+    +-----------------------+---+---------------+---+-------+-------+---+---------+-- - -
+     process 1, with all of   |   every file, as  |   each in the order in which  |
+     its page table           |   files are never |   references met it           no swap slot
+                 process 2 is not there           how many there are
+
+What refers to an object holds its number in that order, so the form is the same whatever slots the
+pools use. It depends on the order of the processes: the least of the forms in all orders that come
+into question is the state's key (c/canonical.c). In a *named* pool each slot has its place, and a
+slot that is free is a byte, 0. The raw form has every pool like that.
+
+encode() leaves room for a pool before it meets its objects, as all that live will come: those to
+which nothing refers are adopted in the end, the least first.
+"""
 
 from collections.abc import Callable
 
-from rmapcheck.model.machine.fields import FIXED, StructInfo
+from rmapcheck.model.machine.fields import StructInfo
 from rmapcheck.model.machine.layout import Layout
-from rmapcheck.model.machine.layout_source import named, pte_offset, renamed
-from rmapcheck.search.native.layout import heap
+from rmapcheck.model.machine.layout_source import pte_offset, renamed
+from rmapcheck.search.native.layout.heap import each_file
+from rmapcheck.search.native.layout.numbering import adopt, start_numbering
 from rmapcheck.search.native.layout.packed import (
     Place,
     Word,
@@ -14,41 +33,6 @@ from rmapcheck.search.native.layout.packed import (
     process_words,
     width,
 )
-
-NUMBERING = """
-struct numbering_{name} {{
-  unsigned char label[{room}], queue[{size} + 2];
-  int n, at;
-}};
-static ALWAYS int label_{name}(S *st, struct numbering_{name} *q, int x)
-{{
-  if (__builtin_expect((unsigned)x > {size} + 1, 0)) (void){name}_is_live(st, x);
-  int label = q->label[x];
-  if (label != NEW) return label;
-  q->queue[q->n++] = x;
-  return q->label[x] = q->n;
-}}
-static ALWAYS void start_{name}(const S *st, struct numbering_{name} *q)
-{{
-  labels(q->label, st->{name}.state, {room} / 16, {size} + 1);
-  q->label[0] = 0;
-  q->n = q->at = 0;
-}}
-"""
-
-NAMING = """
-static ALWAYS void name_{name}(const S *st, unsigned char *label)
-{{
-  label[0] = 0;
-  for (int x = 1; x <= {size} + 1; x++) label[x] = st->{name}.state[x] == 1 ? x : {size} + 1;
-}}
-static ALWAYS int named_{name}(S *st, const unsigned char *label, int x)
-{{
-  if (__builtin_expect((unsigned)x > {size} + 1, 0)) (void){name}_is_live(st, x);
-  return label[x];
-}}
-"""
-"""An object of a named pool has its own number from the start, and is stored in its turn."""
 
 
 def _value(layout: Layout, place: Place) -> str:
@@ -92,31 +76,19 @@ def _bytes(parts: list[Word]) -> int:
     return sum(word.bytes for word in parts)
 
 
-def numbering(layout: Layout) -> str:
-    """Return what numbers the objects of each pool in the order in which they are met."""
-    out = []
-    for n in layout.heap:
-        room = heap.room(layout.structs[n])
-        values = {"name": n, "size": layout.structs[n].size, "room": room}
-        out.append(NUMBERING.format(**values))
-        if n in layout.named:
-            out.append(NAMING.format(**values))
-    return "\n".join(out)
-
-
 def encode(layout: Layout) -> str:
     """Return encode(): the renamed form for one order of the processes; see Layout.encode."""
     scope, structs = layout.scope, layout.structs
     process = process_words(layout)
     out = [
-        *(_adopt(structs[n]) for n in layout.heap),
+        *(adopt(structs[n]) for n in layout.heap),
         "static int encode(S *st, const int *order, unsigned char *to)",
         "{",
         "  unsigned char *b = to;",
         f"  int label_mm[{scope.mms} + 2] = {{0}};",
         f"  label_mm[{scope.mms} + 1] = {scope.mms} + 1;",
         f"  for (int k = 0; k < {scope.mms}; k++) label_mm[order[k]] = k + 1;",
-        *(_numbers(layout, structs[n]) for n in layout.heap),
+        *(start_numbering(layout, structs[n]) for n in layout.heap),
         f"  for (int k = 0; k < {scope.mms}; k++) {{",
         "    int m = order[k];",
         "    if (st->mm.state[m] != 1) { *b++ = 0; continue; }",
@@ -125,7 +97,7 @@ def encode(layout: Layout) -> str:
         *_puts(process, "b", lambda place: _value(layout, place)),
         f"    b += {_bytes(process)};",
         "  }",
-        *_each_file(layout, lambda s: _put_object(layout, s, "b")),
+        *each_file(layout, lambda s: _put_object(layout, s, "b")),
         *(line for n in layout.heap for line in _place_of_pool(layout, structs[n])),
         "  for (int again = 0;; again = 1) {",
         *(line for n in layout.heap for line in _put_pool(layout, structs[n])),
@@ -137,14 +109,6 @@ def encode(layout: Layout) -> str:
         f"    if (q_{n}.n < st->{n}.alive) {{ adopt_{n}(st, &q_{n}); continue; }}" for n in met
     ]
     return "\n".join([*out, "    break;", "  }", "  return b - to;", "}"])
-
-
-def _numbers(layout: Layout, struct: StructInfo) -> str:
-    """Return the statement with which no object of a pool is met yet, or all are named."""
-    n = struct.name
-    if n in layout.named:
-        return f"  unsigned char name_of_{n}[{struct.size} + 2]; name_{n}(st, name_of_{n});"
-    return f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});"
 
 
 def _put_object(layout: Layout, struct: StructInfo, to: str, *, flag: bool = False) -> list[str]:
@@ -187,33 +151,6 @@ def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
     return [*head, *_put_object(layout, struct, f"b_{n}", flag=flag), "    }"]
 
 
-def _adopt(struct: StructInfo) -> str:
-    """Return the function that numbers the least live object that nothing leads to."""
-    n = struct.name
-    tests = [
-        f"    if (a->{f.name} < b->{f.name}) best = x;\n"
-        f"    if (a->{f.name} != b->{f.name}) continue;"
-        for f in struct.fields
-        if not f.target
-    ]
-    return "\n".join(
-        [
-            f"static void adopt_{n}(S *st, struct numbering_{n} *q)",
-            "{",
-            "  int best = 0;",
-            f"  for (int x = 1; x <= st->{n}.high; x++) {{",
-            f"    if (st->{n}.state[x] != 1 || q->label[x] != NEW) continue;",
-            "    if (!best) { best = x; continue; }",
-            f"    struct {n} *a = &st->{n}.o[x], *b = &st->{n}.o[best];",
-            "    (void)a; (void)b;",
-            *tests,
-            "  }",
-            f"  if (best) label_{n}(st, q, best);",
-            "}",
-        ]
-    )
-
-
 def load(layout: Layout) -> str:
     """Return load(): the opposite of encode()."""
     scope, structs = layout.scope, layout.structs
@@ -230,7 +167,7 @@ def load(layout: Layout) -> str:
         "    st->mm.alive++;",
         *load_words(process_words(layout), "    "),
         "  }",
-        *_each_file(layout, lambda s: load_words(object_words(s, flag=False), "    ")),
+        *each_file(layout, lambda s: load_words(object_words(s, flag=False), "    ")),
         *_always_live(layout),
     ]
     for n in layout.heap:
@@ -275,19 +212,6 @@ def well_formed(layout: Layout, *, renamed_form: bool) -> str:
         for s in structs.values():
             present(s.size, object_words(s, flag=True))
     return "\n".join([*out, "  return b == end;", "}"])
-
-
-def _each_file(layout: Layout, body: Callable[[StructInfo], list[str]]) -> list[str]:
-    """Return a loop over all files, where the scope has files."""
-    files = layout.structs.get("address_space")
-    if files is None:
-        return []
-    return [
-        f"  for (int i = 1; i <= {files.size}; i++) {{",
-        "    struct address_space *o = &st->address_space.o[i];",
-        *body(files),
-        "  }",
-    ]
 
 
 def _always_live(layout: Layout) -> list[str]:
@@ -335,66 +259,3 @@ def raw(layout: Layout) -> str:
     for s in layout.structs.values():
         out += _load_named(s)
     return "\n".join([*out, "}"])
-
-
-def dangling(layout: Layout) -> str:
-    """Return dangling(): does a live object refer to one that is not; see Layout.dangling."""
-    out = ["static int dangling(S *st)", "{"]
-    for s in layout.structs.values():
-        strong = [f for f in s.fields if not named(f) and not f.weak]
-        if strong:
-            out += [
-                f"  for (int i = 1; i <= st->{s.name}.high; i++) {{",
-                f"    struct {s.name} *o = &st->{s.name}.o[i];",
-                f"    if (st->{s.name}.state[i] != 1) continue;",
-                *(
-                    f"    if (o->{f.name} && !{f.target}_is_live(st, o->{f.name})) return 1;"
-                    for f in strong
-                ),
-                "  }",
-            ]
-    return "\n".join([*out, "  return 0;", "}"])
-
-
-def leaked(layout: Layout) -> str:
-    """Return leaked(): does a live object hang on nothing; see Layout.leaked."""
-    scope, structs = layout.scope, layout.structs
-
-    def follow(s: StructInfo) -> list[str]:
-        # A VMA that only its file knows is lost all the same.
-        skipped = ("", *FIXED, *(("vma",) if s.name == "address_space" else ()))
-        return [
-            f"    if (o->{f.name} && {f.target}_is_live(st, o->{f.name}))"
-            f" (void)label_{f.target}(st, &q_{f.target}, o->{f.name});"
-            for f in s.fields
-            if f.target not in skipped
-        ]
-
-    out = ["static int leaked(S *st)", "{"]
-    for n in layout.heap:
-        out.append(f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});")
-    out += [
-        f"  for (int m = 1; m <= {scope.mms}; m++) {{",
-        "    if (st->mm.state[m] != 1) continue;",
-        "    { struct mm *o = &st->mm.o[m];",
-        *follow(structs["mm"]),
-        f"    }} for (int i = 0; i < {scope.pages}; i++) {{",
-        f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', scope.pages)}];",
-        *follow(structs["pte"]),
-        "    }",
-        "  }",
-        *_each_file(layout, follow),
-        "  for (int more = 1; more;) {",
-        "    more = 0;",
-    ]
-    for n in layout.heap:
-        out += [
-            f"    while (q_{n}.at < q_{n}.n) {{",
-            "    more = 1;",
-            f"    struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; (void)o;",
-            *follow(structs[n]),
-            "    }",
-        ]
-    out.append("  }")
-    out += [f"  if (q_{n}.n < st->{n}.alive) return 1;" for n in layout.heap]
-    return "\n".join([*out, "  return 0;", "}"])

@@ -1,0 +1,84 @@
+"""Two questions about references that invariants ask: see Layout.dangling and Layout.leaked."""
+
+from rmapcheck.model.machine.fields import FIXED, StructInfo
+from rmapcheck.model.machine.layout import Layout
+from rmapcheck.model.machine.layout_source import named, pte_offset
+from rmapcheck.search.native.layout.heap import each_file
+
+
+def dangling(layout: Layout) -> str:
+    """Return dangling(): does a live object refer to one that is not; see Layout.dangling."""
+    out = ["static int dangling(S *st)", "{"]
+    for s in layout.structs.values():
+        strong = [f for f in s.fields if not named(f) and not f.weak]
+        if strong:
+            out += [
+                f"  for (int i = 1; i <= st->{s.name}.high; i++) {{",
+                f"    struct {s.name} *o = &st->{s.name}.o[i];",
+                f"    if (st->{s.name}.state[i] != 1) continue;",
+                *(
+                    f"    if (o->{f.name} && !{f.target}_is_live(st, o->{f.name})) return 1;"
+                    for f in strong
+                ),
+                "  }",
+            ]
+    return "\n".join([*out, "  return 0;", "}"])
+
+
+def leaked(layout: Layout) -> str:
+    """Return leaked(): does a live object hang on nothing; see Layout.leaked."""
+    return "\n".join(
+        [
+            "static int leaked(S *st)",
+            "{",
+            *(f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});" for n in layout.heap),
+            *_meet_first(layout),
+            *_meet_rest(layout),
+            *(f"  if (q_{n}.n < st->{n}.alive) return 1;" for n in layout.heap),
+            "  return 0;",
+            "}",
+        ]
+    )
+
+
+def _meet_first(layout: Layout) -> list[str]:
+    """Return the statements that meet what processes, page tables and files refer to."""
+    scope, structs = layout.scope, layout.structs
+    return [
+        f"  for (int m = 1; m <= {scope.mms}; m++) {{",
+        "    if (st->mm.state[m] != 1) continue;",
+        "    { struct mm *o = &st->mm.o[m];",
+        *_meet(structs["mm"]),
+        f"    }} for (int i = 0; i < {scope.pages}; i++) {{",
+        f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', scope.pages)}];",
+        *_meet(structs["pte"]),
+        "    }",
+        "  }",
+        *each_file(layout, _meet),
+    ]
+
+
+def _meet_rest(layout: Layout) -> list[str]:
+    """Return the loop that meets what objects refer to that were met, until there is no more."""
+    lines = ["  for (int more = 1; more;) {", "    more = 0;"]
+    for n in layout.heap:
+        lines += [
+            f"    while (q_{n}.at < q_{n}.n) {{",
+            "    more = 1;",
+            f"    struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; (void)o;",
+            *_meet(layout.structs[n]),
+            "    }",
+        ]
+    return [*lines, "  }"]
+
+
+def _meet(s: StructInfo) -> list[str]:
+    """Return the statements that meet what object `o` refers to."""
+    # A VMA that only its file knows is lost all the same.
+    skipped = ("", *FIXED, *(("vma",) if s.name == "address_space" else ()))
+    return [
+        f"    if (o->{f.name} && {f.target}_is_live(st, o->{f.name}))"
+        f" (void)label_{f.target}(st, &q_{f.target}, o->{f.name});"
+        for f in s.fields
+        if f.target not in skipped
+    ]
