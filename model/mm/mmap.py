@@ -22,10 +22,10 @@ from rmapcheck.model.machine.structs import (
     VM_WRITE,
 )
 from rmapcheck.model.mm.unmap import do_munmap, zap_page_range
-from rmapcheck.model.mm.vma import (
+from rmapcheck.model.mm.vma import find_vma, vma_link
+from rmapcheck.model.mm.vma_merge import (
+    VmaMergeStruct,
     can_vma_merge_right,
-    find_vma,
-    vma_link,
     vma_merge_new_range,
     vma_modify,
 )
@@ -92,10 +92,18 @@ def mmap_region(
     just_expand: bool,
 ) -> int:
     """Cover a free range by growing a neighbour or by a new VMA; mmap_region(), mm/vma.c."""
-    anon_vma = 0
+    vmg = VmaMergeStruct(
+        mm=mm,
+        start=start,
+        end=end,
+        pgoff=pgoff,
+        flags=flags,
+        file=file,
+        just_expand=just_expand,
+    )
     if not st.scheme.mmap_asks_both and not just_expand:
-        anon_vma = anon_vma_behind(st, mm, end, pgoff + end - start, flags, file)
-    if vma_merge_new_range(st, mm, start, end, pgoff, flags, file, anon_vma, 0, just_expand):
+        vmg.anon_vma = anon_vma_behind(st, vmg)
+    if vma_merge_new_range(st, vmg):
         return 0
     st.rules.append("mmap makes a VMA")
     vma = kmem_cache_alloc(st, st.vma)
@@ -112,15 +120,15 @@ def mmap_region(
     return 0
 
 
-def anon_vma_behind(st: "State", mm: int, end: int, pgoff_end: int, flags: int, file: int) -> int:
+def anon_vma_behind(st: "State", vmg: VmaMergeStruct) -> int:
     """Return the anon_vma of the VMA behind a new range that may join it, or 0.
 
     mmap_region(), mm/mmap.c, v6.1: with that, not with none, the VMA before is asked whether it
     may grow. So one that was never faulted may not, if the one behind was.
     """
-    behind = find_vma(st, mm, end)
-    if can_vma_merge_right(st, behind, end, pgoff_end, flags, file, 0, 0, 0):
-        return st.vma[behind].anon_vma
+    vmg.next = find_vma(st, vmg.mm, vmg.end)
+    if can_vma_merge_right(st, vmg):
+        return st.vma[vmg.next].anon_vma
     return 0
 
 
@@ -170,7 +178,7 @@ def mprotect_fixup(st: "State", mm: int, vma: int, start: int, end: int, prot: i
     elif st.scheme.mprotect_unaccounts and v.anon_vma == 0:
         st.rules.append("mprotect uncharges")
         flags &= ~VM_ACCOUNT
-    vma = vma_modify(st, mm, vma, start, end, flags)
+    vma = vma_modify(st, vma, start, end, flags)
     if vma < 0:
         return vma
     st.vma[vma].vm_flags = flags
@@ -232,7 +240,7 @@ def madvise_flags(
         stop = min(end, st.vma[vma].vm_end)
         flags = (st.vma[vma].vm_flags | set_flags) & ~clear_flags
         if flags != st.vma[vma].vm_flags:
-            vma = vma_modify(st, mm, vma, start, stop, flags)
+            vma = vma_modify(st, vma, start, stop, flags)
             if vma < 0:
                 error = vma
             else:

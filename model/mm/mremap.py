@@ -26,7 +26,8 @@ from rmapcheck.model.machine.state import linear_page_index, pte_offset, vma_fla
 from rmapcheck.model.machine.structs import PTE_WRITE
 from rmapcheck.model.mm.fault import make_page_exclusive
 from rmapcheck.model.mm.unmap import do_munmap
-from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup, vma_merge_new_range
+from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup
+from rmapcheck.model.mm.vma_merge import VmaMergeStruct, vma_merge_new_range
 from rmapcheck.model.scheme import VMA_OP_REMAP
 
 if TYPE_CHECKING:
@@ -73,11 +74,16 @@ def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> in
     pgoff = linear_page_index(st, vma, v.vm_end)
     if beyond_pgoff(st, vma, pgoff + new_length - length):
         return -EINVAL
-    flags = vma_flags(st, vma)
-    merged = vma_merge_new_range(
-        st, mm, v.vm_end, end, pgoff, flags, v.vm_file, v.anon_vma, 0, False
+    vmg = VmaMergeStruct(
+        mm=mm,
+        start=v.vm_end,
+        end=end,
+        pgoff=pgoff,
+        flags=vma_flags(st, vma),
+        file=v.vm_file,
+        anon_vma=v.anon_vma,
     )
-    if merged != vma:
+    if vma_merge_new_range(st, vmg) != vma:
         return -ENOMEM
     st.rules.append("mremap grows in place")
     return 0
@@ -222,10 +228,17 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
         st.rules.append("mremap moves a never-faulted range of a file")
     if beyond_pgoff(st, vma, pgoff + length):
         return 0
-    flags = vma_flags(st, vma)
-    new = vma_merge_new_range(
-        st, mm, to, to + length, pgoff, flags, v.vm_file, v.anon_vma, vma, False
+    vmg = VmaMergeStruct(
+        mm=mm,
+        start=to,
+        end=to + length,
+        pgoff=pgoff,
+        flags=vma_flags(st, vma),
+        file=v.vm_file,
+        anon_vma=v.anon_vma,
+        copied_from=vma,
     )
+    new = vma_merge_new_range(st, vmg)
     if new:
         st.reached.append("mremap merges")
         tell(st, "copy", vma, new)

@@ -129,8 +129,8 @@ FILE_MUTANTS = (
     # Merging, mprotect, madvise, mremap.
     Mutant(
         "ranges of different files join",
-        MM + "vma:is_mergeable_vma",
-        "if st.vma[vma].vm_file != file:",
+        MM + "vma_merge:is_mergeable_vma",
+        "if st.vma[vma].vm_file != vmg.file:",
         "if False:",
     ),
     Mutant(

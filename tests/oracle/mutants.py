@@ -151,14 +151,14 @@ MUTANTS = (
     ),
     Mutant(
         "case 6 takes the middle's chain first",
-        MM + "vma:_merge_both",
-        "source = nxt if st.vma[nxt].anon_vma else middle",
-        "source = middle if st.vma[middle].anon_vma else prev",
+        MM + "vma_merge:_merge_both",
+        "source = vmg.next if st.vma[vmg.next].anon_vma else vmg.middle",
+        "source = vmg.middle if st.vma[vmg.middle].anon_vma else prev",
     ),
     Mutant(
         "merging ignores vm_pgoff",
-        MM + "vma:can_vma_merge_right",
-        "if st.vma[nxt].vm_pgoff != pgoff_end:",
+        MM + "vma_merge:can_vma_merge_right",
+        "if st.vma[following].vm_pgoff != vmg.pgoff + vmg.end - vmg.start:",
         "if False:",
     ),
     # mprotect, madvise, mremap.

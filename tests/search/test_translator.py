@@ -13,6 +13,7 @@ from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.mm.swap import folio_put
+from rmapcheck.model.mm.vma_merge import VmaMergeStruct
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.search import native
@@ -210,6 +211,58 @@ def test_one_name_is_one_part():
 
     with pytest.raises(Untranslatable, match="family is first a part, then a part"):
         translate(Either, TINY)
+
+
+class Merges(Composed):
+    """Makes a struct that only the running operation knows."""
+
+    def lock_of(self, st, anon_vma):
+        vmg = VmaMergeStruct(mm=1, start=0, end=anon_vma, pgoff=0, flags=0, file=0)
+        vmg.end += 1
+        vmg.prev = vmg.end - 1
+        return super().lock_of(st, vmg.prev)
+
+
+@needs_compiler
+def test_a_struct_on_the_stack_is_one_in_c():
+    found = [explore(cls, TINY, engine="native").distinct for cls in (Composed, Merges)]
+    assert found[0] == found[1]
+
+
+class Returns(Composed):
+    def lock_of(self, st, anon_vma):
+        return VmaMergeStruct(mm=1, start=0, end=1, pgoff=0, flags=0, file=0)
+
+
+class Positional(Composed):
+    def lock_of(self, st, anon_vma):
+        return VmaMergeStruct(anon_vma).end
+
+
+class Incomplete(Composed):
+    def lock_of(self, st, anon_vma):
+        return VmaMergeStruct(mm=1).end
+
+
+class Misspelt(Composed):
+    def lock_of(self, st, anon_vma):
+        vmg = VmaMergeStruct(mm=1, start=0, end=1, pgoff=0, flags=0, file=0)
+        vmg.ende = 2
+        return vmg.end
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [
+        (Returns, "a vma_merge_struct is on the stack and cannot be returned"),
+        (Positional, "VmaMergeStruct takes its fields by name"),
+        (Incomplete, "start is not given"),
+        (Misspelt, "vma_merge_struct has no field 'ende'"),
+    ],
+)
+def test_what_no_struct_on_the_stack_can_do_is_refused(scheme, reason):
+    with pytest.raises(Untranslatable, match=reason):
+        translate(scheme, TINY)
 
 
 # The guide at the head of rmapcheck.search.native.

@@ -65,6 +65,7 @@ One call, translator/:
                   It does nothing, so folio_free_95 is empty and gcc leaves the call out
 `intrinsics.py`   C knows kmem_cache_free() by heart; tell() is for observers of the interpreted
                   model, and nothing in C
+`on_stack.py`     structs that a function makes for itself, as vma_merge_struct; none here
 
 What the C function stands on:
 

@@ -19,6 +19,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.search.native.layout import heap, numbering, orders, packed, reachable, stored
+from rmapcheck.search.native.translator import on_stack
 from rmapcheck.search.native.translator.functions import root
 from rmapcheck.search.native.translator.grammar import GRAMMAR
 from rmapcheck.search.native.translator.kinds import STATE, Kind, Value
@@ -115,6 +116,7 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
             "#include <stddef.h>",
             _file("head.c"),
             heap.structs(program),
+            *on_stack.structs(),
             _file("runtime.c"),
             heap.pools(program),
             heap.copy(program),

@@ -6,6 +6,7 @@ have freed the object that has the field.
 
 import ast
 
+from rmapcheck.search.native.translator import on_stack
 from rmapcheck.search.native.translator.arithmetic import is_list, operator
 from rmapcheck.search.native.translator.body import Body
 from rmapcheck.search.native.translator.fields import STATE_NUMBERS, element, field
@@ -111,6 +112,9 @@ def _assign_field(body: Body, target: ast.Attribute, value: Value) -> None:
     if base.kind.name == "walk" and target.attr in ("nodes", "limit"):
         body.emit(f"({base.code})->{target.attr} = {value.code};")
         return
+    if base.kind.name == "local":
+        body.emit(f"{on_stack.field(body, base, target)} = {value.code};")
+        return
     if base.kind.name != "object":
         body.refuse(target, f"{target.attr} of a {base.kind.name} cannot be assigned to")
     t = body.temp()
@@ -144,7 +148,7 @@ def augmented(body: Body, node: ast.AugAssign) -> None:
     target = body.expr(load)
     if isinstance(node.target, ast.Attribute) and "_ok" not in target.code:
         base = body.expr(node.target.value)
-        if base.kind.name not in ("walk", "state"):
+        if base.kind.name not in ("walk", "state", "local"):
             body.refuse(node, f"{node.target.attr} cannot be assigned to")
     value = body.number(node.value)
     if target.kind != INT or target.code.startswith("((void)"):

@@ -2,6 +2,7 @@
 
 import ast
 
+from rmapcheck.search.native.translator import on_stack
 from rmapcheck.search.native.translator.body import Body
 from rmapcheck.search.native.translator.constants import constant
 from rmapcheck.search.native.translator.kinds import INT, LIST, TEXT, TUPLE, WORDS, Kind, Value
@@ -23,6 +24,8 @@ def attribute(body: Body, node: ast.Attribute) -> Value:
     name = base.kind.name
     if name == "object":
         return field(body, base, node)
+    if name == "local":
+        return Value(on_stack.field(body, base, node), INT, busy=base.busy)
     if name == "operation":
         return _operation_field(body, base, node)
     if name == "pool" and node.attr in ("live", "high"):

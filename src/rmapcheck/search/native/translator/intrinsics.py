@@ -8,6 +8,7 @@ from typing import Any
 
 from rmapcheck.model.machine import cost, events, heap, locks
 from rmapcheck.model.machine.structs import RmapWalkControl
+from rmapcheck.search.native.translator import on_stack
 from rmapcheck.search.native.translator.body import Body
 from rmapcheck.search.native.translator.conditions import truth
 from rmapcheck.search.native.translator.functions import bind
@@ -45,6 +46,8 @@ def of_model(body: Body, function: Any, node: ast.Call) -> Value | None:  # noqa
         return Value(f"stop(st, OOPS_BUG, {what.code}, 0)", NONE, busy=True)
     if function is RmapWalkControl:
         return _walk(body)
+    if on_stack.is_local(function):
+        return on_stack.make(body, function, node)
     if function in LOCKS:
         return _lock(body, function, node)
     if function in UNSEEN:

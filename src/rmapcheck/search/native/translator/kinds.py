@@ -9,6 +9,7 @@
     list, rows  list of numbers, of tuples of them    List *
     array       array field, `c.ptes`                 int *, its length is `size`
     walk        RmapWalkControl                       Walk *
+    local       a struct on the stack, on_stack.py    struct vma_merge_struct *
     operation   an operation                          const Op *
     tuple       several values                        `parts`
     part        object that is an attribute of a      nothing: known while translating
@@ -35,7 +36,7 @@ class Kind:
     @property
     def ctype(self) -> str:
         """The C type of a variable of this kind, or "" where there is none."""
-        if self.name == "object":
+        if self.name in ("object", "local"):
             return f"struct {self.of} *"
         return _CTYPES.get(self.name, "")
 

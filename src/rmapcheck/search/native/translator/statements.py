@@ -89,6 +89,8 @@ def _return_value(body: Body, node: ast.Return) -> None:
     if kind == NONE:
         body.emit("return 0;")
         return
+    if kind.name == "local":
+        body.refuse(node, f"a {kind.of} is on the stack and cannot be returned")
     body.instance.settle(kind, lambda reason: body.refuse(node, reason))
     if kind.name in ("list", "rows"):
         body.emit(f"return list_copy(st, result, {value.code});")
