@@ -23,7 +23,7 @@ def i_mmap_members(st: "State") -> Iterator[Violation]:
         return
     for vma in st.vma.indices():
         for file in range(1, st.scope.files + 1):
-            times = st.scheme.i_mmap_members(st, file).count(vma)
+            times = st.scheme.i_mmap.members(st, file).count(vma)
             wanted = int(st.vma[vma].vm_file == file)
             if times != wanted:
                 yield Violation(
@@ -33,7 +33,7 @@ def i_mmap_members(st: "State") -> Iterator[Violation]:
                     (("vma", vma), ("address_space", file)),
                 )
     for file in range(1, st.scope.files + 1):
-        for vma in st.scheme.i_mmap_members(st, file):
+        for vma in st.scheme.i_mmap.members(st, file):
             if not st.vma.is_live(vma):
                 yield Violation(
                     f"v be VMA {vma}, in the i_mmap of file {file}",

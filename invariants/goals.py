@@ -31,7 +31,7 @@ class Goal:
     file_pages: int = 0
     """How many pages a file needs; 0: it needs no file."""
     feature: str = ""
-    """What the scheme's kernels must have had; see `Scheme.lacks`."""
+    """What the scheme's kernels must have had; see `Era.lacks`."""
     predicate: Callable[["State"], bool] | None = None
     """Tells whether a state reaches it; None: an operation does, by name."""
     universal: bool = True
@@ -247,7 +247,7 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: Scope) -> list[Goal]:
         goal
         for goal in GOALS.values()
         if (goal.universal or goal.name in scheme.goals)
-        and goal.feature not in scheme.lacks
+        and goal.feature not in scheme.era.lacks
         and goal.offered(scope)
     ]
 

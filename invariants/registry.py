@@ -129,7 +129,7 @@ def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
         for i in INVARIANTS.values()
         if (i.universal and i.only != other)
         or i.name in scheme.invariants
-        or (scheme.maps_files and i.name in scheme.i_mmap_invariants)
+        or (scheme.maps_files and i.name in scheme.i_mmap.invariants)
     ]
     return tuple(sorted(chosen, key=lambda i: i.runs_on))
 

@@ -103,7 +103,7 @@ def bit_at(st: "State", mapping: int, node: int, depth: int) -> bool:
         mask //= 2
         depth -= 1
         if mask == 0:
-            mask = st.scheme.size_mask(st, mapping)
+            mask = st.scheme.i_mmap.size_mask(st, mapping)
             index = heap_index(st, node) - radix_index(st, node)
     return index & mask != 0
 
@@ -175,7 +175,7 @@ def i_mmap_query(st: "State") -> Iterator[Violation]:
     for mapping in st.address_space.indices():
         for index in range(st.scope.offsets):
             rwc = RmapWalkControl()
-            found = st.scheme.i_mmap_foreach(st, mapping, index, index, rwc)
+            found = st.scheme.i_mmap.foreach(st, mapping, index, index, rwc)
             wanted = [v for v in st.vma.indices() if covers(st, mapping, v, index)]
             linear = [v for v in found if not st.vma[v].vm_nonlinear]
             if sorted(linear) != wanted:

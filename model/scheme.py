@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from rmapcheck.model.i_mmap.list import IMmapList
+from rmapcheck.model.era import Era, Row
+from rmapcheck.model.i_mmap.list import IMmap, IMmapList
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire, release
 from rmapcheck.model.machine.state import pte_offset, vma_address
 
@@ -53,7 +54,7 @@ class Bug:
     """How many of these are set-up that the literature does not count."""
 
 
-class Scheme(IMmapList):
+class Scheme:
     """Base of every rmap scheme; tells the core nothing and finds no anonymous page.
 
     Pages of files it finds by their file, if the scheme says that it `maps_files`.
@@ -61,8 +62,12 @@ class Scheme(IMmapList):
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
-    kernels: ClassVar[str] = ""
-    """First and last kernel that had it, as in "v2.6.34 … v2.6.35"."""
+    era: ClassVar[Era] = Era()
+    """Which kernels these are, and what their MM core did."""
+    rows: ClassVar[tuple[Row, ...]] = ()
+    """Kernels that differ from this design in data alone."""
+    i_mmap: ClassVar[IMmap] = IMmapList()
+    """The container of a file's VMAs."""
     structs: ClassVar[tuple[type, ...]] = ()
     """The scheme's own structs; ``class AnonVma`` lives in the pool ``st.anon_vma``."""
     fields: ClassVar[dict[str, tuple[str, ...]]] = {}
@@ -75,18 +80,13 @@ class Scheme(IMmapList):
     goals: ClassVar[tuple[str, ...]] = ()
     """Names of `@sometimes` goals beyond the universal ones."""
     bug: ClassVar[Bug | None] = None
-    flaws: ClassVar[tuple[str, ...]] = ()
-    """Bugs of the corpus that these kernels had as released, so that a scope wide enough is
-    expected to show them."""
-    end_unlocked: ClassVar[bool] = False
-    """A VMA that only grows at its end does so without its anon_vma's lock (252c5f94d94)."""
     never_held: ClassVar[bool] = False
     """The design was broken as posted, in whatever scope: it is listed, verified and found to be
     VIOLATED by its flaws, and no part of what is asked of all schemes."""
     sizes: ClassVar[dict[str, tuple[int, int]]] = {}
     """Bytes of each struct on (i386, 64-bit)."""
 
-    # What the MM core of the era did.
+    # What the design asks of the MM core; what differs by kernel alone is in `era`.
 
     walk_checks_pte: ClassVar[bool] = True
     """The walker tests that an entry maps the folio before it touches it (pfn check)."""
@@ -94,45 +94,11 @@ class Scheme(IMmapList):
     """There is no rmap: swap_out() goes through page tables (until v2.5.26)."""
     scan_uses_i_mmap: ClassVar[bool] = False
     """The scan of page tables unmaps a page of a file in all its VMAs (v2.4.23aa2)."""
-    mremap_many: ClassVar[bool] = False
-    """mremap() moves ranges over several VMAs (d23cb648e365, v6.17)."""
-    mremap_checks_first: ClassVar[bool] = True
-    """mremap() that moves checks everything before it unmaps anything, the two places first of all
-    (v6.17; v6.1 does not). Searches leave out what fails, and need not know."""
-    mmap_asks_both: ClassVar[bool] = True
-    """mmap() lets either neighbour grow over the new range, and then both if they agree (v6.12);
-    before, the lower one had to fit the anon_vma of the upper one (v6.1)."""
-    mprotect_unaccounts: ClassVar[bool] = False
-    """mprotect() takes VM_ACCOUNT from a never-faulted VMA made read-only (v6.3)."""
-    inherits_copied_from: ClassVar[bool] = False
-    """A merge of mremap's copy gives the source's anon_vma to a never-faulted neighbour
-    (61f67c230a5e, v6.19)."""
-    asks_copied_from: ClassVar[bool] = True
-    """Before a never-faulted neighbour takes mremap's copy, its source must be no fork child's
-    (3b617fd3d317, v6.19, v6.18.8; recalled). Later in one release than the symmetric merge."""
-    anon_exclusive: ClassVar[bool] = False
-    """Pages carry PageAnonExclusive (6c287605fd56, v5.19)."""
-
     fork_batch: ClassVar[int] = 1
     """How many entries fork copies before it lets go of page_table_lock: what is between makes no
     difference to one who is alone."""
-    links_vma_first: ClassVar[bool] = True
-    """dup_mmap() links the child's VMA before it copies the entries (6f5995073d, v2.6.4)."""
-
-    truncates_nonlinear: ClassVar[bool] = True
-    """Truncation looks through nonlinear VMAs page by page (66d25df0b1, v2.6.6)."""
     maps_files: ClassVar[bool] = False
     """The scheme has answers for pages of files, so that a scope may have some."""
-    fault_around: ClassVar[bool] = False
-    """A read fault maps what the page cache has around it (8c6e50b0290c, v3.15). Searches leave it
-    out, since it adds no state that single faults do not; the live kernel's predictor does not."""
-    cow_prepares_first: ClassVar[bool] = False
-    """A write fault on a private range of a file asks for its anon_vma before the page, which may
-    be beyond the end (1d65f86db148, v3.1, recalled). Searches leave it out too."""
-
-    lacks: ClassVar[tuple[str, ...]] = ()
-    """Features that these kernels did not have: exec_shift, dontfork, wipeonfork, dontunmap,
-    punch_hole, remap_file_pages, page_referenced, try_to_unmap."""
 
     def joins_mmlist_first(self, st: "State") -> bool:
         """Tell whether fork puts the child on mmlist before it copies anything; dup_mmap()."""
@@ -370,12 +336,12 @@ class Scheme(IMmapList):
         if mapping == 0:
             return
         index = st.folio[folio].index
-        for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
+        for vma in self.i_mmap.foreach(st, mapping, index, index, rwc):
             address = vma_address(st, vma, index)
             if address >= 0 and not st.vma[vma].vm_nonlinear:
                 self.visit(st, rwc, st.vma[vma].vm_mm, address)
         if st.scope.nonlinear:
-            for vma in self.i_mmap_nonlinear(st, mapping, rwc):
+            for vma in self.i_mmap.nonlinear(st, mapping, rwc):
                 self.visit_all(st, vma, rwc)
 
     def visit_all(self, st: "State", vma: int, rwc: "RmapWalkControl") -> None:

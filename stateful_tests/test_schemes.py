@@ -23,9 +23,11 @@ OUT_OF_MEMORY = {"E06"}
 
 def within(scope, scheme):
     """Return the scope, made so small that what the scheme was released with cannot show."""
-    pages = min([scope.pages, *(PAGES.get(f, scope.pages) for f in scheme.flaws)])
+    pages = min([scope.pages, *(PAGES.get(f, scope.pages) for f in scheme.era.flaws)])
     return attrs.evolve(
-        scope, pages=pages, alloc_fail=scope.alloc_fail and not OUT_OF_MEMORY & set(scheme.flaws)
+        scope,
+        pages=pages,
+        alloc_fail=scope.alloc_fail and not OUT_OF_MEMORY & set(scheme.era.flaws),
     )
 
 

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+import attrs
+
 from rmapcheck.model.scheme import Bug
 from rmapcheck.model.schemes.anon_vma_chain import AvcList, anon_vma_compatible
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcDegree, AvcMerge
-from rmapcheck.model.schemes.anon_vma_root import AvcTree
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
@@ -183,14 +184,14 @@ class OneSidedMerge(AvcMerge):
     def is_mergeable_anon_vma(
         self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
     ) -> bool:
-        return AvcTree.is_mergeable_anon_vma(self, st, tgt, anon_vma, middle, copied_from)
+        return AvcCounters.is_mergeable_anon_vma(self, st, tgt, anon_vma, middle, copied_from)
 
 
 class UnfaultedMremapMerge(AvcMerge):
     """mremap merged faulted pages into a never-faulted VMA, which stayed without anon_vma."""
 
     name = "B29"
-    inherits_copied_from = False
+    era = attrs.evolve(AvcMerge.era, inherits_copied_from=False)
     bug = Bug(
         id="B29",
         title="mm/vma: fix anon_vma UAF on mremap() faulted, unfaulted merge",

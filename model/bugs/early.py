@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import attrs
+
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.state import ptep_to_address, ptep_to_mm
 from rmapcheck.model.mm.virtual_scan import locked
@@ -189,7 +191,7 @@ class DupMmapTree(PteChainArray):
     """
 
     name = "E07"
-    links_vma_first = False
+    era = attrs.evolve(PteChainArray.era, links_vma_first=False)
     bug = Bug(
         id="E07",
         title="vma corruption fix",

@@ -1,5 +1,7 @@
 """Bugs of partial objrmap, 2003 and 2004. Most override nothing: that is how it was posted."""
 
+import attrs
+
 from rmapcheck.model.scheme import Bug
 from rmapcheck.model.schemes.objrmap import Objrmap5a, Objrmap5b, Objrmap5cAgain
 from rmapcheck.model.schemes.pte_chain import PteChainArray
@@ -73,7 +75,7 @@ class TruncatesLinearly(PteChainArray):
     """Truncation looked at the linear place of a page alone, and missed it in a nonlinear VMA."""
 
     name = "E44"
-    truncates_nonlinear = False
+    era = attrs.evolve(PteChainArray.era, truncates_nonlinear=False)
     bug = Bug(
         id="E44",
         title="rmap: nonlinear truncation",

@@ -22,27 +22,27 @@ Sources: mm/interval_tree.c, lib/interval_tree.c, include/linux/interval_tree_ge
 
 from typing import Any, ClassVar
 
-from rmapcheck.model.i_mmap.list import IMmapList
+from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.heap import ref
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, assert_held_write
 from rmapcheck.model.machine.state import State
 from rmapcheck.model.machine.structs import RmapWalkControl
 
 
-class IMmapIntervalTree(IMmapList):
+class IMmapIntervalTree(IMmap):
     """struct rb_root of address_space, and the list of nonlinear VMAs (v3.7 … v3.19)."""
 
-    i_mmap_fields: ClassVar[dict[str, dict[str, Any]]] = {
+    fields: ClassVar[dict[str, dict[str, Any]]] = {
         "address_space": {"i_mmap_node": ref("vma"), "i_mmap_list": ref("vma")},
         "vma": {"shared": ref("vma")},
     }
-    i_mmap_keyed = True
-    i_mmap_invariants: ClassVar[tuple[str, ...]] = (
+    keyed = True
+    invariants: ClassVar[tuple[str, ...]] = (
         "interval_tree_order",
         "i_mmap_query",
     )
 
-    def i_mmap_insert(self, st: State, mapping: int, vma: int, beside: int) -> None:
+    def insert(self, st: State, mapping: int, vma: int, beside: int) -> None:
         """vma_interval_tree_insert(), vma_interval_tree_insert_after(), mm/interval_tree.c."""
         assert_held_write(st, I_MMAP_LOCK, mapping, "a VMA enters i_mmap")
         before = beside or self.last_before(st, mapping, vma)
@@ -75,7 +75,7 @@ class IMmapIntervalTree(IMmapList):
         """Tell whether `at` stays in front of `vma`: equal starts keep their order."""
         return st.vma[at].vm_pgoff <= st.vma[vma].vm_pgoff
 
-    def i_mmap_remove(self, st: State, mapping: int, vma: int) -> None:
+    def remove(self, st: State, mapping: int, vma: int) -> None:
         """vma_interval_tree_remove(), mm/interval_tree.c."""
         assert_held_write(st, I_MMAP_LOCK, mapping, "a VMA leaves i_mmap")
         at = self.first_of(st, mapping, vma)
@@ -90,7 +90,7 @@ class IMmapIntervalTree(IMmapList):
             st.vma[at].shared = following
         st.vma[vma].shared = 0
 
-    def i_mmap_foreach(
+    def foreach(
         self, st: State, mapping: int, first: int, last: int, rwc: RmapWalkControl
     ) -> list[int]:
         """Return the VMAs that overlap `first` … `last`; vma_interval_tree_foreach()."""
@@ -110,7 +110,7 @@ class IMmapIntervalTree(IMmapList):
             vma = v.shared
         return found
 
-    def i_mmap_nonlinear(self, st: State, mapping: int, rwc: RmapWalkControl) -> list[int]:
+    def nonlinear(self, st: State, mapping: int, rwc: RmapWalkControl) -> list[int]:
         """Return the list of nonlinear VMAs."""
         found: list[int] = []
         vma = st.address_space[mapping].i_mmap_list
@@ -120,7 +120,7 @@ class IMmapIntervalTree(IMmapList):
             vma = st.vma[vma].shared
         return found
 
-    def i_mmap_members(self, st: State, mapping: int) -> list[int]:
+    def members(self, st: State, mapping: int) -> list[int]:
         """Return all VMAs, as often as they are there; a list in a circle is cut."""
         found: list[int] = []
         vma = st.address_space[mapping].i_mmap_node

@@ -1,6 +1,6 @@
 """i_mmap as a prio_tree: VMAs in the tree, in sets of equals, or in the nonlinear list.
 
-For the tree itself and the union of fields see the head of prio_tree.py. A VMA that maps the same
+For the tree itself and the union of fields see the head of radix.py. A VMA that maps the same
 pages as one that is there does not enter the tree but that one's set; when the node of a set goes,
 the head of the set takes its place in the tree as it stands.
 
@@ -9,7 +9,6 @@ Sources: mm/prio_tree.c of v2.6.7, read whole: verified; mm/mmap.c and kernel/fo
 
 from typing import Any, ClassVar
 
-from rmapcheck.model.i_mmap.list import IMmapList
 from rmapcheck.model.i_mmap.radix import HIGHEST, PrioTree, heap_index, radix_index, top_mask
 from rmapcheck.model.machine.heap import bug, num, ref
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, assert_held_write
@@ -17,10 +16,10 @@ from rmapcheck.model.machine.state import State
 from rmapcheck.model.machine.structs import RmapWalkControl
 
 
-class IMmapPrioTree(PrioTree, IMmapList):
+class IMmapPrioTree(PrioTree):
     """i_mmap as a prio_tree of VMAs, and the list of nonlinear ones (v2.6.10 … v3.6)."""
 
-    i_mmap_fields: ClassVar[dict[str, dict[str, Any]]] = {
+    fields: ClassVar[dict[str, dict[str, Any]]] = {
         "address_space": {
             "i_mmap_node": ref("vma"),
             "index_bits": num(32),
@@ -33,8 +32,8 @@ class IMmapPrioTree(PrioTree, IMmapList):
             "shared_head": ref("vma"),
         },
     }
-    i_mmap_keyed = True
-    i_mmap_invariants: ClassVar[tuple[str, ...]] = (
+    keyed = True
+    invariants: ClassVar[tuple[str, ...]] = (
         "prio_tree_heap",
         "prio_tree_sides",
         "prio_tree_bits",
@@ -43,7 +42,7 @@ class IMmapPrioTree(PrioTree, IMmapList):
         "i_mmap_query",
     )
 
-    def i_mmap_insert(self, st: State, mapping: int, vma: int, beside: int) -> None:
+    def insert(self, st: State, mapping: int, vma: int, beside: int) -> None:
         """Enter the tree, the set of the parent's VMA, or the list of nonlinear ones.
 
         __vma_link_file(), mm/mmap.c; dup_mmap(), kernel/fork.c.
@@ -56,7 +55,7 @@ class IMmapPrioTree(PrioTree, IMmapList):
         else:
             self.vma_prio_tree_insert(st, mapping, vma)
 
-    def i_mmap_remove(self, st: State, mapping: int, vma: int) -> None:
+    def remove(self, st: State, mapping: int, vma: int) -> None:
         """Leave it; __remove_shared_vm_struct(), mm/mmap.c."""
         assert_held_write(st, I_MMAP_LOCK, mapping, "a VMA leaves i_mmap")
         if st.vma[vma].vm_nonlinear:
@@ -93,7 +92,7 @@ class IMmapPrioTree(PrioTree, IMmapList):
             st.vma[following].shared_right = before
 
     def nonlinear_add(self, st: State, mapping: int, vma: int) -> None:
-        """Put `vma` at the tail of i_mmap_nonlinear."""
+        """Put `vma` at the tail of nonlinear."""
         last = st.address_space[mapping].i_mmap_list
         if last == 0:
             st.address_space[mapping].i_mmap_list = vma
@@ -161,7 +160,7 @@ class IMmapPrioTree(PrioTree, IMmapList):
 
     # Queries.
 
-    def i_mmap_foreach(
+    def foreach(
         self, st: State, mapping: int, first: int, last: int, rwc: RmapWalkControl
     ) -> list[int]:
         """Return the VMAs that overlap `first` … `last`, in the order of vma_prio_tree_next()."""
@@ -213,7 +212,7 @@ class IMmapPrioTree(PrioTree, IMmapList):
                 found.append(vma)
                 vma = st.vma[vma].shared_left
 
-    def i_mmap_nonlinear(self, st: State, mapping: int, rwc: RmapWalkControl) -> list[int]:
+    def nonlinear(self, st: State, mapping: int, rwc: RmapWalkControl) -> list[int]:
         """Return the list of nonlinear VMAs."""
         found: list[int] = []
         vma = st.address_space[mapping].i_mmap_list
@@ -223,10 +222,20 @@ class IMmapPrioTree(PrioTree, IMmapList):
             vma = st.vma[vma].shared_left
         return found
 
-    def i_mmap_members(self, st: State, mapping: int) -> list[int]:
+    def members(self, st: State, mapping: int) -> list[int]:
         """Return all VMAs, tree and list, as often as they are there."""
         rwc = RmapWalkControl()
-        found = self.i_mmap_foreach(st, mapping, 0, 2 * HIGHEST, rwc)
-        for vma in self.i_mmap_nonlinear(st, mapping, rwc):
+        found = self.foreach(st, mapping, 0, 2 * HIGHEST, rwc)
+        for vma in self.nonlinear(st, mapping, rwc):
             found.append(vma)
         return found
+
+
+class IMmapPrioTreeAsReleased(IMmapPrioTree):
+    """The first form: the size decides from the highest bit of the start on (v2.6.7, E51).
+
+    That is index_bits, which is another place when the tree has grown.
+    """
+
+    def size_mask(self, st: State, mapping: int) -> int:
+        return top_mask(st, mapping)

@@ -32,6 +32,8 @@ Sources: mm/prio_tree.c of v2.6.7, read whole: verified; lib/prio_tree.c since v
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.i_mmap.list import IMmap
+
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
@@ -81,7 +83,7 @@ def max_index(st: "State", mapping: int) -> int:
     return top_mask(st, mapping) * 2 - 1
 
 
-class PrioTree:
+class PrioTree(IMmap):
     """struct prio_tree_root and its nodes."""
 
     def size_mask(self, st: "State", mapping: int) -> int:

@@ -25,7 +25,8 @@ class Declares(Protocol):
     structs: ClassVar[tuple[type, ...]]
     fields: ClassVar[dict[str, tuple[str, ...]]]
     extra_fields: ClassVar[dict[str, dict[str, Any]]]
-    i_mmap_fields: ClassVar[dict[str, dict[str, Any]]]
+    i_mmap: ClassVar[Any]
+    """The container of a file's VMAs, which has `fields` of its own."""
     maps_files: ClassVar[bool]
 
 
@@ -76,7 +77,7 @@ class Shape:
     def _struct(self, name: str, cls: type, sizes: dict[str, int]) -> StructInfo:
         extra = dict(self.scheme.extra_fields.get(name, {}))
         if self.scope.files:
-            extra |= self.scheme.i_mmap_fields.get(name, {})
+            extra |= self.scheme.i_mmap.fields.get(name, {})
         chosen = self.scheme.fields.get(name)
         cls = _with_fields(cls, extra | _measured(cls, self.scope))
         infos: list[FieldInfo] = []

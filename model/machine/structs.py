@@ -144,7 +144,7 @@ class Swap:
 class AddressSpace:
     """struct address_space with its inode: a file; its number is also its name in traces.
 
-    What lists its VMAs, i_mmap, is the scheme's: see `Scheme.i_mmap_fields`.
+    What lists its VMAs, i_mmap, is the scheme's: see `IMmap.fields`.
     """
 
     i_size: int = num("file_pages")

@@ -123,12 +123,12 @@ def do_fault(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> 
     """
     if not st.scope.files:
         return -EFAULT
-    if st.scheme.fault_around and not write:
+    if st.scheme.era.fault_around and not write:
         do_fault_around(st, vma, address)
         if st.pte[ptep].folio:
             return 0
     copies = write and not st.vma[vma].vm_flags & VM_SHARED
-    if st.scheme.cow_prepares_first and copies and st.scheme.anon_vma_prepare(st, vma):
+    if st.scheme.era.cow_prepares_first and copies and st.scheme.anon_vma_prepare(st, vma):
         return -ENOMEM
     if faults_beyond(st, vma, address, ptep):
         st.rules.append("fault beyond the end of a file")
@@ -214,7 +214,7 @@ def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
     acquire(st, PTL, mm)
     old = st.pte[ptep].folio
     st.scheme.folio_add_new_anon_rmap(st, folio, vma, address, ptep)
-    if st.scheme.anon_exclusive:
+    if st.scheme.era.anon_exclusive:
         st.folio[folio].exclusive = 1
     p = st.pte[ptep]
     p.folio = folio
@@ -259,7 +259,7 @@ def wp_can_reuse_anon_folio(st: "State", folio: int, vma: int) -> bool:
     wp_can_reuse_anon_folio(), mm/memory.c, v6.x; reuse_swap_page(), mm/swapfile.c, v2.6.34 … v5.8.
     """
     f = st.folio[folio]
-    if st.scheme.anon_exclusive and f.exclusive:
+    if st.scheme.era.anon_exclusive and f.exclusive:
         st.rules.append("write fault reuses an exclusive page")
         return True
     if f.refcount > (2 if f.swap else 1):
@@ -271,7 +271,7 @@ def wp_can_reuse_anon_folio(st: "State", folio: int, vma: int) -> bool:
     reuse = f.refcount == 1
     if reuse:
         st.scheme.folio_move_anon_rmap(st, folio, vma)
-        if st.scheme.anon_exclusive:
+        if st.scheme.era.anon_exclusive:
             f.exclusive = 1
         tell(st, "reuse", vma, folio)
         st.reached.append("write fault reuses")
@@ -310,7 +310,7 @@ def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool)
     p.swap = 0
     p.flags = young(st) | (maybe_mkwrite(st, vma) if exclusive and write else 0)
     st.scheme.folio_add_anon_rmap(st, folio, vma, address, ptep, exclusive=exclusive)
-    if exclusive and st.scheme.anon_exclusive:
+    if exclusive and st.scheme.era.anon_exclusive:
         st.rules.append("swap-in of an exclusive page")
         st.folio[folio].exclusive = 1
     tell(st, "swap_in", vma, ptep, folio, entry)

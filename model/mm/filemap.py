@@ -29,7 +29,7 @@ def vma_link_file(st: "State", vma: int, beside: int) -> None:
         mapping = st.vma[vma].vm_file
         if mapping:
             acquire(st, I_MMAP_LOCK, mapping)
-            st.scheme.i_mmap_insert(st, mapping, vma, beside)
+            st.scheme.i_mmap.insert(st, mapping, vma, beside)
             release(st, I_MMAP_LOCK, mapping)
 
 
@@ -39,7 +39,7 @@ def unlink_file_vma(st: "State", vma: int) -> None:
         mapping = st.vma[vma].vm_file
         if mapping:
             acquire(st, I_MMAP_LOCK, mapping)
-            st.scheme.i_mmap_remove(st, mapping, vma)
+            st.scheme.i_mmap.remove(st, mapping, vma)
             release(st, I_MMAP_LOCK, mapping)
 
 
@@ -51,13 +51,13 @@ def vma_prepare_file(st: "State", vma: int, adjust: int) -> None:
     mapping = st.vma[vma].vm_file
     if mapping == 0:
         return
-    if st.scheme.i_mmap_lock_adjust():
+    if st.scheme.era.locks_i_mmap_to_adjust:
         acquire(st, I_MMAP_LOCK, mapping)
     assert_held_write(st, I_MMAP_LOCK, mapping, "the range of a file's VMA changes")
-    if st.scheme.i_mmap_keyed:
-        st.scheme.i_mmap_remove(st, mapping, vma)
+    if st.scheme.i_mmap.keyed:
+        st.scheme.i_mmap.remove(st, mapping, vma)
         if adjust:
-            st.scheme.i_mmap_remove(st, mapping, adjust)
+            st.scheme.i_mmap.remove(st, mapping, adjust)
 
 
 def vma_complete_file(st: "State", vma: int, adjust: int) -> None:
@@ -65,11 +65,11 @@ def vma_complete_file(st: "State", vma: int, adjust: int) -> None:
     mapping = st.vma[vma].vm_file
     if mapping == 0:
         return
-    if st.scheme.i_mmap_keyed:
-        st.scheme.i_mmap_insert(st, mapping, vma, 0)
+    if st.scheme.i_mmap.keyed:
+        st.scheme.i_mmap.insert(st, mapping, vma, 0)
         if adjust:
-            st.scheme.i_mmap_insert(st, mapping, adjust, 0)
-    if st.scheme.i_mmap_lock_adjust():
+            st.scheme.i_mmap.insert(st, mapping, adjust, 0)
+    if st.scheme.era.locks_i_mmap_to_adjust:
         release(st, I_MMAP_LOCK, mapping)
 
 

@@ -73,7 +73,7 @@ def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
 
 def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
     """Link the child's copy of one VMA and fill its entries. Return 0 or -ENOMEM."""
-    if st.scheme.links_vma_first:
+    if st.scheme.era.links_vma_first:
         vma_link_list(st, mm, tmp)
     else:
         st.vma[tmp].vm_mm = mm
@@ -87,7 +87,7 @@ def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
             st.rules.append("fork copies no entries of a never-faulted VMA")
             if st.vma[mpnt].vm_file:
                 st.rules.append("fork leaves a range of a file to faults")
-    if not st.scheme.links_vma_first:
+    if not st.scheme.era.links_vma_first:
         vma_link_list(st, mm, tmp)
     return error
 
@@ -182,6 +182,6 @@ def copy_present_page(
         st.rules.append("fork shares a page of a file")
         st.scheme.folio_dup_file_rmap(st, folio, dst_vma, src_vma, address, ptep)
         return
-    if st.scheme.anon_exclusive:
+    if st.scheme.era.anon_exclusive:
         st.folio[folio].exclusive = 0
     st.scheme.folio_dup_anon_rmap(st, folio, dst_vma, src_vma, address, ptep)

@@ -53,9 +53,9 @@ def make_nonlinear(st: "State", vma: int) -> None:
     """Set VM_NONLINEAR, for good; the VMA's place in i_mmap may be another now."""
     mapping = st.vma[vma].vm_file
     acquire(st, I_MMAP_LOCK, mapping)
-    st.scheme.i_mmap_remove(st, mapping, vma)
+    st.scheme.i_mmap.remove(st, mapping, vma)
     st.vma[vma].vm_nonlinear = 1
-    st.scheme.i_mmap_insert(st, mapping, vma, 0)
+    st.scheme.i_mmap.insert(st, mapping, vma, 0)
     tell(st, "nonlinear", vma)
     release(st, I_MMAP_LOCK, mapping)
     st.reached.append("a VMA becomes nonlinear")

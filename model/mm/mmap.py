@@ -101,7 +101,7 @@ def mmap_region(
         file=file,
         just_expand=just_expand,
     )
-    if not st.scheme.mmap_asks_both and not just_expand:
+    if not st.scheme.era.mmap_asks_both and not just_expand:
         vmg.anon_vma = anon_vma_behind(st, vmg)
     if vma_merge_new_range(st, vmg):
         return 0
@@ -175,7 +175,7 @@ def mprotect_fixup(st: "State", mm: int, vma: int, start: int, end: int, prot: i
     elif v.vm_file:
         if v.vm_flags & VM_ACCOUNT and v.anon_vma == 0:
             st.rules.append("mprotect leaves a range of a file charged")
-    elif st.scheme.mprotect_unaccounts and v.anon_vma == 0:
+    elif st.scheme.era.mprotect_unaccounts and v.anon_vma == 0:
         st.rules.append("mprotect uncharges")
         flags &= ~VM_ACCOUNT
     vma = vma_modify(st, vma, start, end, flags)

@@ -106,12 +106,12 @@ def remap_move(
 ) -> int:
     """Move to `to`, over whatever is there, VMA by VMA; remap_move(), mm/mremap.c, v6.17."""
     overlap = start < to + new_length and to < start + length
-    if overlap and (st.scheme.mremap_checks_first or vma_lookup(st, mm, start)):
+    if overlap and (st.scheme.era.mremap_checks_first or vma_lookup(st, mm, start)):
         st.rules.append("mremap refuses an overlap")
         return -EINVAL
     error = check_range(st, mm, start, length, new_length)
     if error:
-        if not st.scheme.mremap_checks_first and vma_lookup(st, mm, start):
+        if not st.scheme.era.mremap_checks_first and vma_lookup(st, mm, start):
             return unmap_too_soon(st, mm, start, length, new_length, to) or error
         return error
     if new_length < length:
@@ -156,7 +156,7 @@ def check_range(st: "State", mm: int, start: int, length: int, new_length: int) 
         return -EFAULT
     if st.vma[vma].vm_end >= start + min(length, new_length):
         return 0
-    if st.scheme.mremap_many and length == new_length:
+    if st.scheme.era.mremap_many and length == new_length:
         return 0
     st.rules.append("mremap refuses several VMAs")
     return -EFAULT

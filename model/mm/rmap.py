@@ -128,7 +128,7 @@ def try_to_unmap_one(st: "State", folio: int, ptep: int) -> int:
 def unmap_anon(st: "State", folio: int, ptep: int) -> None:
     """Let the entry name the page's swap slot."""
     entry = st.folio[folio].swap
-    exclusive = st.scheme.anon_exclusive and st.folio[folio].exclusive
+    exclusive = st.scheme.era.anon_exclusive and st.folio[folio].exclusive
     if exclusive:
         st.rules.append("swap-out of an exclusive page")
     st.folio[folio].exclusive = 0

@@ -47,15 +47,15 @@ def unmap_mapping_range(
     """Clear all entries of file pages `first` … `last`; unmap_mapping_range(), mm/memory.c."""
     acquire(st, I_MMAP_LOCK, mapping)
     rwc = RmapWalkControl()
-    for vma in st.scheme.i_mmap_foreach(st, mapping, first, last, rwc):
+    for vma in st.scheme.i_mmap.foreach(st, mapping, first, last, rwc):
         v = st.vma[vma]
-        if not (v.vm_nonlinear and st.scheme.truncates_nonlinear):
+        if not (v.vm_nonlinear and st.scheme.era.truncates_nonlinear):
             start = max(v.vm_start, v.vm_start + first - v.vm_pgoff)
             end = min(v.vm_end, v.vm_start + last + 1 - v.vm_pgoff)
             for address in range(start, end):
                 unmap_mapping_page(st, vma, address, even_cows=even_cows)
-    if st.scope.nonlinear and st.scheme.truncates_nonlinear:
-        for vma in st.scheme.i_mmap_nonlinear(st, mapping, rwc):
+    if st.scope.nonlinear and st.scheme.era.truncates_nonlinear:
+        for vma in st.scheme.i_mmap.nonlinear(st, mapping, rwc):
             for address in range(st.vma[vma].vm_start, st.vma[vma].vm_end):
                 unmap_nonlinear_page(st, vma, address, first, last)
     release(st, I_MMAP_LOCK, mapping)

@@ -205,7 +205,7 @@ def unmap_everywhere(st: "State", folio: int, scan: "RmapWalkControl") -> None:
     if mapping == 0 or not trylock(st, I_MMAP_LOCK, mapping):
         return
     index = st.folio[folio].index
-    for vma in st.scheme.i_mmap_foreach(st, mapping, index, index, scan):
+    for vma in st.scheme.i_mmap.foreach(st, mapping, index, index, scan):
         address = vma_address(st, vma, index)
         mm = st.vma[vma].vm_mm
         ptep = pte_offset(st, mm, max(address, 0))

@@ -154,12 +154,12 @@ def vma_expand(st: "State", vmg: VmaMergeStruct) -> int:
         return -ENOMEM
     if (
         vmg.copied_from
-        and st.scheme.inherits_copied_from
+        and st.scheme.era.inherits_copied_from
         and st.scheme.dup_anon_vma(st, target, vmg.copied_from, target)
     ):
         return -ENOMEM
     t = st.vma[target]
-    if st.scheme.end_unlocked and gone == 0 and vmg.start == t.vm_start:
+    if st.scheme.era.end_unlocked and gone == 0 and vmg.start == t.vm_start:
         move_end(st, target, vmg.end)
     else:
         range_changes(st, target, gone)

@@ -148,7 +148,7 @@ class PunchHole(FileOperation):
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
-        if "punch_hole" not in st.scheme.lacks:
+        if "punch_hole" not in st.scheme.era.lacks:
             for file in range(1, st.scope.files + 1):
                 for index in range(st.address_space[file].i_size):
                     if st.address_space[file].i_pages[index]:
@@ -163,7 +163,7 @@ class PunchHole(FileOperation):
         return truncate_pagecache_range(st, self.file, self.index, last)
 
     def lacking(self, scheme: "Scheme") -> str:
-        return "FALLOC_FL_PUNCH_HOLE (v2.6.38)" if "punch_hole" in scheme.lacks else ""
+        return "FALLOC_FL_PUNCH_HOLE (v2.6.38)" if "punch_hole" in scheme.era.lacks else ""
 
 
 @attrs.frozen(kw_only=True)
@@ -179,7 +179,7 @@ class RemapFilePages(Operation):
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
-        if "remap_file_pages" not in st.scheme.lacks:
+        if "remap_file_pages" not in st.scheme.era.lacks:
             for mm in st.mm.indices():
                 for start in range(st.pages):
                     vma = vma_lookup(st, mm, start)
@@ -197,6 +197,6 @@ class RemapFilePages(Operation):
         return sys_remap_file_pages(st, self.mm, self.start, self.length, self.pgoff)
 
     def lacking(self, scheme: "Scheme") -> str:
-        if "remap_file_pages" in scheme.lacks:
+        if "remap_file_pages" in scheme.era.lacks:
             return "remap_file_pages that a page survives (v2.5.66 … v3.19)"
         return ""

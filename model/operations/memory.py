@@ -184,7 +184,7 @@ class Mremap(Operation):
             if whole:
                 yield from cls._plain_moves(st, mm, start, length)
             return
-        if not whole and not st.scheme.mremap_many:
+        if not whole and not st.scheme.era.mremap_many:
             return
         if whole:
             yield from cls._resizes(st, mm, start, length)
@@ -215,7 +215,7 @@ class Mremap(Operation):
         for to in range(st.pages - new_length + 1):
             if to + new_length <= start or start + length <= to:
                 yield cls(mm=mm, start=start, length=length, new_length=new_length, to=to)
-                if length == new_length and "dontunmap" not in st.scheme.lacks:
+                if length == new_length and "dontunmap" not in st.scheme.era.lacks:
                     yield cls(
                         mm=mm, start=start, length=length, new_length=length, to=to, dontunmap=True
                     )
@@ -232,7 +232,7 @@ class Mremap(Operation):
         )
 
     def lacking(self, scheme: "Scheme") -> str:
-        if self.dontunmap and "dontunmap" in scheme.lacks:
+        if self.dontunmap and "dontunmap" in scheme.era.lacks:
             return "MREMAP_DONTUNMAP (v5.7)"
         return ""
 
@@ -286,9 +286,9 @@ class Madvise(Operation):
         return madvise_flags(st, self.mm, self.start, self.length, set_flags, clear_flags)
 
     def lacking(self, scheme: "Scheme") -> str:
-        if self.advice in ("wipeonfork", "keeponfork") and "wipeonfork" in scheme.lacks:
+        if self.advice in ("wipeonfork", "keeponfork") and "wipeonfork" in scheme.era.lacks:
             return "MADV_WIPEONFORK (v4.14)"
-        if self.advice in ("dontfork", "dofork") and "dontfork" in scheme.lacks:
+        if self.advice in ("dontfork", "dofork") and "dontfork" in scheme.era.lacks:
             return "MADV_DONTFORK (v2.6.16)"
         return ""
 

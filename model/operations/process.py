@@ -118,7 +118,7 @@ class Exec(Operation):
         return sys_execve(st, self.mm, self.shift)
 
     def lacking(self, scheme: "Scheme") -> str:
-        if self.shift and "exec_shift" in scheme.lacks:
+        if self.shift and "exec_shift" in scheme.era.lacks:
             return "a stack that moves at exec (v2.6.23)"
         return ""
 

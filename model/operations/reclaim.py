@@ -123,7 +123,7 @@ class FolioReferenced(Operation):
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
-        if st.scope.young and "page_referenced" not in st.scheme.lacks:
+        if st.scope.young and "page_referenced" not in st.scheme.era.lacks:
             for ptep in range(1, st.pte.size + 1):
                 folio = newly_named(st, ptep)
                 if folio and st.scheme.folio_mapped(st, folio):
@@ -133,7 +133,7 @@ class FolioReferenced(Operation):
         return st.mm.is_live(self.mm) and folio_named(st, self.mm, self.address) != 0
 
     def lacking(self, scheme: "Scheme") -> str:
-        return "page_referenced() (v2.5.27)" if "page_referenced" in scheme.lacks else ""
+        return "page_referenced() (v2.5.27)" if "page_referenced" in scheme.era.lacks else ""
 
     def apply(self, st: "State") -> int:
         folio_referenced(st, folio_named(st, self.mm, self.address))

@@ -41,8 +41,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
-from rmapcheck.model.i_mmap.radix import top_mask
+from rmapcheck.model.era import Era
+from rmapcheck.model.i_mmap.list import IMmap
+from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTreeAsReleased
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, ref
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, PTL, acquire, assert_held_write, release
@@ -63,12 +64,17 @@ class AnonVma:
     """First VMA of the list through vma->anon_vma_node; anon_vma->lock"""
 
 
-class AnonVma267(IMmapPrioTree, Scheme):
+class AnonVma267(Scheme):
     """v2.6.7 as it was: mprotect and anon_vma_prepare() each forget something (E02, E05)."""
 
     name = "anon_vma-2.6.7"
     title = "anon_vma as first released"
-    kernels = "v2.6.7"
+    era = Era(
+        kernels="v2.6.7",
+        flaws=("E02", "E04", "E05"),
+        lacks=("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole"),
+    )
+    i_mmap: ClassVar[IMmap] = IMmapPrioTreeAsReleased()
     structs = (AnonVma,)
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "vma": ("anon_vma", "anon_vma_node"),
@@ -88,25 +94,10 @@ class AnonVma267(IMmapPrioTree, Scheme):
         "neighbour's anon_vma adopted",
         "a merge hands its anon_vma on",
     )
-    flaws: ClassVar[tuple[str, ...]] = ("E02", "E04", "E05")
     maps_files = True
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anon_vma": (12, 24)}
-    lacks: ClassVar[tuple[str, ...]] = (
-        "exec_shift",
-        "dontfork",
-        "wipeonfork",
-        "dontunmap",
-        "punch_hole",
-    )
 
     # Decisions of this era.
-
-    def size_mask(self, st: "State", mapping: int) -> int:
-        """Return where a prio_tree goes on when the bits of the start are used up.
-
-        As released with index_bits, which is another place when the tree has grown.
-        """
-        return top_mask(st, mapping)
 
     def locks_adopted(self) -> bool:
         """Tell whether anon_vma_prepare() locks an anon_vma that it takes from a neighbour."""
@@ -361,8 +352,7 @@ class AnonVma268(AnonVma267):
 
     name = "anon_vma-2.6.8"
     title = "anon_vma, corrected"
-    kernels = "v2.6.8"
-    flaws = ("E04",)
+    era = attrs.evolve(AnonVma267.era, kernels="v2.6.8", flaws=("E04",))
 
     def locks_adopted(self) -> bool:
         """Others fork the neighbour and join the same list (b6815589d6aa)."""
@@ -383,7 +373,7 @@ class AnonVma269(AnonVma268):
 
     name = "anon_vma-2.6.9"
     title = "anon_vma without page_map_lock"
-    kernels = "v2.6.9 … v2.6.13"
+    era = attrs.evolve(AnonVma268.era, kernels="v2.6.9 … v2.6.13")
 
     def clears_mapping(self) -> bool:
         """Not before the page is freed (f7f5e03df0, 2004-08-23)."""

@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rmapcheck.model.era import Era
+from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, num, ref
@@ -80,6 +82,35 @@ class AnonVmaChain:
     """Next in anon_vma->head; lock of the root"""
 
 
+class AvcFifo:
+    """anon_vma->head as a list_head: in the order of arrival (v2.6.34 … v3.6)."""
+
+    keyed: ClassVar[bool] = False
+    """An AVC's place depends on the range of its VMA."""
+
+    def insert(self, st: "State", anon_vma: int, avc: int) -> None:
+        """Put an AVC at the tail; list_add_tail()."""
+        st.anon_vma_chain[avc].same_anon_vma = 0
+        last = st.anon_vma[anon_vma].head
+        if last == 0:
+            st.anon_vma[anon_vma].head = avc
+            return
+        while st.anon_vma_chain[last].same_anon_vma:
+            last = st.anon_vma_chain[last].same_anon_vma
+        st.anon_vma_chain[last].same_anon_vma = avc
+
+    def remove(self, st: "State", anon_vma: int, avc: int) -> None:
+        """Take an AVC out; list_del(), anon_vma_interval_tree_remove()."""
+        following = st.anon_vma_chain[avc].same_anon_vma
+        at = st.anon_vma[anon_vma].head
+        if at == avc:
+            st.anon_vma[anon_vma].head = following
+            return
+        while st.anon_vma_chain[at].same_anon_vma != avc:
+            at = st.anon_vma_chain[at].same_anon_vma
+        st.anon_vma_chain[at].same_anon_vma = following
+
+
 def chain_length(st: "State", vma: int) -> int:
     """Return the number of AVCs of `vma`."""
     length = 0
@@ -105,12 +136,21 @@ def chain_is_singular(st: "State", vma: int) -> bool:
     return avc != 0 and st.anon_vma_chain[avc].same_vma == 0
 
 
-class AvcList(IMmapPrioTree, Scheme):
+class AvcList(Scheme):
     """v2.6.34 and v2.6.35: a lock and a list in each anon_vma."""
 
     name = "avc-2.6.34"
     title = "anon_vma_chain as released"
-    kernels = "v2.6.34 … v2.6.35"
+    era = Era(
+        kernels="v2.6.34 … v2.6.35",
+        flaws=("E04",),
+        lacks=("wipeonfork", "dontunmap", "punch_hole"),
+    )
+    i_mmap: ClassVar[IMmap] = IMmapPrioTree()
+    same_anon_vma: ClassVar[AvcFifo] = AvcFifo()
+    """The container of an anon_vma's AVCs, anon_vma->head."""
+    merges_with_fork_child: ClassVar[bool] = True
+    """A never-faulted VMA may merge with a fork child's (until 965f55dea0e3, v3.0)."""
     structs = (AnonVma, AnonVmaChain)
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "vma": ("anon_vma", "anon_vma_chain"),
@@ -133,8 +173,6 @@ class AvcList(IMmapPrioTree, Scheme):
         "anon_vma": (12, 24),
         "anon_vma_chain": (28, 56),
     }
-    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap", "punch_hole")
-    flaws: ClassVar[tuple[str, ...]] = ("E04",)
 
     # Decisions of this era.
 
@@ -176,16 +214,9 @@ class AvcList(IMmapPrioTree, Scheme):
         return oldest
 
     def insert(self, st: "State", anon_vma: int, avc: int) -> None:
-        """Put an AVC into the anon_vma's list, at the tail."""
+        """Put an AVC into the anon_vma's list or tree."""
         self.assert_locked(st, anon_vma, "an AVC is linked")
-        st.anon_vma_chain[avc].same_anon_vma = 0
-        last = st.anon_vma[anon_vma].head
-        if last == 0:
-            st.anon_vma[anon_vma].head = avc
-            return
-        while st.anon_vma_chain[last].same_anon_vma:
-            last = st.anon_vma_chain[last].same_anon_vma
-        st.anon_vma_chain[last].same_anon_vma = avc
+        self.same_anon_vma.insert(st, anon_vma, avc)
 
     # mm/rmap.c
 
@@ -201,14 +232,7 @@ class AvcList(IMmapPrioTree, Scheme):
         """Take an AVC out of its anon_vma's list; list_del(), anon_vma_interval_tree_remove()."""
         anon_vma = st.anon_vma_chain[avc].anon_vma
         self.assert_locked(st, anon_vma, "an AVC is unlinked")
-        following = st.anon_vma_chain[avc].same_anon_vma
-        at = st.anon_vma[anon_vma].head
-        if at == avc:
-            st.anon_vma[anon_vma].head = following
-            return
-        while st.anon_vma_chain[at].same_anon_vma != avc:
-            at = st.anon_vma_chain[at].same_anon_vma
-        st.anon_vma_chain[at].same_anon_vma = following
+        self.same_anon_vma.remove(st, anon_vma, avc)
 
     def anon_vma_chain_assign(self, st: "State", vma: int, avc: int, anon_vma: int) -> None:
         """Put an AVC at the head of the VMA's list."""
@@ -385,9 +409,16 @@ class AvcList(IMmapPrioTree, Scheme):
     def is_mergeable_anon_vma(
         self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
     ) -> bool:
-        """Equal, or one of them none; is_mergeable_anon_vma(), mm/mmap.c, v2.6.7 … v2.6.39."""
+        """Equal, or one of them none; is_mergeable_anon_vma(), mm/mmap.c.
+
+        Since v3.0 one of them none, and the neighbour's chain of one (965f55dea0e3). A
+        never-faulted neighbour has a chain of none, so it never takes over faulted pages.
+        """
         other = st.vma[tgt].anon_vma
-        return other == 0 or anon_vma == 0 or other == anon_vma
+        if other == 0 or anon_vma == 0:
+            if self.merges_with_fork_child or chain_is_singular(st, tgt):
+                return True
+        return other == anon_vma
 
     def are_anon_vmas_compatible(self, st: "State", prev: int, next_: int) -> bool:
         a = st.vma[prev].anon_vma

@@ -1,4 +1,4 @@
-"""anon_vma, its later kernels: v2.6.14 … v2.6.33, one class for each that changed something.
+"""anon_vma, its later kernels: v2.6.14 … v2.6.33, a class where behaviour changed, else a row.
 
 What they changed for the pages that rmap has to find is little; most is about locks::
 
@@ -21,12 +21,23 @@ as docs/reference/spec/anon_vma.md has them.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.i_mmap.radix import HIGHEST
+import attrs
+
+from rmapcheck.model.era import Row
+from rmapcheck.model.i_mmap.list import IMmap
+from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, assert_held_write
 from rmapcheck.model.schemes.anon_vma import AnonVma269
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
+
+ERA_2614 = attrs.evolve(AnonVma269.era, kernels="v2.6.14")
+ERA_2616 = attrs.evolve(
+    ERA_2614, kernels="v2.6.16 … v2.6.17", lacks=("exec_shift", "wipeonfork", "dontunmap")
+)
+ERA_2623 = attrs.evolve(ERA_2616, kernels="v2.6.23 … v2.6.27", lacks=("wipeonfork", "dontunmap"))
+ERA_2628 = attrs.evolve(ERA_2623, kernels="v2.6.28 … v2.6.31")
 
 
 class AnonVma2614(AnonVma269):
@@ -34,11 +45,23 @@ class AnonVma2614(AnonVma269):
 
     name = "anon_vma-2.6.14"
     title = "anon_vma with lazy fork"
-    kernels = "v2.6.14"
-
-    def size_mask(self, st: "State", mapping: int) -> int:
-        """As high as a long is, since v2.6.10; lib/prio_tree.c."""
-        return HIGHEST
+    era = ERA_2614
+    rows: ClassVar[tuple[Row, ...]] = (
+        Row(
+            "anon_vma-2.6.15",
+            "anon_vma with split page_table_lock",
+            "v2.6.15: VMAs leave list and tree before their page tables are freed "
+            "(8f4f8c164cb, E04).",
+            attrs.evolve(ERA_2614, kernels="v2.6.15"),
+        ),
+        Row(
+            "anon_vma-2.6.16",
+            "anon_vma with MADV_DONTFORK",
+            "v2.6.16 and v2.6.17: page_add_new_anon_rmap(), MADV_DONTFORK (E04).",
+            ERA_2616,
+        ),
+    )
+    i_mmap: ClassVar[IMmap] = IMmapPrioTree()
 
     def fork_copies(self, st: "State", pvma: int) -> bool:
         """Only a VMA with an anon_vma holds what a fault could not bring (d992895ba2b2).
@@ -48,29 +71,27 @@ class AnonVma2614(AnonVma269):
         return st.vma[pvma].anon_vma != 0 or st.vma[pvma].vm_nonlinear != 0
 
 
-class AnonVma2615(AnonVma2614):
-    """v2.6.15: VMAs leave list and tree before their page tables are freed (8f4f8c164cb, E04)."""
-
-    name = "anon_vma-2.6.15"
-    title = "anon_vma with split page_table_lock"
-    kernels = "v2.6.15"
-
-
-class AnonVma2616(AnonVma2615):
-    """v2.6.16 and v2.6.17: page_add_new_anon_rmap(), MADV_DONTFORK (E04)."""
-
-    name = "anon_vma-2.6.16"
-    title = "anon_vma with MADV_DONTFORK"
-    kernels = "v2.6.16 … v2.6.17"
-    lacks: ClassVar[tuple[str, ...]] = ("exec_shift", "wipeonfork", "dontunmap")
-
-
-class AnonVma2618(AnonVma2616):
+class AnonVma2618(AnonVma2614):
     """v2.6.18 … v2.6.20: the list is in the order of forks, which page migration needs (E04)."""
 
     name = "anon_vma-2.6.18"
     title = "anon_vma with the list in order"
-    kernels = "v2.6.18 … v2.6.20"
+    era = attrs.evolve(ERA_2616, kernels="v2.6.18 … v2.6.20")
+    rows: ClassVar[tuple[Row, ...]] = (
+        Row(
+            "anon_vma-2.6.21",
+            "anon_vma under preemptible RCU",
+            "v2.6.21 and v2.6.22: the RCU section lasts until the lock is dropped "
+            "(34bbd704051, E04).",
+            attrs.evolve(ERA_2616, kernels="v2.6.21 … v2.6.22"),
+        ),
+        Row(
+            "anon_vma-2.6.23",
+            "anon_vma with stacks that move",
+            "v2.6.23 … v2.6.27: exec moves the stack (b6a2fea39318, E04).",
+            ERA_2623,
+        ),
+    )
 
     def list_add(self, st: "State", anon_vma: int, vma: int) -> None:
         """Put `vma` at the tail, behind its parent (0697212a411c)."""
@@ -84,29 +105,20 @@ class AnonVma2618(AnonVma2616):
         st.vma[last].anon_vma_node = vma
 
 
-class AnonVma2621(AnonVma2618):
-    """v2.6.21 and v2.6.22: the RCU section lasts until the lock is dropped (34bbd704051, E04)."""
-
-    name = "anon_vma-2.6.21"
-    title = "anon_vma under preemptible RCU"
-    kernels = "v2.6.21 … v2.6.22"
-
-
-class AnonVma2623(AnonVma2621):
-    """v2.6.23 … v2.6.27: exec moves the stack (b6a2fea39318, E04)."""
-
-    name = "anon_vma-2.6.23"
-    title = "anon_vma with stacks that move"
-    kernels = "v2.6.23 … v2.6.27"
-    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap")
-
-
-class AnonVma2628(AnonVma2623):
+class AnonVma2628(AnonVma2618):
     """v2.6.28 … v2.6.31: a fresh anon_vma is locked as well (d9d332e0874, E04)."""
 
     name = "anon_vma-2.6.28"
     title = "anon_vma, locked from the first"
-    kernels = "v2.6.28 … v2.6.31"
+    era = ERA_2628
+    rows: ClassVar[tuple[Row, ...]] = (
+        Row(
+            "anon_vma-2.6.32",
+            "anon_vma with ends that move unlocked",
+            "v2.6.32 and v2.6.33: no lock where only the end of a VMA moves (252c5f94d94, E04).",
+            attrs.evolve(ERA_2628, kernels="v2.6.32 … v2.6.33", end_unlocked=True),
+        ),
+    )
 
     def locks_fresh(self) -> bool:
         """A walker that still holds the page of its former life may be in it."""
@@ -116,12 +128,3 @@ class AnonVma2628(AnonVma2623):
         """The list changes under its lock, whoever knows of it."""
         assert_held_write(st, ANON_VMA_LOCK, anon_vma, "a VMA joins the list")
         super().assign(st, vma, anon_vma)
-
-
-class AnonVma2632(AnonVma2628):
-    """v2.6.32 and v2.6.33: no lock where only the end of a VMA moves (252c5f94d94, E04)."""
-
-    name = "anon_vma-2.6.32"
-    title = "anon_vma with ends that move unlocked"
-    kernels = "v2.6.32 … v2.6.33"
-    end_unlocked = True

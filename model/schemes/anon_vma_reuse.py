@@ -8,35 +8,47 @@ ancestor instead of a new one: one that is not any VMA's own, and has at most on
              ▲           but nobody's own. The next fork from C takes B again.
              └─ own anon_vma of the new child
 
-The first rule counted children and VMAs in one number, `degree`; an abandoned leaf then looked
-free twice, and two VMAs with different chains got the same anon_vma (B23, CVE-2022-42703). Since
-v6.0 there are two counters. v6.16 let never-faulted VMAs merge with faulted ones on either side,
-and forgot mremap (B29, CVE-2026-23077). v7.0 builds a clone unseen and publishes it under the
-lock, so that a failed allocation has nothing to tear down.
+The first rule counted children and VMAs in one number, `degree`; an abandoned
+leaf then looked free twice, and two VMAs with different chains got the same anon_vma (B23,
+CVE-2022-42703). Since v6.0 there are two counters. v6.16 let never-faulted VMAs merge with faulted
+ones on either side, and forgot mremap (B29, CVE-2026-23077). v7.0 builds a clone unseen and
+publishes it under the lock, so that a failed allocation has nothing to tear down.
 
 What the model leaves out, and its sources, are named in anon_vma_chain.py.
 """
 
 from typing import TYPE_CHECKING, ClassVar
 
+import attrs
+
+from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
 from rmapcheck.model.scheme import VMA_OP_FORK
-from rmapcheck.model.schemes.anon_vma_chain import chain_is_singular, chain_length, chain_nth
-from rmapcheck.model.schemes.anon_vma_root import AvcTree
+from rmapcheck.model.schemes.anon_vma_chain import (
+    AvcFifo,
+    chain_is_singular,
+    chain_length,
+    chain_nth,
+)
+from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-class AvcDegree(AvcTree):
+class AvcDegree(AvcRoot):
     """v3.19 … v6.0-rc3: fork reuses an idle anon_vma, so that chains stop growing."""
 
     name = "avc-3.19"
     title = "anon_vma_chain with reuse by degree"
-    kernels = "v3.19 … v6.0-rc3"
-    flaws: ClassVar[tuple[str, ...]] = ("B23",)
+    era = attrs.evolve(
+        AvcTree.era, kernels="v3.19 … v6.0-rc3", flaws=("B23",), lacks=("remap_file_pages",)
+    )
+    i_mmap: ClassVar[IMmap] = AvcTree.i_mmap
+    same_anon_vma: ClassVar[AvcFifo] = AvcTree.same_anon_vma
+    merges_with_fork_child = AvcTree.merges_with_fork_child
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         **AvcTree.fields,
         "anon_vma": ("head", "root", "refcount", "parent", "degree"),
@@ -48,7 +60,6 @@ class AvcDegree(AvcTree):
         "chain_ancestors",
     )
     goals: ClassVar[tuple[str, ...]] = (*AvcTree.goals, "anon_vma reused at fork")
-    lacks: ClassVar[tuple[str, ...]] = ("remap_file_pages",)
 
     def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
         """Tell whether a forked VMA may take `anon_vma`; `own` is its parent VMA's.
@@ -97,8 +108,13 @@ class AvcCounters(AvcDegree):
 
     name = "avc-6.0"
     title = "anon_vma_chain with two counters"
-    kernels = "v6.0-rc4 … v6.15"
-    flaws: ClassVar[tuple[str, ...]] = ()
+    era = attrs.evolve(
+        AvcDegree.era,
+        kernels="v6.0-rc4 … v6.15",
+        flaws=(),
+        anon_exclusive=True,
+        mprotect_unaccounts=True,
+    )
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "vma": ("anon_vma", "anon_vma_chain"),
         "folio": ("mapcount", "mapping", "index", "exclusive"),
@@ -109,8 +125,6 @@ class AvcCounters(AvcDegree):
         "exclusive_once",
         "active_in_one_process",
     )
-    anon_exclusive = True
-    mprotect_unaccounts = True
 
     def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
         """No VMA has it for its own, and it has at most one child (2555283eb40d)."""
@@ -152,10 +166,10 @@ class AvcMerge(AvcCounters):
 
     name = "avc-6.16"
     title = "anon_vma_chain with symmetric merging"
-    kernels = "v6.16 … v6.19"
+    era = attrs.evolve(
+        AvcCounters.era, kernels="v6.16 … v6.19", inherits_copied_from=True, mremap_many=True
+    )
     invariants: ClassVar[tuple[str, ...]] = (*AvcCounters.invariants, "merge_symmetric")
-    inherits_copied_from = True
-    mremap_many = True
 
     def is_fork_child(self, st: "State", vma: int) -> bool:
         """Tell whether the VMA has inherited anon_vmas; vma_is_fork_child(), mm/vma.c."""
@@ -170,7 +184,7 @@ class AvcMerge(AvcCounters):
             if self.is_fork_child(st, middle):
                 st.rules.append("no merge: the range is of a fork child")
                 return False
-            if self.asks_copied_from and self.is_fork_child(st, copied_from):
+            if self.era.asks_copied_from and self.is_fork_child(st, copied_from):
                 st.rules.append("no merge: the range is copied from a fork child")
                 return False
             st.rules.append("a never-faulted neighbour takes faulted pages")
@@ -195,7 +209,7 @@ class AvcPublish(AvcMerge):
 
     name = "avc-7.0"
     title = "anon_vma_chain, assign then publish"
-    kernels = "v7.0 …"
+    era = attrs.evolve(AvcMerge.era, kernels="v7.0 …")
     invariants: ClassVar[tuple[str, ...]] = tuple(
         n for n in AvcMerge.invariants if n != "chain_order"
     )

@@ -23,13 +23,16 @@ computed by a shift in the wrong direction; threads. That fork links the child's
 parent's has no page yet, and what mremap did to PG_direct pages (here they follow to the new VMA),
 are guesses.
 
-Sources: the mail of RFC2 (20040311065254.GT30940) and mm/objrmap.c of SLES 9, as
-docs/reference/spec/anon_vma.md gives them; not read again: recalled.
+Sources: the patch of RFC2 (20040311065254.GT30940), read for its walk of files, which goes through
+two lists; mm/objrmap.c of SLES 9 (ROCm/ROCK-Kernel-Driver, 0a71295f6a1c), read: verified. Else as
+docs/reference/spec/anon_vma.md has them: recalled.
 """
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.i_mmap.list import IMmapLists
+import attrs
+
+from rmapcheck.model.i_mmap.list import IMmap, IMmapLists
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import bug, kmem_cache_alloc
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
@@ -46,19 +49,23 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.structs import RmapWalkControl
 
 
-class AnonVmaRfc2(IMmapLists, AnonVma267):
+class AnonVmaRfc2(AnonVma267):
     """RFC2, as posted. It never held: E61 … E64."""
 
     name = "anon_vma-rfc2"
     title = "anon_vma as first posted"
-    kernels = "patch for 2.6.4, not merged"
+    era = attrs.evolve(
+        AnonVma267.era,
+        kernels="patch for 2.6.4, not merged",
+        flaws=("E61", "E62", "E63", "E64"),
+    )
+    i_mmap: ClassVar[IMmap] = IMmapLists()
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "vma": ("anon_vma", "anon_vma_node"),
         "folio": ("mapcount", "mapping", "index", "as_vma"),
     }
     invariants: ClassVar[tuple[str, ...]] = ("mapcount", "anon_vma_list", "merge_same_anon_vma")
     goals: ClassVar[tuple[str, ...]] = ()
-    flaws = ("E61", "E62", "E63", "E64")
     never_held = True
 
     def anon_vma_prepare(self, st: "State", vma: int) -> int:
@@ -143,13 +150,13 @@ class AnonVmaRfc2(IMmapLists, AnonVma267):
             self.visit(st, rwc, st.vma[vma].vm_mm, address)
 
 
-class AnonVmaSles9(IMmapLists, AnonVma267):
+class AnonVmaSles9(AnonVma267):
     """What SLES 9 shipped: as merged for v2.6.7, but mprotect hands the anon_vma on (E04, E05)."""
 
     name = "anon_vma-sles9"
     title = "anon_vma of SLES 9 and the -aa tree"
-    kernels = "SLES 9, v2.6.5-aa"
-    flaws = ("E04", "E05")
+    era = attrs.evolve(AnonVma267.era, kernels="SLES 9, v2.6.5-aa", flaws=("E04", "E05"))
+    i_mmap: ClassVar[IMmap] = IMmapLists()
 
     def importer(self, dst: int) -> int:
         """anon_vma_merge() and its like keep the anon_vma whichever VMA dies."""

@@ -18,13 +18,36 @@ What the model leaves out, and its sources, are named in anon_vma_chain.py.
 
 from typing import TYPE_CHECKING, ClassVar
 
+import attrs
+
 from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
+from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
-from rmapcheck.model.schemes.anon_vma_chain import AvcList, chain_is_singular
+from rmapcheck.model.schemes.anon_vma_chain import AvcFifo, AvcList
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
+
+
+class AvcIntervalTree(AvcFifo):
+    """anon_vma->rb_root: an interval tree by vm_pgoff (v3.7 …), here a list in its order."""
+
+    keyed = True
+
+    def insert(self, st: "State", anon_vma: int, avc: int) -> None:
+        """By vm_pgoff, behind equals; anon_vma_interval_tree_insert() (bf181b9f9d8d, v3.7)."""
+        pgoff = st.vma[st.anon_vma_chain[avc].vma].vm_pgoff
+        prev = 0
+        at = st.anon_vma[anon_vma].head
+        while at and st.vma[st.anon_vma_chain[at].vma].vm_pgoff <= pgoff:
+            prev = at
+            at = st.anon_vma_chain[at].same_anon_vma
+        st.anon_vma_chain[avc].same_anon_vma = at
+        if prev:
+            st.anon_vma_chain[prev].same_anon_vma = avc
+        else:
+            st.anon_vma[anon_vma].head = avc
 
 
 class AvcRoot(AvcList):
@@ -32,8 +55,7 @@ class AvcRoot(AvcList):
 
     name = "avc-2.6.36"
     title = "anon_vma_chain with the root lock"
-    kernels = "v2.6.36 … v2.6.39"
-    lacks: ClassVar[tuple[str, ...]] = ("wipeonfork", "dontunmap")
+    era = attrs.evolve(AvcList.era, kernels="v2.6.36 … v2.6.39", lacks=("wipeonfork", "dontunmap"))
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         **AvcList.fields,
         "anon_vma": ("head", "root", "refcount"),
@@ -122,64 +144,26 @@ class AvcRoot(AvcList):
         return st.vma[adjust].anon_vma if adjust else 0
 
     def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
-        """Lock the family (vma_adjust() since v2.6.36, vma_prepare() since v6.3)."""
+        """Lock the family (vma_adjust() since v2.6.36, vma_prepare() since v6.3).
+
+        Where an AVC's place depends on its VMA's range, it is taken out first.
+        """
         anon_vma = self.adjust_lock(st, vma, adjust)
         if anon_vma:
             acquire(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma))
+        if self.same_anon_vma.keyed:
+            self.remove_all(st, vma)
+            if adjust:
+                self.remove_all(st, adjust)
 
     def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
+        if self.same_anon_vma.keyed:
+            self.insert_all(st, vma)
+            if adjust:
+                self.insert_all(st, adjust)
         anon_vma = self.adjust_lock(st, vma, adjust)
         if anon_vma:
             release(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma))
-
-    def range_lock(self, st: "State", vma: int) -> int:
-        anon_vma = st.vma[vma].anon_vma
-        return self.lock_of(st, anon_vma) if anon_vma else 0
-
-    def folio_add_anon_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
-    ) -> None:
-        """PageAnon already: keep the mapping; do_page_add_anon_rmap(), v2.6.36."""
-        st.folio[folio].mapcount += 1
-        if st.folio[folio].mapping == 0:
-            self.set_anon(st, folio, vma, address, exclusive=exclusive)
-
-
-class AvcTree(IMmapIntervalTree, AvcRoot):
-    """v3.0 … v3.18: no merging of VMAs with inherited chains; interval trees (v3.7)."""
-
-    name = "avc-3.0"
-    title = "anon_vma_chain with interval trees"
-    kernels = "v3.0 … v3.18"
-    flaws: ClassVar[tuple[str, ...]] = ()
-    invariants: ClassVar[tuple[str, ...]] = (*AvcRoot.invariants, "interval_tree_keys")
-
-    def insert(self, st: "State", anon_vma: int, avc: int) -> None:
-        """By vm_pgoff, behind equals; anon_vma_interval_tree_insert() (bf181b9f9d8d, v3.7)."""
-        self.assert_locked(st, anon_vma, "an AVC is linked")
-        pgoff = st.vma[st.anon_vma_chain[avc].vma].vm_pgoff
-        prev = 0
-        at = st.anon_vma[anon_vma].head
-        while at and st.vma[st.anon_vma_chain[at].vma].vm_pgoff <= pgoff:
-            prev = at
-            at = st.anon_vma_chain[at].same_anon_vma
-        st.anon_vma_chain[avc].same_anon_vma = at
-        if prev:
-            st.anon_vma_chain[prev].same_anon_vma = avc
-        else:
-            st.anon_vma[anon_vma].head = avc
-
-    def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
-        super().vma_prepare(st, vma, adjust)
-        self.remove_all(st, vma)
-        if adjust:
-            self.remove_all(st, adjust)
-
-    def vma_complete(self, st: "State", vma: int, adjust: int) -> None:
-        self.insert_all(st, vma)
-        if adjust:
-            self.insert_all(st, adjust)
-        super().vma_complete(st, vma, adjust)
 
     def remove_all(self, st: "State", vma: int) -> None:
         """anon_vma_interval_tree_pre_update_vma(), mm/mmap.c."""
@@ -195,14 +179,26 @@ class AvcTree(IMmapIntervalTree, AvcRoot):
             self.insert(st, st.anon_vma_chain[avc].anon_vma, avc)
             avc = st.anon_vma_chain[avc].same_vma
 
-    def is_mergeable_anon_vma(
-        self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
-    ) -> bool:
-        """Equal, or one of them none and the neighbour's chain of one (965f55dea0e3, v3.0).
+    def range_lock(self, st: "State", vma: int) -> int:
+        anon_vma = st.vma[vma].anon_vma
+        return self.lock_of(st, anon_vma) if anon_vma else 0
 
-        A never-faulted neighbour has a chain of none, so it never takes over faulted pages.
-        """
-        other = st.vma[tgt].anon_vma
-        if (other == 0 or anon_vma == 0) and chain_is_singular(st, tgt):
-            return True
-        return other == anon_vma
+    def folio_add_anon_rmap(
+        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
+    ) -> None:
+        """PageAnon already: keep the mapping; do_page_add_anon_rmap(), v2.6.36."""
+        st.folio[folio].mapcount += 1
+        if st.folio[folio].mapping == 0:
+            self.set_anon(st, folio, vma, address, exclusive=exclusive)
+
+
+class AvcTree(AvcRoot):
+    """v3.0 … v3.18: no merging of VMAs with inherited chains; interval trees (v3.7)."""
+
+    name = "avc-3.0"
+    title = "anon_vma_chain with interval trees"
+    era = attrs.evolve(AvcRoot.era, kernels="v3.0 … v3.18", flaws=())
+    i_mmap: ClassVar[IMmap] = IMmapIntervalTree()
+    same_anon_vma: ClassVar[AvcFifo] = AvcIntervalTree()
+    merges_with_fork_child = False
+    invariants: ClassVar[tuple[str, ...]] = (*AvcRoot.invariants, "interval_tree_keys")

@@ -45,7 +45,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from rmapcheck.model.i_mmap.list import IMmapLists
+from rmapcheck.model.era import Era
+from rmapcheck.model.i_mmap.list import IMmap, IMmapLists
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, num, ref
 from rmapcheck.model.machine.locks import ANONMM_LOCK, PTL, acquire, assert_held_write, release
@@ -71,7 +72,7 @@ class Anonmm:
     """Next of the family, in a circle; lock of the head"""
 
 
-class AnonmmFamily(IMmapLists, Scheme):
+class AnonmmFamily(Scheme):
     """What all three versions share."""
 
     structs: ClassVar[tuple[type, ...]] = (Anonmm,)
@@ -91,7 +92,8 @@ class AnonmmFamily(IMmapLists, Scheme):
     goals: ClassVar[tuple[str, ...]] = ("an anonmm outlives its process",)
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anonmm": (24, 40)}
     maps_files = True
-    lacks = ("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole")
+    era = Era(lacks=("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole"))
+    i_mmap: ClassVar[IMmap] = IMmapLists()
 
     # Decisions.
 
@@ -305,7 +307,7 @@ class AnonmmSwapIn(AnonmmFamily):
 
     name = "anonmm-2004-03"
     title = "anonmm; mremap copies, from swap too"
-    kernels = "patches for 2.6.5-rc1, not merged"
+    era = attrs.evolve(AnonmmFamily.era, kernels="patches for 2.6.5-rc1, not merged")
     goals = ("an anonmm outlives its process", "mremap copies a shared page")
 
     def mremap_must_copy(self, st: "State", folio: int, entry: int, *, writable: bool) -> bool:
@@ -343,14 +345,17 @@ class AnonmmCopies(AnonmmFamily):
 
     name = "anonmm-2.6.7-rc1"
     title = "anonmm; swap-in copies what was moved"
-    kernels = "v2.6.6 … v2.6.7-rc1, between rmap 10 and rmap 38"
+    era = attrs.evolve(
+        AnonmmFamily.era,
+        kernels="v2.6.6 … v2.6.7-rc1, between rmap 10 and rmap 38",
+        flaws=("E33",),
+    )
     goals = (
         "an anonmm outlives its process",
         "mremap copies a shared page",
         "a page leaves an extinct process",
         "swap-in copies a moved page",
     )
-    flaws = ("E33",)
 
     def mremap_must_copy(self, st: "State", folio: int, entry: int, *, writable: bool) -> bool:
         """can_move_one_pte(), mm/mremap.c, mremap_move_anon_rmap(), mm/rmap.c (0c35710493)."""

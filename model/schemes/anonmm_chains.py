@@ -51,7 +51,7 @@ class AnonmmChains(AnonmmFamily):
 
     name = "anonmm-2003-03"
     title = "anonmm with chains of addresses"
-    kernels = "patches for 2.5.65, not merged"
+    era = attrs.evolve(AnonmmFamily.era, kernels="patches for 2.5.65, not merged")
     structs = (Anonmm, RmapChain)
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = {
         "folio": {"mapping": ref("anonmm")},

@@ -43,6 +43,8 @@ history:79603666b5 and history:2a6053ea95 (rmap 7 and 8) of the mirror dmgerman/
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
+
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import bug, kmem_cache_alloc
 from rmapcheck.model.machine.locks import (
@@ -67,7 +69,13 @@ class Objrmap5a(PteChainSupplied):
 
     name = "objrmap-2.5.62-3"
     title = "partial objrmap, as first posted"
-    kernels = "2.5.62, patch of 2003-02-20"
+    era = attrs.evolve(
+        PteChainSupplied.era,
+        kernels="2.5.62, patch of 2003-02-20",
+        flaws=("E41", "E44"),
+        lacks=("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole"),
+        truncates_nonlinear=False,
+    )
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "folio": ("direct", "pte_chain", "mapcount", "pg_anon"),
         "pte_chain": ("next",),
@@ -78,15 +86,6 @@ class Objrmap5a(PteChainSupplied):
         "object_mapcount",
         "object_has_mapping",
     )
-    lacks: ClassVar[tuple[str, ...]] = (
-        "exec_shift",
-        "dontfork",
-        "wipeonfork",
-        "dontunmap",
-        "punch_hole",
-    )
-    flaws: ClassVar[tuple[str, ...]] = ("E41", "E44")
-    truncates_nonlinear = False
 
     # Decisions of the variants.
 
@@ -204,12 +203,12 @@ class Objrmap5a(PteChainSupplied):
         if mapping == 0:
             return
         index = st.folio[folio].index
-        for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
+        for vma in self.i_mmap.foreach(st, mapping, index, index, rwc):
             address = vma_address(st, vma, index)
             if address >= 0 and not (self.walks_nonlinear() and st.vma[vma].vm_nonlinear):
                 self.visit(st, rwc, st.vma[vma].vm_mm, address)
         if st.scope.nonlinear and self.walks_nonlinear():
-            for vma in self.i_mmap_nonlinear(st, mapping, rwc):
+            for vma in self.i_mmap.nonlinear(st, mapping, rwc):
                 self.visit_all(st, vma, rwc)
 
 
@@ -218,8 +217,9 @@ class Objrmap5b(Objrmap5a):
 
     name = "objrmap-2.5.62-5"
     title = "partial objrmap, nonlinear pages chained"
-    kernels = "2.5.62, second patch of 2003-02-20"
-    flaws: ClassVar[tuple[str, ...]] = ("E42", "E44")
+    era = attrs.evolve(
+        Objrmap5a.era, kernels="2.5.62, second patch of 2003-02-20", flaws=("E42", "E44")
+    )
 
     def marks_nonlinear(self, st: "State", vma: int) -> bool:
         return st.vma[vma].vm_nonlinear != 0
@@ -230,8 +230,7 @@ class Objrmap5c(Objrmap5a):
 
     name = "objrmap-2.5.66-mm2"
     title = "partial objrmap with page_convert_anon"
-    kernels = "2.5.62-mm3 … 2.5.66-mm3"
-    flaws: ClassVar[tuple[str, ...]] = ("E44",)
+    era = attrs.evolve(Objrmap5a.era, kernels="2.5.62-mm3 … 2.5.66-mm3", flaws=("E44",))
     goals: ClassVar[tuple[str, ...]] = (*Objrmap5a.goals, "a page of a file is converted")
 
     def counts_locked(self) -> bool:
@@ -298,7 +297,7 @@ class Objrmap5c(Objrmap5a):
         rwc = RmapWalkControl()
         found: list[int] = []
         index = st.folio[folio].index
-        for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
+        for vma in self.i_mmap.foreach(st, mapping, index, index, rwc):
             ptep = self.find_pte(st, vma, folio)
             if ptep:
                 found.append(ptep)
@@ -327,8 +326,9 @@ class Objrmap5cAgain(Objrmap5c):
 
     name = "objrmap-2.5.66-mm3"
     title = "partial objrmap, converted VMA by VMA"
-    kernels = "2.5.66-mm3, patch of 2003-04-03"
-    flaws: ClassVar[tuple[str, ...]] = ("E43", "E44")
+    era = attrs.evolve(
+        Objrmap5c.era, kernels="2.5.66-mm3, patch of 2003-04-03", flaws=("E43", "E44")
+    )
 
     def page_convert_anon(self, st: "State", folio: int) -> int:
         """Give the page a chain, entry by entry. Return 0, or -ENOMEM in the middle of it.
@@ -353,7 +353,7 @@ class Objrmap5cAgain(Objrmap5c):
         """Chain the entry of each VMA in turn. Return 0 or -ENOMEM."""
         rwc = RmapWalkControl()
         index = st.folio[folio].index
-        for vma in self.i_mmap_foreach(st, mapping, index, index, rwc):
+        for vma in self.i_mmap.foreach(st, mapping, index, index, rwc):
             if self.pte_chain_alloc(st):
                 return -ENOMEM
             mm = st.vma[vma].vm_mm
@@ -367,24 +367,31 @@ class Objrmap5cAgain(Objrmap5c):
         return 0
 
 
-class Objrmap5d(Objrmap5cAgain, PteChainArray):
+class Objrmap5d(Objrmap5cAgain):
     """objrmap-core-1 of 2004-03-08, on v2.6: as before, with packed chunks (E43, E44)."""
 
     name = "objrmap-core-1"
     title = "partial objrmap for v2.6"
-    kernels = "2.6.4-rc2, patch of 2004-03-08"
+    era = attrs.evolve(Objrmap5cAgain.era, kernels="2.6.4-rc2, patch of 2004-03-08")
+    packs_index = True
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = PteChainArray.extra_fields
+    sizes: ClassVar[dict[str, tuple[int, int]]] = PteChainArray.sizes
 
 
-class Objrmap5e(Objrmap5a, PteChainArray):
+class Objrmap5e(Objrmap5a):
     """rmap 7 and 8, in Linus's tree for a day: nonlinear VMAs are searched, PG_anon is undone."""
 
     name = "objrmap-2.6.6"
     title = "partial objrmap, nonlinear VMAs searched"
-    kernels = "2.6.6, between two commits of 2004-05-22"
+    era = attrs.evolve(
+        Objrmap5a.era,
+        kernels="2.6.6, between two commits of 2004-05-22",
+        flaws=(),
+        truncates_nonlinear=True,
+    )
+    packs_index = True
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = PteChainArray.extra_fields
-    flaws: ClassVar[tuple[str, ...]] = ()
-    truncates_nonlinear = True
+    sizes: ClassVar[dict[str, tuple[int, int]]] = PteChainArray.sizes
 
     def counts_locked(self) -> bool:
         return True

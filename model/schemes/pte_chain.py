@@ -33,6 +33,8 @@ the patches as posted.
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
+
 from rmapcheck.model.machine.cost import count_nodes
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import bug, kmem_cache_alloc, kmem_cache_free, num, refs
@@ -56,8 +58,10 @@ class PteChainChunks(PteChainList):
 
     name = "pte_chain-2.5.35"
     title = "pte_chain of arrays"
-    kernels = "v2.5.35 … v2.5.54"
+    era = attrs.evolve(PteChainList.era, kernels="v2.5.35 … v2.5.54")
     nrpte: ClassVar[int] = NRPTE
+    packs_index: ClassVar[bool] = False
+    """The number of the first slot in use is kept in the low bits of the next pointer."""
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "folio": ("direct", "pte_chain"),
         "pte_chain": ("next",),
@@ -77,7 +81,10 @@ class PteChainChunks(PteChainList):
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"pte_chain": (32, 64)}
 
     def first_used(self, st: "State", chunk: int) -> int:
-        """Return the lowest slot in use, `nrpte` if there is none."""
+        """Return the lowest slot in use, `nrpte` if there is none; pte_chain_idx()."""
+        if self.packs_index:
+            idx: int = st.pte_chain[chunk].idx
+            return idx
         i = 0
         while i < self.nrpte and st.pte_chain[chunk].ptes[i] == 0:
             i += 1
@@ -120,6 +127,8 @@ class PteChainChunks(PteChainList):
 
     def slot_used(self, st: "State", chunk: int, first: int) -> None:
         """The lowest slot in use is `first` now, or `nrpte` if the chunk is empty."""
+        if self.packs_index:
+            st.pte_chain[chunk].idx = first
 
     def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
         """Let the first entry of the first chunk take the place of the one that goes."""
@@ -205,8 +214,7 @@ class PteChainSupplied(PteChainChunks):
 
     name = "pte_chain-2.5.55"
     title = "pte_chain of arrays, supplied by the caller"
-    kernels = "v2.5.55 … v2.5.67"
-    flaws: ClassVar[tuple[str, ...]] = ()
+    era = attrs.evolve(PteChainChunks.era, kernels="v2.5.55 … v2.5.67", flaws=())
 
     def pte_chain_alloc(self, st: "State") -> int:
         """Set a chunk aside before page_table_lock is taken; pte_chain_alloc(GFP_KERNEL)."""
@@ -233,14 +241,12 @@ class PteChainArray(PteChainSupplied):
 
     name = "pte_chain-2.6.0"
     title = "pte_chain of arrays, with packed index"
-    kernels = "v2.5.68 … v2.6.6"
-    lacks: ClassVar[tuple[str, ...]] = (
-        "exec_shift",
-        "dontfork",
-        "wipeonfork",
-        "dontunmap",
-        "punch_hole",
+    era = attrs.evolve(
+        PteChainSupplied.era,
+        kernels="v2.5.68 … v2.6.6",
+        lacks=("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole"),
     )
+    packs_index = True
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = {
         "pte_chain": {"idx": num(NRPTE), "ptes": refs("pte", NRPTE)},
     }
@@ -249,14 +255,6 @@ class PteChainArray(PteChainSupplied):
         "folio": (40, 80),
         "vma": (64, 128),
     }
-
-    def first_used(self, st: "State", chunk: int) -> int:
-        """Return the lowest slot in use; pte_chain_idx()."""
-        idx: int = st.pte_chain[chunk].idx
-        return idx
-
-    def slot_used(self, st: "State", chunk: int, first: int) -> None:
-        st.pte_chain[chunk].idx = first
 
 
 def with_line(scheme: type[PteChainChunks], nrpte: int) -> type[PteChainChunks]:

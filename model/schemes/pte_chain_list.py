@@ -41,7 +41,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rmapcheck.model.i_mmap.list import IMmapLists
+from rmapcheck.model.era import Era
+from rmapcheck.model.i_mmap.list import IMmap, IMmapLists
 from rmapcheck.model.machine.cost import count_nodes
 from rmapcheck.model.machine.heap import bug, kmem_cache_alloc, kmem_cache_free, ref
 from rmapcheck.model.machine.locks import CHAIN_LOCK, PTL, acquire, assert_held_write, release
@@ -62,13 +63,24 @@ class PteChain:
     """The one entry of a node (v2.5.27 … v2.5.34)."""
 
 
-class PteChainMinimal(IMmapLists, Scheme):
+class PteChainMinimal(Scheme):
     """The first commit (c48c43e6ed41), and rmap 1 … 15 for v2.4: one node for each entry."""
 
     name = "pte_chain-minimal"
     title = "linked pte_chain, as first committed"
-    kernels = "2002-07-18; v2.4 with rmap 1 … 15"
-    flaws: ClassVar[tuple[str, ...]] = ("E06",)
+    era = Era(
+        kernels="2002-07-18; v2.4 with rmap 1 … 15",
+        flaws=("E06",),
+        lacks=(
+            "exec_shift",
+            "dontfork",
+            "wipeonfork",
+            "dontunmap",
+            "punch_hole",
+            "remap_file_pages",
+        ),
+    )
+    i_mmap: ClassVar[IMmap] = IMmapLists()
     structs = (PteChain,)
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "folio": ("pte_chain",),
@@ -79,14 +91,6 @@ class PteChainMinimal(IMmapLists, Scheme):
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"pte_chain": (8, 16)}
     walk_checks_pte = False
     maps_files = True
-    lacks: ClassVar[tuple[str, ...]] = (
-        "exec_shift",
-        "dontfork",
-        "wipeonfork",
-        "dontunmap",
-        "punch_hole",
-        "remap_file_pages",
-    )
 
     def pfn_valid(self, st: "State", ptep: int) -> bool:
         """Tell whether page_remove_rmap() gets a page that rmap keeps.
@@ -256,7 +260,7 @@ class PteChainList(PteChainMinimal):
 
     name = "pte_chain-2.5.27"
     title = "linked pte_chain with PG_direct"
-    kernels = "v2.5.27 … v2.5.34"
+    era = attrs.evolve(PteChainMinimal.era, kernels="v2.5.27 … v2.5.34")
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "folio": ("direct", "pte_chain"),
         "pte_chain": ("next", "ptep"),

@@ -24,6 +24,8 @@ rule and the collapse to PG_direct are verified; the history is from the changel
 
 from typing import TYPE_CHECKING, ClassVar
 
+import attrs
+
 from rmapcheck.model.machine.state import ptep_to_mm
 from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.schemes.pte_chain import PteChainSupplied
@@ -37,7 +39,7 @@ class Rmap15(PteChainSupplied):
 
     name = "rmap15"
     title = "pte_chain of arrays, with rss limits"
-    kernels = "v2.4.19 … v2.4.25 with rmap 15c … 15l"
+    era = attrs.evolve(PteChainSupplied.era, kernels="v2.4.19 … v2.4.25 with rmap 15c … 15l")
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "mm": ("rss",),
         "folio": ("direct", "pte_chain"),

@@ -30,6 +30,8 @@ v2.4.19-pre7 with rmap 13b; verified. Never merged.
 
 from typing import TYPE_CHECKING, ClassVar
 
+import attrs
+
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import (
     PTL,
@@ -51,8 +53,9 @@ class RmapSpeedup(PteChainMinimal):
 
     name = "rmap-speedup"
     title = "linked pte_chain with hashed locks (Phillips)"
-    kernels = "2002-08-02, for v2.4.19-pre7 with rmap 13b"
-    flaws = ("E06",)
+    era = attrs.evolve(
+        PteChainMinimal.era, kernels="2002-08-02, for v2.4.19-pre7 with rmap 13b", flaws=("E06",)
+    )
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "folio": ("pte_chain", "index"),
         "pte_chain": ("next", "ptep"),

@@ -31,35 +31,41 @@ recalled.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rmapcheck.model.i_mmap.list import IMmapLists
+import attrs
+
+from rmapcheck.model.era import Era
+from rmapcheck.model.i_mmap.list import IMmap, IMmapLists
 from rmapcheck.model.scheme import Scheme
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-class VirtualScan(IMmapLists, Scheme):
+class VirtualScan(Scheme):
     """v2.4.16 … v2.5.26: no bookkeeping at all; the scan is in model/mm/virtual_scan.py."""
 
     name = "virtual_scan-2.4"
     title = "no rmap: swap_out() scans page tables"
-    kernels = "v2.4.16 … v2.4.37, v2.5.1 … v2.5.26"
+    era = Era(
+        kernels="v2.4.16 … v2.4.37, v2.5.1 … v2.5.26",
+        lacks=(
+            "exec_shift",
+            "dontfork",
+            "wipeonfork",
+            "dontunmap",
+            "page_referenced",
+            "try_to_unmap",
+            "punch_hole",
+            "remap_file_pages",
+        ),
+    )
+    i_mmap: ClassVar[IMmap] = IMmapLists()
     virtual_scan = True
     maps_files = True
     fields: ClassVar[dict[str, tuple[str, ...]]] = {"mm": ("mmlist", "swap_mm", "swap_address")}
     goals: ClassVar[tuple[str, ...]] = (
         "the scan unmaps a page",
         "the scan leaves a page mapped elsewhere",
-    )
-    lacks = (
-        "exec_shift",
-        "dontfork",
-        "wipeonfork",
-        "dontunmap",
-        "page_referenced",
-        "try_to_unmap",
-        "punch_hole",
-        "remap_file_pages",
     )
 
     def folio_mapped(self, st: "State", folio: int) -> bool:
@@ -73,6 +79,6 @@ class VirtualScanObjrmap(VirtualScan):
 
     name = "virtual_scan-2.4.23aa2"
     title = "no rmap: the scan goes on by i_mmap"
-    kernels = "v2.4.23aa2"
+    era = attrs.evolve(VirtualScan.era, kernels="v2.4.23aa2")
     scan_uses_i_mmap = True
     goals: ClassVar[tuple[str, ...]] = (*VirtualScan.goals, "the scan goes on by i_mmap")

@@ -122,7 +122,7 @@ class ForgetsTheFreshAnonVma(AvcCounters):
 
 @catches("mapping_alive")
 class MremapMergesAndForgets(AvcMerge):
-    inherits_copied_from = False
+    era = attrs.evolve(AvcMerge.era, inherits_copied_from=False)
 
 
 @catches("anon_vma_lifetime")

@@ -5,6 +5,8 @@ import pytest
 
 from rmapcheck.explore import explore
 from rmapcheck.host.compile import compiler
+from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
+from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
 from rmapcheck.model.machine.errors import ScopeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import State
@@ -63,7 +65,7 @@ def test_two_processes_and_a_file(name):
 def test_one_process_and_two_pages_of_a_file(name):
     scheme = schemes()[name]
     # E06: kernels that stop where a pte_chain cannot be had.
-    scope = attrs.evolve(ALONE, alloc_fail="E06" not in scheme.flaws)
+    scope = attrs.evolve(ALONE, alloc_fail="E06" not in scheme.era.flaws)
     found = explore(scheme, scope, max_states=900)
     violated = found.verdict.status is Status.VIOLATED
     assert not violated or known_flaw(scheme, found.verdict)
@@ -198,19 +200,25 @@ def test_a_scheme_that_knows_no_files_says_so():
 # Every check of files is seen to fail.
 
 
+class ForgetsChildTree(IMmapIntervalTree):
+    def insert(self, st, mapping, vma, beside):
+        if not beside:
+            super().insert(st, mapping, vma, beside)
+
+
 class ForgetsChild(AvcPublish):
     breaks = "i_mmap_members"
+    i_mmap = ForgetsChildTree()
 
-    def i_mmap_insert(self, st, mapping, vma, beside):
-        if not beside:
-            super().i_mmap_insert(st, mapping, vma, beside)
+
+class FindsNothing(IMmapPrioTree):
+    def foreach(self, st, mapping, first, last, rwc):
+        return []
 
 
 class MissesTheLastPage(AvcList):
     breaks = "nothing_beyond_the_end"
-
-    def i_mmap_foreach(self, st, mapping, first, last, rwc):
-        return []
+    i_mmap = FindsNothing()
 
 
 class ShiftsTheVma(AvcPublish):
@@ -279,9 +287,7 @@ class AdjustsUnlocked(AvcPublish):
 
     breaks = "lock_discipline"
     scope = ALONE
-
-    def i_mmap_lock_adjust(self):
-        return False
+    era = attrs.evolve(AvcPublish.era, locks_i_mmap_to_adjust=False)
 
 
 MUTANTS = [v for v in vars().values() if isinstance(v, type) and hasattr(v, "breaks")]

@@ -7,7 +7,7 @@ import pytest
 
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
-from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
+from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree, IMmapPrioTreeAsReleased
 from rmapcheck.model.i_mmap.radix import heap_index, init_node, max_index, top_mask
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
@@ -22,8 +22,8 @@ CONTAINERS = (IMmapPrioTree, IMmapIntervalTree)
 
 
 def scheme_with(container):
-    body = {"name": f"boxed-{container.__name__}", "maps_files": True}
-    return type("Boxed", (container, Scheme), body)
+    body = {"name": f"boxed-{container.__name__}", "maps_files": True, "i_mmap": container()}
+    return type("Boxed", (Scheme,), body)
 
 
 class Box:
@@ -43,7 +43,7 @@ class Box:
         v.vm_file = 1
         v.vm_pgoff = first
         v.vm_end = last - first + 1
-        self.scheme.i_mmap_insert(st, 1, vma, beside)
+        self.scheme.i_mmap.insert(st, 1, vma, beside)
         if beside:
             self.order.insert(self.order.index(beside) + 1, vma)
         else:
@@ -55,12 +55,12 @@ class Box:
 
     def remove(self, vma):
         self.order.remove(vma)
-        self.scheme.i_mmap_remove(self.st, 1, vma)
+        self.scheme.i_mmap.remove(self.st, 1, vma)
         kmem_cache_free(self.st, self.st.vma, vma)
         self.st.freed.clear()
 
     def query(self, first, last):
-        return self.scheme.i_mmap_foreach(self.st, 1, first, last, RmapWalkControl())
+        return self.scheme.i_mmap.foreach(self.st, 1, first, last, RmapWalkControl())
 
     def overlapping(self, first, last):
         """Return what a query must find, in order of start and arrival."""
@@ -68,7 +68,7 @@ class Box:
 
     def broken(self):
         """Return what the container's invariants say."""
-        names = ("i_mmap_members", *self.scheme.i_mmap_invariants)
+        names = ("i_mmap_members", *self.scheme.i_mmap.invariants)
         found = ((name, next(INVARIANTS[name].state(self.st), None)) for name in names)
         return {name: str(violation) for name, violation in found if violation}
 
@@ -284,13 +284,10 @@ class HeapBroken(Faulty):
         return False
 
 
-class WrongSide(Faulty):
-    """As released (v2.6.7 … v2.6.9): the tree grows, and the bits of the size change places."""
+class WrongSide(IMmapPrioTreeAsReleased, Faulty):
+    """The tree grows, and the bits of the size change places (E51)."""
 
     breaks = "prio_tree_sides"
-
-    def size_mask(self, st, mapping):
-        return top_mask(st, mapping)
 
 
 class TwoNodes(Faulty):

@@ -22,7 +22,7 @@ FILE_MUTANTS = (
     Mutant(
         "a private write beyond the end needs no anon_vma",
         MM + "fault:do_fault",
-        "if st.scheme.cow_prepares_first and",
+        "if st.scheme.era.cow_prepares_first and",
         "if False and",
     ),
     Mutant(
@@ -52,14 +52,14 @@ FILE_MUTANTS = (
     Mutant(
         "a copy of a page of a file does not count as anonymous",
         MM + "fault:_map_new_page",
-        "if st.scheme.anon_exclusive:\n",
+        "if st.scheme.era.anon_exclusive:\n",
         "if st.vma[vma].vm_file:\n        st.folio[folio].anon = 0\n"
-        "    if st.scheme.anon_exclusive:\n",
+        "    if st.scheme.era.anon_exclusive:\n",
     ),
     Mutant(
         "a read fault maps one page",
         MM + "fault:do_fault",
-        "if st.scheme.fault_around and not write:",
+        "if st.scheme.era.fault_around and not write:",
         "if False:",
     ),
     Mutant(
@@ -90,14 +90,14 @@ FILE_MUTANTS = (
     Mutant(
         "truncation misses shared ranges",
         MM + "truncate:unmap_mapping_range",
-        "if not (v.vm_nonlinear and st.scheme.truncates_nonlinear):",
+        "if not (v.vm_nonlinear and st.scheme.era.truncates_nonlinear):",
         "if not v.vm_flags & 64:  # VM_SHARED",
     ),
     Mutant(
         "truncation finds the first range only",
         MM + "truncate:unmap_mapping_range",
-        "in st.scheme.i_mmap_foreach(st, mapping, first, last, rwc):",
-        "in st.scheme.i_mmap_foreach(st, mapping, first, last, rwc)[:1]:",
+        "in st.scheme.i_mmap.foreach(st, mapping, first, last, rwc):",
+        "in st.scheme.i_mmap.foreach(st, mapping, first, last, rwc)[:1]:",
     ),
     Mutant(
         "truncation leaves the pages in the page cache",

@@ -217,8 +217,8 @@ def test_coverage_wants_rare_rules_more_and_says_what_is_missing():
 )
 def test_a_version_has_its_era_and_its_rules(release, name, many, inherits):
     cls = predictor_of(version_of(release))
-    assert (cls.name, cls.mremap_many, cls.inherits_copied_from) == (name, many, inherits)
-    assert cls.asks_copied_from is inherits  # both are of v6.18.8
+    assert (cls.name, cls.era.mremap_many, cls.era.inherits_copied_from) == (name, many, inherits)
+    assert cls.era.asks_copied_from is inherits  # both are of v6.18.8
 
 
 def vmas(version, *ops):

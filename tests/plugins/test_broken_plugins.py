@@ -318,8 +318,9 @@ def test_every_hook_is_guarded():
 
 def test_a_subclass_of_a_bug_is_expected_to_hold(capsys):
     write(
-        "from rmapcheck.model.bugs.avc import UnfaultedMremapMerge\n\n"
-        "class Mine(UnfaultedMremapMerge):\n    name = 'mine'\n    inherits_copied_from = True\n"
+        "import attrs\nfrom rmapcheck.model.bugs.avc import UnfaultedMremapMerge\n\n"
+        "class Mine(UnfaultedMremapMerge):\n    name = 'mine'\n"
+        "    era = attrs.evolve(UnfaultedMremapMerge.era, inherits_copied_from=True)\n"
     )
     code = run(["explore", "mine.py", "--quiet", "--mms", "1", "--ops", "mmap,fault"])
     assert code == Exit.EXPECTED

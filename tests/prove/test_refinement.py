@@ -104,8 +104,8 @@ NONLINEAR = [
     n
     for n in SPECIFIED
     if "remap_file_pages" in spec_of(find_scheme(n)).transitions
-    and "remap_file_pages" not in find_scheme(n).lacks
-    and "E41" not in find_scheme(n).flaws
+    and "remap_file_pages" not in find_scheme(n).era.lacks
+    and "E41" not in find_scheme(n).era.flaws
 ]
 
 

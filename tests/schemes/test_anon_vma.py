@@ -235,7 +235,7 @@ def test_a_name_that_changes_no_behaviour_is_no_machine_of_its_own():
         "anon_vma-2.6.21",
         "anon_vma-2.6.23",
     }
-    assert list(schemes()["anon_vma-2.6.23"].lacks) == ["wipeonfork", "dontunmap"]
+    assert list(schemes()["anon_vma-2.6.23"].era.lacks) == ["wipeonfork", "dontunmap"]
 
 
 def test_only_v2_6_32_grows_a_vma_without_its_lock():

@@ -45,7 +45,7 @@ def test_what_is_right_holds_with_two_pages(scheme):
 @pytest.mark.parametrize("name", ["E41", "E42", "E43", "E44"])
 def test_what_was_wrong_is_known_to_the_scheme(name):
     bug = bugs()[name]
-    for base in (b for b in RIGHT if name in b.flaws):
+    for base in (b for b in RIGHT if name in b.era.flaws):
         verdict = explore(base, bug_scope(bug), target=bug.bug.violates).verdict
         assert known_flaw(base, verdict) == name
 

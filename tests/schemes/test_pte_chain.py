@@ -33,7 +33,7 @@ def test_a_longer_cache_line_changes_no_number_of_states(pin, pinned):
 
 @pytest.mark.parametrize("scheme", [PteChainMinimal, PteChainList, PteChainChunks])
 def test_until_2_5_55_a_failed_allocation_stops_the_kernel(scheme):
-    assert scheme.flaws == ("E06",)
+    assert scheme.era.flaws == ("E06",)
     found = explore(scheme, pins.scope_of("one page, memory fails"))
     assert [v.invariant for v in found.verdict.violations] == ["kernel_bug"]
 

@@ -3,6 +3,7 @@
 import pytest
 
 from rmapcheck.explore import explore
+from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import CHAIN_LOCK, acquire, release
 from rmapcheck.model.machine.scope import Scope
@@ -18,20 +19,27 @@ from rmapcheck.verdict import Status
 from rmapcheck.verify.climb import BUDGET, QUICK, Climber
 
 
+class UnkeyedTree(IMmapIntervalTree):
+    keyed = False
+
+
 class Unkeyed(AvcPublish):
     """vma_prepare() leaves a file's VMA in the interval tree while its range changes."""
 
     name = "unkeyed"
-    i_mmap_keyed = False
+    i_mmap = UnkeyedTree()
+
+
+class FirstOnlyTree(IMmapIntervalTree):
+    def foreach(self, st, mapping, first, last, rwc):
+        return super().foreach(st, mapping, first, first, rwc)
 
 
 class FirstOnly(AvcPublish):
     """Of a range only VMAs with its first page are found; truncation misses the others."""
 
     name = "first-only"
-
-    def i_mmap_foreach(self, st, mapping, first, last, rwc):
-        return AvcPublish.i_mmap_foreach(self, st, mapping, first, first, rwc)
+    i_mmap = FirstOnlyTree()
 
 
 class LeakPartial(AvcPublish):

@@ -29,6 +29,8 @@ A scheme may not look at page tables (st.pte): they are what its answers are che
 that it remembers must be in structs or fields of the state, never in self.
 """
 
+import attrs
+
 from rmapcheck.model.schemes.anon_vma_chain import anon_vma_compatible, chain_is_singular
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 
@@ -38,11 +40,10 @@ class $cls(AvcPublish):
 
     name = "$name"
     title = "what `rmapcheck verify` calls it"
-    kernels = "none yet"
 
     # Decision 1: a merge of the VMA that mremap() copies gives its anon_vma to a neighbour that
     # was never faulted. Without this, pages are moved into a VMA that has no anon_vma.
-    inherits_copied_from = True
+    era = attrs.evolve(AvcPublish.era, kernels="none yet", inherits_copied_from=True)
 
     # Decision 2: fork may give the child an idle anon_vma of an ancestor instead of a new one,
     # so that chains stop growing. Idle: nobody's own, and with at most one child.

@@ -7,6 +7,7 @@ for it. Kernels before v6.1 are not compared: nothing tells PageAnonExclusive th
 
 import os
 import re
+from typing import Any
 
 import attrs
 
@@ -24,7 +25,7 @@ class VersionRule:
 
     name: str
     attribute: str
-    """The class attribute of Scheme that says whether they do."""
+    """The fact of an Era that says whether they do."""
     since: Version
     stable: tuple[Version, ...] = ()
     """First stable releases of older versions that have it too."""
@@ -104,7 +105,7 @@ def era_of(version: Version) -> type[Scheme]:
     found = None
     for name, cls in schemes().items():
         if name.startswith("avc-"):
-            begin, end = _range(cls.kernels)
+            begin, end = _range(cls.era.kernels)
             if begin <= version and (end is None or version < end):
                 found = cls
     if found is None:
@@ -118,10 +119,10 @@ def predictor_of(version: Version) -> type[Scheme]:
     return _as_predictor(era, {r.attribute: r.holds(version) for r in VERSION_RULES})
 
 
-def _as_predictor(cls: type[Scheme], rules: dict[str, bool]) -> type[Scheme]:
+def _as_predictor(cls: type[Scheme], rules: dict[str, Any]) -> type[Scheme]:
     """Return the scheme with these rules set, and with what searches leave out."""
-    changes = {**rules, "fault_around": True, "cow_prepares_first": True}
-    return type(cls.__name__, (cls,), changes)
+    era = attrs.evolve(cls.era, **rules, fault_around=True, cow_prepares_first=True)
+    return type(cls.__name__, (cls,), {"era": era})
 
 
 def bug_of(name: str) -> type[Scheme]:

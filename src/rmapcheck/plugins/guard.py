@@ -25,6 +25,7 @@ import attrs
 
 from rmapcheck import invariants, model
 from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.errors import ENOMEM, KernelOops, ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, Run
@@ -52,12 +53,18 @@ class HookLoops(BaseException):
 
 def is_plugin(scheme: type[Scheme]) -> bool:
     """Tell whether the scheme is somebody's own, not one that comes with rmapcheck."""
-    return scheme.__module__.partition(".")[0] != "rmapcheck"
+    return _not_ours(scheme)
+
+
+def _not_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] != "rmapcheck"
 
 
 def own_files(scheme: type[Scheme]) -> set[str]:
     """Return the files of those classes of the scheme that do not come with rmapcheck."""
-    codes = [v.__code__ for c in own_classes(scheme) for v in vars(c).values() if isfunction(v)]
+    container = [c for c in type(scheme.i_mmap).__mro__ if issubclass(c, IMmap) and _not_ours(c)]
+    classes = [*own_classes(scheme), *container]
+    codes = [v.__code__ for c in classes for v in vars(c).values() if isfunction(v)]
     return {code.co_filename for code in codes}
 
 

@@ -11,6 +11,8 @@ import attrs
 
 from rmapcheck.invariants.goals import GOALS
 from rmapcheck.invariants.registry import INVARIANTS
+from rmapcheck.model.era import Era
+from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.machine.fields import pool_name
 from rmapcheck.model.machine.scope import Scope
@@ -23,7 +25,7 @@ from rmapcheck.plugins.guard import HOOKS, own_classes, place_of, told, watchdog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TUPLES = ("structs", "invariants", "goals", "lacks")
+TUPLES = ("structs", "invariants", "goals")
 DICTS = ("fields", "extra_fields", "sizes")
 CONTAINERS = (list, dict, set, bytearray, deque)
 
@@ -44,6 +46,7 @@ def check_interface(scheme: type[Scheme], where: str) -> None:
 
 def _complaints(scheme: type[Scheme]) -> "Iterator[str]":
     yield from _name(scheme)
+    yield from _era(scheme)
     yield from _shapes(scheme)
     yield from _memory(scheme)
     yield from _hooks(scheme)
@@ -68,6 +71,32 @@ def _name(scheme: type[Scheme]) -> "Iterator[str]":
         yield f"class {scheme.__name__} must have a text that is not empty as `name`, not {own!r}"
     elif own in catalogue.schemes() or own in catalogue.bugs():
         yield f"class {scheme.__name__} has the name of the built-in {own!r}: choose another"
+
+
+def _era(scheme: type[Scheme]) -> "Iterator[str]":
+    """Look for what belongs into the era or the container and stands in the class."""
+    facts = [a.name for a in attrs.fields(Era)]
+    for cls in own_classes(scheme):
+        for name, value in vars(cls).items():
+            if name in facts:
+                base = cls.__bases__[0].__name__
+                yield (
+                    f"{cls.__name__}.{name} is a fact of the scheme's era: write "
+                    f"`era = attrs.evolve({base}.era, {name}={value!r})`"
+                )
+            elif name.startswith("i_mmap_") and hasattr(IMmap, name.removeprefix("i_mmap_")):
+                yield (
+                    f"{cls.__name__}.{name} is the container's: write a subclass of "
+                    f"{type(scheme.i_mmap).__name__} with {name.removeprefix('i_mmap_')}, and "
+                    "name an object of it as `i_mmap`"
+                )
+    yield from _kind("era", scheme.era, Era, "model/era.py")
+    yield from _kind("i_mmap", scheme.i_mmap, IMmap, "model/i_mmap")
+
+
+def _kind(name: str, value: object, kind: type, place: str) -> "Iterator[str]":
+    if not isinstance(value, kind):
+        yield f"`{name}` must be an object of class {kind.__name__} ({place}), not {value!r}"
 
 
 def _shapes(scheme: type[Scheme]) -> "Iterator[str]":

@@ -119,7 +119,7 @@ def pursue(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> Pursui
 
 def _searches(scheme: type[Scheme], wanted: tuple[str, ...], end: float) -> Iterator[Verdict]:
     """Yield the verdicts of ever wider searches, for each aim in turn, then of random runs."""
-    likely = [bug_scope(cls) for cls in (scheme, *(bugs()[flaw] for flaw in scheme.flaws))]
+    likely = [bug_scope(cls) for cls in (scheme, *(bugs()[flaw] for flaw in scheme.era.flaws))]
     own = [(scope, None) for scope in likely if scope is not None]
     bounded = [(scope, DEPTHS.get(scope)) for scope in LADDER]
     for target in wanted:

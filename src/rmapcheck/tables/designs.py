@@ -145,7 +145,7 @@ def first_paragraph(text: str | None) -> str:
 def era_table(eras: Eras) -> str:
     """Return a row for each era."""
     made: Rows = [
-        (f"`{c.name}`", c.kernels, container_of(c), what_is_its_own(c), said(c.flaws))
+        (f"`{c.name}`", c.era.kernels, container_of(c), what_is_its_own(c), said(c.era.flaws))
         for c in eras
     ]
     return table(("scheme", "kernels", "i_mmap", "what is its own", "bugs it had"), made)
@@ -167,7 +167,7 @@ def said(things: tuple[str, ...]) -> str:
 
 def lacking(eras: Eras) -> str:
     """Return what these kernels did not have yet, or no more."""
-    made = merged([(c.name, said(c.lacks)) for c in eras], eras)
+    made = merged([(c.name, said(c.era.lacks)) for c in eras], eras)
     lines = [f"- {who}: {what}" for who, what in made if what != "–"]
     return (
         "\n".join(["What these kernels lacked of the model's features:", "", *lines])
@@ -304,7 +304,7 @@ def bugs(eras: Eras) -> str:
     """Return the bugs that are seeded on these schemes, and those that their kernels had."""
     made: Rows = []
     for name, cls in sorted(catalogue.bugs().items()):
-        had = spans([c.name for c in eras if name in c.flaws], names(eras))
+        had = spans([c.name for c in eras if name in c.era.flaws], names(eras))
         seeded = catalogue.mended(cls).name if catalogue.mended(cls) in eras else "–"
         if had or seeded != "–":
             made.append((f"`{name}`", seeded, had or "–"))

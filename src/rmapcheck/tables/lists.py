@@ -17,7 +17,7 @@ def scheme_rows() -> Rows:
     """Return name, kernels, what it is, and the bugs these kernels had, for each scheme."""
     rows: Rows = []
     for cls in catalogue.every_scheme().values():
-        rows.append((cls.name, cls.kernels, cls.title, ", ".join(cls.flaws) or "–"))
+        rows.append((cls.name, cls.era.kernels, cls.title, ", ".join(cls.era.flaws) or "–"))
     return rows
 
 

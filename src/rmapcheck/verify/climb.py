@@ -136,7 +136,7 @@ def _related(scheme: type[Scheme], other: type[Scheme]) -> bool:
 def _has_all(scheme: type[Scheme], scope: Scope) -> bool:
     """Tell whether the scheme's kernels had what the scope is about."""
     files = scheme.maps_files or not scope.files
-    return files and not (scope.nonlinear and "remap_file_pages" in scheme.lacks)
+    return files and not (scope.nonlinear and "remap_file_pages" in scheme.era.lacks)
 
 
 @attrs.frozen(kw_only=True)
@@ -187,7 +187,7 @@ def expected_bug(scheme: type[Scheme]) -> Bug | None:
 def known_flaw(scheme: type[Scheme], verdict: Verdict) -> str:
     """Return the bug that the kernels of a built-in scheme had and that this is, or ""."""
     names = [v.invariant for v in verdict.violations]
-    for flaw in () if is_plugin(scheme) or expected_bug(scheme) else scheme.flaws:
+    for flaw in () if is_plugin(scheme) or expected_bug(scheme) else scheme.era.flaws:
         bug = bugs()[flaw].bug
         if bug is not None and bug.violates in names:
             return flaw

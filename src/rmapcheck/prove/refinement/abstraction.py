@@ -129,7 +129,7 @@ def files(st: "State", says: Says, vmas: list[int]) -> None:
     says["i_mmap"] = {
         (f, v)
         for f in st.address_space.indices()
-        for v in st.scheme.i_mmap_foreach(st, f, 0, st.scope.file_pages - 1, RmapWalkControl())
+        for v in st.scheme.i_mmap.foreach(st, f, 0, st.scope.file_pages - 1, RmapWalkControl())
     }
 
 
