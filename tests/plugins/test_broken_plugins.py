@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,34 @@ BROKEN = {
     "syntax error": ("class Mine(\n", ["mine.py, line 1", "not Python"]),
     "not UTF-8": (b"name = '\xff'\n", ["mine.py", "not Python"]),
     "a null byte": (b"x = 1\x00\n", ["mine.py", "null byte"]),
+    "an import of an earlier version": (
+        "from model.schemes.anon_vma_reuse import AvcPublish\n",
+        ["mine.py, line 1: `model.schemes.anon_vma_reuse` is", "`rmapcheck.model.schemes.anon_"],
+    ),
+    "an import of a module that moved": (
+        "import attrs\nfrom rmapcheck.catalogue import schemes\n",
+        ["mine.py, line 2", "is `rmapcheck.plugins.catalogue` now: write that in its place"],
+    ),
+    "an import of a module with another name": (
+        "from model.i_mmap_prio_tree import IMmapPrioTree\n",
+        ["mine.py, line 1", "is `rmapcheck.model.i_mmap.prio_tree` now"],
+    ),
+    "a fact of the era in the class": (
+        plain("mremap_many = True\n"),
+        [
+            "Mine.mremap_many is a fact of the scheme's era",
+            "write `era = attrs.evolve(AvcPublish.era, mremap_many=True)`",
+        ],
+    ),
+    "no era": (plain("era = None\n"), ["`era` must be an object of class Era (model/era.py)"]),
+    "a class for a container": (
+        f"from rmapcheck.model.i_mmap.list import IMmapList\n{plain('i_mmap = IMmapList')}",
+        ["`i_mmap` must be an object of class IMmap (model/i_mmap)"],
+    ),
+    "a method of the container in the class": (
+        plain("def i_mmap_foreach(self, st, mapping, first, last, rwc):\n    return []\n"),
+        ["Mine.i_mmap_foreach is the container's", "a subclass of IMmapIntervalTree with foreach"],
+    ),
     "import raises": (
         "import attrs\nx = undefined\n",
         ["mine.py, line 2", "importing it raised NameError", "'undefined'"],
@@ -212,7 +241,8 @@ BROKEN = {
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    elsewhere = [p for p in sys.path if not (Path(p) / "model").is_dir()]
+    monkeypatch.setattr(sys, "path", elsewhere)  # the checkout's model/ is no package of its own
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     monkeypatch.setattr(guard, "LOOP_SECONDS", 0.5)
 

@@ -15,6 +15,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
 from rmapcheck.plugins.guard import HookLoops, watch_import
 from rmapcheck.plugins.interface import check_interface
+from rmapcheck.plugins.moved import import_hint
 
 GROUP = "rmapcheck.schemes"
 """Entry points under which installed packages offer schemes."""
@@ -106,7 +107,9 @@ def _execute(code: object, module: ModuleType, name: str) -> None:
         raise SchemeError(f"{name}, line {loops}: importing it does not end") from None
     except (Exception, SystemExit) as error:
         line = _line_in(error.__traceback__, str(module.__file__))
-        raise SchemeError(f"{name}, line {line}: importing it raised {_said(error)}") from error
+        hint = import_hint(str(module.__file__), line) if isinstance(error, ImportError) else ""
+        said = hint or f"importing it raised {_said(error)}"
+        raise SchemeError(f"{name}, line {line}: {said}") from error
 
 
 def load_module(name: str) -> ModuleType:
