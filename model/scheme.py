@@ -16,6 +16,7 @@ import attrs
 
 from rmapcheck.model.era import Era, Row
 from rmapcheck.model.i_mmap.list import IMmap, IMmapList
+from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire, release
 from rmapcheck.model.machine.state import pte_offset, vma_address
 
@@ -85,6 +86,16 @@ class Scheme:
     VIOLATED by its flaws, and no part of what is asked of all schemes."""
     sizes: ClassVar[dict[str, tuple[int, int]]] = {}
     """Bytes of each struct on (i386, 64-bit)."""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a fact of the era in the body of a class: the MM core would never ask for it."""
+        for name in attrs.fields_dict(Era):
+            if name in vars(cls):
+                base = cls.__bases__[0].__name__
+                raise SchemeError(
+                    f"{cls.__name__}.{name} is a fact of the scheme's era: write "
+                    f"`era = attrs.evolve({base}.era, {name}={vars(cls)[name]!r})`"
+                )
 
     # What the design asks of the MM core; what differs by kernel alone is in `era`.
 

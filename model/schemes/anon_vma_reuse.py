@@ -8,11 +8,11 @@ ancestor instead of a new one: one that is not any VMA's own, and has at most on
              ▲           but nobody's own. The next fork from C takes B again.
              └─ own anon_vma of the new child
 
-The first rule counted children and VMAs in one number, `degree`; an abandoned
-leaf then looked free twice, and two VMAs with different chains got the same anon_vma (B23,
-CVE-2022-42703). Since v6.0 there are two counters. v6.16 let never-faulted VMAs merge with faulted
-ones on either side, and forgot mremap (B29, CVE-2026-23077). v7.0 builds a clone unseen and
-publishes it under the lock, so that a failed allocation has nothing to tear down.
+The first rule counted children and VMAs in one number, `degree`; an abandoned leaf then looked
+free twice, and two VMAs with different chains got the same anon_vma (B23, CVE-2022-42703). Since
+v6.0 there are two counters. v6.16 let never-faulted VMAs merge with faulted ones on either side,
+and forgot mremap (B29, CVE-2026-23077). v7.0 builds a clone unseen and publishes it under the
+lock, so that a failed allocation has nothing to tear down.
 
 What the model leaves out, and its sources, are named in anon_vma_chain.py.
 """

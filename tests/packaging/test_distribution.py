@@ -1,4 +1,4 @@
-"""What is installed: one import name, from the sdist by way of the wheel, beside a user's files."""
+"""What is installed: one import name, from the sdist through the wheel, beside a user's files."""
 
 import os
 import shutil

@@ -22,7 +22,6 @@ from rmapcheck.model.schemes.anon_vma_eras import (
     AnonVma2614,
     AnonVma2618,
     AnonVma2628,
-    AnonVma2632,
 )
 from rmapcheck.model.schemes.pte_chain import NRPTE, PteChainArray, PteChainList
 from rmapcheck.plugins.catalogue import machines, schemes
@@ -240,7 +239,7 @@ def test_a_name_that_changes_no_behaviour_is_no_machine_of_its_own():
 
 def test_only_v2_6_32_grows_a_vma_without_its_lock():
     taken = []
-    for scheme in (AnonVma2628, AnonVma2632):
+    for scheme in (AnonVma2628, schemes()["anon_vma-2.6.32"]):
         machine = Run(scheme, Scope(mms=1, pages=2))
         for op in (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0)):
             assert not machine.apply(op)

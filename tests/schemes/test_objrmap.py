@@ -121,7 +121,7 @@ class MissesNonlinear(Objrmap5e):
 
     breaks = "object_has_mapping"
     scope = attrs.evolve(OWN, mms=1, ops=("file", "fault", "remap", "truncate"))
-    truncates_nonlinear = False
+    era = attrs.evolve(Objrmap5e.era, truncates_nonlinear=False)
 
 
 class ConvertsNothing(Objrmap5cAgain):

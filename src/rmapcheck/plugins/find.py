@@ -108,7 +108,8 @@ def _execute(code: object, module: ModuleType, name: str) -> None:
     except (Exception, SystemExit) as error:
         line = _line_in(error.__traceback__, str(module.__file__))
         hint = import_hint(str(module.__file__), line) if isinstance(error, ImportError) else ""
-        said = hint or f"importing it raised {_said(error)}"
+        raised = "" if isinstance(error, ModelError) else "importing it raised "
+        said = hint or f"{raised}{_said(error)}"
         raise SchemeError(f"{name}, line {line}: {said}") from error
 
 

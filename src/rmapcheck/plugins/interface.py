@@ -46,7 +46,7 @@ def check_interface(scheme: type[Scheme], where: str) -> None:
 
 def _complaints(scheme: type[Scheme]) -> "Iterator[str]":
     yield from _name(scheme)
-    yield from _era(scheme)
+    yield from _parts(scheme)
     yield from _shapes(scheme)
     yield from _memory(scheme)
     yield from _hooks(scheme)
@@ -73,18 +73,11 @@ def _name(scheme: type[Scheme]) -> "Iterator[str]":
         yield f"class {scheme.__name__} has the name of the built-in {own!r}: choose another"
 
 
-def _era(scheme: type[Scheme]) -> "Iterator[str]":
-    """Look for what belongs into the era or the container and stands in the class."""
-    facts = [a.name for a in attrs.fields(Era)]
+def _parts(scheme: type[Scheme]) -> "Iterator[str]":
+    """Look for what belongs to the container and stands in the class."""
     for cls in own_classes(scheme):
-        for name, value in vars(cls).items():
-            if name in facts:
-                base = cls.__bases__[0].__name__
-                yield (
-                    f"{cls.__name__}.{name} is a fact of the scheme's era: write "
-                    f"`era = attrs.evolve({base}.era, {name}={value!r})`"
-                )
-            elif name.startswith("i_mmap_") and hasattr(IMmap, name.removeprefix("i_mmap_")):
+        for name in vars(cls):
+            if name.startswith("i_mmap_") and hasattr(IMmap, name.removeprefix("i_mmap_")):
                 yield (
                     f"{cls.__name__}.{name} is the container's: write a subclass of "
                     f"{type(scheme.i_mmap).__name__} with {name.removeprefix('i_mmap_')}, and "

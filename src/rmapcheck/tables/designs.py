@@ -11,6 +11,8 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
+import attrs
+
 from rmapcheck.cases.case import load_case
 from rmapcheck.cost.tables import HEAD, rows
 from rmapcheck.cost.workloads import WORKLOADS
@@ -79,8 +81,7 @@ def designs() -> dict[str, Eras]:
 
 def container_of(cls: type[Scheme]) -> str:
     """Return the container of a file's VMAs that a scheme has, in a word."""
-    found = (b.__module__ for b in cls.__mro__ if ".i_mmap." in b.__module__)
-    return next(found).rpartition(".")[2] if cls.maps_files else "–"
+    return type(cls.i_mmap).__module__.rpartition(".")[2] if cls.maps_files else "–"
 
 
 # The parts of a page.
@@ -219,6 +220,10 @@ def _switches(cls: type[Scheme], own: list[type[Scheme]]) -> Iterator[tuple[str,
     base = next(c for c in cls.__mro__ if c not in own and issubclass(c, Scheme))
     for name in sorted(n for n, value in vars(Scheme).items() if isinstance(value, (bool, int))):
         now, was = getattr(cls, name), getattr(base, name)
+        if now != was:
+            yield name, now, was
+    for name, now in attrs.asdict(cls.era.facts()).items():
+        was = getattr(base.era.facts(), name)
         if now != was:
             yield name, now, was
 
