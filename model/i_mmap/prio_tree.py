@@ -232,7 +232,7 @@ class IMmapPrioTree(PrioTree):
 
 
 class IMmapPrioTreeAsReleased(IMmapPrioTree):
-    """The first form: the size decides from the highest bit of the start on (v2.6.7, E51).
+    """The first form: the size decides from the highest bit of the start on (v2.6.7).
 
     That is index_bits, which is another place when the tree has grown.
     """

@@ -285,7 +285,7 @@ class HeapBroken(Faulty):
 
 
 class WrongSide(IMmapPrioTreeAsReleased, Faulty):
-    """The tree grows, and the bits of the size change places (E51)."""
+    """The tree grows, and the bits of the size change places."""
 
     breaks = "prio_tree_sides"
 

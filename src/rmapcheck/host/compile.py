@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -79,7 +80,9 @@ def build(source: str, defines: tuple[str, ...] = ()) -> Path:
     `defines`: macros to be defined, as in ``-D``. Raise BuildError if the compiler fails.
     """
     target = library_path(source, defines)
-    if not target.exists():
+    try:
+        os.utime(target)
+    except FileNotFoundError:
         _compile(source, target, defines)
         _prune(target.parent)
     return target
@@ -106,8 +109,12 @@ def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
 
 
 def _prune(folder: Path) -> None:
-    libraries = sorted(folder.glob("*.so"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for old in libraries[KEPT:]:
+    """Remove the libraries that have not been used for longest, beside others who do the same."""
+    ages = []
+    for path in folder.glob("*.so"):
+        with suppress(FileNotFoundError):
+            ages.append((path.stat().st_mtime, path))
+    for _, old in sorted(ages, reverse=True)[KEPT:]:
         old.unlink(missing_ok=True)
 
 
