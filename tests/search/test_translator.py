@@ -11,6 +11,7 @@ import pytest
 
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
+from rmapcheck.model.era import Era
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.mm.swap import folio_put
 from rmapcheck.model.mm.vma_merge import VmaMergeStruct
@@ -26,8 +27,8 @@ TINY = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault",
 
 
 @attrs.frozen(kw_only=True)
-class Era:
-    """What a kernel of some time did."""
+class OfSteps(Era):
+    """An era with facts of its own."""
 
     root_lock: bool = True
     steps: tuple[int, ...] = (0, 1)
@@ -81,7 +82,7 @@ class Composed(AvcRoot):
 
     name = "composed"
     family: ClassVar[Family] = Family()
-    era: ClassVar[Era] = Era()
+    era: ClassVar[OfSteps] = OfSteps()
 
     def lock_of(self, st, anon_vma):
         family = self.family
@@ -94,7 +95,7 @@ class Unlocked(Composed):
     """Without the root lock: the branch of that era is no C."""
 
     name = "unlocked"
-    era: ClassVar[Era] = Era(root_lock=False)
+    era: ClassVar[OfSteps] = OfSteps(root_lock=False)
 
 
 @needs_compiler
@@ -173,7 +174,7 @@ class Thawed:
         ("self.part.start(st)", "Counted has no method start()"),
         ("self.part.own(st)", "own of this Counted is not of its class"),
         ("self.thawed.depth", "Thawed.depth may change; Thawed would have to be frozen"),
-        ("st.scheme.era.no_such", "Era has no attribute 'no_such'"),
+        ("st.scheme.era.no_such", "OfSteps has no attribute 'no_such'"),
         ("st.scheme.era.steps.no_such", "a constant has no 'no_such' that C can read"),
     ],
 )
