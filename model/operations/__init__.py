@@ -14,7 +14,12 @@ from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import claim
 from rmapcheck.model.mm.virtual_scan import mmlist_add
-from rmapcheck.model.operations.base import ADVICES, PROTECTION_NAMES, PROTECTIONS, Operation
+from rmapcheck.model.operations.base import (
+    ADVICE_NAMES,
+    PROTECTION_NAMES,
+    PROTECTIONS,
+    Operation,
+)
 from rmapcheck.model.operations.file import MmapFile, PunchHole, Reclaim, RemapFilePages, Truncate
 from rmapcheck.model.operations.memory import Brk, Madvise, Mlock, Mmap, Mprotect, Mremap, Munmap
 from rmapcheck.model.operations.process import Exec, Exit, Fork, Read, Write
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 __all__ = [
-    "ADVICES",
+    "ADVICE_NAMES",
     "BY_NAME",
     "OPERATIONS",
     "PROTECTIONS",

@@ -7,6 +7,7 @@ import attrs
 
 from rmapcheck.model.machine.structs import VM_DONTCOPY, VM_WIPEONFORK
 from rmapcheck.model.mm.vma import find_vma, vma_lookup
+from rmapcheck.model.operations.syscall import Syscall
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.scope import Scope
@@ -14,17 +15,39 @@ if TYPE_CHECKING:
     from rmapcheck.model.scheme import Scheme
 
 
-PROTECTIONS = {"rw": 3, "r": 1, "none": 0, "rwx": 7}
-"""Protections by their name in case files; a scope uses the first `protections` of them."""
-PROTECTION_NAMES = tuple(PROTECTIONS)
-
-ADVICES = {
-    "dontfork": (VM_DONTCOPY, 0),
-    "dofork": (0, VM_DONTCOPY),
-    "wipeonfork": (VM_WIPEONFORK, 0),
-    "keeponfork": (0, VM_WIPEONFORK),
+PROT = {
+    "rw": ("PROT_READ | PROT_WRITE", 3),
+    "r": ("PROT_READ", 1),
+    "none": ("PROT_NONE", 0),
+    "rwx": ("PROT_READ | PROT_WRITE | PROT_EXEC", 7),
 }
-"""Flags that each advice sets and clears; `dontneed` is the advice that has none."""
+"""Protections by their name in case files; a scope uses the first `protections` of them."""
+PROTECTIONS = {name: number for name, (_, number) in PROT.items()}
+PROTECTION_NAMES = tuple(PROT)
+
+
+@attrs.frozen
+class Advice:
+    """What madvise() may be told of a range."""
+
+    word: str
+    number: int
+    """asm-generic/mman-common.h"""
+    sets: int = 0
+    """Flags of the VMAs that it sets."""
+    clears: int = 0
+
+
+ADVICE = {
+    "dontneed": Advice("MADV_DONTNEED", 4),
+    "dontfork": Advice("MADV_DONTFORK", 10, sets=VM_DONTCOPY),
+    "dofork": Advice("MADV_DOFORK", 11, clears=VM_DONTCOPY),
+    "wipeonfork": Advice("MADV_WIPEONFORK", 18, sets=VM_WIPEONFORK),
+    "keeponfork": Advice("MADV_KEEPONFORK", 19, clears=VM_WIPEONFORK),
+}
+"""By their name in case files."""
+ADVICE_NAMES = tuple(ADVICE)
+ADVICE_FLAGS = {name: (advice.sets, advice.clears) for name, advice in ADVICE.items()}
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +60,8 @@ class Operation:
     """An attribute of the Scope that must not be 0 for the operation to exist."""
     parts: ClassVar[tuple[str, ...]] = ()
     """Words of `Scope.ops` that offer the operation as the group's name does, or part of it."""
+    syscall: ClassVar[Syscall] = Syscall()
+    """How a program asks a running kernel for it."""
     atomic: ClassVar[bool] = False
     """An error leaves every page and VMA as it was."""
 

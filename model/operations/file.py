@@ -15,12 +15,14 @@ from rmapcheck.model.mm.truncate import truncate_pagecache_range, truncate_setsi
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.mm.vmscan import reclaim_file_folio
 from rmapcheck.model.operations.base import (
+    PROT,
     PROTECTION_NAMES,
     PROTECTIONS,
     FileOperation,
     Operation,
     known_protection,
 )
+from rmapcheck.model.operations.syscall import RANGE, Argument, Syscall
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.scope import Scope
@@ -35,6 +37,16 @@ class MmapFile(Operation):
     name = "mmap_file"
     group = "file"
     needs = "files"
+    syscall = Syscall(
+        puppet="MMAP_FILE",
+        arguments=(
+            *RANGE,
+            Argument("prot", "arg", PROT),
+            Argument("shared", "arg", {False: ("", 0), True: ("MAP_SHARED", 256)}),
+            Argument("file"),
+            Argument("pgoff"),
+        ),
+    )
     start: int
     length: int
     file: int
@@ -91,6 +103,7 @@ class Reclaim(FileOperation):
 
     name = "reclaim"
     group = "reclaim"
+    syscall = Syscall()
     index: int
 
     @classmethod
@@ -118,6 +131,7 @@ class Truncate(FileOperation):
 
     name = "truncate"
     group = "truncate"
+    syscall = Syscall(puppet="TRUNCATE", arguments=(Argument("file"), Argument("size")))
     size: int
 
     @classmethod
@@ -143,6 +157,10 @@ class PunchHole(FileOperation):
 
     name = "punch_hole"
     group = "truncate"
+    syscall = Syscall(
+        puppet="PUNCH_HOLE",
+        arguments=(Argument("file"), Argument("index"), Argument("length")),
+    )
     index: int
     length: int = 1
 
@@ -173,6 +191,7 @@ class RemapFilePages(Operation):
     name = "remap_file_pages"
     group = "remap"
     needs = "files"
+    syscall = Syscall()
     start: int
     length: int
     pgoff: int

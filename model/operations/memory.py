@@ -19,7 +19,10 @@ from rmapcheck.model.mm.mmap import (
 from rmapcheck.model.mm.mremap import sys_mremap
 from rmapcheck.model.mm.vma import find_vma, vma_lookup
 from rmapcheck.model.operations.base import (
-    ADVICES,
+    ADVICE,
+    ADVICE_FLAGS,
+    ADVICE_NAMES,
+    PROT,
     PROTECTION_NAMES,
     PROTECTIONS,
     Operation,
@@ -27,6 +30,7 @@ from rmapcheck.model.operations.base import (
     free,
     known_protection,
 )
+from rmapcheck.model.operations.syscall import RANGE, Argument, Syscall
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
@@ -34,9 +38,8 @@ if TYPE_CHECKING:
 
 
 def _advice(_instance: object, _attribute: object, value: str) -> None:
-    if value != "dontneed" and value not in ADVICES:
-        names = ", ".join(("dontneed", *ADVICES))
-        raise ValueError(f"advice must be one of {names}, not {value!r}")
+    if value not in ADVICE:
+        raise ValueError(f"advice must be one of {', '.join(ADVICE)}, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +48,9 @@ class Mmap(Operation):
 
     name = "mmap"
     group = "mmap"
+    syscall = Syscall(
+        program="MMAP", puppet="MMAP", arguments=(*RANGE, Argument("prot", "arg", PROT))
+    )
     parts = ("mmap_free",)
     atomic = False
     start: int
@@ -71,6 +77,9 @@ class Brk(Operation):
 
     name = "brk"
     group = "brk"
+    syscall = Syscall(
+        why_not="a process has one heap, and the program needs hundreds; write it as an mmap"
+    )
     atomic = True
     start: int
     length: int
@@ -101,6 +110,7 @@ class Munmap(Operation):
 
     name = "munmap"
     group = "munmap"
+    syscall = Syscall(program="MUNMAP", puppet="MUNMAP", arguments=RANGE)
     start: int
     length: int
 
@@ -122,6 +132,9 @@ class Mprotect(Operation):
 
     name = "mprotect"
     group = "mprotect"
+    syscall = Syscall(
+        program="MPROTECT", puppet="MPROTECT", arguments=(*RANGE, Argument("prot", "arg", PROT))
+    )
     start: int
     length: int
     prot: str = attrs.field(validator=known_protection)
@@ -161,6 +174,16 @@ class Mremap(Operation):
 
     name = "mremap"
     group = "mremap"
+    syscall = Syscall(
+        program="MREMAP",
+        puppet="MREMAP",
+        arguments=(
+            *RANGE,
+            Argument("new_length"),
+            Argument("to"),
+            Argument("dontunmap", "arg", {False: ("", 0), True: ("MREMAP_DONTUNMAP", 1)}),
+        ),
+    )
     parts = ("mremap_move",)
     start: int
     length: int
@@ -243,6 +266,14 @@ class Madvise(Operation):
 
     name = "madvise"
     group = "madvise"
+    syscall = Syscall(
+        program="MADVISE",
+        puppet="MADVISE",
+        arguments=(
+            *RANGE,
+            Argument("advice", "arg", {n: (a.word, a.number) for n, a in ADVICE.items()}),
+        ),
+    )
     start: int
     length: int
     advice: str = attrs.field(validator=_advice)
@@ -257,7 +288,7 @@ class Madvise(Operation):
 
     @classmethod
     def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
-        for advice in ("dontneed", *ADVICES):
+        for advice in ADVICE_NAMES:
             op = cls(mm=mm, start=start, length=length, advice=advice)
             if not op.lacking(st.scheme) and op.has_effect(st):
                 yield op
@@ -273,7 +304,7 @@ class Madvise(Operation):
             elif vma == 0:
                 return False
             else:
-                set_flags, clear_flags = ADVICES[self.advice]
+                set_flags, clear_flags = ADVICE_FLAGS[self.advice]
                 flags = st.vma[vma].vm_flags
                 if (flags | set_flags) & ~clear_flags != flags:
                     return True
@@ -282,7 +313,7 @@ class Madvise(Operation):
     def apply(self, st: "State") -> int:
         if self.advice == "dontneed":
             return madvise_dontneed(st, self.mm, self.start, self.length)
-        set_flags, clear_flags = ADVICES[self.advice]
+        set_flags, clear_flags = ADVICE_FLAGS[self.advice]
         return madvise_flags(st, self.mm, self.start, self.length, set_flags, clear_flags)
 
     def lacking(self, scheme: "Scheme") -> str:
@@ -299,6 +330,7 @@ class Mlock(Operation):
 
     name = "mlock"
     group = "mlock"
+    syscall = Syscall()
     start: int
     length: int
     on: bool = True

@@ -13,6 +13,7 @@ from rmapcheck.model.mm.fork import sys_fork
 from rmapcheck.model.mm.unmap import mmput
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations.base import Operation
+from rmapcheck.model.operations.syscall import Argument, Syscall
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
@@ -25,6 +26,7 @@ class Read(Operation):
 
     name = "read"
     group = "fault"
+    syscall = Syscall(program="READ", puppet="READ", arguments=(Argument("address", "start"),))
     parts = ("read",)
     address: int
 
@@ -52,6 +54,7 @@ class Write(Operation):
 
     name = "write"
     group = "fault"
+    syscall = Syscall(program="WRITE", puppet="WRITE", arguments=(Argument("address", "start"),))
     parts = ("write",)
     address: int
 
@@ -79,6 +82,7 @@ class Fork(Operation):
 
     name = "fork"
     group = "fork"
+    syscall = Syscall(program="FORK", puppet="FORK", arguments=(Argument("child"),))
     atomic = True
     child: int
 
@@ -104,6 +108,9 @@ class Exec(Operation):
 
     name = "exec"
     group = "exec"
+    syscall = Syscall(
+        why_not="execve puts the stack where the kernel likes, so no program can ask for this one"
+    )
     shift: int = 0
 
     @classmethod
@@ -129,6 +136,7 @@ class Exit(Operation):
 
     name = "exit"
     group = "exit"
+    syscall = Syscall(program="EXIT", puppet="EXIT")
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:

@@ -12,10 +12,14 @@ from rmapcheck.model.mm.swapoff import unuse_pte
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
 from rmapcheck.model.mm.vmscan import swap_out
 from rmapcheck.model.operations.base import Operation
+from rmapcheck.model.operations.syscall import Argument, Constant, Syscall
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
+
+MADV_PAGEOUT = 21
+"""asm-generic/mman-common.h; leaves a page alone that somebody else maps too"""
 
 
 def folio_of(st: "State", ptep: int) -> int:
@@ -50,6 +54,12 @@ class SwapOut(Operation):
 
     name = "swap_out"
     group = "swap"
+    syscall = Syscall(
+        program="RECLAIM",  # of all pages, since no program can choose one
+        unsaid=("address",),
+        puppet="MADVISE",
+        puppet_arguments=(Argument("address"), Constant(1), Constant(MADV_PAGEOUT)),
+    )
     address: int
 
     @classmethod
@@ -94,6 +104,7 @@ class SwapScan(Operation):
 
     name = "swap_scan"
     group = "swap"
+    syscall = Syscall()
 
     @classmethod
     def possible(cls, st: "State") -> Iterator[Self]:
@@ -119,6 +130,7 @@ class FolioReferenced(Operation):
 
     name = "referenced"
     group = "referenced"
+    syscall = Syscall(why_not="no program can have the accessed bits of one page looked at")
     address: int
 
     @classmethod
@@ -146,6 +158,7 @@ class Unuse(Operation):
 
     name = "unuse"
     group = "swapoff"
+    syscall = Syscall()
     address: int
 
     @classmethod

@@ -18,7 +18,6 @@ from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import running
 from rmapcheck.oracle.oracle import Episode, Oracle, Settings, scope_for
 from rmapcheck.oracle.puppets import files
-from rmapcheck.oracle.puppets import processes as puppets
 from rmapcheck.oracle.rules import FILES, RULES
 from rmapcheck.oracle.steps.generate import reclaim_all
 from tests.oracle.file_mutants import FILE_MUTANTS
@@ -169,7 +168,7 @@ def without_mincore(monkeypatch):
 
 
 def without_fault_around(monkeypatch):
-    monkeypatch.setattr("rmapcheck.oracle.calibrate.READ", puppets.WRITE)  # a write maps one page
+    monkeypatch.setattr("rmapcheck.oracle.calibrate.Read", Write)  # a write maps one page
     return "maps 1 of 2 cached pages"
 
 

@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 from rmapcheck.cases.reader import CaseError, place, value_text
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, LARGEST_FIELD, PARTS, Scope
-from rmapcheck.model.operations import ADVICES, OPERATIONS, PROTECTIONS, Operation
+from rmapcheck.model.operations import ADVICE_NAMES, OPERATIONS, PROTECTIONS, Operation
 
 FORMAT = 1
 """Version of the case format; a reader refuses files with a higher one."""
@@ -30,7 +30,7 @@ SCHEMA_FILE = Path(__file__).parents[1] / "counterexamples" / "schema.json"
 
 Json = dict[str, Any]
 
-CHOICES = {"prot": list(PROTECTIONS), "advice": ["dontneed", *ADVICES]}
+CHOICES = {"prot": list(PROTECTIONS), "advice": list(ADVICE_NAMES)}
 """What the string fields of operations may hold, simplest first."""
 
 

@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING
 
 from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.model.machine.errors import EFAULT
+from rmapcheck.model.operations import Madvise, Mmap, MmapFile, Munmap, Operation, Read, Write
 from rmapcheck.oracle.comparison import Step
-from rmapcheck.oracle.puppets.perform import ADVICE
-from rmapcheck.oracle.puppets.processes import (
-    MADVISE,
-    MMAP,
-    MMAP_FILE,
-    MUNMAP,
-    READ,
-    SHARED,
-    WRITE,
-)
 from rmapcheck.oracle.stage import Stage, Wishes
 
 if TYPE_CHECKING:
@@ -54,9 +45,13 @@ def _process(stage: Stage) -> Iterator[None]:
         stage.allocations(None)
 
 
+def _do(stage: Stage, op: Operation) -> int:
+    return stage.performer.do(Step((op,)))
+
+
 def _written(stage: Stage) -> None:
-    for command in ((MMAP, 0, 1, 3), (WRITE, 0, 1)):
-        if error := stage.puppets.call(1, *command):
+    for op in (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0)):
+        if error := _do(stage, op):
             raise OracleError(f"a puppet cannot even map and write a page ({error})")
 
 
@@ -79,7 +74,7 @@ def frames(stage: Stage) -> None:
         if tally is not None and any(tally.allocated.get(pool, 0) != 1 for pool in pools):
             stage.skipped["L1"] = f"the first page of a VMA made {tally}, not one of each"
             stage.recorder = None
-        stage.puppets.call(1, MUNMAP, 0, 1)
+        _do(stage, Munmap(mm=1, start=0, length=1))
 
 
 def swap(stage: Stage) -> None:
@@ -97,7 +92,7 @@ def swap(stage: Stage) -> None:
         if stage.look(Step((), reclaim=True)).frames:
             why = "reclaim of the cgroup does not take its pages"
         else:
-            stage.puppets.call(1, READ, 0)
+            _do(stage, Read(mm=1, address=0))
             frame = _first_frame(stage)
             if frame is None or not frame.exclusive:
                 why = "a swap entry does not remember here that its page was exclusive"
@@ -114,11 +109,14 @@ def files(stage: Stage) -> None:
     if stage.files is None:
         return
     pages = min(2, stage.wishes.pages)
-    writes = [(WRITE, page, 1) for page in range(pages)]
-    anew = (MADVISE, 0, pages, ADVICE["dontneed"])
+    ops = (
+        MmapFile(mm=1, start=0, length=pages, file=1, pgoff=0, shared=True),
+        *(Write(mm=1, address=page) for page in range(pages)),
+        Madvise(mm=1, start=0, length=pages, advice="dontneed"),
+        Read(mm=1, address=0),
+    )
     with _process(stage):
-        commands = [(MMAP_FILE, 0, pages, 3 + SHARED, 1, 0), *writes, anew, (READ, 0)]
-        errors = [r for command in commands if (r := stage.puppets.call(1, *command)) < 0]
+        errors = [result for op in ops if (result := _do(stage, op)) < 0]
         look = stage.observer.look(stage.puppets)
     mapped = [f.mapcount for f in look.frames.values() if not f.anon]
     why = ""
@@ -142,8 +140,8 @@ def dontfork(stage: Stage) -> None:
         return
     with _process(stage):
         _written(stage)
-        stage.puppets.call(1, MADVISE, 0, 1, ADVICE["dontfork"])
+        _do(stage, Madvise(mm=1, start=0, length=1, advice="dontfork"))
         stage.puppets.fork(1, 2)
-        seen = stage.puppets.call(2, READ, 0)
+        seen = _do(stage, Read(mm=2, address=0))
     if seen != -EFAULT:
         raise Unavailable("a child has what MADV_DONTFORK kept from it")

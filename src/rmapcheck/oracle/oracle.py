@@ -16,16 +16,15 @@ from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.heap import Pool
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import State, pte_offset
-from rmapcheck.model.operations import Outcome, Read, Write, boot
+from rmapcheck.model.operations import ADVICE_NAMES, Outcome, Read, Write, boot
 from rmapcheck.oracle.comparison import Difference, Step
 from rmapcheck.oracle.observe.snapshot import Snapshot
 from rmapcheck.oracle.predict import Predictor, entry_text
 from rmapcheck.oracle.puppets.allocations import STRUCTS, Tally
 from rmapcheck.oracle.puppets.files import FILE_PAGES, FILES
-from rmapcheck.oracle.puppets.processes import READ
 from rmapcheck.oracle.rules import BEYOND, Coverage, choices, taken, vmas_of
 from rmapcheck.oracle.steps import openings
-from rmapcheck.oracle.steps.generate import ADVICE_NAMES, Mix, propose, reclaim_all
+from rmapcheck.oracle.steps.generate import Mix, propose, reclaim_all
 
 if TYPE_CHECKING:
     from rmapcheck.model.scheme import Scheme
@@ -183,7 +182,7 @@ class Episode:
                 p = self.st.pte[pte_offset(self.st, m, address)]
                 if p.folio:
                     said = self.predictor.content.get(self.predictor.place(m, address), 0)
-                    seen = self.stage.puppets.call(m, READ, address)
+                    seen = self.stage.puppets.call(m, "READ", address)
                     # A page that the protection forbids to read is compared another time.
                     if seen not in (said, -14):
                         where = f"page {address} of process {m}, {entry_text(p.folio)}"

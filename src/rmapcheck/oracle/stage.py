@@ -25,7 +25,7 @@ from rmapcheck.oracle.puppets.allocations import Recorder, Tally
 from rmapcheck.oracle.puppets.build import build_program, source_of
 from rmapcheck.oracle.puppets.files import Files
 from rmapcheck.oracle.puppets.perform import Performer
-from rmapcheck.oracle.puppets.processes import BALLAST, Puppets
+from rmapcheck.oracle.puppets.processes import FLAGS, Puppets
 
 if TYPE_CHECKING:
     from rmapcheck.oracle.comparison import Step
@@ -103,7 +103,7 @@ class Stage:
         self.footprint = self.stack.enter_context(Footprint(wait=self.wishes.wait))
         self.observer = Observer(self.wishes.pages)
         self.stack.callback(self.observer.close)
-        program = build_program(source_of("puppet.c"), "puppet")
+        program = build_program(source_of("puppet.c"), "puppet", FLAGS)
         self.attempt("swap", self._swap, wanted=self.wishes.swap)
         self.attempt("files", self._make_files, wanted=self.wishes.files)
         self.attempt("L1", self._record, wanted=self.wishes.allocations)
@@ -199,7 +199,7 @@ class Stage:
         active page to look at (prepare_scan_control(), mm/vmscan.c).
         """
         with self.recorder.deaf() if self.recorder is not None else nullcontext():
-            self.puppets.call(0, BALLAST, CHURN)
+            self.puppets.call(0, "BALLAST", CHURN)
 
     def allocations(self, forked_vmas: int | None) -> Tally | None:
         """Return what the arena allocated and freed since the last call, if that is recorded."""

@@ -19,13 +19,9 @@ from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
     Exit,
     Fork,
-    Madvise,
     Mmap,
-    Mprotect,
     Mremap,
-    Munmap,
     Operation,
-    Read,
     SwapOut,
     Write,
     folio_named,
@@ -35,26 +31,6 @@ from rmapcheck.run import NotPossible, Run
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
-
-FIELDS: dict[type[Operation], frozenset[str]] = {
-    Mmap: frozenset({"start", "length", "prot"}),
-    Munmap: frozenset({"start", "length"}),
-    Mprotect: frozenset({"start", "length", "prot"}),
-    Mremap: frozenset({"start", "length", "new_length", "to", "dontunmap"}),
-    Madvise: frozenset({"start", "length", "advice"}),
-    Read: frozenset({"address"}),
-    Write: frozenset({"address"}),
-    Fork: frozenset({"child"}),
-    Exit: frozenset(),
-    SwapOut: frozenset({"address"}),
-}
-"""What a program can do, and the fields that it knows of. Whatever is not here is refused."""
-
-WHY_NOT = {
-    "exec": "execve puts the stack where the kernel likes, so no program can ask for this one",
-    "brk": "a process has one heap, and the program needs hundreds; write it as an mmap",
-    "referenced": "no program can have the accessed bits of one page looked at",
-}
 
 ROOM = 40
 """Frames and swap slots of the machine that predicts, so that reclaiming everything lacks none."""
@@ -99,15 +75,16 @@ class Prediction:
 def refuse(number: int, op: Operation) -> None:
     """Raise ModelError if no program can do `op`."""
     place = f"step {number}, {op}"
-    if op.name in WHY_NOT:
-        raise ModelError(f"{place}: {WHY_NOT[op.name]}")
+    if op.syscall.why_not:
+        raise ModelError(f"{place}: {op.syscall.why_not}")
     if op.fail:
         raise ModelError(f"{place}: no program can make an allocation of the kernel fail")
-    known = FIELDS.get(type(op))
-    if known is None:
+    # A class made of another's is another operation: what it inherits does not speak for it.
+    if "syscall" not in vars(type(op)) or not op.syscall.program:
         raise ModelError(f"{place}: a program that reproduces a case knows no {op.name}")
     for a in attrs.fields(type(op)):
-        if a.name not in known | {"mm", "fail"} and getattr(op, a.name) != a.default:
+        known = a.name in ("mm", "fail") or op.syscall.knows(a.name)
+        if not known and getattr(op, a.name) != a.default:
             raise ModelError(f"{place}: a program that reproduces a case knows no {a.name}")
 
 

@@ -12,47 +12,14 @@ import textwrap
 from importlib.resources import files
 
 from rmapcheck.cases.case import Case, version
-from rmapcheck.model.operations import (
-    PROTECTIONS,
-    Exit,
-    Fork,
-    Madvise,
-    Mmap,
-    Mprotect,
-    Mremap,
-    Munmap,
-    Operation,
-    Read,
-    SwapOut,
-    Write,
-)
+from rmapcheck.model.operations import Operation, SwapOut
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.reproduce.prediction import Page, Prediction, predict
 
-WORDS: dict[type[Operation], str] = {
-    Mmap: "MMAP",
-    Munmap: "MUNMAP",
-    Mprotect: "MPROTECT",
-    Mremap: "MREMAP",
-    Madvise: "MADVISE",
-    Read: "READ",
-    Write: "WRITE",
-    Fork: "FORK",
-    Exit: "EXIT",
-    SwapOut: "RECLAIM",
-}
-ADVICE = {
-    "dontneed": "MADV_DONTNEED",
-    "dontfork": "MADV_DONTFORK",
-    "dofork": "MADV_DOFORK",
-    "wipeonfork": "MADV_WIPEONFORK",
-    "keeponfork": "MADV_KEEPONFORK",
-}
 UNSEEN = (
     "What is wrong with this run is nothing that the program can see: it says OK of a kernel with "
     "the bug too."
 )
-PROT_BITS = ((1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC"))
 
 
 def to_c(case: Case, scheme: type[Scheme] | None = None) -> str:
@@ -146,34 +113,12 @@ def _ops(made: Prediction) -> list[str]:
 
 
 def _op(op: Operation, result: int) -> str:
-    fields = {"what": WORDS[type(op)], "mm": op.mm, **_arguments(op)}
+    fields = {"what": op.syscall.program, "mm": str(op.mm), **op.syscall.in_program(op)}
     if result:
-        fields["result"] = result
+        fields["result"] = str(result)
     shown = ", ".join(f".{name} = {value}" for name, value in fields.items())
     text = "reclaim everything" if isinstance(op, SwapOut) else str(op)
     return f"\t{{ {shown},\n\t  .text = {literal(text)} }},"
-
-
-def _arguments(op: Operation) -> dict[str, int | str]:
-    """Return the other fields of `struct op`."""
-    if isinstance(op, Read | Write):
-        return {"start": op.address}
-    if isinstance(op, Fork):
-        return {"child": op.child}
-    if isinstance(op, Mmap | Mprotect):
-        return {"start": op.start, "length": op.length, "arg": _protection(op.prot)}
-    if isinstance(op, Munmap):
-        return {"start": op.start, "length": op.length}
-    if isinstance(op, Madvise):
-        return {"start": op.start, "length": op.length, "arg": ADVICE[op.advice]}
-    if isinstance(op, Mremap):
-        moved = {"start": op.start, "length": op.length, "new_length": op.new_length, "to": op.to}
-        return {**moved, **({"arg": "MREMAP_DONTUNMAP"} if op.dontunmap else {})}
-    return {}
-
-
-def _protection(name: str) -> str:
-    return " | ".join(word for bit, word in PROT_BITS if PROTECTIONS[name] & bit) or "PROT_NONE"
 
 
 def _after(case: Case, made: Prediction) -> list[str]:

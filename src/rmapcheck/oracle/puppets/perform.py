@@ -4,33 +4,12 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from rmapcheck.host.errors import OracleError
-from rmapcheck.model.operations import (
-    PROTECTIONS,
-    Exit,
-    Fork,
-    Madvise,
-    Mmap,
-    MmapFile,
-    Mprotect,
-    Mremap,
-    Munmap,
-    Operation,
-    PunchHole,
-    Read,
-    SwapOut,
-    Truncate,
-    Write,
-)
-from rmapcheck.oracle.puppets import processes as p
+from rmapcheck.model.operations import Exit, Fork, Operation, Write
 
 if TYPE_CHECKING:
     from rmapcheck.host.swapping import Memcg
     from rmapcheck.oracle.comparison import Step
     from rmapcheck.oracle.puppets.processes import Puppets
-
-MADV_PAGEOUT = 21
-ADVICE = {"dontneed": 4, "dontfork": 10, "dofork": 11, "wipeonfork": 18, "keeponfork": 19}
-"""asm-generic/mman-common.h"""
 
 
 class Performer:
@@ -54,14 +33,11 @@ class Performer:
         if isinstance(op, Exit):
             self.puppets.exit(op.mm)
             return 0
-        if isinstance(op, Truncate):
-            return self.puppets.call(0, p.TRUNCATE, op.file, op.size)
-        if isinstance(op, PunchHole):
-            return self.puppets.call(0, p.PUNCH_HOLE, op.file, op.index, op.length)
+        command = command_of(op)
         if isinstance(op, Write):
             self.written = next(self.numbers)
-            return self.puppets.call(op.mm, p.WRITE, op.address, self.written)
-        return self.puppets.call(op.mm, *command_of(op))
+            return self.puppets.call(op.mm, *command, self.written)
+        return self.puppets.call(op.mm, *command)
 
     def reclaim(self) -> None:
         """Reclaim all pages of all puppets, once."""
@@ -70,24 +46,11 @@ class Performer:
         self.memcg.reclaim()
 
 
-def command_of(op: Operation) -> tuple[int, ...]:
-    """Return the command that lets a puppet perform `op`."""
-    match op:
-        case Mmap():
-            return p.MMAP, op.start, op.length, PROTECTIONS[op.prot]
-        case MmapFile():
-            what = PROTECTIONS[op.prot] + p.SHARED * op.shared
-            return p.MMAP_FILE, op.start, op.length, what, op.file, op.pgoff
-        case Munmap():
-            return p.MUNMAP, op.start, op.length
-        case Mprotect():
-            return p.MPROTECT, op.start, op.length, PROTECTIONS[op.prot]
-        case Mremap():
-            return p.MREMAP, op.start, op.length, op.new_length, op.to, int(op.dontunmap)
-        case Madvise():
-            return p.MADVISE, op.start, op.length, ADVICE[op.advice]
-        case Read():
-            return p.READ, op.address
-        case SwapOut():
-            return p.MADVISE, op.address, 1, MADV_PAGEOUT
-    raise OracleError(f"puppets cannot perform {op}")
+def command_of(op: Operation) -> tuple[str, *tuple[int, ...]]:
+    """Return the command that lets a puppet perform `op`, and its arguments.
+
+    Slot 0, the nursery, performs what no process takes part in.
+    """
+    if not op.syscall.puppet:
+        raise OracleError(f"puppets cannot perform {op}")
+    return op.syscall.puppet, *op.syscall.to_puppet(op)

@@ -21,6 +21,8 @@ from typing import Self
 import attrs
 
 from rmapcheck.host.errors import OracleError
+from rmapcheck.model.operations import OPERATIONS
+from rmapcheck.oracle.puppets import build
 
 ARENA = 0x100000
 """Where the arena of each puppet starts; puppet.c has the same number."""
@@ -32,10 +34,11 @@ FIRST_FILE = 91
 PATIENCE = 20
 """Seconds in which a command must be answered; each takes microseconds."""
 
-MMAP, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE, BALLAST = range(1, 11)
-MMAP_FILE, TRUNCATE, PUNCH_HOLE = range(11, 14)
-SHARED = 256
-"""MMAP_FILE has it beside the protection."""
+COMMANDS = ("BALLAST", *dict.fromkeys(k.syscall.puppet for k in OPERATIONS if k.syscall.puppet))
+"""What a puppet can be told: to perform operations, and to use memory for a moment."""
+NUMBERS = {command: number for number, command in enumerate(COMMANDS, 1)}
+FLAGS = (*build.FLAGS, f"-DCOMMANDS={', '.join(COMMANDS)}")
+"""How puppet.c is compiled, so that both have the same numbers."""
 COMMAND = struct.Struct("6q")
 ANSWER = struct.Struct("q")
 
@@ -134,14 +137,14 @@ class Puppets:
         except OSError as error:
             raise OracleError(f"{words[0]} cannot be run ({error.strerror})") from None
 
-    def call(self, slot: int, op: int, *arguments: int) -> int:
+    def call(self, slot: int, command: str, *arguments: int) -> int:
         """Let a puppet perform a command; return what it answers: its result or -errno.
 
         Raise OracleError if it does not answer, because it died or hangs.
         """
         filled = (*arguments, 0, 0, 0, 0, 0)[:5]
         try:
-            self.sockets[slot].send(COMMAND.pack(op, *filled))
+            self.sockets[slot].send(COMMAND.pack(NUMBERS[command], *filled))
             answer = self.sockets[slot].recv(ANSWER.size)
         except OSError as error:
             raise OracleError(self._silence(slot, error)) from None
@@ -159,7 +162,7 @@ class Puppets:
 
     def fork(self, slot: int, child: int) -> int:
         """Fork a puppet into a free slot; return 0 or -errno."""
-        pid = self.call(slot, FORK, child)
+        pid = self.call(slot, "FORK", child)
         if pid < 0:
             return pid
         self.alive[child] = Puppet.of(pid)
@@ -167,7 +170,7 @@ class Puppets:
 
     def exit(self, slot: int) -> None:
         """Let a puppet exit, and wait until it has."""
-        self.sockets[slot].send(COMMAND.pack(EXIT, 0, 0, 0, 0, 0))
+        self.sockets[slot].send(COMMAND.pack(NUMBERS["EXIT"], 0, 0, 0, 0, 0))
         self._bury(slot)
 
     def _bury(self, slot: int) -> None:

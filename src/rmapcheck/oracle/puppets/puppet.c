@@ -35,10 +35,8 @@
 #define SLOTS 32
 #define FILES 90
 
-enum {
-  MMAP = 1, MUNMAP, MPROTECT, READ, WRITE, FORK, EXIT, MREMAP, MADVISE, BALLAST,
-  MMAP_FILE, TRUNCATE, PUNCH_HOLE
-};
+/* Given by the driver: MMAP, MUNMAP, ... as `puppet` of Syscall, model/operations, names them. */
+enum { NOTHING, COMMANDS };
 
 static long pages;
 static int slots, sockets[SLOTS], own;

@@ -17,7 +17,8 @@ import attrs
 from rmapcheck.model.machine.state import folio_test_anon, pte_offset
 from rmapcheck.model.machine.structs import VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE
 from rmapcheck.model.operations import (
-    ADVICES,
+    ADVICE_NAMES,
+    OPERATIONS,
     PROTECTION_NAMES,
     PROTECTIONS,
     Exit,
@@ -42,22 +43,9 @@ from rmapcheck.oracle.comparison import Step
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
-KINDS: tuple[type[Operation], ...] = (
-    Mmap,
-    Munmap,
-    Mprotect,
-    Read,
-    Write,
-    Fork,
-    Exit,
-    Mremap,
-    Madvise,
-    SwapOut,
-    MmapFile,
-    Truncate,
-    PunchHole,
-)
-ON_FILES = (MmapFile, Truncate, PunchHole)
+KINDS = tuple(kind for kind in OPERATIONS if kind.syscall.puppet)
+"""What puppets can perform."""
+ON_FILES = tuple(kind for kind in KINDS if kind.needs == "files")
 WEIGHTS = {
     Mmap: 3,
     Write: 6,
@@ -80,7 +68,6 @@ WITH_FILES = 0.5
 ALIKE = 0.25
 """Share of mprotect and mremap that are made to fit a neighbour."""
 NAME_OF = {flags: name for name, flags in PROTECTIONS.items()}
-ADVICE_NAMES = ("dontneed", *ADVICES)
 
 
 @attrs.frozen
