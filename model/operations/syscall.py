@@ -9,12 +9,9 @@ what that program will find, and the puppets of the live-kernel oracle (rmapchec
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
-
-if TYPE_CHECKING:
-    from rmapcheck.model.operations.base import Operation
 
 Values = Mapping[Any, tuple[str, int]]
 """What a value of a field is in C, as a word ("" if a program need not say it) and as a number."""
@@ -31,7 +28,7 @@ class Argument:
     values: Values | None = None
     """Missing: a number stays itself."""
 
-    def of(self, op: "Operation") -> tuple[str, int]:
+    def of(self, op: object) -> tuple[str, int]:
         """Return what the argument is for `op`, in a program and to a puppet."""
         value = getattr(op, self.field)
         return (str(value), int(value)) if self.values is None else self.values[value]
@@ -65,7 +62,7 @@ class Syscall:
         """Tell whether a program does justice to a field of the operation."""
         return field in self.unsaid or any(a.field == field for a in self.arguments)
 
-    def in_program(self, op: "Operation") -> dict[str, str]:
+    def in_program(self, op: object) -> dict[str, str]:
         """Return the fields of `struct op` for `op`, besides the operation and the process."""
         words: dict[str, list[str]] = {}
         for argument in self.arguments:
@@ -74,7 +71,7 @@ class Syscall:
                 words.setdefault(argument.to or argument.field, []).append(word)
         return {name: " | ".join(both) for name, both in words.items()}
 
-    def to_puppet(self, op: "Operation") -> Iterator[int]:
+    def to_puppet(self, op: object) -> Iterator[int]:
         """Yield the arguments of the puppet's command."""
         numbers: dict[str, int] = {}
         chosen = self.arguments if self.puppet_arguments is None else self.puppet_arguments
