@@ -201,11 +201,11 @@ def replayed(case: "Case", scheme: "type[Scheme] | None" = None) -> str:
     allow any more is harmless too.
     """
     from rmapcheck.cases.replay import replay_case, scheme_of
-    from rmapcheck.plugins.guard import is_plugin, told, watchdog
+    from rmapcheck.plugins.guard import is_plugin, scheme_errors, watchdog
     from rmapcheck.report.explain import render
 
     cls = scheme or scheme_of(case)
-    with told(cls), watchdog(cls):
+    with scheme_errors(cls), watchdog(cls):
         done = replay_case(case, cls)
         own = is_plugin(cls)
         violated = done.replayed is not None and done.replayed.violations

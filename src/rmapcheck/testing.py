@@ -22,7 +22,7 @@ from rmapcheck.explore import Exploration, explore
 from rmapcheck.invariants.goals import goals_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.plugins.guard import interface_check, is_plugin, told, watchdog
+from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
 from rmapcheck.plugins.interface import check_interface
 from rmapcheck.pytest_plugin import is_about, is_case_file, replayed
 from rmapcheck.report.explain import render
@@ -76,7 +76,7 @@ class SchemeConformance:
         with explained():
             if is_plugin(self.scheme):
                 check_interface(self.scheme, self.scheme.__name__)
-            interface_check(self.scheme, self.wide, seed=self.seed)
+            check_behaviour(self.scheme, self.wide, seed=self.seed)
 
     def test_small_scopes(self) -> None:
         """Every invariant holds in every state of the small scopes, and every goal is reached."""
@@ -89,7 +89,7 @@ class SchemeConformance:
         self._require_goals(offered, reached)
 
     def _search(self, scope: Scope) -> Exploration:
-        with explained(), told(self.scheme), watchdog(self.scheme):
+        with explained(), scheme_errors(self.scheme), watchdog(self.scheme):
             return explore(self.scheme, scope, max_seconds=self.seconds)
 
     def _require_goals(self, offered: list[str], reached: set[str]) -> None:
@@ -103,7 +103,7 @@ class SchemeConformance:
 
     def test_walk(self) -> None:
         """A long random walk in the wide scope violates nothing."""
-        with explained(), told(self.scheme), watchdog(self.scheme):
+        with explained(), scheme_errors(self.scheme), watchdog(self.scheme):
             done = sample(self.scheme, self.wide, steps=self.walk_steps, seed=self.seed)
         require(self.scheme, done.verdict, Status.SAMPLED)
 
@@ -111,7 +111,7 @@ class SchemeConformance:
         """Nor do the runs that Hypothesis makes up."""
         from rmapcheck.sampling.fuzz import fuzz
 
-        with explained(), told(self.scheme), watchdog(self.scheme):
+        with explained(), scheme_errors(self.scheme), watchdog(self.scheme):
             verdict = fuzz(self.scheme, self.wide, examples=self.examples, seed=self.seed)
         require(self.scheme, verdict, Status.SAMPLED)
 

@@ -10,9 +10,9 @@ from rmapcheck.cli import engines, run
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins import catalogue, guard
-from rmapcheck.plugins.catalogue import mended
+from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.plugins.guard import HOOKS, guarded, interface_check
+from rmapcheck.plugins.guard import HOOKS, check_behaviour, guarded
 from rmapcheck.verdict import Exit
 
 HEAD = """\
@@ -326,7 +326,7 @@ def test_a_file_is_read_anew_each_time():
 def test_what_comes_with_rmapcheck_keeps_to_the_interface(name):
     scheme = find_scheme(name)
     scope = Scope(mms=3, pages=3, vmas=9, folios=6, objects=60, alloc_fail=True, young=True)
-    assert interface_check(scheme, scope, steps=600, seconds=60) >= 600
+    assert check_behaviour(scheme, scope, steps=600, seconds=60) >= 600
 
 
 def test_the_guard_gives_page_tables_back():
@@ -360,7 +360,7 @@ def test_a_subclass_of_a_bug_is_expected_to_hold(capsys):
 def test_scheme_errors_name_the_scheme():
     write(plain("def anon_vma_prepare(self, st, vma):\n    return 1\n"))
     with pytest.raises(SchemeError, match="'mine'"):
-        interface_check(find_scheme("mine.py"), Scope())
+        check_behaviour(find_scheme("mine.py"), Scope())
 
 
 AT_RUN_TIME = [
@@ -377,7 +377,7 @@ AT_RUN_TIME = [
 @pytest.mark.parametrize("engine", ["auto", "python"])
 @pytest.mark.parametrize("what", AT_RUN_TIME)
 def test_broken_and_searched_without_the_guard(what, engine, capsys, monkeypatch):
-    monkeypatch.setattr(engines, "interface_check", lambda *_args, **_named: 0)
+    monkeypatch.setattr(engines, "check_behaviour", lambda *_args, **_named: 0)
     source, _fragments = BROKEN[what]
     write(source)
     scope = ["--mms", "2", "--pages", "2", "--alloc-fail", "--max-states", "2000"]
@@ -389,7 +389,7 @@ def test_broken_and_searched_without_the_guard(what, engine, capsys, monkeypatch
 
 
 def test_hypothesis_blames_a_hook_that_exits(capsys, monkeypatch):
-    monkeypatch.setattr(engines, "interface_check", lambda *_args, **_named: 0)
+    monkeypatch.setattr(engines, "check_behaviour", lambda *_args, **_named: 0)
     write(BROKEN["exits"][0])
     code, text = told_of(capsys, "fuzz", "mine.py", "--engine", "hypothesis")
     assert code == Exit.USAGE
@@ -428,7 +428,7 @@ def test_a_bug_can_be_grafted_into_a_later_scheme():
     scheme = find_scheme("B04@avc-6.0")
     assert scheme is find_scheme("B04@avc-6.0")
     assert scheme.name == "B04@avc-6.0"
-    assert mended(scheme) is catalogue.schemes()["avc-6.0"]
+    assert without_bug(scheme) is catalogue.schemes()["avc-6.0"]
     assert scheme.reusable_anon_vma is catalogue.bugs()["B04"].reusable_anon_vma
     assert scheme.may_reuse is catalogue.schemes()["avc-6.0"].may_reuse
 

@@ -16,7 +16,7 @@ from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.plugins.catalogue import bugs, every_scheme, schemes
 from rmapcheck.report.diff import diff
 from rmapcheck.report.precision import WalkCost, precision, report, walk_cost
-from rmapcheck.report.recording import film
+from rmapcheck.report.recording import record
 
 ROOT = Path(__file__).parents[2]
 CASE = load_case(ROOT / "docs" / "examples" / "twelve-operations.json")
@@ -33,7 +33,7 @@ SCANNING = ("virtual_scan-2.4", "virtual_scan-2.4.23aa2")
 
 def disagreements(cls):
     """Yield where the books of `cls` and its page tables part in the run."""
-    run = film(cls, SCOPE, RUN)
+    run = record(cls, SCOPE, RUN)
     if run.stopped:
         yield run.stopped
     for frame in run.frames:
@@ -123,7 +123,7 @@ def test_nodes_are_those_of_the_structure():
 
 
 def test_without_rmap_a_page_costs_a_scan_and_the_state_is_left_alone():
-    st = film(schemes()["virtual_scan-2.4"], SCOPE, RUN[:4])
+    st = record(schemes()["virtual_scan-2.4"], SCOPE, RUN[:4])
     last = st.state(st.frames[-1].after)
     raw = last.layout.encode_raw(last)
     cost = walk_cost(last, last.pte[1].folio)

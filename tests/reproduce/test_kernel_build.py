@@ -12,7 +12,7 @@ from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.kernels.edits import UNDONE, Edit, Source, Undone
 from rmapcheck.host.kernels.recipe import Recipe, check_tools
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.plugins.catalogue import mended
+from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.prediction import predict
 from rmapcheck.reproduce.run import reproduce
@@ -58,9 +58,9 @@ def test_what_is_undone_is_a_bug_that_the_model_has(bug):
     case = load_case(FOLDER / f"{undone.case}.json")
     assert case.scheme == undone.bug
     assert replay_case(case).as_expected
-    assert replay_case(case, mended(scheme)).status is Status.HOLDS
+    assert replay_case(case, without_bug(scheme)).status is Status.HOLDS
     assert predict(case).stays
-    assert not predict(case, mended(scheme)).stays
+    assert not predict(case, without_bug(scheme)).stays
 
 
 def test_a_recipe_says_what_is_missing(tmp_path, monkeypatch):
@@ -91,7 +91,7 @@ def test_a_user_mode_kernel_has_no_such_bug(name):
     if not kernel:
         pytest.skip("RMAPCHECK_UML names no user-mode Linux, and there is no linux.uml")
     case = load_case(FOLDER / f"{name}.json")
-    done = reproduce(case, mended(find_scheme(case.scheme)), kernel=Path(kernel))
+    done = reproduce(case, without_bug(find_scheme(case.scheme)), kernel=Path(kernel))
     assert done.exit is Exit.EXPECTED, done.log.text
 
 

@@ -23,7 +23,7 @@ from rmapcheck.model.operations import (
     SwapOut,
     Write,
 )
-from rmapcheck.plugins.catalogue import mended
+from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.report import export
 from rmapcheck.reproduce.prediction import predict, refuse
 from rmapcheck.reproduce.program import comment, literal
@@ -107,7 +107,7 @@ def test_a_case_in_which_an_allocation_fails_is_refused():
 def test_on_the_mended_scheme_nothing_stays_mapped():
     for name in [name for name in LOST if name.startswith("B")]:  # some E were never mended
         case = load_case(FOLDER / f"{name}.json")
-        assert predict(case, mended(scheme_of(case))).stays == ()
+        assert predict(case, without_bug(scheme_of(case))).stays == ()
 
 
 @needs_gcc

@@ -18,7 +18,7 @@ from rmapcheck.host.errors import OracleError
 from rmapcheck.host.swapping import memory_cgroups
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.oracle.puppets.build import build_program
-from rmapcheck.plugins.catalogue import mended
+from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.prediction import predict
 from rmapcheck.reproduce.program import to_c
@@ -279,7 +279,7 @@ def check_left_nothing(log):
 def test_the_running_kernel_has_no_such_bug(name):
     case = load_case(FOLDER / f"{name}.json")
     with running_kernel():
-        done = reproduce(case, mended(find_scheme(case.scheme)), arenas=60)
+        done = reproduce(case, without_bug(find_scheme(case.scheme)), arenas=60)
     if done.verdict == "SKIP":
         pytest.skip(done.reason)
     assert done.exit is Exit.EXPECTED, done.log.text

@@ -11,7 +11,7 @@ from rmapcheck.host import compile as build
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.plugins.guard import told
+from rmapcheck.plugins.guard import scheme_errors
 from rmapcheck.search.interpreted import CannotCompileError
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify.climb import DEPTHS, LADDER, LONG_FORKS, REQUIRED, Climber, bug_scope
@@ -145,6 +145,6 @@ def test_what_cannot_be_compiled_is_not_blamed_on_chance(tmp_path, monkeypatch):
 
     monkeypatch.setattr(build, "library_path", fails)
     why = "cannot be compiled: the C compiler failed"
-    with pytest.raises(CannotCompileError, match=why), told(cls):
+    with pytest.raises(CannotCompileError, match=why), scheme_errors(cls):
         explore(cls, LADDER[0], engine="native")
     assert not issubclass(CannotCompileError, ModelError)

@@ -16,7 +16,7 @@ from rmapcheck.cli.results import case_json, good
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.plugins.guard import told, watchdog
+from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.report import EXPORTS, export, render
 from rmapcheck.report.explain import FORMATS
 from rmapcheck.run import replay
@@ -96,7 +96,7 @@ def _replay_one(
 ) -> tuple[Exit, dict[str, Any]]:
     case = load_case(path)
     cls = other or own_scheme(path, case)
-    with told(cls), watchdog(cls):
+    with scheme_errors(cls), watchdog(cls):
         done = replay_case(case, cls)
     own = cls.name == case.scheme or scheme == case.scheme
     code = _code(done, cls, own=own, holds=holds)
@@ -111,7 +111,7 @@ def _refine_one(
     case = load_case(path)
     cls = other or own_scheme(path, case)
     observer = observer_of(cls, refine)
-    with told(cls), watchdog(cls):
+    with scheme_errors(cls), watchdog(cls):
         done = replay(cls, case.scope, case.steps, target=aim(refine, ""), observer=observer)
     spec = observer.name if observer else ""
     why = str(done.violations[0]) if done.violations else ""
@@ -174,7 +174,7 @@ def minimize_command(
     """Shorten a case. Leave out what its violation does not need."""
     before = load_case(case)
     cls = loaded(scheme) or own_scheme(case, before)
-    with told(cls), watchdog(cls):
+    with scheme_errors(cls), watchdog(cls):
         after = minimize_case(before, cls, max_seconds=max_seconds)
     minimal = after.steps == before.steps and after.scope == before.scope
     if minimal and save is None:
@@ -256,7 +256,7 @@ def show_command(
     """Explain a case. Each step, the last state before and after, and the reason."""
     loaded_case = load_case(case)
     cls = loaded(scheme) or own_scheme(case, loaded_case)
-    with told(cls), watchdog(cls):
+    with scheme_errors(cls), watchdog(cls):
         text = render(loaded_case, format_, cls)
     return _deliver(out, text, output, case, loaded_case)
 
@@ -274,7 +274,7 @@ def export_command(
     """Write a case in the words of another tool."""
     loaded_case = load_case(case)
     cls = loaded(scheme) or own_scheme(case, loaded_case)
-    with told(cls), watchdog(cls):
+    with scheme_errors(cls), watchdog(cls):
         text = export(loaded_case, format_, cls)
     return _deliver(out, text, output, case, loaded_case)
 

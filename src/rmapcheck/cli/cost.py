@@ -10,7 +10,7 @@ from rmapcheck.cli.engines import Schemes, sound
 from rmapcheck.cli.results import plain_table
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.plugins.guard import told, watchdog
+from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.verdict import Exit
 
 
@@ -44,7 +44,7 @@ def cost_command(
         for cls in chosen:
             if w.files and not cls.maps_files:
                 continue
-            with told(cls), watchdog(cls):
+            with scheme_errors(cls), watchdog(cls):
                 measured = measure(cls, name, scale)
             for m in measured:
                 table.add_row(*row(cls.name, m))

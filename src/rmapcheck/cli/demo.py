@@ -15,7 +15,7 @@ from rmapcheck.explore import Exploration, explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
 from rmapcheck.plugins import catalogue
-from rmapcheck.plugins.catalogue import bug_of, mended
+from rmapcheck.plugins.catalogue import bug_of, without_bug
 from rmapcheck.report import explain
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify.climb import bug_scope, target_first
@@ -49,7 +49,7 @@ def demo_command(
 
 def _search(out: Out, cls: type[Scheme], bug: Bug) -> Exploration:
     scope = bug_scope(cls) or Scope()
-    out.show(f"searching every state of {cls.name}: {mended(cls).name} without {bug.fixed}")
+    out.show(f"searching every state of {cls.name}: {without_bug(cls).name} without {bug.fixed}")
     out.show(f"scope  {scope}")
     done = explore(cls, scope, target=bug.violates)
     shortest = f"no run of fewer than {len(done.verdict.trace)} operations does it"
@@ -61,7 +61,7 @@ def _keep(out: Out, cls: type[Scheme], case: Case, folder: Path, *, kept: bool) 
     """Save the case, replay it from its file, and run it on the corrected scheme."""
     path = save_case(case, folder)
     again = replay_case(load_case(path), cls)
-    corrected = replay_case(case, mended(cls))
+    corrected = replay_case(case, without_bug(cls))
     fine = again.as_expected and corrected.status is Status.HOLDS
     code = Exit.EXPECTED if fine else Exit.UNEXPECTED
     out.show(f"saved      {path if kept else f'{path.name}  (name a folder to keep it)'}")

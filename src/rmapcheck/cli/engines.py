@@ -25,7 +25,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.plugins.guard import interface_check, is_plugin, told, watchdog
+from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
 from rmapcheck.run import Observer
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify.climb import (
@@ -233,7 +233,7 @@ def sound(cls: type[Scheme]) -> type[Scheme]:
     The engines trust that it does: what reads page tables, say, could make anything hold.
     """
     if is_plugin(cls):
-        interface_check(cls, WIDE, seconds=0.7)
+        check_behaviour(cls, WIDE, seconds=0.7)
     return cls
 
 
@@ -312,7 +312,7 @@ def fuzz_command(
     verdicts: list[Verdict] = []
     out.covered = lambda: "; ".join(map(str, verdicts)) or "the first engine had not ended"
     for run in {"walk": both[:1], "hypothesis": both[1:]}.get(engine, both):
-        with told(cls), watchdog(cls):
+        with scheme_errors(cls), watchdog(cls):
             verdict = run() if observer else shortened(cls, target_first(run(), wanted))
         verdicts.append(verdict)
         out.show(f"{verdict.engine}  {verdict.status.value} {verdict.how}  seed {seed}")

@@ -28,7 +28,7 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.plugins.guard import told, watchdog
+from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.search.checkpoint import EVERY, Checkpoints, check_place
 from rmapcheck.search.interpreted import CannotCompileError, Exploration
 from rmapcheck.verdict import Status
@@ -133,7 +133,7 @@ def _searched(
         return explore(cls, chosen, reporter=live, **options)
 
     try:
-        with told(cls), watchdog(cls):
+        with scheme_errors(cls), watchdog(cls):
             done, covered = search_stages(out, stages, search)
     except CannotCompileError as error:
         raise ModelError(f"{error}; leave --engine out") from None

@@ -14,7 +14,7 @@ from rmapcheck.host.compile import cache_folder
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.kernels.edits import UNDONE
 from rmapcheck.host.kernels.recipe import Recipe
-from rmapcheck.plugins.catalogue import mended
+from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.reproduce.run import Reproduced, reproduce
 from rmapcheck.verdict import Exit
@@ -58,7 +58,7 @@ def _show_both(out: Out, recipe: Recipe, bug: str) -> Exit:
     case = load_case(SCHEMA_FILE.parent / f"{undone.case}.json")
     scheme = find_scheme(undone.bug)
     codes = []
-    for kernel, model in ((recipe.kernel(), mended(scheme)), (recipe.kernel(bug), scheme)):
+    for kernel, model in ((recipe.kernel(), without_bug(scheme)), (recipe.kernel(bug), scheme)):
         done = reproduce(case, model, kernel=kernel)
         out.verdict(f"{kernel.name}: {sentence(done)}", good=good(done.exit))
         for line in _places(done):

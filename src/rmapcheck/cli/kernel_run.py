@@ -12,8 +12,8 @@ from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import good, plain_table
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.plugins.catalogue import mended
-from rmapcheck.plugins.guard import told, watchdog
+from rmapcheck.plugins.catalogue import without_bug
+from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.reproduce.prediction import Prediction
 from rmapcheck.reproduce.program import UNSEEN
 from rmapcheck.reproduce.run import Reproduced, reproduce
@@ -57,9 +57,9 @@ def kernel_run_command(
     saved = load_case(case)
     cls = loaded(scheme) or own_scheme(case, saved)
     if holds:
-        cls = mended(cls)
+        cls = without_bug(cls)
     try:
-        with told(cls), watchdog(cls):
+        with scheme_errors(cls), watchdog(cls):
             done = reproduce(
                 saved,
                 cls,

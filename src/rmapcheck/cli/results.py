@@ -11,7 +11,7 @@ from rmapcheck.cases.replay import CaseReplay, replay_case
 from rmapcheck.cli.common import Out
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins.guard import is_plugin, told, watchdog
+from rmapcheck.plugins.guard import is_plugin, scheme_errors, watchdog
 from rmapcheck.report import explain
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify.climb import exit_code, expected_bug, known_flaw
@@ -110,7 +110,7 @@ def report_violation(
     """
     case = make_case(scheme, verdict, text)
     out.show("")
-    with told(scheme), watchdog(scheme):
+    with scheme_errors(scheme), watchdog(scheme):
         out.show(explain(case, scheme))
         again = replay_case(case, scheme)
     out.show("")

@@ -12,7 +12,7 @@ from rmapcheck.cli.engines import OneScheme, default_scope, sound
 from rmapcheck.cli.results import plain_table, scope_json
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.plugins.guard import told, watchdog
+from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.search.estimate import Estimate, estimate
 from rmapcheck.verdict import Exit
 from rmapcheck.verify.climb import LADDER
@@ -35,7 +35,7 @@ def scopes_command(
         raise ModelError(f"--seconds must be finite and more than 0, not {seconds:g}")
     cls = sound(find_scheme(scheme))
     chosen = scope.over(default_scope(cls, scope, LADDER[6]))
-    with told(cls), watchdog(cls):
+    with scheme_errors(cls), watchdog(cls):
         found = estimate(cls, chosen, seconds=seconds)
     out.show(f"scope  {chosen}")
     table = plain_table("", "at least", "at most", right=(1, 2))

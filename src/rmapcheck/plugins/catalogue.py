@@ -102,7 +102,7 @@ def bug_of(cls: type[Scheme]) -> Bug:
     return cls.bug
 
 
-def mended(cls: type[Scheme]) -> type[Scheme]:
+def without_bug(cls: type[Scheme]) -> type[Scheme]:
     """Return the scheme that a bug's class is, without the bug; any other is returned itself."""
     return next(c for c in cls.__mro__ if issubclass(c, Scheme) and c.bug is None)
 
@@ -123,7 +123,7 @@ def built_in(name: str) -> type[Scheme] | None:
 
 def _grafted(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]:
     """Return the bug's decision in another scheme."""
-    base = mended(bug)
+    base = without_bug(bug)
     facts = _changed(bug.era, base.era)
     if not issubclass(scheme, base) and not _of_the_core(bug, facts, scheme):
         raise SchemeError(

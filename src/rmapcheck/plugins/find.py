@@ -13,7 +13,7 @@ from types import ModuleType, TracebackType
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
-from rmapcheck.plugins.guard import HookLoops, watch_import
+from rmapcheck.plugins.guard import EndlessLoop, watch_import
 from rmapcheck.plugins.interface import check_interface
 from rmapcheck.plugins.moved import import_hint
 
@@ -103,7 +103,7 @@ def _execute(code: object, module: ModuleType, name: str) -> None:
     try:
         with watch_import(str(module.__file__)):
             exec(code, vars(module))  # type: ignore[arg-type] # noqa: S102 - the user's own file
-    except HookLoops as loops:
+    except EndlessLoop as loops:
         raise SchemeError(f"{name}, line {loops}: importing it does not end") from None
     except (Exception, SystemExit) as error:
         line = _line_in(error.__traceback__, str(module.__file__))

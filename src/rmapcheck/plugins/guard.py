@@ -3,7 +3,7 @@
 Three things that no reading of a class can show are caught here, each told in one sentence:
 
 peeking     a hook looks at page tables, which its answers are checked against   `guarded`
-nonsense    a hook raises, or answers what its caller cannot use                 `told`
+nonsense    a hook raises, or answers what its caller cannot use                 `scheme_errors`
 looping     a hook, or a walk over what it built, never ends                     `watchdog`
 
 `guarded` costs time and is used in a first short stage; the other two cost nothing while all is
@@ -47,7 +47,7 @@ _ENGINES = str(Path(__file__).parents[1])
 _OURS = tuple(str(Path(str(p.__file__)).parent) for p in (model, invariants))
 
 
-class HookLoops(BaseException):
+class EndlessLoop(BaseException):
     """Raised by the watchdog; no Exception, lest Hypothesis or the scheme itself catch it."""
 
 
@@ -143,7 +143,7 @@ def _nonsense(name: str, answer: object) -> str:
     return "" if fine else f"returned {answer} instead of 0 or -ENOMEM ({-ENOMEM})"
 
 
-def interface_check(
+def check_behaviour(
     scheme: type[Scheme], scope: "Scope", *, seed: int = 0, steps: int = 4000, seconds: float = 3.0
 ) -> int:
     """Run short random lives of the guarded scheme. Return how many steps were taken.
@@ -153,7 +153,7 @@ def interface_check(
     rng = random.Random(seed)
     stop = time.monotonic() + seconds
     done = 0
-    with told(scheme), watchdog(scheme):
+    with scheme_errors(scheme), watchdog(scheme):
         strict = guarded(scheme)
         while done < steps and time.monotonic() < stop:
             done += _one_life(strict, scope, rng)
@@ -202,7 +202,7 @@ def _twice(scheme: type[Scheme], why: str) -> str:
 
 
 @contextmanager
-def told(scheme: type[Scheme]) -> Iterator[None]:
+def scheme_errors(scheme: type[Scheme]) -> Iterator[None]:
     """Turn whatever a plug-in scheme raises into a SchemeError of one sentence."""
     try:
         yield
@@ -310,19 +310,19 @@ def watchdog(scheme: type[Scheme], seconds: float | None = None) -> Iterator[Non
     def tick(_signal: int, frame: FrameType | None) -> None:
         stack = _stack(scheme, frame)
         if stack and stack[0] is last[0]:
-            raise HookLoops(_endless(scheme, stack))
+            raise EndlessLoop(_endless(scheme, stack))
         last[0] = stack[0] if stack else None
 
     try:
         with _timer(tick, LOOP_SECONDS if seconds is None else seconds):
             yield
-    except HookLoops as loops:
+    except EndlessLoop as loops:
         raise SchemeError(str(loops)) from None
 
 
 @contextmanager
 def watch_import(file: str) -> Iterator[None]:
-    """Raise HookLoops, with the line, when running the module `file` lasts too long."""
+    """Raise EndlessLoop, with the line, when running the module `file` lasts too long."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -330,7 +330,7 @@ def watch_import(file: str) -> Iterator[None]:
     def tick(_signal: int, frame: FrameType | None) -> None:
         while frame is not None and frame.f_code.co_filename != file:
             frame = frame.f_back
-        raise HookLoops(str(frame.f_lineno if frame else 0))
+        raise EndlessLoop(str(frame.f_lineno if frame else 0))
 
     with _timer(tick, LOOP_SECONDS):
         yield

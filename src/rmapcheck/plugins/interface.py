@@ -20,7 +20,7 @@ from rmapcheck.model.machine.state import State
 from rmapcheck.model.machine.structs import CORE
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
-from rmapcheck.plugins.guard import HOOKS, own_classes, place_of, told, watchdog
+from rmapcheck.plugins.guard import HOOKS, own_classes, place_of, scheme_errors, watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def check_interface(scheme: type[Scheme], where: str) -> None:
         placed = ", line " in complaint.partition(": ")[0]
         raise SchemeError(complaint if placed else f"{where}: {complaint}")
     try:
-        with told(scheme), watchdog(scheme):
+        with scheme_errors(scheme), watchdog(scheme):
             State(Scope(), scheme(), checked=True)
     except ModelError:
         raise

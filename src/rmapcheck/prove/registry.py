@@ -11,7 +11,7 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import every_scheme
 from rmapcheck.plugins.find import load_file, load_module
-from rmapcheck.plugins.guard import HookLoops, watch_import
+from rmapcheck.plugins.guard import EndlessLoop, watch_import
 
 MODULES = (
     *("virtual_scan", "pte_chain", "objrmap", "anonmm_eras", "anon_vma", "avc_eras"),
@@ -122,7 +122,7 @@ def _built(cls: type[Spec], place: str) -> Spec:
     try:
         with watch_import(_file_of(cls) or file):
             return _worth(cls())
-    except HookLoops as loops:
+    except EndlessLoop as loops:
         raise SpecError(f"{place}, line {loops}: working out the spec does not end") from None
     except ModelError as error:
         raise SpecError(f"{place}: {error}") from None

@@ -17,7 +17,7 @@ from rmapcheck.invariants.isolation import projection
 from rmapcheck.model.machine.errors import KernelOops, ModelError
 from rmapcheck.model.machine.structs import CORE, RmapWalkControl
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.report.recording import Film, film
+from rmapcheck.report.recording import Recording, record
 from rmapcheck.report.state_text import place, pool_of, state_lines
 
 if TYPE_CHECKING:
@@ -112,22 +112,24 @@ def diff(case: Case, schemes: Sequence[type[Scheme]]) -> Diff:
     names = [s.name for s in schemes]
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise ModelError("a comparison needs two different schemes or more; name another")
-    films = {s.name: film(s, case.scope, case.steps) for s in schemes}
-    first = _step(0, "boot", {name: _boot(f) for name, f in films.items()})
+    recordings = {s.name: record(s, case.scope, case.steps) for s in schemes}
+    first = _step(0, "boot", {name: _boot(f) for name, f in recordings.items()})
     steps = [first]
     for number, op in enumerate(case.steps, 1):
-        looks = {name: _look(f, number) for name, f in films.items() if number <= len(f.frames)}
+        looks = {
+            name: _look(f, number) for name, f in recordings.items() if number <= len(f.frames)
+        }
         if looks:
             steps.append(_step(number, f"step {number}, {op}", looks))
-    stopped = {name: f.stopped for name, f in films.items() if f.stopped}
+    stopped = {name: f.stopped for name, f in recordings.items() if f.stopped}
     return Diff(schemes=tuple(names), steps=tuple(steps), stopped=stopped)
 
 
-def _boot(run: Film) -> Look:
+def _boot(run: Recording) -> Look:
     return _look_at(run.state(run.first), 0, ())
 
 
-def _look(run: Film, number: int) -> Look:
+def _look(run: Recording, number: int) -> Look:
     frame = run.frames[number - 1]
     names = tuple(v.invariant for v in frame.violations)
     return _look_at(run.state(frame.after), frame.outcome.error, names)

@@ -17,7 +17,7 @@ from rmapcheck.cases.replay import scheme_of
 from rmapcheck.invariants.registry import Violation
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.structs import PTE_WRITE
-from rmapcheck.report.recording import Film, Frame, film_of
+from rmapcheck.report.recording import Frame, Recording, record_case
 from rmapcheck.report.state_text import place, pool_of, state_lines
 from rmapcheck.verdict import Verdict
 
@@ -40,18 +40,18 @@ def explain(run: Case | Verdict, scheme: "type[Scheme] | None" = None) -> Render
     which scheme to run.
     """
     case = run if isinstance(run, Case) else case_from(run)
-    film = film_of(case, scheme or scheme_of(case))
-    parts: list[RenderableType] = [*_head(case, film), _steps(film)]
-    if film.stopped:
-        parts.append(Text(f"The run ends there: {film.stopped}.", style="yellow"))
-    if film.frames:
-        parts += _last(film, film.frames[-1])
+    recording = record_case(case, scheme or scheme_of(case))
+    parts: list[RenderableType] = [*_head(case, recording), _steps(recording)]
+    if recording.stopped:
+        parts.append(Text(f"The run ends there: {recording.stopped}.", style="yellow"))
+    if recording.frames:
+        parts += _last(recording, recording.frames[-1])
     return Group(*parts)
 
 
-def _head(case: Case, film: Film) -> Iterator[RenderableType]:
+def _head(case: Case, recording: Recording) -> Iterator[RenderableType]:
     yield Text(case.title, style="bold")
-    yield Text(f"scheme   {film.scheme.name}   {film.scheme.title}".rstrip())
+    yield Text(f"scheme   {recording.scheme.name}   {recording.scheme.title}".rstrip())
     yield Text(f"scope    {case.scope}")
     yield Text(f"expects  {case.expect}")
     history = case.history
@@ -62,23 +62,27 @@ def _head(case: Case, film: Film) -> Iterator[RenderableType]:
     yield Text("")
 
 
-def _steps(film: Film) -> Table:
+def _steps(recording: Recording) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right", style="dim")
     table.add_column()
     table.add_column()
-    for frame in film.frames:
+    for frame in recording.frames:
         bad = "red" if frame.violations else ""
-        row = (Text(str(frame.number)), Text(str(frame.op), style=bad), Text(effect(film, frame)))
+        row = (
+            Text(str(frame.number)),
+            Text(str(frame.op), style=bad),
+            Text(effect(recording, frame)),
+        )
         table.add_row(*row)
     return table
 
 
-def _last(film: Film, frame: Frame) -> Iterator[RenderableType]:
+def _last(recording: Recording, frame: Frame) -> Iterator[RenderableType]:
     for word, raw in (("before", frame.before), ("after", frame.after)):
         yield Text("")
         yield Rule(f"{word} step {frame.number}", align="left", style="dim", characters="─")
-        for line in state_lines(film.state(raw)):
+        for line in state_lines(recording.state(raw)):
             yield Text(textwrap.fill(line, WIDTH, subsequent_indent=" " * 6))
     for violation in frame.violations:
         yield Text("")
@@ -95,9 +99,9 @@ def _reason(violation: Violation) -> Text:
     return text
 
 
-def effect(film: Film, frame: Frame) -> str:
+def effect(recording: Recording, frame: Frame) -> str:
     """Return what a step did, on one line."""
-    before, after = film.state(frame.before), film.state(frame.after)
+    before, after = recording.state(frame.before), recording.state(frame.after)
     parts: list[str] = []
     if frame.outcome.oops:
         parts.append(f"oops, {frame.outcome.oops}")

@@ -15,7 +15,7 @@ from rmapcheck.cases.replay import scheme_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Operation
-from rmapcheck.report.recording import Film, film_of
+from rmapcheck.report.recording import Recording, record_case
 from rmapcheck.report.state_text import pool_of, value_of
 from rmapcheck.reproduce.program import to_c, to_kselftest
 
@@ -135,11 +135,11 @@ def to_itf(case: Case, scheme: "type[Scheme] | None" = None) -> str:
     Each pool is a map from numbers to records, each reference a number (0: NULL). The format is
     that of Apalache's ADR-015: whole numbers as {"#bigint": …}, maps as {"#map": [[key, value]]}.
     """
-    film = film_of(case, scheme or scheme_of(case))
-    states = [_itf_state(film, 0, film.first, "boot")]
-    for frame in film.frames:
-        states.append(_itf_state(film, frame.number, frame.after, str(frame.op)))
-    pools = list(film.state(film.first).layout.structs)
+    recording = record_case(case, scheme or scheme_of(case))
+    states = [_itf_state(recording, 0, recording.first, "boot")]
+    for frame in recording.frames:
+        states.append(_itf_state(recording, frame.number, frame.after, str(frame.op)))
+    pools = list(recording.state(recording.first).layout.structs)
     head = {
         "format": "ITF",
         "format-description": "https://apalache-mc.org/docs/adr/015adr-trace.html",
@@ -150,8 +150,8 @@ def to_itf(case: Case, scheme: "type[Scheme] | None" = None) -> str:
     return json.dumps(trace, indent=1, ensure_ascii=False) + "\n"
 
 
-def _itf_state(film: Film, index: int, raw: bytes, action: str) -> dict[str, Any]:
-    st = film.state(raw)
+def _itf_state(recording: Recording, index: int, raw: bytes, action: str) -> dict[str, Any]:
+    st = recording.state(raw)
     pools = {name: _itf_pool(st, name) for name in st.layout.structs}
     return {"#meta": {"index": index}, "action_taken": action, **pools}
 

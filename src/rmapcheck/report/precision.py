@@ -20,7 +20,7 @@ from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.report.recording import Film, film
+from rmapcheck.report.recording import Recording, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,13 +83,13 @@ def _scanned_for(st: State, folio: int) -> int:
 def precision(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> WalkCost:
     """Return the sum over all walks for all mapped pages after each of `steps`."""
     total = WalkCost()
-    for st in _states(film(scheme, scope, steps)):
+    for st in _states(record(scheme, scope, steps)):
         for folio in mapped_folios(st):
             total += walk_cost(st, folio)
     return total
 
 
-def _states(run: Film) -> "Iterator[State]":
+def _states(run: Recording) -> "Iterator[State]":
     for frame in run.frames:
         if frame.outcome.oops is None:
             yield run.state(frame.after)

@@ -30,7 +30,7 @@ class Frame:
 
 
 @attrs.frozen(kw_only=True)
-class Film:
+class Recording:
     """All steps of a run on one scheme; `stopped` says why it ended early, if it did."""
 
     scheme: type[Scheme]
@@ -46,7 +46,7 @@ class Film:
         return st
 
 
-def film(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> Film:
+def record(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> Recording:
     """Run `steps` to the end, or to the first that is not possible or ends in an oops."""
     machine = Run(scheme, scope)
     st = machine.st
@@ -78,10 +78,12 @@ def film(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> Film
         if outcome.oops:
             stopped = f"step {number}, {op}: {outcome.oops}"
             break
-    return Film(scheme=scheme, scope=scope, first=first, frames=tuple(frames), stopped=stopped)
+    return Recording(
+        scheme=scheme, scope=scope, first=first, frames=tuple(frames), stopped=stopped
+    )
 
 
-def film_of(case: "Case", scheme: type[Scheme]) -> Film:
+def record_case(case: "Case", scheme: type[Scheme]) -> Recording:
     """Run the case on `scheme` as far as the step at which it is expected to end."""
     last = case.expect.step or len(case.steps)
-    return film(scheme, case.scope, case.steps[:last])
+    return record(scheme, case.scope, case.steps[:last])

@@ -15,7 +15,7 @@ from rmapcheck.host.footprint import Footprint, undo_cgroup
 from rmapcheck.host.swapping import check_swap, memory_cgroups, own_swap
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.oracle.puppets.build import build_program
-from rmapcheck.plugins.catalogue import mended
+from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.reproduce.prediction import Prediction, predict
 from rmapcheck.reproduce.program import to_c
 from rmapcheck.verdict import Exit
@@ -144,7 +144,7 @@ def read_log(case: Case, prediction: Prediction, log: Log) -> Reproduced:
     }
     without = None
     if prediction.scheme.bug is not None:
-        without = predict(case, mended(prediction.scheme))
+        without = predict(case, without_bug(prediction.scheme))
     return Reproduced(
         case=case,
         prediction=prediction,

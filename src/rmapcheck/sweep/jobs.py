@@ -20,7 +20,7 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.plugins.guard import told, watchdog
+from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.search import native
 from rmapcheck.search.interpreted import EngineError
 from rmapcheck.verdict import Exit, Status, Verdict
@@ -121,7 +121,7 @@ def do(job: Job) -> dict[str, Any]:
     bug = expected_bug(cls)
     target = bug.violates if bug else ""
     try:
-        with told(cls), watchdog(cls):
+        with scheme_errors(cls), watchdog(cls):
             verdict, figures = _RUN[job.engine](cls, scope, job.seed, limits, target)
     except (ModelError, EngineError) as error:
         return nothing("ERROR", f"ERROR({error})", Exit.USAGE)

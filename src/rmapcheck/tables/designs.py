@@ -27,7 +27,7 @@ from rmapcheck.plugins import catalogue
 from rmapcheck.report import state_text
 from rmapcheck.report.markdown import Row, Rows, joined, spans, table
 from rmapcheck.report.precision import precision
-from rmapcheck.report.recording import film
+from rmapcheck.report.recording import record
 from rmapcheck.tables.prose import ROOT, fenced, linked, prose
 
 SCALE = 12
@@ -274,13 +274,13 @@ def differing(text: str, newest: str) -> str:
 
 def picture(cls: type[Scheme]) -> str:
     """Return the state in which the run ends, as the model has it."""
-    done = film(cls, PICTURED, STEPS)
+    done = record(cls, PICTURED, STEPS)
     return state_text(done.state(done.frames[-1].after))
 
 
 def violated(cls: type[Scheme]) -> list[str]:
     """Return what the run violates, and where it stops, for a scheme that never held."""
-    done = film(cls, PICTURED, STEPS)
+    done = record(cls, PICTURED, STEPS)
     found = [
         f"step {f.number} violates `{v.invariant}`: {v}" for f in done.frames for v in f.violations
     ]
@@ -310,7 +310,7 @@ def bugs(eras: Eras) -> str:
     made: Rows = []
     for name, cls in sorted(catalogue.bugs().items()):
         had = spans([c.name for c in eras if name in c.era.flaws], names(eras))
-        seeded = catalogue.mended(cls).name if catalogue.mended(cls) in eras else "–"
+        seeded = catalogue.without_bug(cls).name if catalogue.without_bug(cls) in eras else "–"
         if had or seeded != "–":
             made.append((f"`{name}`", seeded, had or "–"))
     if not made:

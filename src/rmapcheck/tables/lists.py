@@ -27,7 +27,7 @@ def bug_rows() -> Rows:
     for cls in sorted(catalogue.bugs().values(), key=lambda c: c.name):
         bug = catalogue.bug_of(cls)
         fix = f"{bug.fixed} {bug.cve}".strip()
-        rows.append((cls.name, catalogue.mended(cls).name, summary(cls), bug.violates, fix))
+        rows.append((cls.name, catalogue.without_bug(cls).name, summary(cls), bug.violates, fix))
     return rows
 
 

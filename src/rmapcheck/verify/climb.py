@@ -25,7 +25,7 @@ from rmapcheck.invariants.goals import goals_anywhere
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
 from rmapcheck.plugins.catalogue import bugs
-from rmapcheck.plugins.guard import interface_check, is_plugin, told, watchdog
+from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import sample
 from rmapcheck.search.interpreted import Reporter
@@ -251,7 +251,7 @@ class Climber:
 
     def climb(self) -> Report:
         """Climb until something is violated or the budget is used up."""
-        with told(self.scheme), watchdog(self.scheme):
+        with scheme_errors(self.scheme), watchdog(self.scheme):
             for rung in self._rungs():
                 self.rungs.append(rung)
                 if rung.verdict.status is Status.VIOLATED:
@@ -273,7 +273,7 @@ class Climber:
 
     def _interface(self) -> Rung:
         start = time.monotonic()
-        steps = interface_check(self.scheme, WIDE, seed=self.seed, seconds=self.budget * 0.05)
+        steps = check_behaviour(self.scheme, WIDE, seed=self.seed, seconds=self.budget * 0.05)
         verdict = self._sampled("interface", f"{steps} steps under the guard")
         return Rung(
             name="interface", verdict=verdict, states=steps, seconds=time.monotonic() - start
