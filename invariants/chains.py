@@ -7,10 +7,10 @@ from rmapcheck.invariants.completeness import mappers_of, place
 from rmapcheck.invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def chain_of(st: "State", folio: int) -> list[int]:
+def chain_of(st: "Kernel", folio: int) -> list[int]:
     """Return the elements of a page's chain, first to last; a chain in a circle is cut."""
     found: list[int] = []
     at = st.folio[folio].pte_chain
@@ -20,14 +20,14 @@ def chain_of(st: "State", folio: int) -> list[int]:
     return found
 
 
-def slots(st: "State", element: int) -> list[int]:
+def slots(st: "Kernel", element: int) -> list[int]:
     """Return the slots of one element: of a node one, of a chunk NRPTE."""
     if "ptep" in st.scheme.fields["pte_chain"]:
         return [st.pte_chain[element].ptep]
     return list(st.pte_chain[element].ptes)
 
 
-def recorded(st: "State", folio: int) -> list[int]:
+def recorded(st: "Kernel", folio: int) -> list[int]:
     """Return the entries that the page's books name, as often as they do."""
     direct = st.folio[folio].direct
     found = [direct] if direct else []
@@ -37,7 +37,7 @@ def recorded(st: "State", folio: int) -> list[int]:
 
 
 @invariant("pte_chain#exact, pte_chain#owner, pte_chain#empty-if-unmapped")
-def chain_equals_ptes(st: "State") -> Iterator[Violation]:
+def chain_equals_ptes(st: "Kernel") -> Iterator[Violation]:
     """A page's chain names the entries that map it, each once, and nothing else.
 
     With objrmap, that of a page with PG_anon (objrmap#anon-chain).
@@ -59,7 +59,7 @@ def chain_equals_ptes(st: "State") -> Iterator[Violation]:
 
 
 @invariant("pte_chain#direct")
-def direct_alone(st: "State") -> Iterator[Violation]:
+def direct_alone(st: "Kernel") -> Iterator[Violation]:
     """A page has PG_direct or a chain, never both: one word of struct page holds either."""
     for folio in st.folio.indices():
         if st.folio[folio].direct and st.folio[folio].pte_chain:
@@ -72,7 +72,7 @@ def direct_alone(st: "State") -> Iterator[Violation]:
 
 
 @invariant("pte_chain#no-chain-of-one, 4250169826")
-def chain_not_single(st: "State") -> Iterator[Violation]:
+def chain_not_single(st: "Kernel") -> Iterator[Violation]:
     """A chain of nodes has two at least: a page with one mapping has PG_direct."""
     for folio in st.folio.indices():
         chain = chain_of(st, folio)
@@ -86,7 +86,7 @@ def chain_not_single(st: "State") -> Iterator[Violation]:
 
 
 @invariant("pte_chain#packed")
-def chain_packed(st: "State") -> Iterator[Violation]:
+def chain_packed(st: "Kernel") -> Iterator[Violation]:
     """Free slots are only in the first chunk, at its low end; idx, if packed, is their number."""
     for folio in st.folio.indices():
         for n, chunk in enumerate(chain_of(st, folio)):
@@ -109,7 +109,7 @@ def chain_packed(st: "State") -> Iterator[Violation]:
 
 
 @invariant("pte_chain#head-used")
-def chain_head_used(st: "State") -> Iterator[Violation]:
+def chain_head_used(st: "Kernel") -> Iterator[Violation]:
     """No chunk is empty: the last entry to leave takes its chunk with it."""
     for folio in st.folio.indices():
         for chunk in chain_of(st, folio):

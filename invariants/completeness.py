@@ -15,10 +15,10 @@ from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def mappers(st: "State") -> dict[int, list[int]]:
+def mappers(st: "Kernel") -> dict[int, list[int]]:
     """Return the page-table entries that map each page."""
     found: dict[int, list[int]] = {}
     for i in range(1, st.pte.size + 1):
@@ -28,7 +28,7 @@ def mappers(st: "State") -> dict[int, list[int]]:
     return found
 
 
-def mapped_folios(st: "State") -> list[int]:
+def mapped_folios(st: "Kernel") -> list[int]:
     """Return the pages that are mapped, in the order of the first entries that map them."""
     found: list[int] = []
     for ptep in range(1, st.pte.size + 1):
@@ -38,23 +38,23 @@ def mapped_folios(st: "State") -> list[int]:
     return found
 
 
-def mapped_anon_folios(st: "State") -> list[int]:
+def mapped_anon_folios(st: "Kernel") -> list[int]:
     """Return the anonymous pages that are mapped."""
     return [folio for folio in mapped_folios(st) if folio_test_anon(st, folio)]
 
 
-def mappers_of(st: "State", folio: int) -> list[int]:
+def mappers_of(st: "Kernel", folio: int) -> list[int]:
     """Return the page-table entries that map a page, ascending."""
     return [ptep for ptep in range(1, st.pte.size + 1) if st.pte[ptep].folio == folio]
 
 
-def place(st: "State", ptep: int) -> str:
+def place(st: "Kernel", ptep: int) -> str:
     """Return "page 2 of process 1" for an entry."""
     return f"page {ptep_to_address(st, ptep)} of process {ptep_to_mm(st, ptep)}"
 
 
 @invariant("universal#walk-complete", universal=True, only="rmap")
-def walk_complete(st: "State") -> Iterator[Violation]:
+def walk_complete(st: "Kernel") -> Iterator[Violation]:
     """The rmap walk of a page visits every page-table entry that maps it."""
     for folio in mapped_folios(st):
         rwc = RmapWalkControl()
@@ -71,7 +71,7 @@ def walk_complete(st: "State") -> Iterator[Violation]:
 
 
 @invariant("universal#walk-sound", universal=True, only="rmap")
-def walk_sound(st: "State") -> Iterator[Violation]:
+def walk_sound(st: "Kernel") -> Iterator[Violation]:
     """The walk visits no entry of a dead process, and none twice.
 
     Where the walker does not look whether the entry maps the page (chain schemes), it visits no
@@ -96,7 +96,7 @@ def walk_sound(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anon_vma#coverage, avc#coverage")
-def coverage(st: "State") -> Iterator[Violation]:
+def coverage(st: "Kernel") -> Iterator[Violation]:
     """A mapped page's anon_vma is in the chain of the VMA that maps it, under the right index."""
     for folio in mapped_anon_folios(st):
         f = st.folio[folio]
@@ -123,14 +123,14 @@ def coverage(st: "State") -> Iterator[Violation]:
                 )
 
 
-def name_of(st: "State", anon_vma: int) -> str:
+def name_of(st: "Kernel", anon_vma: int) -> str:
     """Return the number of an anon_vma, or what is wrong with it."""
     if anon_vma == 0:
         return "(none)"
     return str(anon_vma) if st.anon_vma.is_live(anon_vma) else "(freed)"
 
 
-def anon_vmas_of(st: "State", vma: int) -> list[int]:
+def anon_vmas_of(st: "Kernel", vma: int) -> list[int]:
     """Return the anon_vmas in which `vma` can be found, in the order of its chain."""
     if "anon_vma_chain" not in st.scheme.fields.get("vma", ()):
         own = st.vma[vma].anon_vma

@@ -8,11 +8,11 @@ from rmapcheck.invariants.registry import Violation, invariant
 from rmapcheck.model.machine.state import pte_offset, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @invariant("universal#refcount", universal=True)
-def refcount(st: "State") -> Iterator[Violation]:
+def refcount(st: "Kernel") -> Iterator[Violation]:
     """A page is referenced once by each entry that maps it, and by the swap or page cache."""
     for folio in st.folio.indices():
         f = st.folio[folio]
@@ -27,7 +27,7 @@ def refcount(st: "State") -> Iterator[Violation]:
 
 
 @invariant("universal#mapcount")
-def mapcount(st: "State") -> Iterator[Violation]:
+def mapcount(st: "Kernel") -> Iterator[Violation]:
     """A page's mapcount is the number of entries that map it."""
     for folio in st.folio.indices():
         expected = len(mappers_of(st, folio))
@@ -41,7 +41,7 @@ def mapcount(st: "State") -> Iterator[Violation]:
 
 
 @invariant("pte_chain#rss")
-def rss_counts(st: "State") -> Iterator[Violation]:
+def rss_counts(st: "Kernel") -> Iterator[Violation]:
     """A process's rss is the number of its entries that map a page."""
     for mm in st.mm.indices():
         expected = present(st, mm)
@@ -54,14 +54,14 @@ def rss_counts(st: "State") -> Iterator[Violation]:
             )
 
 
-def present(st: "State", mm: int) -> int:
+def present(st: "Kernel", mm: int) -> int:
     """Return how many entries of a process map a page."""
     first = pte_offset(st, mm, 0)
     return sum(st.pte[ptep].folio != 0 for ptep in range(first, first + st.pages))
 
 
 @invariant("pte_chain#rss-limit")
-def rsslimit(st: "State") -> Iterator[Violation]:
+def rsslimit(st: "Kernel") -> Iterator[Violation]:
     """A page is over the rss limit if and only if every process that maps it is."""
     limit = st.scope.rss_limit
     for folio in mapped_folios(st):
@@ -82,7 +82,7 @@ def rsslimit(st: "State") -> Iterator[Violation]:
 
 
 @invariant("universal#swap-counts", universal=True)
-def swap_counts(st: "State") -> Iterator[Violation]:
+def swap_counts(st: "Kernel") -> Iterator[Violation]:
     """A swap slot counts the swap entries that name it, and knows its swap-cache page."""
     for entry in st.swap.indices():
         s = st.swap[entry]
@@ -104,7 +104,7 @@ def swap_counts(st: "State") -> Iterator[Violation]:
 
 
 @invariant("avc#counts")
-def anon_vma_counts(st: "State") -> Iterator[Violation]:
+def anon_vma_counts(st: "Kernel") -> Iterator[Violation]:
     """num_active_vmas and num_children (or their sum, degree) equal what they count."""
     for anon_vma in st.anon_vma.indices():
         a = st.anon_vma[anon_vma]
@@ -137,7 +137,7 @@ def _miscounted(
 
 
 @invariant("avc#lifetime")
-def anon_vma_refcount(st: "State") -> Iterator[Violation]:
+def anon_vma_refcount(st: "Kernel") -> Iterator[Violation]:
     """An anon_vma is referenced by its tree, and a root by each other member of its family."""
     for anon_vma in st.anon_vma.indices():
         a = st.anon_vma[anon_vma]

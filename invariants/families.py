@@ -8,10 +8,10 @@ from rmapcheck.invariants.registry import Violation, invariant
 from rmapcheck.model.machine.state import folio_test_anon, ptep_to_address, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def addresses_of(st: "State", folio: int) -> list[int]:
+def addresses_of(st: "Kernel", folio: int) -> list[int]:
     """Return the addresses at which the walk looks for a page, in its order."""
     found = [st.folio[folio].index]
     if "rmap_chain" in st.scheme.fields["folio"]:
@@ -21,7 +21,7 @@ def addresses_of(st: "State", folio: int) -> list[int]:
     return found
 
 
-def slots_of(st: "State", folio: int) -> list[int]:
+def slots_of(st: "Kernel", folio: int) -> list[int]:
     """Return the slots of a page's chains, without the one that holds the count."""
     found: list[int] = []
     chain = st.folio[folio].rmap_chain
@@ -37,7 +37,7 @@ def slots_of(st: "State", folio: int) -> list[int]:
 
 
 @invariant("anonmm#address")
-def address_known(st: "State") -> Iterator[Violation]:
+def address_known(st: "Kernel") -> Iterator[Violation]:
     """A page knows the address of each entry that maps it, in a process of its family."""
     for folio in mapped_folios(st):
         if not folio_test_anon(st, folio):
@@ -64,7 +64,7 @@ def address_known(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anonmm#once")
-def once_in_a_process(st: "State") -> Iterator[Violation]:
+def once_in_a_process(st: "Kernel") -> Iterator[Violation]:
     """No process maps an anonymous page twice."""
     for folio in mapped_folios(st):
         if not folio_test_anon(st, folio):
@@ -83,7 +83,7 @@ def once_in_a_process(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anonmm#counts")
-def anonmm_counts(st: "State") -> Iterator[Violation]:
+def anonmm_counts(st: "Kernel") -> Iterator[Violation]:
     """An anonmm counts its process, the pages that name it and, as a head, its whole family."""
     for anonmm in st.anonmm.indices():
         a = st.anonmm[anonmm]
@@ -100,7 +100,7 @@ def anonmm_counts(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anonmm#family-list")
-def anonmm_family(st: "State") -> Iterator[Violation]:
+def anonmm_family(st: "Kernel") -> Iterator[Violation]:
     """The list of a head holds its family, each member once, and nobody else."""
     for head in st.anonmm.indices():
         if st.anonmm[head].head != head:
@@ -116,7 +116,7 @@ def anonmm_family(st: "State") -> Iterator[Violation]:
             )
 
 
-def circle_of(st: "State", head: int) -> list[int]:
+def circle_of(st: "Kernel", head: int) -> list[int]:
     """Return the anonmms in the circle that `head` is in; stops where it does not close."""
     found = [head]
     at = st.anonmm[head].list
@@ -127,7 +127,7 @@ def circle_of(st: "State", head: int) -> list[int]:
 
 
 @invariant("anonmm#lifetime, anonmm#member-mm")
-def anonmm_lifetime(st: "State") -> Iterator[Violation]:
+def anonmm_lifetime(st: "Kernel") -> Iterator[Violation]:
     """An anonmm has its process, or pages; a head, if neither, others of its family."""
     for anonmm in st.anonmm.indices():
         a = st.anonmm[anonmm]
@@ -148,7 +148,7 @@ def anonmm_lifetime(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anonmm#addresses-chained")
-def addresses_chained(st: "State") -> Iterator[Violation]:
+def addresses_chained(st: "Kernel") -> Iterator[Violation]:
     """Chains are filled from the front, with each address once; only a mapped page has one."""
     for folio in st.folio.indices():
         slots = slots_of(st, folio)

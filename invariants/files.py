@@ -13,11 +13,11 @@ from rmapcheck.model.machine.state import (
 )
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @invariant("files#members", universal=True)
-def i_mmap_members(st: "State") -> Iterator[Violation]:
+def i_mmap_members(st: "Kernel") -> Iterator[Violation]:
     """A VMA that maps a file is in the i_mmap of that file, once, and in no other."""
     if not st.scope.files:
         return
@@ -48,7 +48,7 @@ def _file(file: int) -> str:
 
 
 @invariant("files#linear", universal=True)
-def file_page_linear(st: "State") -> Iterator[Violation]:
+def file_page_linear(st: "Kernel") -> Iterator[Violation]:
     """A page of a file that a linear VMA maps is the page that its offset names."""
     if not st.scope.files:
         return
@@ -71,7 +71,7 @@ def file_page_linear(st: "State") -> Iterator[Violation]:
 
 
 @invariant("files#truncated", universal=True)
-def nothing_beyond_the_end(st: "State") -> Iterator[Violation]:
+def nothing_beyond_the_end(st: "Kernel") -> Iterator[Violation]:
     """No entry maps a page that truncation has taken from its file, or holds a copy of one.
 
     An entry of a linear VMA beyond the end holds nothing at all.
@@ -104,7 +104,7 @@ def nothing_beyond_the_end(st: "State") -> Iterator[Violation]:
                 )
 
 
-def in_cache(st: "State", folio: int) -> bool:
+def in_cache(st: "Kernel", folio: int) -> bool:
     """Tell whether the page cache holds the page where the page says."""
     file = st.folio[folio].address_space
     index = st.folio[folio].index
@@ -114,7 +114,7 @@ def in_cache(st: "State", folio: int) -> bool:
 
 
 @invariant("files#page-cache, radix_tree_lookup()", universal=True)
-def page_cache_agrees(st: "State") -> Iterator[Violation]:
+def page_cache_agrees(st: "Kernel") -> Iterator[Violation]:
     """Each page of the page cache knows its file and its index, and lies before the end."""
     if not st.scope.files:
         return

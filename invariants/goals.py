@@ -14,7 +14,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import folio_test_anon, ptep_to_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.scheme import Scheme
 
 
@@ -32,7 +32,7 @@ class Goal:
     """How many pages a file needs; 0: it needs no file."""
     feature: str = ""
     """What the scheme's kernels must have had; see `Era.lacks`."""
-    predicate: Callable[["State"], bool] | None = None
+    predicate: Callable[["Kernel"], bool] | None = None
     """Tells whether a state reaches it; None: an operation does, by name."""
     universal: bool = True
 
@@ -85,7 +85,7 @@ def _goal(
     file_pages: int = 0,
     feature: str = "",
     universal: bool = True,
-    predicate: Callable[["State"], bool] | None = None,
+    predicate: Callable[["Kernel"], bool] | None = None,
 ) -> None:
     GOALS[name] = Goal(
         name=name,
@@ -107,10 +107,10 @@ def sometimes(
     pages: int = 1,
     file_pages: int = 0,
     universal: bool = True,
-) -> Callable[[Callable[["State"], bool]], Callable[["State"], bool]]:
+) -> Callable[[Callable[["Kernel"], bool]], Callable[["Kernel"], bool]]:
     """Register a predicate on states as a goal."""
 
-    def register(predicate: Callable[["State"], bool]) -> Callable[["State"], bool]:
+    def register(predicate: Callable[["Kernel"], bool]) -> Callable[["Kernel"], bool]:
         _goal(
             name,
             *ops,
@@ -125,35 +125,35 @@ def sometimes(
     return register
 
 
-def _sharers(st: "State", folio: int) -> int:
+def _sharers(st: "Kernel", folio: int) -> int:
     """Return how many processes map a page."""
     return len({ptep_to_mm(st, ptep) for ptep in mappers_of(st, folio)})
 
 
 @sometimes("a page is shared by two processes", "fault", "fork", mms=2)
-def _shared_by_two(st: "State") -> bool:
+def _shared_by_two(st: "Kernel") -> bool:
     return any(_sharers(st, folio) > 1 for folio in mapped_folios(st))
 
 
 @sometimes("a page is shared by three processes", "fault", "fork", mms=3)
-def _shared_by_three(st: "State") -> bool:
+def _shared_by_three(st: "Kernel") -> bool:
     return any(_sharers(st, folio) > 2 for folio in mapped_folios(st))
 
 
 @sometimes("a page is only in swap", "fault", "swap")
-def _only_in_swap(st: "State") -> bool:
+def _only_in_swap(st: "Kernel") -> bool:
     return any(st.swap[e].folio == 0 for e in st.swap.indices())
 
 
 @sometimes("an anonmm outlives its process", "fault", "fork", "exit", mms=2, universal=False)
-def _anonmm_alone(st: "State") -> bool:
+def _anonmm_alone(st: "Kernel") -> bool:
     return any(st.anonmm[a].mm == 0 for a in st.anonmm.indices())
 
 
 @sometimes(
     "a page of a file is shared by two processes", "file", "fault", "fork", mms=2, file_pages=1
 )
-def _file_shared(st: "State") -> bool:
+def _file_shared(st: "Kernel") -> bool:
     return any(
         _sharers(st, folio) > 1 for folio in mapped_folios(st) if not folio_test_anon(st, folio)
     )

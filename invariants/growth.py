@@ -7,11 +7,11 @@ from rmapcheck.invariants.completeness import anon_vmas_of
 from rmapcheck.invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @invariant("avc#bounded, 7a3ef208e662")
-def bounded_chain(st: "State") -> Iterator[Violation]:
+def bounded_chain(st: "Kernel") -> Iterator[Violation]:
     """A chain is no longer than twice the VMAs that the scope can hold at once, and one.
 
     Reuse at fork (7a3ef208e662) leaves no anon_vma idle that has fewer than two children, so that

@@ -11,11 +11,11 @@ from rmapcheck.model.machine.structs import PTE_WRITE, PTE_ZERO, VM_SHARED
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @invariant("universal#cow-isolation", universal=True)
-def cow_isolation(st: "State") -> Iterator[Violation]:
+def cow_isolation(st: "Kernel") -> Iterator[Violation]:
     """A page that somebody can write through an entry is in no other entry, present or swapped.
 
     But a page of a file may be written to wherever, and only where, it is mapped shared.
@@ -41,7 +41,7 @@ def cow_isolation(st: "State") -> Iterator[Violation]:
             )
 
 
-def private_to_file(st: "State", ptep: int) -> Iterator[Violation]:
+def private_to_file(st: "Kernel", ptep: int) -> Iterator[Violation]:
     """Yield what is wrong if a private mapping can write to the file itself."""
     mm = ptep_to_mm(st, ptep)
     vma = vma_lookup(st, mm, ptep_to_address(st, ptep)) if st.mm.is_live(mm) else 0
@@ -55,7 +55,7 @@ def private_to_file(st: "State", ptep: int) -> Iterator[Violation]:
 
 
 @invariant("avc#exclusive")
-def exclusive_once(st: "State") -> Iterator[Violation]:
+def exclusive_once(st: "Kernel") -> Iterator[Violation]:
     """A page marked PageAnonExclusive is mapped by one entry, and a writable one is so marked."""
     for folio in st.folio.indices():
         if not folio_test_anon(st, folio):
@@ -72,7 +72,7 @@ def exclusive_once(st: "State") -> Iterator[Violation]:
             )
 
 
-def projection(st: "State") -> list[tuple[int, int, int, int, int]]:
+def projection(st: "Kernel") -> list[tuple[int, int, int, int, int]]:
     """Return what processes could see: per page, the VMA's flags and what its content is."""
     seen: list[tuple[int, int, int, int, int]] = []
     for mm in st.mm.indices():
@@ -90,7 +90,7 @@ def projection(st: "State") -> list[tuple[int, int, int, int, int]]:
 
 
 @step_invariant("universal#failure-atomic")
-def failure_atomicity(st: "State", step: Step) -> Iterator[Violation]:
+def failure_atomicity(st: "Kernel", step: Step) -> Iterator[Violation]:
     """fork and brk that run out of memory leave every process's memory as it was."""
     if step.before is not None and step.outcome.error == -ENOMEM:
         after = projection(st)

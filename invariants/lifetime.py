@@ -7,18 +7,18 @@ from rmapcheck.invariants.completeness import mapped_anon_folios
 from rmapcheck.invariants.registry import Step, Violation, from_oops, invariant, step_invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @step_invariant("universal#no-use-after-free")
-def use_after_free(st: "State", step: Step) -> Iterator[Violation]:
+def use_after_free(st: "Kernel", step: Step) -> Iterator[Violation]:
     """No operation touches freed memory or follows a NULL pointer, or frees twice."""
     if step.outcome.oops is not None:
         yield from_oops(step.outcome.oops, f"{step.op}")
 
 
 @invariant("universal#no-dangling", universal=True)
-def no_dangling(st: "State") -> Iterator[Violation]:
+def no_dangling(st: "Kernel") -> Iterator[Violation]:
     """No live object refers to a freed one."""
     found = st.layout.dangling(st)
     if found:
@@ -32,7 +32,7 @@ def no_dangling(st: "State") -> Iterator[Violation]:
 
 
 @invariant("universal#no-leak", universal=True)
-def no_leak(st: "State") -> Iterator[Violation]:
+def no_leak(st: "Kernel") -> Iterator[Violation]:
     """Every live object can be reached from a process."""
     found = st.layout.leaked(st)
     if found:
@@ -46,7 +46,7 @@ def no_leak(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anon_vma#mapping-alive, avc#mapping-valid")
-def mapping_alive(st: "State") -> Iterator[Violation]:
+def mapping_alive(st: "Kernel") -> Iterator[Violation]:
     """The anon_vma of a mapped anonymous page has not been freed."""
     for folio in mapped_anon_folios(st):
         mapping = st.folio[folio].mapping
@@ -61,7 +61,7 @@ def mapping_alive(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anon_vma#lifetime, avc#lifetime")
-def anon_vma_lifetime(st: "State") -> Iterator[Violation]:
+def anon_vma_lifetime(st: "Kernel") -> Iterator[Violation]:
     """An anon_vma lives exactly as long as it holds a VMA (or is the root of one that does)."""
     kept: list[int] = []
     if "root" in st.scheme.fields.get("anon_vma", ()):

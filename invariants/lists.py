@@ -14,10 +14,10 @@ from rmapcheck.model.machine.state import (
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def vmas_in(st: "State", anon_vma: int) -> list[int]:
+def vmas_in(st: "Kernel", anon_vma: int) -> list[int]:
     """Return the VMAs in the list of `anon_vma`; stops after one that comes twice or is freed."""
     found: list[int] = []
     vma = st.anon_vma[anon_vma].head
@@ -30,14 +30,14 @@ def vmas_in(st: "State", anon_vma: int) -> list[int]:
     return found
 
 
-def vma_of(st: "State", ptep: int) -> int:
+def vma_of(st: "Kernel", ptep: int) -> int:
     """Return the VMA that covers an entry, or 0."""
     mm = ptep_to_mm(st, ptep)
     return vma_lookup(st, mm, ptep_to_address(st, ptep)) if st.mm.is_live(mm) else 0
 
 
 @invariant("anon_vma#list")
-def anon_vma_list(st: "State") -> Iterator[Violation]:
+def anon_vma_list(st: "Kernel") -> Iterator[Violation]:
     """A VMA is in the list of its anon_vma, once, and in no other."""
     missing = {v for v in st.vma.indices() if st.vma[v].anon_vma}
     for anon_vma in st.anon_vma.indices():
@@ -62,7 +62,7 @@ def anon_vma_list(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anon_vma#faulted")
-def faulted_has_anon_vma(st: "State") -> Iterator[Violation]:
+def faulted_has_anon_vma(st: "Kernel") -> Iterator[Violation]:
     """A VMA that holds an anonymous page, present or in swap, has an anon_vma.
 
     Fork (d992895ba2b2) and swap-in (BUG_ON) rely on it.
@@ -84,7 +84,7 @@ def faulted_has_anon_vma(st: "State") -> Iterator[Violation]:
 
 
 @invariant("anon_vma#relatives-agree")
-def swap_relatives_agree(st: "State") -> Iterator[Violation]:
+def swap_relatives_agree(st: "Kernel") -> Iterator[Violation]:
     """All who hold one swap entry would map its page under the same anon_vma and index.
 
     Whoever swaps the page in first sets both; the others go by them.
@@ -108,7 +108,7 @@ def swap_relatives_agree(st: "State") -> Iterator[Violation]:
             )
 
 
-def first_naming(st: "State", entry: int) -> int:
+def first_naming(st: "Kernel", entry: int) -> int:
     """Return the first entry in a VMA that names a swap slot, or 0."""
     for ptep in range(1, st.pte.size + 1):
         if st.pte[ptep].swap == entry and vma_of(st, ptep):
@@ -116,13 +116,13 @@ def first_naming(st: "State", entry: int) -> int:
     return 0
 
 
-def index_of(st: "State", ptep: int) -> int:
+def index_of(st: "Kernel", ptep: int) -> int:
     """Return the page offset that an entry has in its VMA."""
     return linear_page_index(st, vma_of(st, ptep), ptep_to_address(st, ptep))
 
 
 @invariant("anon_vma#merge")
-def merge_same_anon_vma(st: "State") -> Iterator[Violation]:
+def merge_same_anon_vma(st: "Kernel") -> Iterator[Violation]:
     """Neighbours with different anon_vmas may not merge: pages of one would be lost."""
     for vma in st.vma.indices():
         other = st.vma[vma].vm_next

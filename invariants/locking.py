@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from rmapcheck.invariants.registry import Step, Violation, step_invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @step_invariant("universal#lock-order, anon_vma#range-under-lock, pte_chain#under-page-table-lock")
-def lock_discipline(st: "State", step: Step) -> Iterator[Violation]:
+def lock_discipline(st: "Kernel", step: Step) -> Iterator[Violation]:
     """Locks are taken in the order of mm/rmap.c, held for every change, and dropped at the end."""
     for splat in step.outcome.splats:
         yield Violation(

@@ -7,11 +7,11 @@ from rmapcheck.invariants.completeness import mappers_of
 from rmapcheck.invariants.registry import Violation, invariant
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @invariant("objrmap#word-by-flag")
-def word_by_flag(st: "State") -> Iterator[Violation]:
+def word_by_flag(st: "Kernel") -> Iterator[Violation]:
     """One word of struct page is a chain if PG_anon is set, else a count of entries."""
     for folio in st.folio.indices():
         f = st.folio[folio]
@@ -29,7 +29,7 @@ def word_by_flag(st: "State") -> Iterator[Violation]:
 
 
 @invariant("objrmap#object-mapcount")
-def object_mapcount(st: "State") -> Iterator[Violation]:
+def object_mapcount(st: "Kernel") -> Iterator[Violation]:
     """The mapcount of a page without PG_anon is the number of entries that map it."""
     for folio in st.folio.indices():
         expected = len(mappers_of(st, folio))
@@ -44,7 +44,7 @@ def object_mapcount(st: "State") -> Iterator[Violation]:
 
 
 @invariant("objrmap#object-has-mapping")
-def object_has_mapping(st: "State") -> Iterator[Violation]:
+def object_has_mapping(st: "Kernel") -> Iterator[Violation]:
     """A mapped page without PG_anon has a mapping, by which it can be found."""
     if not st.scope.files:
         return

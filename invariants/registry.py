@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.errors import KernelOops, SchemeError
-from rmapcheck.model.machine.state import State
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.scope import Scope
@@ -47,8 +47,8 @@ class Step:
     """What `failure_atomicity` compares: see `isolation.projection`; None unless it is needed."""
 
 
-StateCheck = Callable[["State"], Iterator[Violation]]
-StepCheck = Callable[["State", Step], Iterator[Violation]]
+StateCheck = Callable[["Kernel"], Iterator[Violation]]
+StepCheck = Callable[["Kernel", Step], Iterator[Violation]]
 
 
 @attrs.frozen(kw_only=True)
@@ -134,7 +134,7 @@ def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
     return tuple(sorted(chosen, key=lambda i: i.runs_on))
 
 
-def check_state(st: "State", invariants: Iterable[Invariant]) -> list[Violation]:
+def check_state(st: "Kernel", invariants: Iterable[Invariant]) -> list[Violation]:
     """Return the first violation of each invariant that fails in `st`.
 
     A check that itself runs into freed memory (a walk through a dangling pointer) comes last, and
@@ -164,7 +164,7 @@ def _first(inv: Invariant, found: Iterator[Violation]) -> Violation | None:
     return attrs.evolve(first, invariant=inv.name)
 
 
-def _in_future(st: "State", check: StateCheck) -> Iterator[Violation]:
+def _in_future(st: "Kernel", check: StateCheck) -> Iterator[Violation]:
     """Return what a check yields that lets the machine run on, a copy of it."""
     other = _machine(st.scope, type(st.scheme))  # type: ignore[arg-type]
     st.layout.load_raw(other, st.layout.encode_raw(st))
@@ -173,12 +173,12 @@ def _in_future(st: "State", check: StateCheck) -> Iterator[Violation]:
 
 
 @lru_cache(maxsize=4)
-def _machine(scope: "Scope", scheme: "type[Scheme]") -> "State":
+def _machine(scope: "Scope", scheme: "type[Scheme]") -> "Kernel":
     """Return a machine to run on."""
-    return State(scope, scheme())
+    return Kernel(scope, scheme())
 
 
-def check_step(st: "State", step: Step, invariants: Iterable[Invariant]) -> list[Violation]:
+def check_step(st: "Kernel", step: Step, invariants: Iterable[Invariant]) -> list[Violation]:
     """Return the first violation of each invariant on steps that `step` breaks."""
     found = []
     for inv in invariants:

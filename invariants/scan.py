@@ -9,10 +9,10 @@ from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables, swap_mm
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def on_mmlist(st: "State") -> list[int]:
+def on_mmlist(st: "Kernel") -> list[int]:
     """Return the processes on the ring from swap_mm on, up to one that is dead or comes again."""
     found: list[int] = []
     mm = swap_mm(st)
@@ -23,7 +23,7 @@ def on_mmlist(st: "State") -> list[int]:
 
 
 @invariant("virtual_scan#mmlist, mmput(), dup_mmap(), v2.4.18", universal=True, only="scan")
-def mmlist(st: "State") -> Iterator[Violation]:
+def mmlist(st: "Kernel") -> Iterator[Violation]:
     """Every process is on mmlist, once, and one of them is swap_mm."""
     ring = on_mmlist(st)
     for mm in st.mm.indices():
@@ -44,7 +44,7 @@ def mmlist(st: "State") -> Iterator[Violation]:
 
 
 @invariant("virtual_scan#every-entry-in-time", universal=True, only="scan", runs_on=True)
-def scan_visits_all(st: "State") -> Iterator[Violation]:
+def scan_visits_all(st: "Kernel") -> Iterator[Violation]:
     """Called again and again, swap_out() comes by every entry that maps a page.
 
     A scan that stops before it has been everywhere has taken an entry away, so that there are at

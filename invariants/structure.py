@@ -9,11 +9,11 @@ from rmapcheck.model.machine.state import ptep_to_address, ptep_to_mm
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @invariant("validate_mm()", universal=True)
-def vma_sane(st: "State") -> Iterator[Violation]:
+def vma_sane(st: "Kernel") -> Iterator[Violation]:
     """VMAs are ordered, do not overlap, and cover every entry that holds something."""
     for mm in st.mm.indices():
         end = 0
@@ -45,7 +45,7 @@ def vma_sane(st: "State") -> Iterator[Violation]:
 
 
 @invariant("avc#symmetry")
-def chain_symmetry(st: "State") -> Iterator[Violation]:
+def chain_symmetry(st: "Kernel") -> Iterator[Violation]:
     """An AVC is in its VMA's list if and only if it is in its anon_vma's, at most one a pair."""
     tree_of = [0] * (st.anon_vma_chain.size + 2)
     for anon_vma in st.anon_vma.indices():
@@ -85,7 +85,7 @@ def _asymmetric(avc: int, then: str, but: str) -> Violation:
 
 
 @invariant("avc#active")
-def active_in_chain(st: "State") -> Iterator[Violation]:
+def active_in_chain(st: "Kernel") -> Iterator[Violation]:
     """A VMA's own anon_vma is one of its chain."""
     for vma in st.vma.indices():
         own = st.vma[vma].anon_vma
@@ -99,7 +99,7 @@ def active_in_chain(st: "State") -> Iterator[Violation]:
 
 
 @invariant("avc#lineage")
-def chain_order(st: "State") -> Iterator[Violation]:
+def chain_order(st: "Kernel") -> Iterator[Violation]:
     """All VMAs that share an anon_vma have the same oldest one, at the tail of their chains."""
     first = [0] * (st.anon_vma.size + 2)
     oldest = [0] * (st.anon_vma.size + 2)
@@ -119,7 +119,7 @@ def chain_order(st: "State") -> Iterator[Violation]:
 
 
 @invariant("avc#lineage")
-def one_root(st: "State") -> Iterator[Violation]:
+def one_root(st: "Kernel") -> Iterator[Violation]:
     """All anon_vmas of a VMA have one root, which is among them."""
     for vma in st.vma.indices():
         chain = anon_vmas_of(st, vma)
@@ -134,7 +134,7 @@ def one_root(st: "State") -> Iterator[Violation]:
 
 
 @invariant("avc#ancestors")
-def chain_ancestors(st: "State") -> Iterator[Violation]:
+def chain_ancestors(st: "Kernel") -> Iterator[Violation]:
     """A VMA that is in an anon_vma is in that one's parent too."""
     for vma in st.vma.indices():
         chain = anon_vmas_of(st, vma)
@@ -150,7 +150,7 @@ def chain_ancestors(st: "State") -> Iterator[Violation]:
 
 
 @invariant("avc#same-chain, d0e9fe1758f2")
-def same_anon_vma_same_chain(st: "State") -> Iterator[Violation]:
+def same_anon_vma_same_chain(st: "Kernel") -> Iterator[Violation]:
     """VMAs of one process with the same anon_vma have the same chain, so they may merge."""
     for vma in st.vma.indices():
         own = st.vma[vma].anon_vma
@@ -167,7 +167,7 @@ def same_anon_vma_same_chain(st: "State") -> Iterator[Violation]:
             )
 
 
-def first_like(st: "State", vma: int) -> int:
+def first_like(st: "Kernel", vma: int) -> int:
     """Return the first VMA of the same process with the same anon_vma, perhaps `vma` itself."""
     v = st.vma[vma]
     for other in st.vma.indices():
@@ -177,7 +177,7 @@ def first_like(st: "State", vma: int) -> int:
 
 
 @invariant("avc#one-process, 2555283eb40d")
-def active_in_one_process(st: "State") -> Iterator[Violation]:
+def active_in_one_process(st: "Kernel") -> Iterator[Violation]:
     """VMAs that have the same anon_vma for their own belong to one process.
 
     Fork takes only an idle one, so a page of one process is never looked for in its siblings.
@@ -196,7 +196,7 @@ def active_in_one_process(st: "State") -> Iterator[Violation]:
 
 
 @invariant("avc#keys")
-def interval_tree_keys(st: "State") -> Iterator[Violation]:
+def interval_tree_keys(st: "Kernel") -> Iterator[Violation]:
     """Each anon_vma's tree is ordered by the vm_pgoff that its VMAs have now."""
     for anon_vma in st.anon_vma.indices():
         avc = st.anon_vma[anon_vma].head
@@ -215,7 +215,7 @@ def interval_tree_keys(st: "State") -> Iterator[Violation]:
 
 
 @invariant("avc#symmetric-merge, 879bca0a2c4f")
-def merge_symmetric(st: "State") -> Iterator[Violation]:
+def merge_symmetric(st: "Kernel") -> Iterator[Violation]:
     """Two neighbours may merge either way round, or not at all."""
     for vma in st.vma.indices():
         other = st.vma[vma].vm_next

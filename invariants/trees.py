@@ -8,10 +8,10 @@ from rmapcheck.model.i_mmap.radix import heap_index, max_index, radix_index, top
 from rmapcheck.model.machine.structs import RmapWalkControl
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def nodes_of(st: "State", mapping: int) -> list[int]:
+def nodes_of(st: "Kernel", mapping: int) -> list[int]:
     """Return the nodes of a prio_tree, each once, behind its parent."""
     found: list[int] = []
     if st.address_space[mapping].i_mmap_node:
@@ -27,7 +27,7 @@ def nodes_of(st: "State", mapping: int) -> list[int]:
     return found
 
 
-def set_of(st: "State", node: int) -> list[int]:
+def set_of(st: "Kernel", node: int) -> list[int]:
     """Return the VMAs in the set of a node, from its head on."""
     found: list[int] = []
     vma = st.vma[node].shared_head
@@ -37,12 +37,12 @@ def set_of(st: "State", node: int) -> list[int]:
     return found
 
 
-def interval(st: "State", vma: int) -> str:
+def interval(st: "Kernel", vma: int) -> str:
     """Return the pages that a VMA maps, as 2 … 5."""
     return f"{radix_index(st, vma)} … {heap_index(st, vma)}"
 
 
-def depth_of(st: "State", node: int) -> int:
+def depth_of(st: "Kernel", node: int) -> int:
     """Return how many nodes are above one."""
     depth = 0
     while st.vma[node].shared_parent != node and depth <= st.scope.vmas:
@@ -52,7 +52,7 @@ def depth_of(st: "State", node: int) -> int:
 
 
 @invariant("files#prio-heap")
-def prio_tree_heap(st: "State") -> Iterator[Violation]:
+def prio_tree_heap(st: "Kernel") -> Iterator[Violation]:
     """No node of a prio_tree ends later than its parent, or as late and starts before it."""
     if not st.scope.files:
         return
@@ -73,7 +73,7 @@ def prio_tree_heap(st: "State") -> Iterator[Violation]:
 
 
 @invariant("files#prio-sides")
-def prio_tree_sides(st: "State") -> Iterator[Violation]:
+def prio_tree_sides(st: "Kernel") -> Iterator[Violation]:
     """A node is right of each node above it where the bit that decides there is set, else left."""
     if not st.scope.files:
         return
@@ -95,7 +95,7 @@ def prio_tree_sides(st: "State") -> Iterator[Violation]:
                 below = above
 
 
-def bit_at(st: "State", mapping: int, node: int, depth: int) -> bool:
+def bit_at(st: "Kernel", mapping: int, node: int, depth: int) -> bool:
     """Return the bit of a node's start, or size, that decides below a node at `depth`."""
     mask = top_mask(st, mapping)
     index = radix_index(st, node)
@@ -109,7 +109,7 @@ def bit_at(st: "State", mapping: int, node: int, depth: int) -> bool:
 
 
 @invariant("files#prio-bits")
-def prio_tree_bits(st: "State") -> Iterator[Violation]:
+def prio_tree_bits(st: "Kernel") -> Iterator[Violation]:
     """No node of a prio_tree ends beyond what its index_bits can say."""
     if not st.scope.files:
         return
@@ -125,7 +125,7 @@ def prio_tree_bits(st: "State") -> Iterator[Violation]:
 
 
 @invariant("files#prio-unique")
-def prio_tree_unique(st: "State") -> Iterator[Violation]:
+def prio_tree_unique(st: "Kernel") -> Iterator[Violation]:
     """No two nodes of a prio_tree have the same interval."""
     if not st.scope.files:
         return
@@ -145,7 +145,7 @@ def prio_tree_unique(st: "State") -> Iterator[Violation]:
 
 
 @invariant("files#vm-set")
-def vm_set_linked(st: "State") -> Iterator[Violation]:
+def vm_set_linked(st: "Kernel") -> Iterator[Violation]:
     """Node and head of a set name each other, and all of a set have one interval."""
     if not st.scope.files:
         return
@@ -168,7 +168,7 @@ def vm_set_linked(st: "State") -> Iterator[Violation]:
 
 
 @invariant("files#query")
-def i_mmap_query(st: "State") -> Iterator[Violation]:
+def i_mmap_query(st: "Kernel") -> Iterator[Violation]:
     """A query for one offset finds the linear VMAs that cover it, each once, and no other such."""
     if not st.scope.files:
         return
@@ -187,7 +187,7 @@ def i_mmap_query(st: "State") -> Iterator[Violation]:
                 )
 
 
-def covers(st: "State", mapping: int, vma: int, index: int) -> bool:
+def covers(st: "Kernel", mapping: int, vma: int, index: int) -> bool:
     """Tell whether a linear VMA of the file maps page `index` of it."""
     v = st.vma[vma]
     linear = v.vm_file == mapping and not v.vm_nonlinear
@@ -195,7 +195,7 @@ def covers(st: "State", mapping: int, vma: int, index: int) -> bool:
 
 
 @invariant("files#interval-order, mm/interval_tree.c, v3.7")
-def interval_tree_order(st: "State") -> Iterator[Violation]:
+def interval_tree_order(st: "Kernel") -> Iterator[Violation]:
     """The VMAs of an interval tree come by their start."""
     if not st.scope.files:
         return

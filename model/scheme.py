@@ -72,7 +72,7 @@ class Scheme:
     structs: ClassVar[tuple[type, ...]] = ()
     """The scheme's own structs; ``class AnonVma`` lives in the pool ``st.anon_vma``."""
     fields: ClassVar[dict[str, tuple[str, ...]]] = {}
-    """By pool: which of the fields marked *scheme* in model/machine/state.py (or which fields of
+    """By pool: which of the fields marked *scheme* in model/machine/structs.py (or which fields of
     the scheme's own structs) this scheme has."""
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = {}
     """By pool: further fields, declared with num(), ref() or refs()."""

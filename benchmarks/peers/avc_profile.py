@@ -16,7 +16,7 @@ from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters
 from rmapcheck.search.native.translate import Translation, translate
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 OPS = ("mmap_free", "write", "fork", "exit", "munmap", "mremap_move")
 NAMED = ("mm", "folio", "anon_vma")
@@ -40,11 +40,11 @@ class AvcProfile(AvcCounters):
     title = "avc-6.0 without merging and adoption"
 
     def is_mergeable_anon_vma(
-        self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
+        self, st: "Kernel", tgt: int, anon_vma: int, middle: int, copied_from: int
     ) -> bool:
         return False
 
-    def reusable_anon_vma(self, st: "State", old: int, a: int, b: int) -> int:
+    def reusable_anon_vma(self, st: "Kernel", old: int, a: int, b: int) -> int:
         return 0
 
 

@@ -5,8 +5,9 @@ Sizes and addresses are in pages. Entry (mm, address) of the page tables is numb
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rmapcheck.model.machine.fields import Declares
 from rmapcheck.model.machine.heap import Pool
 from rmapcheck.model.machine.layout import Layout, layout_of
 from rmapcheck.model.machine.locks import HeldLock
@@ -20,9 +21,6 @@ from rmapcheck.model.machine.structs import (
     Swap,
     Vma,
 )
-
-if TYPE_CHECKING:
-    from rmapcheck.model.scheme import Scheme
 
 
 class State:
@@ -44,7 +42,7 @@ class State:
     def __init__(
         self,
         scope: Scope,
-        scheme: "Scheme",
+        scheme: Declares,
         *,
         checked: bool = False,
         named: tuple[str, ...] = (),
@@ -52,7 +50,7 @@ class State:
         self.scope = scope
         self.scheme = scheme
         self.pages = scope.pages
-        self.layout: Layout = layout_of(scope, type(scheme), named)  # type: ignore[arg-type]
+        self.layout: Layout = layout_of(scope, type(scheme), named)
         for name, pool in self.layout.make_pools(checked=checked).items():
             setattr(self, name, pool)
         for m in range(1, scope.mms * scope.pages + 1):

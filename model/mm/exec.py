@@ -21,10 +21,10 @@ from rmapcheck.model.mm.virtual_scan import mmlist_exec
 from rmapcheck.model.mm.vma import range_changed, range_changes, vma_link
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def sys_execve(st: "State", mm: int, shift: int) -> int:
+def sys_execve(st: "Kernel", mm: int, shift: int) -> int:
     """Replace the image of `mm`; the stack ends `shift` pages below the top. Return 0 or -ENOMEM.
 
     mm_alloc() fails with the old image still there; -ENOMEM later leaves an empty one, as of a
@@ -48,7 +48,7 @@ def sys_execve(st: "State", mm: int, shift: int) -> int:
     return error
 
 
-def setup_stack(st: "State", mm: int, top: int) -> int:
+def setup_stack(st: "Kernel", mm: int, top: int) -> int:
     """Insert the one-page stack; __bprm_mm_init(), fs/exec.c."""
     acquire(st, MMAP_LOCK, mm)
     vma = kmem_cache_alloc(st, st.vma)
@@ -64,7 +64,7 @@ def setup_stack(st: "State", mm: int, top: int) -> int:
     return 0 if vma else -ENOMEM
 
 
-def shift_arg_pages(st: "State", mm: int, shift: int) -> int:
+def shift_arg_pages(st: "Kernel", mm: int, shift: int) -> int:
     """Move the stack down by `shift` pages; shift_arg_pages(), fs/exec.c. Return 0 or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
     vma = st.mm[mm].mmap

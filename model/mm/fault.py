@@ -35,10 +35,10 @@ from rmapcheck.model.mm.swap import (
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def handle_mm_fault(st: "State", mm: int, address: int, *, write: bool) -> int:
+def handle_mm_fault(st: "Kernel", mm: int, address: int, *, write: bool) -> int:
     """Make `address` accessible. Return 0, -EFAULT (SIGSEGV) or -ENOMEM; mm/memory.c."""
     acquire(st, MMAP_LOCK, mm, write=False)
     vma = vma_lookup(st, mm, address)
@@ -55,7 +55,7 @@ def handle_mm_fault(st: "State", mm: int, address: int, *, write: bool) -> int:
     return error
 
 
-def handle_pte_fault(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
+def handle_pte_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
     """Dispatch on what the entry holds; handle_pte_fault(), mm/memory.c."""
     p = st.pte[ptep]
     if p.swap:
@@ -71,7 +71,7 @@ def handle_pte_fault(st: "State", vma: int, address: int, ptep: int, *, write: b
     return 0
 
 
-def make_page_exclusive(st: "State", vma: int, address: int) -> int:
+def make_page_exclusive(st: "Kernel", vma: int, address: int) -> int:
     """Break COW, whatever the VMA permits, with mmap_lock held. Return 0 or -ENOMEM.
 
     make_page_exclusive(), include/linux/rmap.h, rmap 11 (0c35710493).
@@ -80,17 +80,17 @@ def make_page_exclusive(st: "State", vma: int, address: int) -> int:
     return handle_pte_fault(st, vma, address, pte_offset(st, mm, address), write=True)
 
 
-def maybe_mkwrite(st: "State", vma: int) -> int:
+def maybe_mkwrite(st: "Kernel", vma: int) -> int:
     """Return the write bit, if the VMA permits writing; maybe_mkwrite(), linux/mm.h."""
     return PTE_WRITE if st.vma[vma].vm_flags & VM_WRITE else 0
 
 
-def young(st: "State") -> int:
+def young(st: "Kernel") -> int:
     """Return the accessed bit for a new entry, where the scope models it."""
     return PTE_YOUNG if st.scope.young else 0
 
 
-def do_anonymous_page(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
+def do_anonymous_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
     """First touch: the zero page for a read, a fresh page for a write; mm/memory.c."""
     if not write:
         st.rules.append("read fault maps the zero page")
@@ -100,14 +100,14 @@ def do_anonymous_page(st: "State", vma: int, address: int, ptep: int, *, write: 
     return _map_new_page(st, vma, address, ptep)
 
 
-def file_offset(st: "State", vma: int, address: int, ptep: int) -> int:
+def file_offset(st: "Kernel", vma: int, address: int, ptep: int) -> int:
     """Return the offset of the page that a fault brings: by the entry, or else linear."""
     if st.scope.nonlinear and st.pte[ptep].flags & PTE_FILE:
         return st.pte[ptep].pgoff
     return linear_page_index(st, vma, address)
 
 
-def faults_beyond(st: "State", vma: int, address: int, ptep: int) -> bool:
+def faults_beyond(st: "Kernel", vma: int, address: int, ptep: int) -> bool:
     """Tell whether a fault there finds no page, since the file has become shorter: SIGBUS."""
     if not st.scope.files or st.vma[vma].vm_file == 0 or st.pte[ptep].folio or st.pte[ptep].swap:
         return False
@@ -115,7 +115,7 @@ def faults_beyond(st: "State", vma: int, address: int, ptep: int) -> bool:
     return index >= st.address_space[st.vma[vma].vm_file].i_size
 
 
-def do_fault(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
+def do_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
     """Map a page of the file, or for a private write its copy. Return 0, -EFAULT or -ENOMEM.
 
     do_fault(), mm/memory.c, with do_read_fault(), do_cow_fault() and do_shared_fault();
@@ -150,7 +150,7 @@ def do_fault(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> 
     return error
 
 
-def do_fault_around(st: "State", vma: int, address: int) -> None:
+def do_fault_around(st: "Kernel", vma: int, address: int) -> None:
     """Map what the page cache has of the VMA's pages; do_fault_around(), mm/memory.c, v3.15.
 
     filemap_map_pages(), mm/filemap.c. Its window, 16 pages, is wider than the scopes that ask.
@@ -170,7 +170,7 @@ def do_fault_around(st: "State", vma: int, address: int) -> None:
 
 
 def finish_fault(
-    st: "State", vma: int, address: int, ptep: int, folio: int, *, write: bool
+    st: "Kernel", vma: int, address: int, ptep: int, folio: int, *, write: bool
 ) -> int:
     """Map a page of the page cache; finish_fault(), mm/memory.c. Return 0 or -ENOMEM.
 
@@ -198,7 +198,7 @@ def finish_fault(
     return 0
 
 
-def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
+def _map_new_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
     """Map a fresh page, in place of whatever the entry maps. Return 0 or -ENOMEM."""
     if st.scheme.pte_chain_alloc(st):
         return -ENOMEM
@@ -230,7 +230,7 @@ def _map_new_page(st: "State", vma: int, address: int, ptep: int) -> int:
     return 0
 
 
-def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
+def do_wp_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
     """Write to a page mapped read-only: reuse it if nobody shares it, else copy; mm/memory.c.
 
     Of a shared mapping it is the file's page that is written to (wp_page_shared()).
@@ -253,7 +253,7 @@ def do_wp_page(st: "State", vma: int, address: int, ptep: int) -> int:
     return _map_new_page(st, vma, address, ptep)
 
 
-def wp_can_reuse_anon_folio(st: "State", folio: int, vma: int) -> bool:
+def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
     """Tell whether only this entry maps the page, and if so claim it.
 
     wp_can_reuse_anon_folio(), mm/memory.c, v6.x; reuse_swap_page(), mm/swapfile.c, v2.6.34 … v5.8.
@@ -279,7 +279,7 @@ def wp_can_reuse_anon_folio(st: "State", folio: int, vma: int) -> bool:
     return reuse
 
 
-def do_swap_page(st: "State", vma: int, address: int, ptep: int, *, write: bool) -> int:
+def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
     """Bring a page back from swap, or from the swap cache; do_swap_page(), mm/memory.c."""
     p = st.pte[ptep]
     entry = p.swap

@@ -14,13 +14,13 @@ from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire, assert_held_writ
 from rmapcheck.model.mm.swap import folio_put
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 # VMAs of a file.
 
 
-def vma_link_file(st: "State", vma: int, beside: int) -> None:
+def vma_link_file(st: "Kernel", vma: int, beside: int) -> None:
     """Enter `vma` into its file's i_mmap, if it maps one; __vma_link_file(), mm/mmap.c.
 
     `beside`: the VMA of the parent in fork, which covers the same pages; else 0.
@@ -33,7 +33,7 @@ def vma_link_file(st: "State", vma: int, beside: int) -> None:
             release(st, I_MMAP_LOCK, mapping)
 
 
-def unlink_file_vma(st: "State", vma: int) -> None:
+def unlink_file_vma(st: "Kernel", vma: int) -> None:
     """Take `vma` out of its file's i_mmap; unlink_file_vma(), mm/mmap.c."""
     if st.scope.files:
         mapping = st.vma[vma].vm_file
@@ -43,7 +43,7 @@ def unlink_file_vma(st: "State", vma: int) -> None:
             release(st, I_MMAP_LOCK, mapping)
 
 
-def vma_prepare_file(st: "State", vma: int, adjust: int) -> None:
+def vma_prepare_file(st: "Kernel", vma: int, adjust: int) -> None:
     """Lock i_mmap, and take out what is listed by range, before the range changes.
 
     vma_adjust() before v6.3, vma_prepare() since. `adjust`, if not 0, maps the same file.
@@ -60,7 +60,7 @@ def vma_prepare_file(st: "State", vma: int, adjust: int) -> None:
             st.scheme.i_mmap.remove(st, mapping, adjust)
 
 
-def vma_complete_file(st: "State", vma: int, adjust: int) -> None:
+def vma_complete_file(st: "Kernel", vma: int, adjust: int) -> None:
     """Put back what `vma_prepare_file` took out, and unlock."""
     mapping = st.vma[vma].vm_file
     if mapping == 0:
@@ -76,7 +76,7 @@ def vma_complete_file(st: "State", vma: int, adjust: int) -> None:
 # The page cache.
 
 
-def filemap_fault(st: "State", mapping: int, index: int) -> int:
+def filemap_fault(st: "Kernel", mapping: int, index: int) -> int:
     """Return the page at `index`, with a reference for the caller, or 0; filemap_fault().
 
     filemap_nopage() before v2.6.23. A page that is not there is allocated and read.
@@ -91,7 +91,7 @@ def filemap_fault(st: "State", mapping: int, index: int) -> int:
     return folio
 
 
-def filemap_add_folio(st: "State", mapping: int, folio: int, index: int) -> None:
+def filemap_add_folio(st: "Kernel", mapping: int, folio: int, index: int) -> None:
     """Put a page into the cache, which takes a reference; add_to_page_cache() before v5.16."""
     f = st.folio[folio]
     f.refcount += 1
@@ -101,7 +101,7 @@ def filemap_add_folio(st: "State", mapping: int, folio: int, index: int) -> None
     tell(st, "cache_add", folio)
 
 
-def filemap_remove_folio(st: "State", folio: int) -> None:
+def filemap_remove_folio(st: "Kernel", folio: int) -> None:
     """Take a page out of the cache; __delete_from_page_cache() before v5.16. It may be freed."""
     f = st.folio[folio]
     st.address_space[f.address_space].i_pages[f.index] = 0

@@ -29,10 +29,10 @@ from rmapcheck.model.mm.virtual_scan import mmlist_add
 from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link_list
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def sys_fork(st: "State", oldmm: int, mm: int) -> int:
+def sys_fork(st: "Kernel", oldmm: int, mm: int) -> int:
     """Make process `mm`, which must not exist, a copy of `oldmm`. Return 0 or -ENOMEM."""
     claim(st.mm, mm)
     if st.scheme.dup_rmap(st, mm, oldmm):
@@ -53,7 +53,7 @@ def sys_fork(st: "State", oldmm: int, mm: int) -> int:
     return error
 
 
-def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
+def dup_mmap(st: "Kernel", mm: int, oldmm: int) -> int:
     """Copy the VMAs one by one; dup_mmap(), kernel/fork.c (mm/mmap.c since v6.13)."""
     mpnt = st.mm[oldmm].mmap
     while mpnt:
@@ -71,7 +71,7 @@ def dup_mmap(st: "State", mm: int, oldmm: int) -> int:
     return 0
 
 
-def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
+def dup_pages(st: "Kernel", mm: int, tmp: int, mpnt: int) -> int:
     """Link the child's copy of one VMA and fill its entries. Return 0 or -ENOMEM."""
     if st.scheme.era.links_vma_first:
         vma_link_list(st, mm, tmp)
@@ -92,7 +92,7 @@ def dup_pages(st: "State", mm: int, tmp: int, mpnt: int) -> int:
     return error
 
 
-def dup_vma(st: "State", mpnt: int) -> int:
+def dup_vma(st: "Kernel", mpnt: int) -> int:
     """Return the child's copy of one VMA, in the rmap but in no list yet, or 0."""
     tmp = vm_area_dup(st, mpnt)
     if tmp == 0:
@@ -108,7 +108,7 @@ def dup_vma(st: "State", mpnt: int) -> int:
     return tmp
 
 
-def copy_page_range(st: "State", dst_vma: int, src_vma: int) -> int:
+def copy_page_range(st: "Kernel", dst_vma: int, src_vma: int) -> int:
     """Copy the entries of one VMA; copy_page_range(), mm/memory.c. Return 0 or -ENOMEM."""
     address = st.vma[src_vma].vm_start
     while address < st.vma[src_vma].vm_end:
@@ -128,7 +128,7 @@ def copy_page_range(st: "State", dst_vma: int, src_vma: int) -> int:
     return 0
 
 
-def assert_walker_finds(st: "State", vma: int, address: int) -> None:
+def assert_walker_finds(st: "Kernel", vma: int, address: int) -> None:
     """Report that page_table_lock is about to be free while find_vma() does not lead to `vma`.
 
     try_to_unmap_one() of v2.5.27 … v2.6.6 goes by the entry alone, and asks find_vma() under that
@@ -144,7 +144,7 @@ def assert_walker_finds(st: "State", vma: int, address: int) -> None:
             )
 
 
-def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:
+def copy_one_pte(st: "Kernel", dst_vma: int, src_vma: int, address: int) -> None:
     """Share a page, a swap slot or the zero page with the child, both read-only.
 
     copy_present_pte(), copy_nonpresent_pte(), mm/memory.c. A shared mapping stays as it is.
@@ -174,7 +174,7 @@ def copy_one_pte(st: "State", dst_vma: int, src_vma: int, address: int) -> None:
 
 
 def copy_present_page(
-    st: "State", folio: int, dst_vma: int, src_vma: int, address: int, ptep: int
+    st: "Kernel", folio: int, dst_vma: int, src_vma: int, address: int, ptep: int
 ) -> None:
     """Count the child's entry, of an anonymous page or of one of a file."""
     st.folio[folio].refcount += 1

@@ -22,10 +22,10 @@ from rmapcheck.model.mm.unmap import zap_pte
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def sys_remap_file_pages(st: "State", mm: int, start: int, length: int, pgoff: int) -> int:
+def sys_remap_file_pages(st: "Kernel", mm: int, start: int, length: int, pgoff: int) -> int:
     """Let `start` … map pages from `pgoff` on of the same file. Return 0, -EINVAL or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
     error = -EINVAL
@@ -41,7 +41,7 @@ def sys_remap_file_pages(st: "State", mm: int, start: int, length: int, pgoff: i
     return error
 
 
-def may_remap(st: "State", vma: int, start: int, length: int, pgoff: int) -> bool:
+def may_remap(st: "Kernel", vma: int, start: int, length: int, pgoff: int) -> bool:
     """Tell whether a shared mapping covers the range, and the file has such pages."""
     v = st.vma[vma]
     if v.vm_file == 0 or not v.vm_flags & VM_SHARED or v.vm_end < start + length:
@@ -49,7 +49,7 @@ def may_remap(st: "State", vma: int, start: int, length: int, pgoff: int) -> boo
     return pgoff + length <= st.address_space[v.vm_file].i_size
 
 
-def make_nonlinear(st: "State", vma: int) -> None:
+def make_nonlinear(st: "Kernel", vma: int) -> None:
     """Set VM_NONLINEAR, for good; the VMA's place in i_mmap may be another now."""
     mapping = st.vma[vma].vm_file
     acquire(st, I_MMAP_LOCK, mapping)
@@ -61,7 +61,7 @@ def make_nonlinear(st: "State", vma: int) -> None:
     st.reached.append("a VMA becomes nonlinear")
 
 
-def install_page(st: "State", vma: int, address: int, index: int) -> int:
+def install_page(st: "Kernel", vma: int, address: int, index: int) -> int:
     """Map page `index` in place of what is there; install_page(), mm/fremap.c.
 
     Return 0 or -ENOMEM, with an entry that is as before.

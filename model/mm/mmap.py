@@ -31,10 +31,10 @@ from rmapcheck.model.mm.vma_merge import (
 )
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def sys_mmap(st: "State", mm: int, start: int, length: int, prot: int) -> int:
+def sys_mmap(st: "Kernel", mm: int, start: int, length: int, prot: int) -> int:
     """Map anonymous private memory over whatever is there (MAP_FIXED). Return 0 or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
     error = do_munmap(st, mm, start, start + length)
@@ -46,7 +46,7 @@ def sys_mmap(st: "State", mm: int, start: int, length: int, prot: int) -> int:
 
 
 def sys_mmap_file(
-    st: "State",
+    st: "Kernel",
     mm: int,
     start: int,
     length: int,
@@ -71,7 +71,7 @@ def accountable(prot: int) -> int:
     return VM_ACCOUNT if prot & VM_WRITE else 0
 
 
-def sys_brk(st: "State", mm: int, start: int, length: int) -> int:
+def sys_brk(st: "Kernel", mm: int, start: int, length: int) -> int:
     """Grow the heap by free pages from `start` on; do_brk_flags(), mm/vma.c."""
     acquire(st, MMAP_LOCK, mm)
     flags = 3 | accountable(3)
@@ -81,7 +81,7 @@ def sys_brk(st: "State", mm: int, start: int, length: int) -> int:
 
 
 def mmap_region(
-    st: "State",
+    st: "Kernel",
     mm: int,
     start: int,
     end: int,
@@ -120,7 +120,7 @@ def mmap_region(
     return 0
 
 
-def anon_vma_behind(st: "State", vmg: VmaMergeStruct) -> int:
+def anon_vma_behind(st: "Kernel", vmg: VmaMergeStruct) -> int:
     """Return the anon_vma of the VMA behind a new range that may join it, or 0.
 
     mmap_region(), mm/mmap.c, v6.1: with that, not with none, the VMA before is asked whether it
@@ -132,7 +132,7 @@ def anon_vma_behind(st: "State", vmg: VmaMergeStruct) -> int:
     return 0
 
 
-def sys_munmap(st: "State", mm: int, start: int, length: int) -> int:
+def sys_munmap(st: "Kernel", mm: int, start: int, length: int) -> int:
     """Unmap a range. Return 0 or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
     error = do_munmap(st, mm, start, start + length)
@@ -140,7 +140,7 @@ def sys_munmap(st: "State", mm: int, start: int, length: int) -> int:
     return error
 
 
-def sys_mprotect(st: "State", mm: int, start: int, length: int, prot: int) -> int:
+def sys_mprotect(st: "Kernel", mm: int, start: int, length: int, prot: int) -> int:
     """Change the protection up to the first hole. Return 0, or -ENOMEM at a hole.
 
     do_mprotect_pkey(), mm/mprotect.c.
@@ -161,7 +161,7 @@ def sys_mprotect(st: "State", mm: int, start: int, length: int, prot: int) -> in
     return error
 
 
-def mprotect_fixup(st: "State", mm: int, vma: int, start: int, end: int, prot: int) -> int:
+def mprotect_fixup(st: "Kernel", mm: int, vma: int, start: int, end: int, prot: int) -> int:
     """Change part of one VMA; mprotect_fixup(), mm/mprotect.c."""
     v = st.vma[vma]
     flags = (v.vm_flags & ~VM_ACCESS_FLAGS) | prot
@@ -186,7 +186,7 @@ def mprotect_fixup(st: "State", mm: int, vma: int, start: int, end: int, prot: i
     return 0
 
 
-def change_protection(st: "State", mm: int, start: int, end: int, prot: int) -> None:
+def change_protection(st: "Kernel", mm: int, start: int, end: int, prot: int) -> None:
     """Take write permission from the entries; a write fault gives it back; mm/mprotect.c."""
     if prot & VM_WRITE:
         return
@@ -196,7 +196,7 @@ def change_protection(st: "State", mm: int, start: int, end: int, prot: int) -> 
     release(st, PTL, mm)
 
 
-def madvise_dontneed(st: "State", mm: int, start: int, length: int) -> int:
+def madvise_dontneed(st: "Kernel", mm: int, start: int, length: int) -> int:
     """Drop the pages of a range; mm/madvise.c. Return 0, or -ENOMEM if part is not mapped."""
     acquire(st, MMAP_LOCK, mm, write=False)
     error = 0
@@ -218,7 +218,7 @@ def madvise_dontneed(st: "State", mm: int, start: int, length: int) -> int:
 
 
 def madvise_flags(
-    st: "State", mm: int, start: int, length: int, set_flags: int, clear_flags: int
+    st: "Kernel", mm: int, start: int, length: int, set_flags: int, clear_flags: int
 ) -> int:
     """Set and clear vm_flags of a range, behind holes too; madvise_walk_vmas(), mm/madvise.c.
 
@@ -250,7 +250,7 @@ def madvise_flags(
     return error or unmapped
 
 
-def has_hole(st: "State", mm: int, start: int, end: int) -> bool:
+def has_hole(st: "Kernel", mm: int, start: int, end: int) -> bool:
     """Tell whether some page of `start` … `end` is in no VMA."""
     while start < end:
         vma = find_vma(st, mm, start)
@@ -261,7 +261,7 @@ def has_hole(st: "State", mm: int, start: int, end: int) -> bool:
     return False
 
 
-def sys_mlock(st: "State", mm: int, start: int, length: int, *, on: bool) -> int:
+def sys_mlock(st: "Kernel", mm: int, start: int, length: int, *, on: bool) -> int:
     """Set or clear VM_LOCKED of a range; mlock_fixup(), mm/mlock.c. Return 0 or -ENOMEM.
 
     Left out: that mlock brings the pages in (they are not reclaimed once they are there), and that

@@ -31,11 +31,11 @@ from rmapcheck.model.mm.vma_merge import VmaMergeStruct, vma_merge_new_range
 from rmapcheck.model.scheme import VMA_OP_REMAP
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 def sys_mremap(
-    st: "State", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
+    st: "Kernel", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
 ) -> int:
     """Resize at `start` (`to` < 0) or move to `to`. Return 0, -EFAULT, -EINVAL or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
@@ -47,7 +47,7 @@ def sys_mremap(
     return error
 
 
-def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> int:
+def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> int:
     """Shrink or grow in place; shrink_vma(), expand_vma_in_place(), mm/mremap.c.
 
     The scope's page offsets end where its addresses end; the kernel's, at 2^52 (vma_to_resize()).
@@ -89,7 +89,7 @@ def resize(st: "State", mm: int, start: int, length: int, new_length: int) -> in
     return 0
 
 
-def beyond_pgoff(st: "State", vma: int, end: int) -> bool:
+def beyond_pgoff(st: "Kernel", vma: int, end: int) -> bool:
     """Tell whether the scope has no page offsets up to `end`; the step then does not count.
 
     A moved VMA keeps its pgoff; grown at each new place, it would need ever larger ones. Offsets
@@ -102,7 +102,7 @@ def beyond_pgoff(st: "State", vma: int, end: int) -> bool:
 
 
 def remap_move(
-    st: "State", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
+    st: "Kernel", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
 ) -> int:
     """Move to `to`, over whatever is there, VMA by VMA; remap_move(), mm/mremap.c, v6.17."""
     overlap = start < to + new_length and to < start + length
@@ -137,7 +137,9 @@ def remap_move(
     return error
 
 
-def unmap_too_soon(st: "State", mm: int, start: int, length: int, new_length: int, to: int) -> int:
+def unmap_too_soon(
+    st: "Kernel", mm: int, start: int, length: int, new_length: int, to: int
+) -> int:
     """Unmap the target, and what a shrinking range loses, of a move that is refused then.
 
     mremap_to(), mm/mremap.c, v6.1: vma_to_resize() comes behind both. Return 0 or -ENOMEM.
@@ -148,7 +150,7 @@ def unmap_too_soon(st: "State", mm: int, start: int, length: int, new_length: in
     return error
 
 
-def check_range(st: "State", mm: int, start: int, length: int, new_length: int) -> int:
+def check_range(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> int:
     """Return 0 if the range may be moved: one VMA, or since v6.17 any (without resize)."""
     vma = vma_lookup(st, mm, start)
     if vma == 0:
@@ -163,7 +165,7 @@ def check_range(st: "State", mm: int, start: int, length: int, new_length: int) 
 
 
 def mremap_to(
-    st: "State", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
+    st: "Kernel", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
 ) -> int:
     """Unmap the target of one VMA, and move there; mremap_to(), mm/mremap.c.
 
@@ -177,7 +179,7 @@ def mremap_to(
 
 
 def move_vma(
-    st: "State",
+    st: "Kernel",
     mm: int,
     vma: int,
     start: int,
@@ -211,7 +213,7 @@ def move_vma(
     return 0
 
 
-def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -> int:
+def copy_vma(st: "Kernel", mm: int, vma: int, start: int, to: int, length: int) -> int:
     """Return a VMA for `to` … `to + length` like `vma`, perhaps a neighbour grown, or 0.
 
     copy_vma(), mm/vma.c.
@@ -258,7 +260,9 @@ def copy_vma(st: "State", mm: int, vma: int, start: int, to: int, length: int) -
     return new
 
 
-def move_page_tables(st: "State", vma: int, start: int, new_vma: int, to: int, length: int) -> int:
+def move_page_tables(
+    st: "Kernel", vma: int, start: int, new_vma: int, to: int, length: int
+) -> int:
     """Move the entries one by one; return how many pages were done; mm/mremap.c.
 
     Of a file under the lock of i_mmap, lest truncate miss a page on its way (699417d2ab, v2.6.6).
@@ -279,7 +283,7 @@ def move_page_tables(st: "State", vma: int, start: int, new_vma: int, to: int, l
     return length
 
 
-def break_cow(st: "State", vma: int, address: int) -> int:
+def break_cow(st: "Kernel", vma: int, address: int) -> int:
     """Copy a shared page that rmap could not follow to a new address. Return 0 or -ENOMEM.
 
     move_page_tables(), mm/mremap.c, rmap 11 (0c35710493): move_one_page() returns -EAGAIN.
@@ -296,7 +300,7 @@ def break_cow(st: "State", vma: int, address: int) -> int:
     return make_page_exclusive(st, vma, address)
 
 
-def move_pte(st: "State", vma: int, new_vma: int, old_ptep: int, new_ptep: int) -> None:
+def move_pte(st: "Kernel", vma: int, new_vma: int, old_ptep: int, new_ptep: int) -> None:
     """Move one entry; move_ptes(), mm/mremap.c."""
     old = st.pte[old_ptep]
     new = st.pte[new_ptep]

@@ -34,13 +34,13 @@ from rmapcheck.model.mm.swap import folio_put, swap_duplicate
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 REFERENCED = 1
 UNMAP = 2
 
 
-def rmap_visits(st: "State", folio: int, rwc: RmapWalkControl) -> None:
+def rmap_visits(st: "Kernel", folio: int, rwc: RmapWalkControl) -> None:
     """Let the scheme say where the page may be mapped, an anonymous page or one of a file."""
     if st.scope.files and not folio_test_anon(st, folio):
         st.scheme.rmap_walk_file(st, folio, rwc)
@@ -48,7 +48,7 @@ def rmap_visits(st: "State", folio: int, rwc: RmapWalkControl) -> None:
         st.scheme.rmap_walk(st, folio, rwc)
 
 
-def rmap_lock(st: "State", folio: int) -> int:
+def rmap_lock(st: "Kernel", folio: int) -> int:
     """Take the lock under which the page's rmap may be walked; return what to unlock."""
     if st.scope.files and not folio_test_anon(st, folio):
         return st.scheme.rmap_lock_file(st, folio)
@@ -59,7 +59,7 @@ def rmap_lock(st: "State", folio: int) -> int:
     return lock
 
 
-def rmap_unlock(st: "State", folio: int, lock: int) -> None:
+def rmap_unlock(st: "Kernel", folio: int, lock: int) -> None:
     """Drop what `rmap_lock` took."""
     if st.scope.files and not folio_test_anon(st, folio):
         st.scheme.rmap_unlock_file(st, folio, lock)
@@ -67,7 +67,7 @@ def rmap_unlock(st: "State", folio: int, lock: int) -> None:
         st.scheme.rmap_unlock(st, lock)
 
 
-def rmap_walk(st: "State", folio: int, action: int) -> int:
+def rmap_walk(st: "Kernel", folio: int, action: int) -> int:
     """Visit each entry that the scheme's walk yields and act on it; rmap_walk(), mm/rmap.c.
 
     Return the number of entries on which `action` had an effect.
@@ -95,7 +95,7 @@ def rmap_walk(st: "State", folio: int, action: int) -> int:
     return done
 
 
-def _walk_one(st: "State", folio: int, ptep: int, action: int) -> int:
+def _walk_one(st: "Kernel", folio: int, ptep: int, action: int) -> int:
     if action == UNMAP:
         return try_to_unmap_one(st, folio, ptep)
     if st.pte[ptep].flags & PTE_YOUNG:
@@ -104,7 +104,7 @@ def _walk_one(st: "State", folio: int, ptep: int, action: int) -> int:
     return 0
 
 
-def try_to_unmap_one(st: "State", folio: int, ptep: int) -> int:
+def try_to_unmap_one(st: "Kernel", folio: int, ptep: int) -> int:
     """Replace an entry by a swap entry, of a file's page by none; try_to_unmap_one(), mm/rmap.c.
 
     Return 1, or 0 where the page is locked in memory.
@@ -125,7 +125,7 @@ def try_to_unmap_one(st: "State", folio: int, ptep: int) -> int:
     return 1
 
 
-def unmap_anon(st: "State", folio: int, ptep: int) -> None:
+def unmap_anon(st: "Kernel", folio: int, ptep: int) -> None:
     """Let the entry name the page's swap slot."""
     entry = st.folio[folio].swap
     exclusive = st.scheme.era.anon_exclusive and st.folio[folio].exclusive
@@ -139,7 +139,7 @@ def unmap_anon(st: "State", folio: int, ptep: int) -> None:
     p.flags = PTE_EXCLUSIVE if exclusive else 0
 
 
-def unmap_file(st: "State", folio: int, vma: int, ptep: int) -> None:
+def unmap_file(st: "Kernel", folio: int, vma: int, ptep: int) -> None:
     """Clear the entry, unless a fault would not find the page again by its address.
 
     Then it keeps the offset (pgoff_to_pte(), v2.5.66 … v3.19).
@@ -154,7 +154,7 @@ def unmap_file(st: "State", folio: int, vma: int, ptep: int) -> None:
             p.pgoff = index
 
 
-def folio_referenced(st: "State", folio: int) -> int:
+def folio_referenced(st: "Kernel", folio: int) -> int:
     """Return how many entries had their accessed bit set, and clear it; mm/rmap.c."""
     acquire(st, FOLIO_LOCK, folio)
     referenced = rmap_walk(st, folio, REFERENCED)

@@ -12,10 +12,10 @@ from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def alloc_folio(st: "State") -> int:
+def alloc_folio(st: "Kernel") -> int:
     """Return an anonymous page with one reference, or 0; alloc_page_vma()."""
     folio = kmem_cache_alloc(st, st.folio)
     if folio:
@@ -25,7 +25,7 @@ def alloc_folio(st: "State") -> int:
     return folio
 
 
-def folio_put(st: "State", folio: int) -> None:
+def folio_put(st: "Kernel", folio: int) -> None:
     """Drop a reference; the last one frees the page. folio_put(), linux/mm.h."""
     st.folio[folio].refcount -= 1
     if st.folio[folio].refcount == 0:
@@ -34,12 +34,12 @@ def folio_put(st: "State", folio: int) -> None:
         tell(st, "free_page", folio)
 
 
-def swap_duplicate(st: "State", entry: int) -> None:
+def swap_duplicate(st: "Kernel", entry: int) -> None:
     """One more swap PTE names the slot; swap_duplicate(), mm/swapfile.c."""
     st.swap[entry].count += 1
 
 
-def swap_free(st: "State", entry: int) -> None:
+def swap_free(st: "Kernel", entry: int) -> None:
     """One swap PTE less names the slot; swap_free(), mm/swapfile.c."""
     s = st.swap[entry]
     s.count -= 1
@@ -47,7 +47,7 @@ def swap_free(st: "State", entry: int) -> None:
         kmem_cache_free(st, st.swap, entry)
 
 
-def free_swap_and_cache(st: "State", entry: int) -> None:
+def free_swap_and_cache(st: "Kernel", entry: int) -> None:
     """Drop a swap PTE for good, and a swap-cache page nobody needs; mm/swapfile.c."""
     folio = st.swap[entry].folio
     swap_free(st, entry)
@@ -55,7 +55,7 @@ def free_swap_and_cache(st: "State", entry: int) -> None:
         free_swap_cache(st, folio)
 
 
-def folio_free_swap(st: "State", folio: int) -> bool:
+def folio_free_swap(st: "Kernel", folio: int) -> bool:
     """Take the page out of the swap cache if no swap PTE needs it; mm/swapfile.c."""
     entry = st.folio[folio].swap
     if entry == 0 or st.swap[entry].count > 0:
@@ -68,7 +68,7 @@ def folio_free_swap(st: "State", folio: int) -> bool:
     return True
 
 
-def free_swap_cache(st: "State", folio: int, *, held: int = 0) -> None:
+def free_swap_cache(st: "Kernel", folio: int, *, held: int = 0) -> None:
     """Free the swap-cache copy of a page that nobody maps; free_swap_cache(), mm/swap_state.c.
 
     Without rmap the references tell, of which the caller holds `held`; free_page_and_swap_cache()
@@ -85,7 +85,7 @@ def free_swap_cache(st: "State", folio: int, *, held: int = 0) -> None:
         folio_free_swap(st, folio)
 
 
-def add_to_swap(st: "State", folio: int) -> bool:
+def add_to_swap(st: "Kernel", folio: int) -> bool:
     """Give the page a swap slot and put it into the swap cache; add_to_swap(), mm/swap_state.c."""
     entry = kmem_cache_alloc(st, st.swap)
     if entry == 0:

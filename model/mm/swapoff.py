@@ -16,10 +16,10 @@ from rmapcheck.model.mm.swap import folio_free_swap
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def unuse_pte(st: "State", mm: int, address: int) -> int:
+def unuse_pte(st: "Kernel", mm: int, address: int) -> int:
     """Map the page that an entry has in swap; the slot goes with its last entry.
 
     Return 0, -EINVAL or -ENOMEM.

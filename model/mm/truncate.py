@@ -16,10 +16,10 @@ from rmapcheck.model.mm.filemap import filemap_remove_folio
 from rmapcheck.model.mm.unmap import zap_pte
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def truncate_setsize(st: "State", mapping: int, size: int) -> int:
+def truncate_setsize(st: "Kernel", mapping: int, size: int) -> int:
     """Make the file `size` pages long; truncate_setsize(), vmtruncate() before v2.6.36. Return 0.
 
     The size changes first, so that no fault brings a page back.
@@ -34,7 +34,7 @@ def truncate_setsize(st: "State", mapping: int, size: int) -> int:
     return 0
 
 
-def truncate_pagecache_range(st: "State", mapping: int, first: int, last: int) -> int:
+def truncate_pagecache_range(st: "Kernel", mapping: int, first: int, last: int) -> int:
     """Make pages `first` … `last` of the file a hole (FALLOC_FL_PUNCH_HOLE). Return 0."""
     unmap_mapping_range(st, mapping, first, last, even_cows=False)
     truncate_inode_pages_range(st, mapping, first, last)
@@ -42,7 +42,7 @@ def truncate_pagecache_range(st: "State", mapping: int, first: int, last: int) -
 
 
 def unmap_mapping_range(
-    st: "State", mapping: int, first: int, last: int, *, even_cows: bool
+    st: "Kernel", mapping: int, first: int, last: int, *, even_cows: bool
 ) -> None:
     """Clear all entries of file pages `first` … `last`; unmap_mapping_range(), mm/memory.c."""
     acquire(st, I_MMAP_LOCK, mapping)
@@ -61,7 +61,7 @@ def unmap_mapping_range(
     release(st, I_MMAP_LOCK, mapping)
 
 
-def unmap_mapping_page(st: "State", vma: int, address: int, *, even_cows: bool) -> None:
+def unmap_mapping_page(st: "Kernel", vma: int, address: int, *, even_cows: bool) -> None:
     """Clear one entry, unless it is a private copy that is to stay; zap_details.check_mapping."""
     mm = st.vma[vma].vm_mm
     ptep = pte_offset(st, mm, address)
@@ -83,7 +83,7 @@ def unmap_mapping_page(st: "State", vma: int, address: int, *, even_cows: bool) 
     release(st, PTL, mm)
 
 
-def unmap_nonlinear_page(st: "State", vma: int, address: int, first: int, last: int) -> None:
+def unmap_nonlinear_page(st: "Kernel", vma: int, address: int, first: int, last: int) -> None:
     """Clear an entry of a nonlinear VMA if its page is among those; zap_details.nonlinear_vma.
 
     Entries without a page stay; one off its linear place keeps its offset (66d25df0b1, v2.6.6).
@@ -102,7 +102,7 @@ def unmap_nonlinear_page(st: "State", vma: int, address: int, first: int, last: 
     release(st, PTL, mm)
 
 
-def truncate_inode_pages_range(st: "State", mapping: int, first: int, last: int) -> None:
+def truncate_inode_pages_range(st: "Kernel", mapping: int, first: int, last: int) -> None:
     """Drop pages from the cache; one that is still mapped lives on without a mapping."""
     for index in range(first, last + 1):
         folio: int = st.address_space[mapping].i_pages[index]

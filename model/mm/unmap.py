@@ -17,10 +17,10 @@ from rmapcheck.model.mm.virtual_scan import mmlist_del
 from rmapcheck.model.mm.vma import find_vma, remove_vma, split_vma
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def zap_page_range(st: "State", vma: int, start: int, end: int) -> None:
+def zap_page_range(st: "Kernel", vma: int, start: int, end: int) -> None:
     """Clear all entries of `vma` in `start` … `end`; unmap_page_range(), mm/memory.c."""
     mm = st.vma[vma].vm_mm
     address = max(start, st.vma[vma].vm_start)
@@ -32,7 +32,7 @@ def zap_page_range(st: "State", vma: int, start: int, end: int) -> None:
         address += 1
 
 
-def zap_pte(st: "State", vma: int, address: int, ptep: int) -> None:
+def zap_pte(st: "Kernel", vma: int, address: int, ptep: int) -> None:
     """Clear one entry and drop what it held; zap_pte_range(), mm/memory.c."""
     p = st.pte[ptep]
     folio = p.folio
@@ -54,7 +54,7 @@ def zap_pte(st: "State", vma: int, address: int, ptep: int) -> None:
         free_swap_and_cache(st, entry)
 
 
-def do_munmap(st: "State", mm: int, start: int, end: int) -> int:
+def do_munmap(st: "Kernel", mm: int, start: int, end: int) -> int:
     """Unmap `start` … `end`, whatever is there. Return 0 or -ENOMEM.
 
     do_vmi_munmap(), mm/vma.c. A failure at the second end leaves the first split done.
@@ -75,7 +75,7 @@ def do_munmap(st: "State", mm: int, start: int, end: int) -> int:
     return 0
 
 
-def unmap_region(st: "State", mm: int, vma: int, start: int, end: int) -> None:
+def unmap_region(st: "Kernel", mm: int, vma: int, start: int, end: int) -> None:
     """Zap and remove the VMAs from `vma` on that lie below `end`; all are whole."""
     first = vma
     while vma and st.vma[vma].vm_start < end:
@@ -89,7 +89,7 @@ def unmap_region(st: "State", mm: int, vma: int, start: int, end: int) -> None:
         vma = following
 
 
-def exit_mmap(st: "State", mm: int) -> None:
+def exit_mmap(st: "Kernel", mm: int) -> None:
     """Empty the address space; exit_mmap(), mm/mmap.c."""
     acquire(st, MMAP_LOCK, mm)
     unmap_region(st, mm, st.mm[mm].mmap, 0, st.pages)
@@ -97,7 +97,7 @@ def exit_mmap(st: "State", mm: int) -> None:
     release(st, MMAP_LOCK, mm)
 
 
-def mmput(st: "State", mm: int) -> None:
+def mmput(st: "Kernel", mm: int) -> None:
     """The process is gone; mmput(), kernel/fork.c."""
     if st.scheme.virtual_scan:
         mmlist_del(st, mm)

@@ -26,6 +26,7 @@ from rmapcheck.model.mm.swap import add_to_swap, folio_put, swap_duplicate
 from rmapcheck.model.mm.vma import find_vma
 
 if TYPE_CHECKING:
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.machine.state import State
     from rmapcheck.model.machine.structs import RmapWalkControl
 
@@ -37,7 +38,7 @@ space of a few pages it has to stop and go on too."""
 # mmlist, kernel/fork.c
 
 
-def mmlist_add(st: "State", mm: int, after: int) -> None:
+def mmlist_add(st: "Kernel", mm: int, after: int) -> None:
     """Put process `mm` on the ring behind `after` (0: it is the first of all); dup_mmap()."""
     if after:
         st.mm[mm].mmlist = st.mm[after].mmlist
@@ -47,7 +48,7 @@ def mmlist_add(st: "State", mm: int, after: int) -> None:
         st.mm[mm].swap_mm = 1
 
 
-def mmlist_del(st: "State", mm: int) -> None:
+def mmlist_del(st: "Kernel", mm: int) -> None:
     """Take a dying process off the ring, and swap_mm off it; mmput()."""
     following = st.mm[mm].mmlist
     if following == 0:
@@ -60,7 +61,7 @@ def mmlist_del(st: "State", mm: int) -> None:
     st.mm[before].mmlist = following
 
 
-def mmlist_exec(st: "State", mm: int) -> None:
+def mmlist_exec(st: "Kernel", mm: int) -> None:
     """A new image is a new mm, whose scan begins at 0; exec_mmap(), fs/exec.c.
 
     The new one joined the ring behind init_mm, and the old one left it; here it takes its place.
@@ -69,14 +70,14 @@ def mmlist_exec(st: "State", mm: int) -> None:
     pass_on(st, mm, st.mm[mm].mmlist)
 
 
-def pass_on(st: "State", mm: int, following: int) -> None:
+def pass_on(st: "Kernel", mm: int, following: int) -> None:
     """Let swap_mm, if it is `mm`, be `following`."""
     if st.mm[mm].swap_mm:
         st.mm[mm].swap_mm = 0
         st.mm[following].swap_mm = 1
 
 
-def swap_mm(st: "State") -> int:
+def swap_mm(st: "Kernel") -> int:
     """Return the process whose turn it is, or 0."""
     for mm in st.mm.indices():
         if st.mm[mm].swap_mm:
@@ -87,7 +88,7 @@ def swap_mm(st: "State") -> int:
 # mm/vmscan.c
 
 
-def scan_page_tables(st: "State", nr_pages: int, scan: "RmapWalkControl") -> int:
+def scan_page_tables(st: "Kernel", nr_pages: int, scan: "RmapWalkControl") -> int:
     """Scan until `nr_pages` pages can be freed, or all have been looked at; swap_out().
 
     Return 1 for the first. `scan.visited` gets the entries that were looked at and map a page.
@@ -102,7 +103,7 @@ def scan_page_tables(st: "State", nr_pages: int, scan: "RmapWalkControl") -> int
     return 0
 
 
-def next_mm(st: "State") -> int:
+def next_mm(st: "Kernel") -> int:
     """Return whose turn it is, past those that have been scanned to their end."""
     mm = swap_mm(st)
     while st.mm[mm].swap_address == st.pages:
@@ -113,7 +114,7 @@ def next_mm(st: "State") -> int:
     return mm
 
 
-def swap_out_mm(st: "State", mm: int, count: int, scan: "RmapWalkControl") -> int:
+def swap_out_mm(st: "Kernel", mm: int, count: int, scan: "RmapWalkControl") -> int:
     """Scan one process from its swap_address on; return how many pages are still wanted.
 
     page_table_lock keeps entries and VMAs in place. Where the last VMA fulfils the want, the scan
@@ -132,7 +133,7 @@ def swap_out_mm(st: "State", mm: int, count: int, scan: "RmapWalkControl") -> in
     return count
 
 
-def swap_out_vma(st: "State", mm: int, vma: int, count: int, scan: "RmapWalkControl") -> int:
+def swap_out_vma(st: "Kernel", mm: int, vma: int, count: int, scan: "RmapWalkControl") -> int:
     """Scan one VMA; swap_out_vma(), swap_out_pgd(), swap_out_pmd()."""
     address = max(st.mm[mm].swap_address, st.vma[vma].vm_start)
     while count and address < st.vma[vma].vm_end:
@@ -146,7 +147,7 @@ def swap_out_vma(st: "State", mm: int, vma: int, count: int, scan: "RmapWalkCont
     return count
 
 
-def try_to_swap_out(st: "State", vma: int, ptep: int, scan: "RmapWalkControl") -> int:
+def try_to_swap_out(st: "Kernel", vma: int, ptep: int, scan: "RmapWalkControl") -> int:
     """Take one entry away if its page was not used lately; try_to_swap_out().
 
     Return 1 if the page can be freed now, which is so if only the swap cache or the page cache has
@@ -186,7 +187,7 @@ def locked(st: "State", vma: int) -> bool:
     return "mlock" in st.scope.ops and st.vma[vma].vm_flags & VM_LOCKED != 0
 
 
-def drop_file_pte(st: "State", ptep: int) -> None:
+def drop_file_pte(st: "Kernel", ptep: int) -> None:
     """Leave nothing: a fault will find the page of the file again."""
     p = st.pte[ptep]
     folio = p.folio
@@ -196,7 +197,7 @@ def drop_file_pte(st: "State", ptep: int) -> None:
     folio_put(st, folio)
 
 
-def unmap_everywhere(st: "State", folio: int, scan: "RmapWalkControl") -> None:
+def unmap_everywhere(st: "Kernel", folio: int, scan: "RmapWalkControl") -> None:
     """Go on from one entry of a file's page to all of them by i_mmap (v2.4.23aa2).
 
     Only trylocks, since page_table_lock of the process being scanned is held.

@@ -19,6 +19,7 @@ from rmapcheck.model.mm.filemap import (
 from rmapcheck.model.scheme import VMA_OP_SPLIT
 
 if TYPE_CHECKING:
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.machine.state import State
 
 
@@ -38,7 +39,7 @@ def vma_lookup(st: "State", mm: int, address: int) -> int:
     return vma
 
 
-def vma_prev(st: "State", mm: int, address: int) -> int:
+def vma_prev(st: "Kernel", mm: int, address: int) -> int:
     """Return the last VMA of `mm` that ends at or below `address`, or 0."""
     prev = 0
     vma = st.mm[mm].mmap
@@ -48,13 +49,13 @@ def vma_prev(st: "State", mm: int, address: int) -> int:
     return prev
 
 
-def vma_link(st: "State", mm: int, vma: int) -> None:
+def vma_link(st: "Kernel", mm: int, vma: int) -> None:
     """Put `vma` into the address space and its file's list; vma_link(), mm/vma.c."""
     vma_link_list(st, mm, vma)
     vma_link_file(st, vma, 0)
 
 
-def vma_link_list(st: "State", mm: int, vma: int) -> None:
+def vma_link_list(st: "Kernel", mm: int, vma: int) -> None:
     """Put `vma` into the list of the address space; __vma_link_list(), mm/mmap.c."""
     v = st.vma[vma]
     v.vm_mm = mm
@@ -67,7 +68,7 @@ def vma_link_list(st: "State", mm: int, vma: int) -> None:
         st.mm[mm].mmap = vma
 
 
-def vma_unlink(st: "State", mm: int, vma: int) -> None:
+def vma_unlink(st: "Kernel", mm: int, vma: int) -> None:
     """Take `vma` out of the address space's list."""
     following = st.vma[vma].vm_next
     if st.mm[mm].mmap == vma:
@@ -80,7 +81,7 @@ def vma_unlink(st: "State", mm: int, vma: int) -> None:
     st.vma[vma].vm_next = 0
 
 
-def vm_area_dup(st: "State", vma: int) -> int:
+def vm_area_dup(st: "Kernel", vma: int) -> int:
     """Return a copy of the struct, in no list and with an empty chain, or 0; kernel/fork.c."""
     new = kmem_cache_alloc(st, st.vma)
     if new == 0:
@@ -98,7 +99,7 @@ def vm_area_dup(st: "State", vma: int) -> int:
     return new
 
 
-def remove_vma(st: "State", mm: int, vma: int) -> None:
+def remove_vma(st: "Kernel", mm: int, vma: int) -> None:
     """Unlink and free a VMA whose page-table entries are gone or another VMA's."""
     st.scheme.unlink_anon_vmas(st, vma)
     unlink_file_vma(st, vma)
@@ -106,7 +107,7 @@ def remove_vma(st: "State", mm: int, vma: int) -> None:
     kmem_cache_free(st, st.vma, vma)
 
 
-def range_changes(st: "State", vma: int, adjust: int) -> None:
+def range_changes(st: "Kernel", vma: int, adjust: int) -> None:
     """Announce that the range of `vma` (and `adjust`) changes; vma_prepare(), mm/vma.c."""
     if st.scope.files:
         vma_prepare_file(st, vma, adjust)
@@ -118,14 +119,14 @@ def range_changes(st: "State", vma: int, adjust: int) -> None:
         assert_held_write(st, ANON_VMA_LOCK, lock, "the range of a VMA changes")
 
 
-def range_changed(st: "State", vma: int, adjust: int) -> None:
+def range_changed(st: "Kernel", vma: int, adjust: int) -> None:
     """Announce that the range of `vma` (and `adjust`) has changed; vma_complete(), mm/vma.c."""
     st.scheme.vma_complete(st, vma, adjust)
     if st.scope.files:
         vma_complete_file(st, vma, adjust)
 
 
-def split_vma(st: "State", mm: int, vma: int, address: int, *, new_below: bool) -> int:
+def split_vma(st: "Kernel", mm: int, vma: int, address: int, *, new_below: bool) -> int:
     """Split `vma` at `address`; the new VMA is the part below or above. Return 0 or -ENOMEM.
 
     __split_vma(), mm/vma.c.

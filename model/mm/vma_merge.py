@@ -38,7 +38,7 @@ from rmapcheck.model.mm.filemap import vma_complete_file, vma_prepare_file
 from rmapcheck.model.mm.vma import range_changed, range_changes, remove_vma, split_vma, vma_prev
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @attrs.define(slots=True, eq=False, kw_only=True)
@@ -70,7 +70,7 @@ class VmaMergeStruct:
     """Only `prev` may grow (VMG_FLAG_JUST_EXPAND in v6.12): do_brk_flags()."""
 
 
-def is_mergeable_vma(st: "State", vmg: VmaMergeStruct, vma: int) -> bool:
+def is_mergeable_vma(st: "Kernel", vmg: VmaMergeStruct, vma: int) -> bool:
     """Tell whether neighbour `vma` has the flags and the file; is_mergeable_vma(), mm/vma.c."""
     if vma_flags(st, vma) != vmg.flags:
         st.rules.append("no merge: vm_flags")
@@ -81,7 +81,7 @@ def is_mergeable_vma(st: "State", vmg: VmaMergeStruct, vma: int) -> bool:
     return True
 
 
-def can_vma_merge_left(st: "State", vmg: VmaMergeStruct) -> bool:
+def can_vma_merge_left(st: "Kernel", vmg: VmaMergeStruct) -> bool:
     """Tell whether `prev` may grow up over the range; can_vma_merge_left(), mm/vma.c."""
     prev = vmg.prev
     if prev == 0 or st.vma[prev].vm_end != vmg.start:
@@ -94,7 +94,7 @@ def can_vma_merge_left(st: "State", vmg: VmaMergeStruct) -> bool:
     return st.scheme.is_mergeable_anon_vma(st, prev, vmg.anon_vma, vmg.middle, vmg.copied_from)
 
 
-def can_vma_merge_right(st: "State", vmg: VmaMergeStruct) -> bool:
+def can_vma_merge_right(st: "Kernel", vmg: VmaMergeStruct) -> bool:
     """Tell whether `next` may grow down over the range; can_vma_merge_right(), mm/vma.c."""
     following = vmg.next
     if following == 0 or st.vma[following].vm_start != vmg.end:
@@ -109,7 +109,7 @@ def can_vma_merge_right(st: "State", vmg: VmaMergeStruct) -> bool:
     )
 
 
-def vma_merge_new_range(st: "State", vmg: VmaMergeStruct) -> int:
+def vma_merge_new_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
     """Cover a free range by growing neighbours; return the VMA grown, or 0.
 
     vma_merge_new_range(), mm/vma.c; cases 1, 2, 3. An allocation failure counts as "no merge".
@@ -141,7 +141,7 @@ def vma_merge_new_range(st: "State", vmg: VmaMergeStruct) -> int:
     return vmg.target
 
 
-def vma_expand(st: "State", vmg: VmaMergeStruct) -> int:
+def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
     """Grow `target` to the range, swallowing `next` if that ends there. Return 0 or -ENOMEM.
 
     vma_expand(), mm/vma.c.
@@ -174,7 +174,7 @@ def vma_expand(st: "State", vmg: VmaMergeStruct) -> int:
     return 0
 
 
-def move_end(st: "State", vma: int, end: int) -> None:
+def move_end(st: "Kernel", vma: int, end: int) -> None:
     """Grow at the end alone, which no index depends on; vma_adjust(), v2.6.32 (252c5f94d94)."""
     if st.scope.files:
         vma_prepare_file(st, vma, 0)
@@ -183,7 +183,7 @@ def move_end(st: "State", vma: int, end: int) -> None:
         vma_complete_file(st, vma, 0)
 
 
-def vma_merge_existing_range(st: "State", vmg: VmaMergeStruct) -> int:
+def vma_merge_existing_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
     """Give a range of `middle` to a neighbour; return that one, 0 or -ENOMEM.
 
     vma_merge_existing_range(), mm/vma.c; cases 4 … 8.
@@ -207,7 +207,7 @@ def vma_merge_existing_range(st: "State", vmg: VmaMergeStruct) -> int:
     return 0
 
 
-def _merge_both(st: "State", vmg: VmaMergeStruct) -> int:
+def _merge_both(st: "Kernel", vmg: VmaMergeStruct) -> int:
     st.reached.append("merge case 6")
     prev = vmg.prev
     source = vmg.next if st.vma[vmg.next].anon_vma else vmg.middle
@@ -224,7 +224,7 @@ def _merge_both(st: "State", vmg: VmaMergeStruct) -> int:
     return prev
 
 
-def _merge_left(st: "State", vmg: VmaMergeStruct) -> int:
+def _merge_left(st: "Kernel", vmg: VmaMergeStruct) -> int:
     prev = vmg.prev
     middle = vmg.middle
     if st.scheme.dup_anon_vma(st, prev, middle, prev):
@@ -244,7 +244,7 @@ def _merge_left(st: "State", vmg: VmaMergeStruct) -> int:
     return prev
 
 
-def _merge_right(st: "State", vmg: VmaMergeStruct) -> int:
+def _merge_right(st: "Kernel", vmg: VmaMergeStruct) -> int:
     following = vmg.next
     middle = vmg.middle
     whole = vmg.start == st.vma[middle].vm_start
@@ -264,7 +264,7 @@ def _merge_right(st: "State", vmg: VmaMergeStruct) -> int:
     return following
 
 
-def vma_modify(st: "State", vma: int, start: int, end: int, flags: int) -> int:
+def vma_modify(st: "Kernel", vma: int, start: int, end: int, flags: int) -> int:
     """Return the VMA that is exactly the one to get `flags` for `start` … `end`, or -ENOMEM.
 
     vma_modify(), mm/vma.c: merge if possible, else split at both ends.

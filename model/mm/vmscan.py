@@ -14,10 +14,10 @@ from rmapcheck.model.mm.rmap import UNMAP, rmap_walk
 from rmapcheck.model.mm.swap import add_to_swap, folio_put
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def swap_out(st: "State", folio: int) -> int:
+def swap_out(st: "Kernel", folio: int) -> int:
     """Reclaim an anonymous page: add_to_swap(), try_to_unmap(), pageout(), __remove_mapping().
 
     Return 0. A page that stays mapped somewhere stays in the swap cache.
@@ -45,7 +45,7 @@ def swap_out(st: "State", folio: int) -> int:
     return 0
 
 
-def reclaim_file_folio(st: "State", folio: int) -> int:
+def reclaim_file_folio(st: "Kernel", folio: int) -> int:
     """Reclaim a page of the page cache: try_to_unmap(), __remove_mapping(). Return 0.
 
     A page that stays mapped somewhere stays in the cache.

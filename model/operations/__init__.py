@@ -32,7 +32,7 @@ from rmapcheck.model.operations.reclaim import (
 )
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 __all__ = [
     "ADVICE_NAMES",
@@ -97,7 +97,7 @@ OPERATIONS: tuple[type[Operation], ...] = (
 BY_NAME: dict[str, type[Operation]] = {cls.name: cls for cls in OPERATIONS}
 
 
-def possible_operations(st: "State") -> list[Operation]:
+def possible_operations(st: "Kernel") -> list[Operation]:
     """Return all operations that mean something in `st`, in a fixed order, none failing."""
     scope = st.scope
     return [op for cls in OPERATIONS if cls.exists(scope) for op in cls.possible(st)]
@@ -126,7 +126,7 @@ class Outcome:
     reached: tuple[str, ...] = ()
 
 
-def run(st: "State", op: Operation) -> Outcome:
+def run(st: "Kernel", op: Operation) -> Outcome:
     """Apply `op` to `st` and report."""
     st.begin(op.fail)
     error = 0
@@ -142,7 +142,7 @@ def run(st: "State", op: Operation) -> Outcome:
     return Outcome(error, oops, tuple(st.splats), st.exhausted, st.nr_allocs, tuple(st.reached))
 
 
-def boot(st: "State", mm: int = 1) -> None:
+def boot(st: "Kernel", mm: int = 1) -> None:
     """Make the first state: one process, with `premapped` pages mapped and nothing else."""
     claim(st.mm, mm)
     st.scheme.exec_rmap(st)

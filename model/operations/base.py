@@ -10,8 +10,8 @@ from rmapcheck.model.mm.vma import find_vma, vma_lookup
 from rmapcheck.model.operations.syscall import Syscall
 
 if TYPE_CHECKING:
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.machine.scope import Scope
-    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
 
 
@@ -77,15 +77,15 @@ class Operation:
         return named and (not cls.needs or bool(getattr(scope, cls.needs)))
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         """Yield each operation of this class that has an effect in `st`, in a fixed order."""
         raise NotImplementedError
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         """Tell whether the operation may be asked for in `st` (it may still return an error)."""
         return st.mm.is_live(self.mm)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         """Carry the operation out; return what the system call returns: 0 or -errno."""
         raise NotImplementedError
 
@@ -117,7 +117,7 @@ class FileOperation(Operation):
     file: int
     """The file, from 1."""
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         return True
 
 
@@ -158,12 +158,12 @@ def _beyond(op: Operation, scope: "Scope") -> str:
     return ""
 
 
-def covered(st: "State", mm: int, start: int, length: int) -> bool:
+def covered(st: "Kernel", mm: int, start: int, length: int) -> bool:
     """Tell whether the first and the last page of a range are in VMAs."""
     return vma_lookup(st, mm, start) != 0 and vma_lookup(st, mm, start + length - 1) != 0
 
 
-def free(st: "State", mm: int, start: int, length: int) -> bool:
+def free(st: "Kernel", mm: int, start: int, length: int) -> bool:
     """Tell whether no page of a range is in a VMA."""
     vma = find_vma(st, mm, start)
     return vma == 0 or st.vma[vma].vm_start >= start + length

@@ -25,8 +25,8 @@ from rmapcheck.model.operations.base import (
 from rmapcheck.model.operations.syscall import RANGE, Argument, Syscall
 
 if TYPE_CHECKING:
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.machine.scope import Scope
-    from rmapcheck.model.machine.state import State
     from rmapcheck.model.scheme import Scheme
 
 
@@ -55,14 +55,14 @@ class MmapFile(Operation):
     prot: str = attrs.field(default="rw", validator=known_protection)
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, min(st.pages - start, st.scope.file_pages) + 1):
                     yield from cls._range(st, mm, start, length)
 
     @classmethod
-    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+    def _range(cls, st: "Kernel", mm: int, start: int, length: int) -> Iterator[Self]:
         for file in range(1, st.scope.files + 1):
             for pgoff in range(st.scope.file_pages - length + 1):
                 for shared in (False, True):
@@ -77,7 +77,7 @@ class MmapFile(Operation):
                             prot=prot,
                         )
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_mmap_file(
             st,
             self.mm,
@@ -107,20 +107,20 @@ class Reclaim(FileOperation):
     index: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for file in range(1, st.scope.files + 1):
             for index in range(st.scope.file_pages):
                 if can_reclaim(st, st.address_space[file].i_pages[index]):
                     yield cls(file=file, index=index)
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         return can_reclaim(st, st.address_space[self.file].i_pages[self.index])
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return reclaim_file_folio(st, st.address_space[self.file].i_pages[self.index])
 
 
-def can_reclaim(st: "State", folio: int) -> bool:
+def can_reclaim(st: "Kernel", folio: int) -> bool:
     """Tell whether reclaim can try to take a page: without rmap only one that nobody maps."""
     return folio != 0 and not (st.scheme.virtual_scan and st.scheme.folio_mapped(st, folio))
 
@@ -135,13 +135,13 @@ class Truncate(FileOperation):
     size: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for file in range(1, st.scope.files + 1):
             for size in range(st.scope.file_pages + 1):
                 if size != st.address_space[file].i_size:
                     yield cls(file=file, size=size)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return truncate_setsize(st, self.file, self.size)
 
     def beyond(self, scope: "Scope") -> str:
@@ -165,7 +165,7 @@ class PunchHole(FileOperation):
     length: int = 1
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         if "punch_hole" not in st.scheme.era.lacks:
             for file in range(1, st.scope.files + 1):
                 for index in range(st.address_space[file].i_size):
@@ -173,10 +173,10 @@ class PunchHole(FileOperation):
                         for length in range(1, st.address_space[file].i_size - index + 1):
                             yield cls(file=file, index=index, length=length)
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         return self.index + self.length <= st.address_space[self.file].i_size
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         last = self.index + self.length - 1
         return truncate_pagecache_range(st, self.file, self.index, last)
 
@@ -197,7 +197,7 @@ class RemapFilePages(Operation):
     pgoff: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         if "remap_file_pages" not in st.scheme.era.lacks:
             for mm in st.mm.indices():
                 for start in range(st.pages):
@@ -206,13 +206,13 @@ class RemapFilePages(Operation):
                         yield from cls._range(st, mm, start, vma)
 
     @classmethod
-    def _range(cls, st: "State", mm: int, start: int, vma: int) -> Iterator[Self]:
+    def _range(cls, st: "Kernel", mm: int, start: int, vma: int) -> Iterator[Self]:
         for length in range(1, st.vma[vma].vm_end - start + 1):
             for pgoff in range(st.scope.file_pages):
                 if may_remap(st, vma, start, length, pgoff):
                     yield cls(mm=mm, start=start, length=length, pgoff=pgoff)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_remap_file_pages(st, self.mm, self.start, self.length, self.pgoff)
 
     def lacking(self, scheme: "Scheme") -> str:

@@ -33,7 +33,7 @@ from rmapcheck.model.operations.base import (
 from rmapcheck.model.operations.syscall import RANGE, Argument, Syscall
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.scheme import Scheme
 
 
@@ -58,7 +58,7 @@ class Mmap(Operation):
     prot: str = attrs.field(default="rw", validator=known_protection)
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, st.pages - start + 1):
@@ -67,7 +67,7 @@ class Mmap(Operation):
                     for prot in PROTECTION_NAMES[: st.scope.protections]:
                         yield cls(mm=mm, start=start, length=length, prot=prot)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_mmap(st, self.mm, self.start, self.length, PROTECTIONS[self.prot])
 
 
@@ -85,7 +85,7 @@ class Brk(Operation):
     length: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for start in range(1, st.pages):
                 if vma_lookup(st, mm, start - 1) and not vma_lookup(st, mm, start):
@@ -94,13 +94,13 @@ class Brk(Operation):
                     for length in range(1, end - start + 1):
                         yield cls(mm=mm, start=start, length=length)
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         if not st.mm.is_live(self.mm):
             return False
         vma = find_vma(st, self.mm, self.start)
         return vma == 0 or st.vma[vma].vm_start >= self.start + self.length
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_brk(st, self.mm, self.start, self.length)
 
 
@@ -115,14 +115,14 @@ class Munmap(Operation):
     length: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, st.pages - start + 1):
                     if covered(st, mm, start, length):
                         yield cls(mm=mm, start=start, length=length)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_munmap(st, self.mm, self.start, self.length)
 
 
@@ -140,7 +140,7 @@ class Mprotect(Operation):
     prot: str = attrs.field(validator=known_protection)
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, st.pages - start + 1):
@@ -148,11 +148,11 @@ class Mprotect(Operation):
                         if _changes(st, mm, start, length, PROTECTIONS[prot]):
                             yield cls(mm=mm, start=start, length=length, prot=prot)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_mprotect(st, self.mm, self.start, self.length, PROTECTIONS[self.prot])
 
 
-def _changes(st: "State", mm: int, start: int, length: int, prot: int) -> bool:
+def _changes(st: "Kernel", mm: int, start: int, length: int, prot: int) -> bool:
     if not covered(st, mm, start, length):
         return False
     for address in range(start, start + length):
@@ -192,7 +192,7 @@ class Mremap(Operation):
     dontunmap: bool = False
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, st.pages - start + 1):
@@ -200,7 +200,7 @@ class Mremap(Operation):
                         yield from cls._range(st, mm, start, length)
 
     @classmethod
-    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+    def _range(cls, st: "Kernel", mm: int, start: int, length: int) -> Iterator[Self]:
         vma = vma_lookup(st, mm, start)
         whole = st.vma[vma].vm_end >= start + length
         if "mremap" not in st.scope.ops:
@@ -215,13 +215,13 @@ class Mremap(Operation):
         yield from cls._moves(st, mm, start, length, length)
 
     @classmethod
-    def _plain_moves(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+    def _plain_moves(cls, st: "Kernel", mm: int, start: int, length: int) -> Iterator[Self]:
         for to in range(st.pages - length + 1):
             if free(st, mm, to, length):
                 yield cls(mm=mm, start=start, length=length, new_length=length, to=to)
 
     @classmethod
-    def _resizes(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+    def _resizes(cls, st: "Kernel", mm: int, start: int, length: int) -> Iterator[Self]:
         for new_length in range(1, length):
             yield cls(mm=mm, start=start, length=length, new_length=new_length)
         end = start + length
@@ -233,7 +233,7 @@ class Mremap(Operation):
 
     @classmethod
     def _moves(
-        cls, st: "State", mm: int, start: int, length: int, new_length: int
+        cls, st: "Kernel", mm: int, start: int, length: int, new_length: int
     ) -> Iterator[Self]:
         for to in range(st.pages - new_length + 1):
             if to + new_length <= start or start + length <= to:
@@ -243,7 +243,7 @@ class Mremap(Operation):
                         mm=mm, start=start, length=length, new_length=length, to=to, dontunmap=True
                     )
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_mremap(
             st,
             self.mm,
@@ -279,7 +279,7 @@ class Madvise(Operation):
     advice: str = attrs.field(validator=_advice)
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, st.pages - start + 1):
@@ -287,13 +287,13 @@ class Madvise(Operation):
                         yield from cls._range(st, mm, start, length)
 
     @classmethod
-    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+    def _range(cls, st: "Kernel", mm: int, start: int, length: int) -> Iterator[Self]:
         for advice in ADVICE_NAMES:
             op = cls(mm=mm, start=start, length=length, advice=advice)
             if not op.lacking(st.scheme) and op.has_effect(st):
                 yield op
 
-    def has_effect(self, st: "State") -> bool:
+    def has_effect(self, st: "Kernel") -> bool:
         """Tell whether some page of the range is not yet as advised."""
         for address in range(self.start, self.start + self.length):
             vma = vma_lookup(st, self.mm, address)
@@ -310,7 +310,7 @@ class Madvise(Operation):
                     return True
         return False
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         if self.advice == "dontneed":
             return madvise_dontneed(st, self.mm, self.start, self.length)
         set_flags, clear_flags = ADVICE_FLAGS[self.advice]
@@ -336,7 +336,7 @@ class Mlock(Operation):
     on: bool = True
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for start in range(st.pages):
                 for length in range(1, st.pages - start + 1):
@@ -344,7 +344,7 @@ class Mlock(Operation):
                         yield from cls._range(st, mm, start, length)
 
     @classmethod
-    def _range(cls, st: "State", mm: int, start: int, length: int) -> Iterator[Self]:
+    def _range(cls, st: "Kernel", mm: int, start: int, length: int) -> Iterator[Self]:
         for on in (True, False):
             changes = False
             for address in range(start, start + length):
@@ -354,5 +354,5 @@ class Mlock(Operation):
             if changes:
                 yield cls(mm=mm, start=start, length=length, on=on)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_mlock(st, self.mm, self.start, self.length, on=self.on)

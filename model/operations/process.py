@@ -16,7 +16,7 @@ from rmapcheck.model.operations.base import Operation
 from rmapcheck.model.operations.syscall import Argument, Syscall
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.scheme import Scheme
 
 
@@ -31,7 +31,7 @@ class Read(Operation):
     address: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for address in range(st.pages):
                 p = st.pte[pte_offset(st, mm, address)]
@@ -44,7 +44,7 @@ class Read(Operation):
                 ):
                     yield cls(mm=mm, address=address)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return handle_mm_fault(st, self.mm, self.address, write=False)
 
 
@@ -59,7 +59,7 @@ class Write(Operation):
     address: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for address in range(st.pages):
                 p = st.pte[pte_offset(st, mm, address)]
@@ -72,7 +72,7 @@ class Write(Operation):
                 ):
                     yield cls(mm=mm, address=address)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return handle_mm_fault(st, self.mm, self.address, write=True)
 
 
@@ -87,7 +87,7 @@ class Fork(Operation):
     child: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for child in range(1, st.mm.size + 1):
                 if not st.mm.is_live(child):
@@ -95,10 +95,10 @@ class Fork(Operation):
                     if not st.every_name:
                         break
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         return st.mm.is_live(self.mm) and not st.mm.is_live(self.child)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_fork(st, self.mm, self.child)
 
 
@@ -114,14 +114,14 @@ class Exec(Operation):
     shift: int = 0
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for mm in st.mm.indices():
             for shift in range(min(st.pages, 2)):
                 op = cls(mm=mm, shift=shift)
                 if not op.lacking(st.scheme):
                     yield op
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return sys_execve(st, self.mm, self.shift)
 
     def lacking(self, scheme: "Scheme") -> str:
@@ -139,14 +139,14 @@ class Exit(Operation):
     syscall = Syscall(program="EXIT", puppet="EXIT")
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         if st.mm.live > 1:
             for mm in st.mm.indices():
                 yield cls(mm=mm)
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         return st.mm.is_live(self.mm) and st.mm.live > 1
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         mmput(st, self.mm)
         return 0

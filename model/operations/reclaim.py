@@ -15,14 +15,14 @@ from rmapcheck.model.operations.base import Operation
 from rmapcheck.model.operations.syscall import Argument, Constant, Syscall
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.scheme import Scheme
 
 MADV_PAGEOUT = 21
 """asm-generic/mman-common.h; leaves a page alone that somebody else maps too"""
 
 
-def folio_of(st: "State", ptep: int) -> int:
+def folio_of(st: "Kernel", ptep: int) -> int:
     """Return the page that an entry maps, or the swap-cache copy of what it names, or 0."""
     p = st.pte[ptep]
     if p.folio:
@@ -30,12 +30,12 @@ def folio_of(st: "State", ptep: int) -> int:
     return st.swap[p.swap].folio if p.swap else 0
 
 
-def folio_named(st: "State", mm: int, address: int) -> int:
+def folio_named(st: "Kernel", mm: int, address: int) -> int:
     """Return the page at (mm, address), or 0."""
     return folio_of(st, pte_offset(st, mm, address))
 
 
-def newly_named(st: "State", ptep: int) -> int:
+def newly_named(st: "Kernel", ptep: int) -> int:
     """Return the page that entry `ptep` is the first to name, or 0."""
     folio = folio_of(st, ptep)
     for before in range(1, ptep if folio else 1):
@@ -63,24 +63,24 @@ class SwapOut(Operation):
     address: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for ptep in range(1, st.pte.size + 1):
             folio = newly_named(st, ptep)
             if folio and folio_test_anon(st, folio) and can_swap_out(st, folio):
                 yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         folio = folio_named(st, self.mm, self.address) if st.mm.is_live(self.mm) else 0
         return folio != 0 and folio_test_anon(st, folio)
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         folio = folio_named(st, self.mm, self.address)
         if st.scheme.virtual_scan:
             scan_for(st, folio)
         return swap_out(st, folio)
 
 
-def scan_for(st: "State", folio: int) -> None:
+def scan_for(st: "Kernel", folio: int) -> None:
     """Scan until nobody maps `folio`, as long as there are entries that it may take."""
     for _ in range(st.pte.size + 1):
         if not st.scheme.folio_mapped(st, folio):
@@ -88,7 +88,7 @@ def scan_for(st: "State", folio: int) -> None:
         scan_page_tables(st, SWAP_CLUSTER_MAX, RmapWalkControl())
 
 
-def can_swap_out(st: "State", folio: int) -> bool:
+def can_swap_out(st: "Kernel", folio: int) -> bool:
     """Tell whether reclaim can take the page.
 
     Without rmap only if nobody maps it any more; shrink_cache(), mm/vmscan.c, v2.4.
@@ -107,16 +107,16 @@ class SwapScan(Operation):
     syscall = Syscall()
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         if st.scheme.virtual_scan:
             for mm in st.mm.indices():
                 if st.mm[mm].swap_mm:
                     yield cls(mm=mm)
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         return st.mm.is_live(self.mm) and st.mm[self.mm].swap_mm != 0
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         scan_page_tables(st, SWAP_CLUSTER_MAX, RmapWalkControl())
         return 0
 
@@ -134,20 +134,20 @@ class FolioReferenced(Operation):
     address: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         if st.scope.young and "page_referenced" not in st.scheme.era.lacks:
             for ptep in range(1, st.pte.size + 1):
                 folio = newly_named(st, ptep)
                 if folio and st.scheme.folio_mapped(st, folio):
                     yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         return st.mm.is_live(self.mm) and folio_named(st, self.mm, self.address) != 0
 
     def lacking(self, scheme: "Scheme") -> str:
         return "page_referenced() (v2.5.27)" if "page_referenced" in scheme.era.lacks else ""
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         folio_referenced(st, folio_named(st, self.mm, self.address))
         return 0
 
@@ -162,13 +162,13 @@ class Unuse(Operation):
     address: int
 
     @classmethod
-    def possible(cls, st: "State") -> Iterator[Self]:
+    def possible(cls, st: "Kernel") -> Iterator[Self]:
         for ptep in range(1, st.pte.size + 1):
             if st.pte[ptep].swap:
                 yield cls(mm=ptep_to_mm(st, ptep), address=ptep_to_address(st, ptep))
 
-    def enabled(self, st: "State") -> bool:
+    def enabled(self, st: "Kernel") -> bool:
         return st.mm.is_live(self.mm) and st.pte[pte_offset(st, self.mm, self.address)].swap != 0
 
-    def apply(self, st: "State") -> int:
+    def apply(self, st: "Kernel") -> int:
         return unuse_pte(st, self.mm, self.address)

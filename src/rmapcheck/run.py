@@ -18,8 +18,8 @@ from rmapcheck.invariants.registry import (
     check_step,
     wanted,
 )
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import Operation, Outcome, boot, possible_operations, run
 from rmapcheck.model.scheme import Scheme
 
@@ -46,7 +46,7 @@ class Observer(Protocol):
     def invariant(self) -> Invariant:
         """What it finds wrong with a step."""
 
-    def __call__(self, st: State, event: str, a: int, b: int, c: int, d: int) -> None:
+    def __call__(self, st: Kernel, event: str, a: int, b: int, c: int, d: int) -> None:
         """`event` has taken effect in `st`."""
 
 
@@ -65,7 +65,7 @@ class Run:
         observer: Observer | None = None,
     ) -> None:
         self.scheme = scheme
-        self.st = State(scope, scheme(), checked=checked)
+        self.st = Kernel(scope, scheme(), checked=checked)
         self.invariants = applicable(scheme)
         self.steps: list[Operation] = []
         self.outcome = Outcome()

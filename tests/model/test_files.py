@@ -7,9 +7,9 @@ from rmapcheck.explore import explore
 from rmapcheck.host.compile import compiler
 from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
 from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.errors import ScopeError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.machine.structs import PTE_WRITE
 from rmapcheck.model.operations import (
     Exit,
@@ -183,7 +183,7 @@ def test_a_file_outlives_its_mappings():
 
 
 def test_without_files_there_is_no_trace_of_them():
-    st = State(Scope(), AvcPublish())
+    st = Kernel(Scope(), AvcPublish())
     names = {f.name for struct in st.layout.structs.values() for f in struct.fields}
     assert not names & {"vm_file", "vm_nonlinear", "pgoff", "anon", "address_space", "shared"}
     assert "address_space" not in st.layout.structs

@@ -9,11 +9,11 @@ from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
 from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree, IMmapPrioTreeAsReleased
 from rmapcheck.model.i_mmap.radix import heap_index, init_node, max_index, top_mask
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, acquire
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.scheme import Scheme
 
@@ -32,7 +32,7 @@ class Box:
     def __init__(self, container, scope=LARGE):
         self.container = container
         self.scheme = scheme_with(container)()
-        self.st = State(scope, self.scheme)
+        self.st = Kernel(scope, self.scheme)
         acquire(self.st, I_MMAP_LOCK, 1)
         self.order = []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rmapcheck.model.machine.state import State
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.operations import boot
 from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import predictor_of
@@ -28,7 +28,7 @@ WANTED = {
 @pytest.mark.parametrize("at", [0, 2])
 @pytest.mark.parametrize("opening", [*OPENINGS, *ON_FILES], ids=lambda o: o.__name__)
 def test_an_opening_leads_where_it_should(opening, at):
-    st = State(scope_for(4, PAGES + 2, files=True), predictor_of((6, 18, 44))())
+    st = Kernel(scope_for(4, PAGES + 2, files=True), predictor_of((6, 18, 44))())
     boot(st)
     predictor = Predictor(st)
     met = set()

@@ -8,7 +8,7 @@ import pytest
 
 from rmapcheck import model
 from rmapcheck.host.errors import OracleError, Unavailable
-from rmapcheck.model.machine.state import State
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.operations import (
     Fork,
     Mmap,
@@ -37,7 +37,7 @@ from tests.oracle.planting import Mutant, planted
 
 
 def state(*ops, version=(6, 18, 44)):
-    st = State(scope_for(3, 4, files=True), predictor_of(version)())
+    st = Kernel(scope_for(3, 4, files=True), predictor_of(version)())
     boot(st)
     predictor = Predictor(st)
     for op in ops:

@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from rmapcheck.host import compile as build
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.layout import layout_of
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import boot
 from rmapcheck.search.interpreted import EngineError, Search
 from rmapcheck.search.native.explore import explore_native
@@ -97,7 +97,7 @@ def test_only_named_pools_keep_their_numbers():
     for named, alike in (((), True), (("folio",), False), (("vma",), True)):
         keys = set()
         for folio in (1, 2):
-            st = State(scope, AvcProfile(), named=named)
+            st = Kernel(scope, AvcProfile(), named=named)
             boot(st)
             st.folio[folio] = st.folio.objects[folio]
             st.folio.live = 1

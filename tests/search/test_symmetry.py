@@ -12,9 +12,10 @@ import random
 import pytest
 
 from rmapcheck.explore import Search
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine import heap
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State, pte_offset, ptep_to_address, ptep_to_mm
+from rmapcheck.model.machine.state import pte_offset, ptep_to_address, ptep_to_mm
 from rmapcheck.model.operations import boot, possible_operations, run
 from rmapcheck.plugins.catalogue import machines, schemes
 
@@ -90,7 +91,7 @@ def start_under_every_name(search):
 
     Not every scheme comes back to them: with anonmm, a child is never head of its parent's family.
     """
-    raw = search.st.layout.encode_raw(State(search.scope, search.scheme()))
+    raw = search.st.layout.encode_raw(Kernel(search.scope, search.scheme()))
     for mm in range(2, search.scope.mms + 1):
         search.st.layout.load_raw(search.st, raw)
         boot(search.st, mm)
@@ -108,7 +109,7 @@ def renamed(st, rng):
     for ptep in range(1, st.pte.size + 1):
         mm = names["mm"][ptep_to_mm(st, ptep)]
         names["pte"][ptep] = pte_offset(st, mm, ptep_to_address(st, ptep))
-    other = State(st.scope, st.scheme)
+    other = Kernel(st.scope, st.scheme)
     for name, struct in st.layout.structs.items():
         source, target = getattr(st, name), getattr(other, name)
         for i in source.indices():
@@ -194,7 +195,7 @@ def test_orbit_sizes_add_up_when_every_identity_may_be_taken(name, scope, monkey
 
 def every_state(name, scope, monkeypatch):
     """Return all raw states when allocation chooses among all free identities."""
-    st = State(scope, schemes()[name]())
+    st = Kernel(scope, schemes()[name]())
     st.every_name = True
     choice = Choice()
     monkeypatch.setattr(heap, "free_slot", choice.free_slot)

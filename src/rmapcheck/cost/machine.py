@@ -10,8 +10,9 @@ from typing import Any
 
 import attrs
 
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State, pte_offset
+from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.operations import Operation, Read, SwapOut, boot, run
 from rmapcheck.model.operations.file import Reclaim
@@ -66,7 +67,7 @@ class Machine:
         if scheme.virtual_scan:
             limits["swaps"] = limits["folios"]  # it swaps out whatever it meets on its way
         self.scope = Scope.large(**limits)
-        self.st = State(self.scope, scheme())
+        self.st = Kernel(self.scope, scheme())
         for name in self.st.layout.structs:
             if name not in ("mm", "pte", "address_space"):
                 getattr(self.st, name).enlarge()

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.heap import Pool
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State, pte_offset
+from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.model.operations import ADVICE_NAMES, Outcome, Read, Write, boot
 from rmapcheck.oracle.comparison import Difference, Step
 from rmapcheck.oracle.observe.snapshot import Snapshot
@@ -70,7 +71,7 @@ class Episode:
 
     def __init__(self, stage: "Stage", scheme: "type[Scheme]", scope: Scope) -> None:
         self.stage = stage
-        self.st = State(scope, scheme())
+        self.st = Kernel(scope, scheme())
         boot(self.st)
         self.predictor = Predictor(self.st)
         self.played: list[Played] = []
@@ -314,7 +315,7 @@ class Oracle:
             self.tallies.failed = tuple(kept)
         return bool(played.differences)
 
-    def _choose(self, st: State, mix: Mix, before: Snapshot | None) -> Step | None:
+    def _choose(self, st: Kernel, mix: Mix, before: Snapshot | None) -> Step | None:
         """Draw a step: plainly, or the best of several one step ahead."""
         if before is None:
             return self._draw(st, mix)
@@ -329,14 +330,14 @@ class Oracle:
                 best, most = step, worth
         return best
 
-    def _draw(self, st: State, mix: Mix) -> Step | None:
+    def _draw(self, st: Kernel, mix: Mix) -> Step | None:
         for _ in range(PATIENCE):
             step = propose(st, self.rng, mix)
             if step is not None:
                 return step
         return None
 
-    def _worth(self, st: State, step: Step) -> float:
+    def _worth(self, st: Kernel, step: Step) -> float:
         """Take a step in the model alone, and return how much it is wanted."""
         rules = choices(st, step.ops[0])
         for outcome in Predictor(st).run(step):

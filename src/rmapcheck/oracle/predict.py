@@ -30,10 +30,10 @@ Place = int | tuple[int, int]
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
-def model_vmas(st: "State", mm: int) -> tuple[Range, ...]:
+def model_vmas(st: "Kernel", mm: int) -> tuple[Range, ...]:
     """Return the VMAs of a process, as /proc/PID/maps shows them."""
     found = []
     vma = st.mm[mm].mmap
@@ -47,7 +47,7 @@ def model_vmas(st: "State", mm: int) -> tuple[Range, ...]:
     return tuple(found)
 
 
-def model_entries(st: "State", mm: int) -> tuple[int, ...]:
+def model_entries(st: "Kernel", mm: int) -> tuple[int, ...]:
     """Return what each page of a process maps, with the model's numbers of frames and slots."""
     first = pte_offset(st, mm, 0)
     return tuple(
@@ -56,7 +56,7 @@ def model_entries(st: "State", mm: int) -> tuple[int, ...]:
     )
 
 
-def model_look(st: "State") -> Look:
+def model_look(st: "Kernel") -> Look:
     """Return what the model says of all processes and mapped frames."""
     processes = {m: Process(model_vmas(st, m), model_entries(st, m)) for m in st.mm.indices()}
     frames = {}
@@ -69,7 +69,7 @@ def model_look(st: "State") -> Look:
     return Look(processes, frames, model_cached(st))
 
 
-def model_cached(st: "State") -> Cached:
+def model_cached(st: "Kernel") -> Cached:
     """Return which pages of files are in the page cache."""
     return frozenset(
         (file, index)
@@ -105,7 +105,7 @@ def vma_text(
 class Predictor:
     """A state of the model, and which frame and slot of the kernel is which of its own."""
 
-    def __init__(self, st: "State") -> None:
+    def __init__(self, st: "Kernel") -> None:
         self.st = st
         self.names: dict[int, int] = {}
         """Entry of the model (a frame or a slot) → entry of the kernel."""

@@ -12,7 +12,7 @@ from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import Fork, Operation, Write
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 FAULTS = (
     "fault outside all VMAs",
@@ -157,12 +157,12 @@ GROUPS = {
 RULES: tuple[str, ...] = tuple(rule for group in GROUPS.values() for rule in group)
 
 
-def taken(st: "State") -> set[str]:
+def taken(st: "Kernel") -> set[str]:
     """Return the rules that the last operation on `st` took."""
     return {*st.rules, *st.reached}
 
 
-def choices(st: "State", op: Operation) -> set[str]:
+def choices(st: "Kernel", op: Operation) -> set[str]:
     """Return which of CHOICES `op` is about to meet."""
     if isinstance(op, Write) and _two_offers(st, vma_lookup(st, op.mm, op.address)):
         return {CHOICES[0]}
@@ -171,7 +171,7 @@ def choices(st: "State", op: Operation) -> set[str]:
     return set()
 
 
-def vmas_of(st: "State", mm: int) -> list[int]:
+def vmas_of(st: "Kernel", mm: int) -> list[int]:
     """Return the VMAs of a process, by address."""
     found = []
     vma = st.mm[mm].mmap if st.mm.is_live(mm) else 0
@@ -181,7 +181,7 @@ def vmas_of(st: "State", mm: int) -> list[int]:
     return found
 
 
-def _two_offers(st: "State", vma: int) -> bool:
+def _two_offers(st: "Kernel", vma: int) -> bool:
     """Tell whether a VMA without an anon_vma has two neighbours that offer different ones."""
     if vma == 0 or st.vma[vma].anon_vma or not st.vma[vma].vm_flags & VM_WRITE:
         return False
@@ -198,7 +198,7 @@ def _two_offers(st: "State", vma: int) -> bool:
     return 0 not in offers and len(offers) == 2
 
 
-def _idle(st: "State", vma: int) -> int:
+def _idle(st: "Kernel", vma: int) -> int:
     """Return how many anon_vmas of the VMA's chain a fork could reuse."""
     count = 0
     avc = st.vma[vma].anon_vma_chain

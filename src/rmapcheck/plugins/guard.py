@@ -32,8 +32,8 @@ from rmapcheck.run import NotPossible, Run
 from rmapcheck.search.interpreted import CannotCompileError, EngineError
 
 if TYPE_CHECKING:
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.machine.scope import Scope
-    from rmapcheck.model.machine.state import State
 
 HOOKS: tuple[str, ...] = tuple(
     name for name, value in vars(Scheme).items() if isfunction(value) and name[0] != "_"
@@ -109,7 +109,7 @@ def _no_memory(self: Scheme, name: str, _value: object) -> NoReturn:
 
 
 def _guard_hook(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    def hook(self: Scheme, st: "State", *args: Any, **named: Any) -> Any:  # noqa: ANN401
+    def hook(self: Scheme, st: "Kernel", *args: Any, **named: Any) -> Any:  # noqa: ANN401
         pte = st.pte
         if not isinstance(pte, Forbidden):
             st.pte = Forbidden(name, self.name)  # type: ignore[assignment]

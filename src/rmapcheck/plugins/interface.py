@@ -13,10 +13,10 @@ from rmapcheck.invariants.goals import GOALS
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.era import Era
 from rmapcheck.model.i_mmap.list import IMmap
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.machine.fields import pool_name
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.machine.structs import CORE
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
@@ -37,7 +37,7 @@ def check_interface(scheme: type[Scheme], where: str) -> None:
         raise SchemeError(complaint if placed else f"{where}: {complaint}")
     try:
         with scheme_errors(scheme), watchdog(scheme):
-            State(Scope(), scheme(), checked=True)
+            Kernel(Scope(), scheme(), checked=True)
     except ModelError:
         raise
     except (Exception, SystemExit) as error:

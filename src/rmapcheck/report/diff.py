@@ -21,7 +21,7 @@ from rmapcheck.report.recording import Recording, record
 from rmapcheck.report.state_text import place, pool_of, state_lines
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 
 @attrs.frozen(kw_only=True)
@@ -135,7 +135,7 @@ def _look(run: Recording, number: int) -> Look:
     return _look_at(run.state(frame.after), frame.outcome.error, names)
 
 
-def _look_at(st: "State", error: int, violates: tuple[str, ...]) -> Look:
+def _look_at(st: "Kernel", error: int, violates: tuple[str, ...]) -> Look:
     pools = [name for name in st.layout.structs if name not in ("mm", "pte")]
     return Look(
         error=error,
@@ -147,7 +147,7 @@ def _look_at(st: "State", error: int, violates: tuple[str, ...]) -> Look:
     )
 
 
-def visible(st: "State") -> tuple[tuple[int, ...], ...]:
+def visible(st: "Kernel") -> tuple[tuple[int, ...], ...]:
     """Return what processes could see, whatever folios and swap slots are called."""
     folios: dict[int, int] = {0: 0}
     swaps: dict[int, int] = {0: 0}
@@ -159,7 +159,7 @@ def visible(st: "State") -> tuple[tuple[int, ...], ...]:
     return tuple(seen)
 
 
-def _walks(st: "State") -> list[tuple[str, tuple[str, ...]]]:
+def _walks(st: "Kernel") -> list[tuple[str, tuple[str, ...]]]:
     found = []
     for folio, pteps in mappers(st).items():
         rwc = RmapWalkControl()

@@ -22,7 +22,7 @@ from rmapcheck.report.state_text import place, pool_of, state_lines
 from rmapcheck.verdict import Verdict
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.scheme import Scheme
 
 FORMATS = ("text", "html", "svg")
@@ -112,7 +112,7 @@ def effect(recording: Recording, frame: Frame) -> str:
     return "; ".join(parts) or "nothing changes"
 
 
-def _entries(before: "State", after: "State") -> list[str]:
+def _entries(before: "Kernel", after: "Kernel") -> list[str]:
     """Return which page-table entries changed, and to what."""
     changed = []
     for ptep in range(1, after.pte.size + 1):
@@ -132,7 +132,7 @@ def _flags(old: int, new: int) -> str:
     return "changes its flags"
 
 
-def _content(st: "State", ptep: int) -> str:
+def _content(st: "Kernel", ptep: int) -> str:
     p = st.pte[ptep]
     if p.folio:
         return f"maps folio {p.folio}"
@@ -141,7 +141,7 @@ def _content(st: "State", ptep: int) -> str:
     return "maps the zero page" if p.flags else "is empty"
 
 
-def _born(before: "State", after: "State") -> Iterator[str]:
+def _born(before: "Kernel", after: "Kernel") -> Iterator[str]:
     """Yield which objects came and went, by pool."""
     for word, one, other in (("new", before, after), ("freed", after, before)):
         names = []

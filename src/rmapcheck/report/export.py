@@ -20,7 +20,7 @@ from rmapcheck.report.state_text import pool_of, value_of
 from rmapcheck.reproduce.program import to_c, to_kselftest
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.scheme import Scheme
 
 Exporter = Callable[[Case, "type[Scheme] | None"], str]
@@ -156,7 +156,7 @@ def _itf_state(recording: Recording, index: int, raw: bytes, action: str) -> dic
     return {"#meta": {"index": index}, "action_taken": action, **pools}
 
 
-def _itf_pool(st: "State", name: str) -> dict[str, Any]:
+def _itf_pool(st: "Kernel", name: str) -> dict[str, Any]:
     struct = st.layout.structs[name]
     pool = pool_of(st, name)
     pairs = []

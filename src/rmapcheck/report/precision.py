@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.mm.virtual_scan import SWAP_CLUSTER_MAX, scan_page_tables
@@ -53,7 +53,7 @@ class WalkCost:
         return self.mapping / self.visited if self.visited else 1.0
 
 
-def walk_cost(st: State, folio: int) -> WalkCost:
+def walk_cost(st: Kernel, folio: int) -> WalkCost:
     """Return what a walk for `folio` costs in state `st`, which stays as it is."""
     mapping = len(mappers_of(st, folio))
     if st.scheme.virtual_scan:
@@ -65,12 +65,12 @@ def walk_cost(st: State, folio: int) -> WalkCost:
     return WalkCost(pages=1, mapping=mapping, visited=len(rwc.visited), nodes=rwc.nodes)
 
 
-def _scanned_for(st: State, folio: int) -> int:
+def _scanned_for(st: Kernel, folio: int) -> int:
     """Return how many entries swap_out() looks at until nobody maps the page any more.
 
     A page that it cannot free (there is no swap slot) costs a scan of everything.
     """
-    other = State(st.scope, st.scheme)
+    other = Kernel(st.scope, st.scheme)
     st.layout.load_raw(other, st.layout.encode_raw(st))
     other.begin()
     for _ in range(other.pte.size + 2):
@@ -89,7 +89,7 @@ def precision(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) ->
     return total
 
 
-def _states(run: Recording) -> "Iterator[State]":
+def _states(run: Recording) -> "Iterator[Kernel]":
     for frame in run.frames:
         if frame.outcome.oops is None:
             yield run.state(frame.after)

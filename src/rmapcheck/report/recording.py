@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.invariants.registry import Violation
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import Operation, Outcome
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, Run
@@ -39,9 +39,9 @@ class Recording:
     frames: tuple[Frame, ...]
     stopped: str = ""
 
-    def state(self, raw: bytes) -> State:
-        """Return a stored state as a State of its own."""
-        st = State(self.scope, self.scheme())
+    def state(self, raw: bytes) -> Kernel:
+        """Return a stored state as a Kernel of its own."""
+        st = Kernel(self.scope, self.scheme())
         st.layout.load_raw(st, raw)
         return st
 

@@ -32,7 +32,7 @@ from rmapcheck.model.machine.structs import (
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 FLAGS = {VM_ACCOUNT: "ACCOUNT", VM_DONTCOPY: "DONTCOPY", VM_WIPEONFORK: "WIPEONFORK"}
 
@@ -46,12 +46,12 @@ DRAWN = ("vm_mm", "vm_start", "vm_end", "vm_pgoff", "vm_flags", "vm_next")
 """Fields of a VMA that its picture shows already."""
 
 
-def state_text(st: "State") -> str:
+def state_text(st: "Kernel") -> str:
     """Return the whole picture."""
     return "\n".join(state_lines(st))
 
 
-def state_lines(st: "State") -> Iterator[str]:
+def state_lines(st: "Kernel") -> Iterator[str]:
     """Yield the picture line by line: processes, pages, slots, then the scheme's objects."""
     for mm in st.mm.indices():
         yield from process_lines(st, mm)
@@ -62,7 +62,7 @@ def state_lines(st: "State") -> Iterator[str]:
     yield from object_lines(st)
 
 
-def object_lines(st: "State") -> Iterator[str]:
+def object_lines(st: "Kernel") -> Iterator[str]:
     """Yield a line for each of the scheme's own objects."""
     for pool in st.layout.structs:
         if pool not in CORE:
@@ -74,13 +74,13 @@ def _joined(head: str, parts: list[str]) -> str:
     return f"{head}: {', '.join(parts)}" if parts else head
 
 
-def pool_of(st: "State", name: str) -> Pool[Any]:
+def pool_of(st: "Kernel", name: str) -> Pool[Any]:
     """Return a pool by its name; whatever a scheme declares is as good as the model's own."""
     pool: Pool[Any] = getattr(st, name)
     return pool
 
 
-def process_lines(st: "State", mm: int) -> Iterator[str]:
+def process_lines(st: "Kernel", mm: int) -> Iterator[str]:
     """Yield the picture of one address space."""
     vmas = vmas_of(st, mm)
     letters = {vma: LETTERS[i] if i < len(LETTERS) else "#" for i, vma in enumerate(vmas)}
@@ -92,7 +92,7 @@ def process_lines(st: "State", mm: int) -> Iterator[str]:
         yield f"   {letters[vma]}: {vma_line(st, vma)}"
 
 
-def vmas_of(st: "State", mm: int) -> list[int]:
+def vmas_of(st: "Kernel", mm: int) -> list[int]:
     """Return the VMAs of a process in the order of its list, as far as that can be followed."""
     found: list[int] = []
     vma = st.mm[mm].mmap
@@ -102,7 +102,7 @@ def vmas_of(st: "State", mm: int) -> list[int]:
     return found
 
 
-def _entry(st: "State", mm: int, address: int) -> str:
+def _entry(st: "Kernel", mm: int, address: int) -> str:
     p = st.pte[pte_offset(st, mm, address)]
     if p.folio:
         return DIGITS[p.folio] if p.folio < len(DIGITS) else "#"
@@ -111,7 +111,7 @@ def _entry(st: "State", mm: int, address: int) -> str:
     return "0" if p.flags & PTE_ZERO else "."
 
 
-def vma_line(st: "State", vma: int) -> str:
+def vma_line(st: "Kernel", vma: int) -> str:
     """Return what is to be said of a VMA: its pages, and the scheme's fields."""
     v = st.vma[vma]
     last = v.vm_end - 1
@@ -130,14 +130,14 @@ def flags_text(flags: int) -> str:
     return " ".join([access, *(name for bit, name in FLAGS.items() if flags & bit)])
 
 
-def _stray_lines(st: "State") -> Iterator[str]:
+def _stray_lines(st: "Kernel") -> Iterator[str]:
     drawn = {vma for mm in st.mm.indices() for vma in vmas_of(st, mm)}
     for vma in st.vma.indices():
         if vma not in drawn:
             yield f"in no process: {vma_line(st, vma)}"
 
 
-def _places(st: "State", pool: str, index: int) -> Iterator[str]:
+def _places(st: "Kernel", pool: str, index: int) -> Iterator[str]:
     """Yield where the page, or the swapped page, is."""
     for ptep in range(1, st.pte.size + 1):
         p = st.pte[ptep]
@@ -146,18 +146,18 @@ def _places(st: "State", pool: str, index: int) -> Iterator[str]:
             yield place(st, ptep) + (f" ({', '.join(names)})" if names else "")
 
 
-def place(st: "State", ptep: int) -> str:
+def place(st: "Kernel", ptep: int) -> str:
     """Return "page 2 of process 1" for an entry."""
     return f"page {ptep_to_address(st, ptep)} of process {ptep_to_mm(st, ptep)}"
 
 
-def fields(st: "State", pool: str, index: int) -> Iterator[str]:
+def fields(st: "Kernel", pool: str, index: int) -> Iterator[str]:
     """Yield the fields of an object that are not 0, references by name, lists in order."""
     for field in st.layout.structs[pool].fields:
         yield from _field(st, pool, index, field)
 
 
-def _field(st: "State", pool: str, index: int, field: FieldInfo) -> Iterator[str]:
+def _field(st: "Kernel", pool: str, index: int, field: FieldInfo) -> Iterator[str]:
     value = value_of(pool_of(st, pool)[index], field.name)
     if not value or field.name in links_of(st, pool):
         return
@@ -178,7 +178,7 @@ def value_of(obj: object, name: str) -> int:
     return int(value[int(rest[:-1])] if rest else value)
 
 
-def list_from(st: "State", pool: str, field: FieldInfo, first: int) -> Iterator[str]:
+def list_from(st: "Kernel", pool: str, field: FieldInfo, first: int) -> Iterator[str]:
     """Yield the objects of the list that begins at a field; one where the field heads no list."""
     following = next_field(st, pool, field.target)
     seen: set[int] = set()
@@ -195,7 +195,7 @@ def list_from(st: "State", pool: str, field: FieldInfo, first: int) -> Iterator[
         at = value_of(pool_of(st, field.target)[at], following) if following else 0
 
 
-def next_field(st: "State", pool: str, target: str) -> str:
+def next_field(st: "Kernel", pool: str, target: str) -> str:
     """Return the field that links the `target` objects of a list headed in `pool`, or "".
 
     Kernel lists are named after their head (`same_vma`, `anon_vma_node`) or say "next".
@@ -206,7 +206,7 @@ def next_field(st: "State", pool: str, target: str) -> str:
     return ""
 
 
-def links_of(st: "State", pool: str) -> list[str]:
+def links_of(st: "Kernel", pool: str) -> list[str]:
     """Return the fields that link objects of a pool to lists, which are drawn from their heads."""
     return [
         f.name

@@ -30,7 +30,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, Run
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 ROOM = 40
 """Frames and swap slots of the machine that predicts, so that reclaiming everything lacks none."""
@@ -138,7 +138,7 @@ def _apply(machine: Run, number: int, op: Operation) -> bool:
     return True
 
 
-def _swap_outs(st: "State") -> Iterator[SwapOut]:
+def _swap_outs(st: "Kernel") -> Iterator[SwapOut]:
     """Yield the operations that reclaim everything."""
     seen = set()
     for mm in st.mm.indices():
@@ -156,7 +156,7 @@ class Contents:
         self.pages = pages
         self.of: dict[int, list[int]] = {}
 
-    def apply(self, st: "State", op: Operation, number: int, error: int) -> None:
+    def apply(self, st: "Kernel", op: Operation, number: int, error: int) -> None:
         """Follow one operation, which `st` has behind it."""
         mine = self.of.setdefault(op.mm, [0] * self.pages)
         if isinstance(op, Exit):
@@ -180,7 +180,7 @@ def _move(mine: list[int], op: Mremap, *, unknown: bool) -> None:
     mine[op.to : op.to + length] = [-1] * length if unknown else taken
 
 
-def _pages(st: "State", contents: Contents) -> Iterator[Page]:
+def _pages(st: "Kernel", contents: Contents) -> Iterator[Page]:
     """Yield all pages of all processes as they are before everything is reclaimed."""
     visited = {folio: _visited(st, folio) for folio in st.folio.indices()}
     for ptep in range(1, st.pte.size + 1):
@@ -200,7 +200,7 @@ def _pages(st: "State", contents: Contents) -> Iterator[Page]:
         yield page
 
 
-def _visited(st: "State", folio: int) -> tuple[list[int], bool]:
+def _visited(st: "Kernel", folio: int) -> tuple[list[int], bool]:
     """Return the entries that the walk of a page visits, and whether it meets freed memory."""
     rwc = RmapWalkControl()
     raw = st.layout.encode_raw(st)

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rmapcheck.invariants.registry import Violation
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.machine.scope import Scope
-    from rmapcheck.model.machine.state import State
     from rmapcheck.model.operations import Operation
     from rmapcheck.model.scheme import Scheme
 
@@ -105,7 +105,7 @@ def program(scheme: "type[Scheme]", scope: "Scope", steps: "Sequence[Operation]"
     )
 
 
-def rarities(st: "State") -> dict[str, int]:
+def rarities(st: "Kernel") -> dict[str, int]:
     """Return what makes a state rare, by name: the more, the rarer."""
     pools = [n for n in st.layout.structs if n not in CORE]
     longest = max((getattr(st, n).live for n in pools), default=0)

@@ -19,8 +19,8 @@ from rmapcheck.invariants.registry import (
     check_step,
     wanted,
 )
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.operations import (
     OPERATIONS,
     Operation,
@@ -110,7 +110,7 @@ class Search:
         self.symmetry = symmetry
         self.named_pools = named
         self.target = target
-        self.st = State(scope, scheme(), named=named)
+        self.st = Kernel(scope, scheme(), named=named)
         self.st.every_name = not symmetry
         self.invariants = applicable(scheme)
         self.observer = observer
@@ -274,7 +274,7 @@ class Search:
         self, stored: list[tuple[Operation, bytes]], last: Operation | None
     ) -> tuple[Operation, ...]:
         """Undo the renaming of processes from step to step."""
-        st = State(self.scope, self.scheme(), named=self.named_pools)
+        st = Kernel(self.scope, self.scheme(), named=self.named_pools)
         boot(st)
         names: list[Operation] = []
         for op, key in stored:
@@ -288,7 +288,7 @@ class Search:
         return tuple(names)
 
     @staticmethod
-    def _real(st: State, op: Operation) -> Operation:
+    def _real(st: Kernel, op: Operation) -> Operation:
         _, order = st.layout.canonical(st)
         return rename(op, dict(enumerate(order, 1)))
 

@@ -17,8 +17,8 @@ from rmapcheck.cases.case import load_case
 from rmapcheck.cost.tables import HEAD, rows
 from rmapcheck.cost.workloads import WORKLOADS
 from rmapcheck.invariants.registry import applicable
+from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.machine.state import State
 from rmapcheck.model.machine.structs import CORE
 from rmapcheck.model.operations import Fork, Mmap, Mremap, Operation, Read, SwapOut, Write
 from rmapcheck.model.operations.file import MmapFile
@@ -239,7 +239,7 @@ def structs(eras: Eras) -> str:
 
 
 def _structs(cls: type[Scheme]) -> Iterator[tuple[str, str, str, str]]:
-    layout = State(PICTURED, cls()).layout
+    layout = Kernel(PICTURED, cls()).layout
     for name, struct in layout.structs.items():
         own = name not in CORE
         fields = [f.name for f in struct.fields] if own else list(cls.fields.get(name, ()))

@@ -11,8 +11,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.model.machine.heap import Pool
-    from rmapcheck.model.machine.state import State
 
 
 def _copying(fields: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
@@ -57,7 +57,7 @@ class _Saved:
 class Snapshot:
     """The live objects of a state."""
 
-    def __init__(self, st: "State") -> None:
+    def __init__(self, st: "Kernel") -> None:
         structs = st.layout.structs
         self.saved = [_Saved.of(getattr(st, name), s.cls) for name, s in structs.items()]
 

@@ -21,7 +21,7 @@ from rmapcheck.oracle.puppets.processes import ARENA, PAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
     from rmapcheck.oracle.puppets.processes import Puppets
 
 FIELDS = {
@@ -224,7 +224,7 @@ class Structure:
             wanted = {a for a in named if a} - found.keys()
         return found
 
-    def compare(self, st: "State") -> "Iterator[Difference]":
+    def compare(self, st: "Kernel") -> "Iterator[Difference]":
         """Yield where the graph is not the model's."""
         seen, anon_vmas = self.read()
         names: dict[int, int] = {}
@@ -238,7 +238,7 @@ class Structure:
         yield from _anon_vmas_differ(st, anon_vmas, names)
 
 
-def model_vmas(st: "State", mm: int) -> list[KernelVma]:
+def model_vmas(st: "Kernel", mm: int) -> list[KernelVma]:
     """Return the VMAs of a process as the model has them, with its own numbers of anon_vmas."""
     found = []
     vma = st.mm[mm].mmap
@@ -277,7 +277,7 @@ def _vma_differs(
 
 
 def _anon_vmas_differ(
-    st: "State", seen: dict[int, KernelAnonVma], names: dict[int, int]
+    st: "Kernel", seen: dict[int, KernelAnonVma], names: dict[int, int]
 ) -> "Iterator[Difference]":
     """Compare the anon_vmas that VMAs name, and those that these name."""
     if len(set(names.values())) != len(names):

@@ -41,7 +41,7 @@ from rmapcheck.model.operations.reclaim import folio_named
 from rmapcheck.oracle.comparison import Step
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 KINDS = tuple(kind for kind in OPERATIONS if kind.syscall.puppet)
 """What puppets can perform."""
@@ -111,7 +111,7 @@ class Mix:
         )
 
 
-def propose(st: "State", rng: Random, mix: Mix) -> Step | None:
+def propose(st: "Kernel", rng: Random, mix: Mix) -> Step | None:
     """Draw a step, or None if what was drawn cannot be asked for now."""
     kind = rng.choices(mix.kinds, mix.weights)[0]
     mm = rng.choice(st.mm.indices())
@@ -121,13 +121,13 @@ def propose(st: "State", rng: Random, mix: Mix) -> Step | None:
     return Step((op,)) if op is not None and op.enabled(st) else None
 
 
-def reclaim_all(st: "State") -> Step | None:
+def reclaim_all(st: "Kernel") -> Step | None:
     """Return the step that takes all pages, or None where there are none."""
     ops = (*SwapOut.possible(st), *Reclaim.possible(st))
     return Step(ops, reclaim=True) if ops else None
 
 
-def reclaim_step(st: "State", rng: Random, mm: int) -> Step | None:
+def reclaim_step(st: "Kernel", rng: Random, mm: int) -> Step | None:
     """Swap out everything, or one page that has one mapping."""
     if rng.random() < 0.4:
         return reclaim_all(st)
@@ -149,13 +149,13 @@ def _range(rng: Random, pages: int) -> tuple[int, int]:
     return start, min(rng.randint(1, most), rng.randint(1, most))
 
 
-def _mmap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _mmap(_st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     start, length = _range(rng, mix.pages)
     prot = rng.choice(("rw", "rw", "rwx", *PROTECTION_NAMES))
     return Mmap(mm=mm, start=start, length=length, prot=prot)
 
 
-def _mmap_file(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _mmap_file(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     if rng.random() < ALIKE and (op := beside(st, rng, mix, mm)) is not None:
         return op
     start, length = _range(rng, min(mix.pages, st.scope.file_pages))
@@ -171,7 +171,7 @@ def _mmap_file(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
     )
 
 
-def beside(st: "State", rng: Random, mix: Mix, mm: int) -> Operation | None:
+def beside(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation | None:
     """Draw a range of a file that goes on where another ends, so that they may merge."""
     found = []
     vma = st.mm[mm].mmap
@@ -193,14 +193,14 @@ def beside(st: "State", rng: Random, mix: Mix, mm: int) -> Operation | None:
     return MmapFile(mm=mm, start=start, length=1, file=file, pgoff=pgoff, shared=shared, prot=prot)
 
 
-def _truncate(st: "State", rng: Random, mix: Mix, _mm: int) -> Operation:
+def _truncate(st: "Kernel", rng: Random, mix: Mix, _mm: int) -> Operation:
     file = rng.randint(1, mix.files)
     full = st.scope.file_pages
     short = st.address_space[file].i_size < full
     return Truncate(file=file, size=full if short else rng.randint(0, full))
 
 
-def _punch_hole(st: "State", rng: Random, mix: Mix, _mm: int) -> Operation | None:
+def _punch_hole(st: "Kernel", rng: Random, mix: Mix, _mm: int) -> Operation | None:
     file = rng.randint(1, mix.files)
     size = st.address_space[file].i_size
     if size == 0:
@@ -209,12 +209,12 @@ def _punch_hole(st: "State", rng: Random, mix: Mix, _mm: int) -> Operation | Non
     return PunchHole(file=file, index=index, length=length)
 
 
-def _munmap(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _munmap(_st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     start, length = _range(rng, mix.pages)
     return Munmap(mm=mm, start=start, length=length)
 
 
-def _mprotect(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _mprotect(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     if rng.random() < ALIKE and (op := like_its_neighbour(st, rng, mm)) is not None:
         return op
     start, length = _range(rng, mix.pages)
@@ -222,7 +222,7 @@ def _mprotect(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
     return Mprotect(mm=mm, start=start, length=length, prot=prot)
 
 
-def like_its_neighbour(st: "State", rng: Random, mm: int) -> Operation | None:
+def like_its_neighbour(st: "Kernel", rng: Random, mm: int) -> Operation | None:
     """Draw an mprotect that makes a VMA like the one behind it, so that they may merge."""
     pairs = []
     vma = st.mm[mm].mmap
@@ -239,16 +239,16 @@ def like_its_neighbour(st: "State", rng: Random, mm: int) -> Operation | None:
     return Mprotect(mm=mm, start=v.vm_start, length=v.vm_end - v.vm_start, prot=prot)
 
 
-def _madvise(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _madvise(_st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     start, length = _range(rng, mix.pages)
     return Madvise(mm=mm, start=start, length=length, advice=rng.choice(mix.advices))
 
 
-def _read(_st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _read(_st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     return Read(mm=mm, address=rng.randrange(mix.pages))
 
 
-def adopts(st: "State", rng: Random, mm: int) -> Operation | None:
+def adopts(st: "Kernel", rng: Random, mm: int) -> Operation | None:
     """Draw a first write to a VMA between two, whose anon_vmas it may adopt."""
     between = []
     before = st.mm[mm].mmap
@@ -261,24 +261,24 @@ def adopts(st: "State", rng: Random, mm: int) -> Operation | None:
     return Write(mm=mm, address=st.vma[rng.choice(between)].vm_start) if between else None
 
 
-def _write(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _write(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     if rng.random() < ALIKE and (op := adopts(st, rng, mm)) is not None:
         return op
     return Write(mm=mm, address=rng.randrange(mix.pages))
 
 
-def _fork(st: "State", _rng: Random, mix: Mix, mm: int) -> Operation | None:
+def _fork(st: "Kernel", _rng: Random, mix: Mix, mm: int) -> Operation | None:
     for child in range(1, mix.processes + 1):
         if not st.mm.is_live(child):
             return Fork(mm=mm, child=child)
     return None
 
 
-def _exit(_st: "State", _rng: Random, _mix: Mix, mm: int) -> Operation:
+def _exit(_st: "Kernel", _rng: Random, _mix: Mix, mm: int) -> Operation:
     return Exit(mm=mm)
 
 
-def moves_home(st: "State", rng: Random, mm: int) -> Operation | None:
+def moves_home(st: "Kernel", rng: Random, mm: int) -> Operation | None:
     """Draw an mremap of a VMA to where its vm_pgoff fits, so that it may merge there."""
     away = []
     vma = st.mm[mm].mmap
@@ -295,7 +295,7 @@ def moves_home(st: "State", rng: Random, mm: int) -> Operation | None:
     return Mremap(mm=mm, start=v.vm_start, length=length, new_length=length, to=v.vm_pgoff)
 
 
-def _mremap(st: "State", rng: Random, mix: Mix, mm: int) -> Operation:
+def _mremap(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     if rng.random() < ALIKE and (op := moves_home(st, rng, mm)) is not None:
         return op
     start, length = _range(rng, mix.pages)

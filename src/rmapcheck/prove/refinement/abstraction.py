@@ -18,10 +18,10 @@ from rmapcheck.model.machine.structs import RmapWalkControl
 
 if TYPE_CHECKING:
     from rmapcheck.logic.spec import Spec
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 Says = dict[str, Any]
-Part = Callable[["State", Says, list[int]], None]
+Part = Callable[["Kernel", Says, list[int]], None]
 """Adds to what is said; is given the VMAs, in order."""
 
 
@@ -42,7 +42,7 @@ class Abstraction:
         }
         self.universe: dict[str, Any] = {}
 
-    def of(self, st: "State") -> Structure:
+    def of(self, st: "Kernel") -> Structure:
         """Return what the spec says of `st`."""
         if not self.universe:
             self.universe = universe(st)
@@ -57,7 +57,7 @@ WORDS = ("vma", "covers", "mm", "pgoff", "folio", "pte", "swap", "swap_pte", "sw
 """What a spec must speak of."""
 
 
-def universe(st: "State") -> dict[str, Any]:
+def universe(st: "Kernel") -> dict[str, Any]:
     """Return the elements of each sort: all that the pools can hold, and one past each."""
     found = {
         "Mm": range(1, st.mm.size + 1),
@@ -77,7 +77,7 @@ def universe(st: "State") -> dict[str, Any]:
     return found
 
 
-def linked(st: "State") -> Iterator[int]:
+def linked(st: "Kernel") -> Iterator[int]:
     """Yield the VMAs of all processes."""
     for mm in st.mm.indices():
         vma = st.mm[mm].mmap
@@ -86,7 +86,7 @@ def linked(st: "State") -> Iterator[int]:
             vma = st.vma[vma].vm_next
 
 
-def machine(st: "State", says: Says, vmas: list[int]) -> None:
+def machine(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """Virtual memory: vocabulary.py."""
     covers, pgoff, pte, swap_pte, mm = set(), {}, set(), set(), {}
     for vma in vmas:
@@ -108,14 +108,14 @@ def machine(st: "State", says: Says, vmas: list[int]) -> None:
     says["swap_cache"] = {(s, st.swap[s].folio) for s in says["swap"] if st.swap[s].folio}
 
 
-def anon_pages(st: "State", says: Says, vmas: list[int]) -> None:
+def anon_pages(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """Which folios are known to rmap, and where: schemes with folio->mapping."""
     known = [p for p in says["folio"] if st.folio[p].mapping]
     says["mapping"] = {p: st.folio[p].mapping for p in known}
     says["index"] = {p: st.folio[p].index for p in known}
 
 
-def files(st: "State", says: Says, vmas: list[int]) -> None:
+def files(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """The page cache, and the VMAs that map files, as the scheme lists them."""
     if not st.scope.files:
         return
@@ -133,19 +133,19 @@ def files(st: "State", says: Says, vmas: list[int]) -> None:
     }
 
 
-def converted(st: "State", says: Says, vmas: list[int]) -> None:
+def converted(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """PG_anon of file pages, whose entries are in a chain."""
     says["pg_anon"] = {p for p in says["file"] if st.folio[p].pg_anon}
 
 
-def anon_vmas(st: "State", says: Says, vmas: list[int]) -> None:
+def anon_vmas(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """struct anon_vma, and the VMAs that have one."""
     says["anon_vma"] = set(st.anon_vma.indices())
     says["faulted"] = {v for v in vmas if st.vma[v].anon_vma}
     says["active"] = {v: st.vma[v].anon_vma for v in says["faulted"]}
 
 
-def chains(st: "State", says: Says, vmas: list[int]) -> None:
+def chains(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """struct anon_vma_chain."""
     avc = set()
     head, tail = {}, {}
@@ -160,17 +160,17 @@ def chains(st: "State", says: Says, vmas: list[int]) -> None:
     says.update(avc=avc, head=head, tail=tail)
 
 
-def roots(st: "State", says: Says, vmas: list[int]) -> None:
+def roots(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """anon_vma->root, since v2.6.36."""
     says["root"] = {(a, st.anon_vma[a].root) for a in st.anon_vma.indices()}
 
 
-def parents(st: "State", says: Says, vmas: list[int]) -> None:
+def parents(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """anon_vma->parent, since v3.19."""
     says["parent"] = {(a, st.anon_vma[a].parent) for a in st.anon_vma.indices()}
 
 
-def pte_chains(st: "State", says: Says, vmas: list[int]) -> None:
+def pte_chains(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """What the walk visits, by schemes whose walker trusts a chain of entries.
 
     An entry in no VMA is said to be in the VMA one past the pool, which is none.
@@ -187,7 +187,7 @@ def pte_chains(st: "State", says: Says, vmas: list[int]) -> None:
     says["pte_chain"] = named
 
 
-def anonmms(st: "State", says: Says, vmas: list[int]) -> None:
+def anonmms(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """struct anonmm; a bundle is called by the number of its head.
 
     One without a head is not yet an anonmm: exec has set it aside.
@@ -200,14 +200,14 @@ def anonmms(st: "State", says: Says, vmas: list[int]) -> None:
     says["is_head"] = {a for a, head in says["bundle"].items() if a == head}
 
 
-def addresses(st: "State", says: Says, vmas: list[int]) -> None:
+def addresses(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """PG_anon is the last mapping's, and an anonymous page knows addresses, not an index."""
     says["anon"] = set(says["mapping"])
     says["index"] = {p: st.folio[p].index for p in says["file"]}
     says["virtual"] = {(p, x) for p in says["anon"] for x in addresses_of(st, p)}
 
 
-def nonlinear(st: "State", says: Says, vmas: list[int]) -> None:
+def nonlinear(st: "Kernel", says: Says, vmas: list[int]) -> None:
     """VM_NONLINEAR."""
     says["nonlinear"] = {v for v in vmas if st.scope.nonlinear and st.vma[v].vm_nonlinear}
 

@@ -8,7 +8,7 @@ import attrs
 from rmapcheck.prove.refinement.steps import Step
 
 if TYPE_CHECKING:
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 Says = dict[str, Any]
 Steps = list[Step]
@@ -18,7 +18,7 @@ Steps = list[Step]
 class Event:
     """What the machine told, and what a spec says of the states around it."""
 
-    st: "State"
+    st: "Kernel"
     name: str
     objects: tuple[int, int, int, int]
     pre: Says

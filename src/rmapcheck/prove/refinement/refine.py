@@ -31,7 +31,7 @@ from rmapcheck.prove.refinement.steps import Comparison, Stepper
 
 if TYPE_CHECKING:
     from rmapcheck.logic.spec import Spec
-    from rmapcheck.model.machine.state import State
+    from rmapcheck.model.kernel import Kernel
 
 NAME = "refinement"
 """Name of the violation that a refused step is."""
@@ -75,7 +75,7 @@ class Refinement:
             name=NAME, source="the spec", universal=False, step=self.violations
         )
 
-    def violations(self, st: "State", step: Step) -> Iterator[Violation]:
+    def violations(self, st: "Kernel", step: Step) -> Iterator[Violation]:
         """Each step is one that the spec allows."""
         if self.refusal is not None:
             said = " or ".join(self.refusal.tried) or "no operation"
@@ -85,7 +85,7 @@ class Refinement:
                 self.refusal.why,
             )
 
-    def __call__(self, st: "State", event: str, a: int, b: int, c: int, d: int) -> None:
+    def __call__(self, st: "Kernel", event: str, a: int, b: int, c: int, d: int) -> None:
         """`event` has taken effect (rmapcheck.model.machine.events.tell)."""
         if event == "begin":
             self.refusal = None

@@ -5,7 +5,7 @@ model/mm/swap.py in a search of avc-7.0, and names the files in the order in whi
 
 .. code-block:: python
 
-    def folio_put(st: "State", folio: int) -> None:
+    def folio_put(st: "Kernel", folio: int) -> None:
         st.folio[folio].refcount -= 1
         if st.folio[folio].refcount == 0:
             st.scheme.folio_free(st, folio)
