@@ -10,8 +10,8 @@ import pytest
 
 from rmapcheck.cli import run
 from rmapcheck.host.errors import OracleError, Unavailable
-from rmapcheck.oracle.calibrate import calibrated
-from rmapcheck.oracle.stage import Wishes
+from rmapcheck.oracle.calibrate import calibrated_stage
+from rmapcheck.oracle.stage import StageOptions
 from tests.pins import Pins
 
 WAIT = 300.0
@@ -65,9 +65,9 @@ def live(turn):
     """Return a function that makes a stage, or skips the test where there is none."""
     with ExitStack() as stack:
 
-        def make(**wishes):
+        def make(**options):
             try:
-                return stack.enter_context(calibrated(Wishes(wait=WAIT, **wishes)))
+                return stack.enter_context(calibrated_stage(StageOptions(wait=WAIT, **options)))
             except OracleError as error:
                 if isinstance(error, Unavailable) or "--shared-swap" in str(error):
                     pytest.skip(str(error))

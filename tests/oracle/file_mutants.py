@@ -1,4 +1,4 @@
-"""Wrong rules about ranges of files, truncation, and the page cache."""
+"""Mutants with a wrong rule about ranges of files, truncation or the page cache."""
 
 from tests.oracle.planting import Mutant
 

@@ -1,4 +1,4 @@
-"""How sharp is the oracle? Predictors with one rule wrong, each of which it must notice."""
+"""Mutants: predictors with one wrong rule. The oracle must detect each of them."""
 
 from tests.oracle.file_mutants import FILE_MUTANTS
 from tests.oracle.planting import Mutant
@@ -11,7 +11,7 @@ MM = "rmapcheck.model.mm."
 
 
 MUTANTS = (
-    # anon_vma_prepare(): whose anon_vma a neighbour adopts.
+    # anon_vma_prepare(): which neighbour's anon_vma is adopted.
     Mutant(
         "adoption looks at the VMA before first",
         AVC + "find_mergeable_anon_vma",
@@ -112,7 +112,7 @@ MUTANTS = (
         "        st.anon_vma_chain[v.anon_vma_chain].same_vma = cut\n"
         "    if failed:",
     ),
-    # is_mergeable_anon_vma() and what a merge hands on.
+    # is_mergeable_anon_vma(), and which chain a merged VMA gets.
     Mutant(
         "both sides join although they do not agree",
         AVC + "are_anon_vmas_compatible",

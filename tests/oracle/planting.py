@@ -1,7 +1,7 @@
-"""A wrong rule planted in the model: one place of its source, edited for the length of a `with`.
+"""Plants a mutant in the model: edits one place of its source for the length of a `with`.
 
-It is an error if the text that it replaces is not there: a mutant that changes nothing would prove
-nothing.
+It is an error if the text to be replaced is not in the source, because a mutant that changes
+nothing would prove nothing.
 """
 
 import importlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Mutant:
-    """One rule of the predictor, written wrongly."""
+    """One rule of the predictor, made wrong."""
 
     name: str
     place: str
@@ -33,11 +33,11 @@ class Mutant:
     old: str
     new: str
     tier: str = "L0"
-    """The tier without which it cannot be noticed, as far as is known."""
+    """The lowest tier that detects it, as far as is known."""
 
 
 def _edited(function: FunctionType, mutant: Mutant) -> FunctionType:
-    """Return the function as its edited source makes it."""
+    """Return the function, compiled from its edited source."""
     source = textwrap.dedent(inspect.getsource(function))
     old, new = (_outdented(text, source) for text in (mutant.old, mutant.new))
     if source.count(old) != 1:
@@ -53,7 +53,7 @@ def _edited(function: FunctionType, mutant: Mutant) -> FunctionType:
 
 
 def _outdented(text: str, source: str) -> str:
-    """Return the text as it is in a dedented method, whose lines lose four columns."""
+    """Return the text as it is in the dedented source of a method, four columns to the left."""
     return (
         text.replace("\n    ", "\n") if source.split("(")[1].lstrip().startswith("self") else text
     )
@@ -61,7 +61,7 @@ def _outdented(text: str, source: str) -> str:
 
 @contextmanager
 def planted(mutant: Mutant) -> Iterator[None]:
-    """Let the model have the mutant, wherever the function is known by name."""
+    """Replace the function by the mutant in each module of the model that imports it."""
     module_name, _, path = mutant.place.partition(":")
     module = importlib.import_module(module_name)
     owner, _, name = path.rpartition(".")
@@ -77,7 +77,7 @@ def planted(mutant: Mutant) -> Iterator[None]:
 
 
 def _importers(function: FunctionType) -> list[Any]:
-    """Return the model's modules that have the function under its name."""
+    """Return the modules of the model that contain the function under its own name."""
     return [
         module
         for name, module in list(sys.modules.items())
@@ -85,7 +85,9 @@ def _importers(function: FunctionType) -> list[Any]:
     ]
 
 
-def hunt(stage: "Stage", scheme: "type[Scheme]", mutant: Mutant, settings: Settings) -> Tallies:
-    """Run the oracle with a mutant for its predictor; `failed` says whether it was noticed."""
+def run_with_mutant(
+    stage: "Stage", scheme: "type[Scheme]", mutant: Mutant, settings: Settings
+) -> Tallies:
+    """Run the oracle with a mutant in its predictor; `failed` is set if that was detected."""
     with planted(mutant):
         return Oracle(stage, scheme, settings).run()

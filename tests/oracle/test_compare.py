@@ -1,6 +1,6 @@
-"""The oracle: the model against the kernel that is running, as far as this machine allows.
+"""The oracle: the model against the running kernel, as far as this machine allows.
 
-What needs root, a compiler and so on is skipped with the reason that the stage itself gives.
+A test that needs root, a compiler or the like is skipped with the reason that the stage gives.
 """
 
 import json
@@ -15,11 +15,11 @@ from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.oracle import stage
 from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import running
-from rmapcheck.oracle.oracle import Episode, Oracle, Settings, minimized, scope_for
+from rmapcheck.oracle.oracle import Episode, Oracle, Settings, minimize_steps, scope_for
 from rmapcheck.oracle.stage import TIERS
 from rmapcheck.plugins.catalogue import bugs
 from tests.oracle.mutants import MUTANTS
-from tests.oracle.planting import hunt, planted
+from tests.oracle.planting import planted, run_with_mutant
 
 # The kernel.
 
@@ -41,7 +41,7 @@ def test_a_wrong_rule_is_noticed(live, name):
     if "L1" not in on.tiers:
         pytest.skip(on.skipped["L1"])
     mutant = next(m for m in MUTANTS if m.name == name)
-    assert hunt(on, running(), mutant, Settings(operations=12_000, seed=2)).failed
+    assert run_with_mutant(on, running(), mutant, Settings(operations=12_000, seed=2)).failed
 
 
 def test_a_difference_is_made_shorter_and_replays(live):
@@ -50,11 +50,11 @@ def test_a_difference_is_made_shorter_and_replays(live):
     with planted(mutant):
         oracle = Oracle(on, running(), Settings(operations=2_000, seed=1))
         failed = oracle.run().failed
-        short = minimized(on, oracle.scheme, oracle.scope, failed)
+        short = minimize_steps(on, oracle.scheme, oracle.scope, failed)
     assert 1 < len(short) <= len(failed)
     assert short[-1].differences
     episode = Episode(on, oracle.scheme, oracle.scope)
-    assert not any(episode.play(played.step).differences for played in short)
+    assert not any(episode.run_step(result.step).differences for result in short)
 
 
 def test_pages_that_reclaim_leaves_mapped_are_a_difference(live, monkeypatch):
@@ -65,7 +65,7 @@ def test_pages_that_reclaim_leaves_mapped_are_a_difference(live, monkeypatch):
     monkeypatch.setattr(on.performer, "reclaim", lambda: None)
     episode = Episode(on, running(), scope_for(6, 10))
     for op in SHARED:
-        assert not episode.play(Step((op,))).differences
+        assert not episode.run_step(Step((op,))).differences
     assert "entry" in [d.what for d in episode.end()[-1].differences]
 
 
@@ -73,7 +73,7 @@ def test_what_a_page_holds_is_compared(live):
     on = live()
     episode = Episode(on, running(), scope_for(6, 10))
     for op in SHARED:
-        episode.play(Step((op,)))
+        episode.run_step(Step((op,)))
     episode.predictor.content = dict.fromkeys(episode.predictor.content, 4711)
     assert episode.end()[0].differences[0].what == "content"
 
@@ -93,7 +93,7 @@ def command(live, capsys):
     return call
 
 
-def test_the_command_says_what_was_compared(command):
+def test_the_command_reports_what_was_compared(command):
     code, text = command("--operations", "400", "--json")
     said = json.loads(text)
     assert code == 0
@@ -135,7 +135,7 @@ def test_a_seeded_bug_may_predict(command, tmp_path):
 @pytest.mark.parametrize(
     "words", [("--processes", "9"), ("--pages", "0"), ("--tier", "L9"), ("--directed", "2")]
 )
-def test_limits_that_are_none_are_told(words, capsys):
+def test_limits_out_of_range_get_one_sentence(words, capsys):
     assert run(["kernel", *words]) == 2
     assert words[0] in capsys.readouterr().err
 
@@ -152,7 +152,9 @@ def test_every_mutant_is_noticed_whatever_the_seed(live, seed):
     missed = [
         mutant.name
         for mutant in MUTANTS
-        if not hunt(on, running(), mutant, Settings(operations=30_000, seed=seed)).failed
+        if not run_with_mutant(
+            on, running(), mutant, Settings(operations=30_000, seed=seed)
+        ).failed
     ]
     assert missed == []
 

@@ -21,7 +21,7 @@ from rmapcheck.oracle.puppets import files
 from rmapcheck.oracle.rules import FILES, RULES
 from rmapcheck.oracle.steps.generate import reclaim_all
 from tests.oracle.file_mutants import FILE_MUTANTS
-from tests.oracle.planting import hunt
+from tests.oracle.planting import run_with_mutant
 
 
 def private(mm=1, start=0, length=3, pgoff=0, **more):
@@ -130,9 +130,9 @@ def test_a_run_on_a_file_shows_no_difference(live, name):
     episode = Episode(on, running(), scope_for(6, 10, files=True))
     for op in ops:
         step = reclaim_all(episode.st) if op == RECLAIM else Step((op,))
-        assert [str(d) for d in episode.play(step).differences] == [], step
-    assert not [d for played in episode.end() for d in played.differences]
-    assert wanted <= {rule for played in episode.played for rule in played.rules}
+        assert [str(d) for d in episode.run_step(step).differences] == [], step
+    assert not [d for result in episode.end() for d in result.differences]
+    assert wanted <= {rule for result in episode.results for rule in result.rules}
 
 
 QUICK = (
@@ -150,7 +150,7 @@ def test_a_wrong_rule_about_files_is_noticed(live, name):
     if "files" not in on.tiers or "L1" not in on.tiers:
         pytest.skip(str(on.skipped))
     mutant = next(m for m in FILE_MUTANTS if m.name == name)
-    assert hunt(on, running(), mutant, Settings(operations=20_000, seed=2)).failed
+    assert run_with_mutant(on, running(), mutant, Settings(operations=20_000, seed=2)).failed
 
 
 def refuse(*_):
@@ -173,7 +173,7 @@ def without_fault_around(monkeypatch):
 
 
 @pytest.mark.parametrize("lacks", [without_memfds, without_mincore, without_fault_around])
-def test_a_machine_that_does_not_serve_is_skipped_and_maps_no_file(live, monkeypatch, lacks):
+def test_files_are_skipped_on_a_machine_without_support(live, monkeypatch, lacks):
     why = lacks(monkeypatch)
     on = live()
     assert why in on.skipped["files"]
@@ -184,9 +184,9 @@ def test_a_machine_that_does_not_serve_is_skipped_and_maps_no_file(live, monkeyp
     assert len(done.coverage.wanted) < len(RULES)
 
 
-def test_the_stage_is_without_files_where_they_are_not_wanted(live):
+def test_the_stage_has_no_files_if_they_are_not_wanted(live):
     on = live(files=False)
     assert on.skipped["files"] == "not asked for"
     episode = Episode(on, running(), scope_for(6, 10))
-    assert not episode.play(Step((Fork(mm=1, child=2),))).differences
-    assert SwapOut not in [type(op) for played in episode.end() for op in played.step.ops]
+    assert not episode.run_step(Step((Fork(mm=1, child=2),))).differences
+    assert SwapOut not in [type(op) for result in episode.end() for op in result.step.ops]

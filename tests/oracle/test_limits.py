@@ -1,4 +1,4 @@
-"""The oracle where it may not work, and what it leaves behind: nothing, however it ends."""
+"""The oracle on machines where it may not work, and that it leaves nothing behind."""
 
 import json
 import os
@@ -15,19 +15,19 @@ from rmapcheck.host import footprint, swapping
 from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.host.footprint import Footprint
 from rmapcheck.host.libc import detached_mount
-from rmapcheck.oracle.calibrate import calibrated
+from rmapcheck.oracle.calibrate import calibrated_stage
 from rmapcheck.oracle.eras import running
 from rmapcheck.oracle.oracle import Oracle, Settings
 from rmapcheck.oracle.puppets.build import build_program
 from rmapcheck.oracle.rules import RULES
-from rmapcheck.oracle.stage import Wishes
+from rmapcheck.oracle.stage import StageOptions
 from tests.processes import RMAPCHECK, default_signals
 
 WAIT = 300.0
 
 
 def started(*words):
-    """Return a run of the command, once it has puppets; skip where the machine swaps already."""
+    """Start the command and return it once it has puppets; skip if the machine already swaps."""
     with default_signals():
         runner = subprocess.Popen(
             [*RMAPCHECK, "kernel", "--operations", "1000000", "--quiet", *words],
@@ -47,7 +47,7 @@ def started(*words):
 
 
 def traces(pid):
-    """Return what a run of process `pid` has outside itself."""
+    """Return what a run in process `pid` has set up on this machine."""
     name = f"rmapcheck-{pid}"
     found = [s for s in footprint.swaps() if name in s]
     found += [str(p) for f in swapping.memory_cgroups() for p in f.glob(name)]
@@ -63,7 +63,7 @@ def traces(pid):
 
 
 def puppets_of(pid):
-    """Return the puppets of a session that process `pid` leads."""
+    """Return the puppets in the session whose leader is process `pid`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -106,7 +106,7 @@ def test_the_model_and_the_kernel_agree_and_nothing_is_left_behind(live, structu
     assert not footprint.note_path().exists()
 
 
-# The ways in which it may not work.
+# Machines on which it does not work, or only in part.
 
 
 def nobody(*words):
@@ -178,7 +178,7 @@ NAMESPACES = {
     "a container hides the page counts": (
         isolated(f"mount --bind /dev/null /proc/kpagecount; {RUN}", "-m"),
         3,
-        "nothing was compared: /proc/kpagecount says nothing here",
+        "nothing was compared: /proc/kpagecount is empty here",
     ),
     "there is no /proc": (isolated(f"umount -l /proc; {RUN}", "-m"), 3, "nothing was compared: "),
 }
@@ -186,7 +186,7 @@ NAMESPACES = {
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs unshare")
 @pytest.mark.parametrize("name", NAMESPACES)
-def test_in_a_container_what_is_missing_is_skipped(name, live):
+def test_a_container_skips_the_tiers_that_it_lacks(name, live):
     live().stack.close()
     command, code, word = NAMESPACES[name]
     call = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -197,7 +197,7 @@ def test_in_a_container_what_is_missing_is_skipped(name, live):
     assert not footprint.note_path().exists()
 
 
-def test_a_program_that_does_not_compile_is_told_in_one_sentence(monkeypatch, tmp_path):
+def test_a_program_that_does_not_compile_gets_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(Unavailable, match="cannot be built"):
         build_program("int main(void) { return nothing; }", "puppet")
@@ -232,7 +232,7 @@ def test_without_a_memory_cgroup_there_are_no_forced_walks(live, monkeypatch):
 
 @pytest.fixture
 def swapping_machine(turn, tmp_path):
-    """Let the machine swap to a file of the test's."""
+    """Make the machine swap to a file of this test."""
     if footprint.swaps() or os.geteuid() != 0:
         pytest.skip("only root may swap, and only where nobody else does")
     path = tmp_path / "swap"
@@ -245,10 +245,10 @@ def swapping_machine(turn, tmp_path):
     footprint.undo_swap(path)
 
 
-def test_swap_of_the_machine_is_used_when_that_is_wanted_and_only_then(swapping_machine):
+def test_swap_of_the_machine_is_used_only_with_shared_swap(swapping_machine):
     with pytest.raises(OracleError, match=r"swaps to .*; say --shared-swap"):
-        calibrated(Wishes(wait=WAIT)).__enter__()
-    with calibrated(Wishes(wait=WAIT, shared_swap=True)) as on:
+        calibrated_stage(StageOptions(wait=WAIT)).__enter__()
+    with calibrated_stage(StageOptions(wait=WAIT, shared_swap=True)) as on:
         if "swap" not in on.tiers:
             pytest.skip(on.skipped["swap"])
         done = Oracle(on, running(), Settings(operations=1_500, seed=4)).run()
@@ -290,7 +290,7 @@ def test_one_run_at_a_time(tmp_path):
     assert not path.exists()
 
 
-def test_a_note_is_believed_only_of_things_of_ours(tmp_path):
+def test_only_names_of_our_own_are_cleared_away(tmp_path):
     path = tmp_path / "note"
     precious = tmp_path / "precious"
     precious.mkdir()

@@ -1,4 +1,4 @@
-"""The oracle without a kernel: what the model says, of which version, and what can differ."""
+"""The oracle without a kernel: what the model predicts for each version, and what can differ."""
 
 import re
 from pathlib import Path
@@ -25,15 +25,15 @@ from rmapcheck.model.operations import (
 )
 from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import VERSION_RULES, era_of, predictor_of, version_of
-from rmapcheck.oracle.observe.look import ZERO, Frame, Look, Process
+from rmapcheck.oracle.observe.proc import ZERO, Frame, Observation, Process
 from rmapcheck.oracle.observe.snapshot import Snapshot
 from rmapcheck.oracle.oracle import scope_for
-from rmapcheck.oracle.predict import Predictor, model_look, model_vmas
+from rmapcheck.oracle.predict import Predictor, model_observation, model_vmas
 from rmapcheck.oracle.rules import CHOICES, RULES, Coverage
 from tests.oracle.mutants import MUTANTS
 from tests.oracle.planting import Mutant, planted
 
-# What the model says, without a kernel.
+# What the model predicts.
 
 
 def state(*ops, version=(6, 18, 44)):
@@ -49,15 +49,15 @@ SHARED = (Mmap(mm=1, start=0, length=2), Write(mm=1, address=0), Fork(mm=1, chil
 
 
 def seen(predictor, number=700):
-    """Return what a kernel would show that does as the model says, its frames from `number` on."""
-    said = model_look(predictor.st)
-    names = {f: number + f for f in said.frames}
+    """Return what a kernel that agrees with the model would show; its frames start at `number`."""
+    expected = model_observation(predictor.st)
+    names = {f: number + f for f in expected.frames}
     processes = {
         m: attrs.evolve(p, entries=tuple(names.get(e, e) for e in p.entries))
-        for m, p in said.processes.items()
+        for m, p in expected.processes.items()
     }
-    frames = {names[f]: frame for f, frame in said.frames.items()}
-    return Look(processes, frames, said.cached)
+    frames = {names[f]: frame for f, frame in expected.frames.items()}
+    return Observation(processes, frames, expected.cached)
 
 
 def test_a_kernel_that_does_as_the_model_says_has_no_difference():
@@ -66,15 +66,15 @@ def test_a_kernel_that_does_as_the_model_says_has_no_difference():
     assert not list(predictor.compare(seen(predictor)))
 
 
-def changed(look, **changes):
-    process = attrs.evolve(look.processes[2], **changes)
-    return Look({**look.processes, 2: process}, look.frames)
+def changed(seen_state, **changes):
+    process = attrs.evolve(seen_state.processes[2], **changes)
+    return Observation({**seen_state.processes, 2: process}, seen_state.frames)
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda k: Look({1: k.processes[1]}, k.frames), "existence"),
+        (lambda k: Observation({1: k.processes[1]}, k.frames), "existence"),
         (lambda k: changed(k, vmas=((0, 1, 3),)), "VMAs"),
         (lambda k: changed(k, vmas=((0, 2, 1),)), "VMAs"),
         (lambda k: changed(k, entries=(0, 0, 0, 0)), "entry"),
@@ -82,15 +82,15 @@ def changed(look, **changes):
         (lambda k: changed(k, entries=(-9, 0, 0, 0)), "entry"),
         (lambda k: changed(k, entries=(999, 0, 0, 0)), "same page"),
         (
-            lambda k: Look(k.processes, {701: Frame(1, exclusive=False, swapcache=False)}),
+            lambda k: Observation(k.processes, {701: Frame(1, exclusive=False, swapcache=False)}),
             "mapcount",
         ),
         (
-            lambda k: Look(k.processes, {701: Frame(2, exclusive=True, swapcache=False)}),
+            lambda k: Observation(k.processes, {701: Frame(2, exclusive=True, swapcache=False)}),
             "exclusive",
         ),
         (
-            lambda k: Look(k.processes, {701: Frame(2, exclusive=False, swapcache=True)}),
+            lambda k: Observation(k.processes, {701: Frame(2, exclusive=False, swapcache=True)}),
             "swapcache",
         ),
     ],
@@ -127,8 +127,8 @@ def test_each_thing_that_a_kernel_shows_of_files_can_differ(change, what):
     assert [d.what for d in predictor.compare(change(seen(predictor)))] == [what]
 
 
-def with_vma(look, vma):
-    return {1: attrs.evolve(look.processes[1], vmas=(vma,))}
+def with_vma(seen_state, vma):
+    return {1: attrs.evolve(seen_state.processes[1], vmas=(vma,))}
 
 
 def test_a_page_of_a_file_may_be_read_ahead_from_swap_once_it_was_there():
@@ -150,7 +150,7 @@ def test_what_a_page_of_a_file_holds_outlives_it_but_not_the_file():
     assert predictor.content == {}
 
 
-def test_a_page_that_was_to_be_reused_and_is_another_is_a_difference():
+def test_a_page_that_was_copied_instead_of_reused_is_a_difference():
     predictor = state(*SHARED)
     assert not list(predictor.compare(seen(predictor, 700)))
     assert {d.what for d in predictor.compare(seen(predictor, 800))} == {"same page"}
@@ -158,10 +158,10 @@ def test_a_page_that_was_to_be_reused_and_is_another_is_a_difference():
 
 def test_two_pages_of_the_model_cannot_be_one_of_the_kernel():
     predictor = state(SHARED[0], SHARED[1], Write(mm=1, address=1))
-    look = seen(predictor)
-    entries = (look.processes[1].entries[0],) * 2 + (0, 0)
-    look = Look({1: Process(((0, 2, 3),), entries)}, look.frames)
-    assert "new page" in [d.what for d in predictor.compare(look)]
+    seen_state = seen(predictor)
+    entries = (seen_state.processes[1].entries[0],) * 2 + (0, 0)
+    seen_state = Observation({1: Process(((0, 2, 3),), entries)}, seen_state.frames)
+    assert "new page" in [d.what for d in predictor.compare(seen_state)]
 
 
 def test_a_snapshot_takes_back_whatever_an_operation_did():
@@ -195,13 +195,13 @@ def test_the_rules_are_those_that_the_model_names():
     assert words - set(RULES) == set()
 
 
-def test_coverage_wants_rare_rules_more_and_says_what_is_missing():
+def test_coverage_scores_rare_rules_higher_and_lists_missing_ones():
     coverage = Coverage(swap=False)
     assert "swap-in" not in coverage.missing()
     assert "first write" in coverage.missing()
     coverage.update({"first write": 3})
     assert "first write" not in coverage.missing()
-    assert coverage.worth({"split"}) > coverage.worth({"first write"})
+    assert coverage.score({"split"}) > coverage.score({"first write"})
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ BETWEEN = (
     *(Mmap(mm=1, start=0, length=3), Munmap(mm=1, start=1, length=1), Write(mm=1, address=2)),
     Mmap(mm=1, start=1, length=1),
 )
-"""The range behind has an anon_vma, the one before has none; the gap between is mapped."""
+"""The range after the gap has an anon_vma, the one before it has none; then the gap is mapped."""
 REFUSED = (
     *(Mmap(mm=1, start=0, length=2), Mmap(mm=1, start=3, length=1)),
     Mremap(mm=1, start=3, length=2, new_length=2, to=0),
@@ -240,7 +240,7 @@ NOWHERE = (Mremap(mm=1, start=1, length=2, new_length=2, to=0),)
 
 
 @pytest.mark.parametrize(
-    ("ops", "version", "said"),
+    ("ops", "version", "expected"),
     [
         (BETWEEN, (6, 1, 192), (0, ((0, 1, 3), (1, 3, 3)))),
         (BETWEEN, (6, 12, 0), (0, ((0, 3, 3),))),
@@ -249,8 +249,8 @@ NOWHERE = (Mremap(mm=1, start=1, length=2, new_length=2, to=0),)
         (NOWHERE, (6, 18, 0), (-22, ())),
     ],
 )
-def test_what_kernels_do_otherwise_is_predicted_by_version(ops, version, said):
-    assert vmas(version, *ops) == said
+def test_what_kernels_do_differently_is_predicted_by_version(ops, version, expected):
+    assert vmas(version, *ops) == expected
 
 
 def test_the_copy_of_a_fork_child_joins_a_never_faulted_neighbour_before_6_18_8():
@@ -271,10 +271,10 @@ def test_a_refused_move_leaves_its_target_where_everything_is_checked_first():
         assert vmas(version, *REFUSED[:-1], moved) == (-14, ((0, 2, 3), (3, 4, 3)))
 
 
-def test_versions_that_nothing_is_known_of_are_refused():
+def test_unknown_versions_are_refused():
     with pytest.raises(Unavailable, match=r"before v6\.1"):
         era_of((5, 10, 0))
-    with pytest.raises(Unavailable, match="no kernel version"):
+    with pytest.raises(Unavailable, match="not a kernel version"):
         version_of("linux")
 
 
@@ -291,7 +291,7 @@ def test_every_mutant_changes_the_model_and_is_gone_afterwards():
     for mutant in MUTANTS:
         with planted(mutant):
             pass
-    assert model_look(state(*SHARED).st) == model_look(st)
+    assert model_observation(state(*SHARED).st) == model_observation(st)
 
 
 def test_a_mutant_whose_text_is_gone_is_an_error():

@@ -71,15 +71,15 @@ def doctor_command(
 
 def _kernel(out: Out) -> int:
     """Set a stage up, and say which tiers it has and why others are missing."""
-    from rmapcheck.oracle.calibrate import calibrated
+    from rmapcheck.oracle.calibrate import calibrated_stage
     from rmapcheck.oracle.eras import running
-    from rmapcheck.oracle.stage import TIERS, Wishes
+    from rmapcheck.oracle.stage import TIERS, StageOptions
 
     release = platform.release()
     skipped, says = dict.fromkeys(TIERS, ""), ""
     try:
         says = f"predicted by {running().name}"
-        with calibrated(Wishes(structure=True, shared_swap=True, wait=1.0)) as stage:
+        with calibrated_stage(StageOptions(structure=True, shared_swap=True, wait=1.0)) as stage:
             skipped |= stage.skipped
     except ModelError as error:
         skipped = dict.fromkeys(TIERS, str(error))

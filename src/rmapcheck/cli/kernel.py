@@ -15,11 +15,11 @@ from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.oracle import eras
-from rmapcheck.oracle.calibrate import calibrated
-from rmapcheck.oracle.oracle import Oracle, Played, Settings, Tallies, minimized
+from rmapcheck.oracle.calibrate import calibrated_stage
+from rmapcheck.oracle.oracle import Oracle, Settings, StepResult, Tallies, minimize_steps
 from rmapcheck.oracle.report import case_of, coverage_rows, steps_text
 from rmapcheck.oracle.rules import RULES
-from rmapcheck.oracle.stage import TIERS, Stage, Wishes
+from rmapcheck.oracle.stage import TIERS, Stage, StageOptions
 from rmapcheck.verdict import Exit
 
 MOST_PROCESSES = 8
@@ -60,7 +60,7 @@ def kernel_command(
     0: no difference; 1: a difference, explained and saved; 3: nothing could be compared.
     """
     _check(operations, processes, pages, directed, tier)
-    wishes = Wishes(
+    options = StageOptions(
         processes=processes,
         pages=pages,
         swap=swap,
@@ -75,7 +75,7 @@ def kernel_command(
     )
     try:
         cls = eras.bug_of(scheme) if scheme else eras.running()
-        return _compare(out, cls, wishes, settings, save)
+        return _compare(out, cls, options, settings, save)
     except Unavailable as error:
         out.data({"skipped": {t: str(error) for t in TIERS}, "exit": int(Exit.INCONCLUSIVE)})
         out.verdict(f"nothing was compared: {error}", good=None)
@@ -96,9 +96,11 @@ def _check(operations: int, processes: int, pages: int, directed: float, tier: s
         raise ModelError(f"--tier must be L0, L1 or L2, not {tier!r}")
 
 
-def _compare(out: Out, cls: type[Scheme], wishes: Wishes, settings: Settings, save: Path) -> int:
+def _compare(
+    out: Out, cls: type[Scheme], options: StageOptions, settings: Settings, save: Path
+) -> int:
     progress = out.progress()
-    with calibrated(wishes) as stage:
+    with calibrated_stage(options) as stage:
         _show_stage(out, stage, cls)
         oracle = Oracle(stage, cls, settings, lambda t: _advance(progress, t))
         done = oracle.tallies
@@ -114,7 +116,7 @@ def _compare(out: Out, cls: type[Scheme], wishes: Wishes, settings: Settings, sa
         if tallies.failed:
             out.show("a difference; making its run shorter")
             with suppress(OracleError):
-                shortest = minimized(stage, cls, oracle.scope, tallies.failed)
+                shortest = minimize_steps(stage, cls, oracle.scope, tallies.failed)
     code = Exit.UNEXPECTED if tallies.failed else Exit.EXPECTED
     _show_result(out, stage, tallies)
     result = _json(stage, cls, settings, tallies, code)
@@ -166,7 +168,7 @@ def _show_result(out: Out, stage: Stage, tallies: Tallies) -> None:
 
 
 def _tell_difference(
-    out: Out, oracle: Oracle, failed: tuple[Played, ...], settings: Settings, save: Path
+    out: Out, oracle: Oracle, failed: tuple[StepResult, ...], settings: Settings, save: Path
 ) -> dict[str, Any]:
     """Explain the difference step by step, and save its run as a case."""
     for line in steps_text(failed):

@@ -11,7 +11,7 @@ from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import FOLDER, good
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.oracle.inside import compare_inside
+from rmapcheck.oracle.uml import compare_in_uml
 from rmapcheck.verdict import Exit
 
 
@@ -42,7 +42,7 @@ def kernel_inside_command(
     words += [f"--pages={pages}", *(["--json"] if out.as_json else [])]
     words += [f"--scheme={shlex.quote(scheme)}"] if scheme else []
     try:
-        said = compare_inside(kernel, words, seconds=timeout, memory=memory, save=save)
+        said = compare_in_uml(kernel, words, seconds=timeout, memory=memory, save=save)
     except Unavailable as error:
         return out.error(str(error), Exit.INCONCLUSIVE)
     for line in said.errors.splitlines():

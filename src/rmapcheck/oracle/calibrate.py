@@ -1,7 +1,8 @@
-"""What must be seen is let happen once, before anything is compared: does this machine show it?
+"""Checks once, before comparing anything, that this kernel exposes what we compare.
 
-A container may hide frame numbers (they are 0 without CAP_SYS_ADMIN), another kernel may name its
-slab caches otherwise, or lack what the model has. That is a skip with its reason, no difference.
+A container may hide frame numbers (they are 0 without CAP_SYS_ADMIN). Another kernel may give its
+slab caches other names, or lack a feature of the model. In such a case the tier is skipped and the
+reason is reported; it does not count as a difference.
 """
 
 from collections.abc import Iterator
@@ -12,30 +13,30 @@ from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.model.machine.errors import EFAULT
 from rmapcheck.model.operations import Madvise, Mmap, MmapFile, Munmap, Operation, Read, Write
 from rmapcheck.oracle.comparison import Step
-from rmapcheck.oracle.stage import Stage, Wishes
+from rmapcheck.oracle.stage import Stage, StageOptions
 
 if TYPE_CHECKING:
-    from rmapcheck.oracle.observe.look import Frame
+    from rmapcheck.oracle.observe.proc import Frame
 
 DONTFORK = "dontfork"
-"""No tier, but skipped as one where a kernel does not keep what MADV_DONTFORK says."""
+"""Not a tier, but skipped like one on a kernel that does not honour MADV_DONTFORK."""
 
 
 @contextmanager
-def calibrated(wishes: Wishes) -> Iterator[Stage]:
-    """Set up a stage, and skip the tiers of which this machine does not show enough."""
-    with Stage(wishes) as stage:
-        frames(stage)
-        stage.attempt("swap", lambda: swap(stage), wanted=wishes.swap)
-        stage.attempt("files", lambda: files(stage), wanted=wishes.files)
-        stage.attempt(DONTFORK, lambda: dontfork(stage), wanted=True)
-        stage.attempt("L2", stage.look_inside, wanted=wishes.structure)
+def calibrated_stage(options: StageOptions) -> Iterator[Stage]:
+    """Set up a stage, and skip the tiers that this machine does not support well enough."""
+    with Stage(options) as stage:
+        check_frames(stage)
+        stage.attempt("swap", lambda: check_swapping(stage), wanted=options.swap)
+        stage.attempt("files", lambda: check_files(stage), wanted=options.files)
+        stage.attempt(DONTFORK, lambda: check_dontfork(stage), wanted=True)
+        stage.attempt("L2", stage.read_structure, wanted=options.structure)
         yield stage
 
 
 @contextmanager
 def _process(stage: Stage) -> Iterator[None]:
-    """Have process 1 for a while, and whatever it forks."""
+    """Keep process 1, and all that it forks, alive for the length of a `with`."""
     stage.puppets.fork(0, 1)
     stage.allocations(None)
     try:
@@ -45,13 +46,13 @@ def _process(stage: Stage) -> Iterator[None]:
         stage.allocations(None)
 
 
-def _do(stage: Stage, op: Operation) -> int:
+def _perform(stage: Stage, op: Operation) -> int:
     return stage.performer.do(Step((op,)))
 
 
 def _written(stage: Stage) -> None:
     for op in (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0)):
-        if error := _do(stage, op):
+        if error := _perform(stage, op):
             raise OracleError(f"a puppet cannot even map and write a page ({error})")
 
 
@@ -60,27 +61,30 @@ def _first_frame(stage: Stage) -> "Frame | None":
     return stage.observer.frame(entry) if entry > 0 else None
 
 
-def frames(stage: Stage) -> None:
-    """Let the first page of a VMA be written to. Without frame numbers there is nothing."""
+def check_frames(stage: Stage) -> None:
+    """Write to the first page of a VMA, and check that its frame and its objects can be seen.
+
+    Raise Unavailable if frame numbers are hidden: without them nothing can be compared.
+    """
     with _process(stage):
         _written(stage)
         frame = _first_frame(stage)
         if frame is None or frame.mapcount != 1:
-            raise Unavailable("/proc/PID/pagemap does not tell page frames here")
+            raise Unavailable("/proc/PID/pagemap does not show page frames here")
         if not frame.exclusive:
             raise Unavailable("/proc/kpageflags has no PageAnonExclusive here (before v6.1?)")
         tally = stage.allocations(None)
         pools = ("vma", "anon_vma", "anon_vma_chain")
         if tally is not None and any(tally.allocated.get(pool, 0) != 1 for pool in pools):
-            stage.skipped["L1"] = f"the first page of a VMA made {tally}, not one of each"
+            stage.skipped["L1"] = f"the first write to a VMA allocated {tally}, not one of each"
             stage.recorder = None
-        _do(stage, Munmap(mm=1, start=0, length=1))
+        _perform(stage, Munmap(mm=1, start=0, length=1))
 
 
-def swap(stage: Stage) -> None:
-    """Let a page go to swap and come back, exclusive as it was.
+def check_swapping(stage: Stage) -> None:
+    """Swap a page out and in, and check that it is still exclusive.
 
-    User-mode Linux and others have no bit for that in a swap entry before v6.3
+    Before v6.3, user-mode Linux and some architectures have no bit for that in a swap entry
     (__HAVE_ARCH_PTE_SWP_EXCLUSIVE).
     """
     if stage.memcg is None:
@@ -89,26 +93,26 @@ def swap(stage: Stage) -> None:
         _written(stage)
         why = ""
         stage.performer.reclaim()
-        if stage.look(Step((), reclaim=True)).frames:
-            why = "reclaim of the cgroup does not take its pages"
+        if stage.observe(Step((), reclaim=True)).frames:
+            why = "reclaim of the cgroup does not reclaim its pages"
         else:
-            _do(stage, Read(mm=1, address=0))
+            _perform(stage, Read(mm=1, address=0))
             frame = _first_frame(stage)
             if frame is None or not frame.exclusive:
-                why = "a swap entry does not remember here that its page was exclusive"
+                why = "a swap entry does not record here that its page was exclusive"
     if why:
         stage.memcg = stage.performer.memcg = None
         raise Unavailable(why)
 
 
-def files(stage: Stage) -> None:
-    """Let a range of a file be written to, and read anew, which maps all of it.
+def check_files(stage: Stage) -> None:
+    """Write to a range of a file, drop its entries, and check that one read maps all of it.
 
-    A machine may have no map-around of faults (fault_around_bytes in debugfs).
+    Fault-around may be turned off on this machine (fault_around_bytes in debugfs).
     """
     if stage.files is None:
         return
-    pages = min(2, stage.wishes.pages)
+    pages = min(2, stage.options.pages)
     ops = (
         MmapFile(mm=1, start=0, length=pages, file=1, pgoff=0, shared=True),
         *(Write(mm=1, address=page) for page in range(pages)),
@@ -116,14 +120,14 @@ def files(stage: Stage) -> None:
         Read(mm=1, address=0),
     )
     with _process(stage):
-        errors = [result for op in ops if (result := _do(stage, op)) < 0]
-        look = stage.observer.look(stage.puppets)
-    mapped = [f.mapcount for f in look.frames.values() if not f.anon]
+        errors = [result for op in ops if (result := _perform(stage, op)) < 0]
+        seen = stage.observer.observe(stage.puppets)
+    mapped = [f.mapcount for f in seen.frames.values() if not f.anon]
     why = ""
     if errors:
         why = f"a puppet cannot map and write a page of a file ({errors[0]})"
-    elif look.cached != {(1, page) for page in range(pages)}:
-        why = "mincore() does not tell what the page cache has"
+    elif seen.cached != {(1, page) for page in range(pages)}:
+        why = "mincore() does not show what the page cache has"
     elif mapped != [1] * pages:
         why = f"a read fault maps {len(mapped)} of {pages} cached pages"
     if why:
@@ -131,17 +135,17 @@ def files(stage: Stage) -> None:
         raise Unavailable(why)
 
 
-def dontfork(stage: Stage) -> None:
-    """Fork a process whose only page is not to be copied; the child must have none.
+def check_dontfork(stage: Stage) -> None:
+    """Fork a process whose only page is MADV_DONTFORK, and check that the child has no page.
 
-    In user-mode Linux v6.1 it has: the host's process is copied whole.
+    In user-mode Linux v6.1 the child has it, because the host's process is copied as a whole.
     """
-    if stage.wishes.processes < 2:
+    if stage.options.processes < 2:
         return
     with _process(stage):
         _written(stage)
-        _do(stage, Madvise(mm=1, start=0, length=1, advice="dontfork"))
+        _perform(stage, Madvise(mm=1, start=0, length=1, advice="dontfork"))
         stage.puppets.fork(1, 2)
-        seen = _do(stage, Read(mm=2, address=0))
+        seen = _perform(stage, Read(mm=2, address=0))
     if seen != -EFAULT:
-        raise Unavailable("a child has what MADV_DONTFORK kept from it")
+        raise Unavailable("a child gets a range that is MADV_DONTFORK")

@@ -1,4 +1,4 @@
-"""What is compared: a step that the kernel takes, and a difference from what the model says."""
+"""What a comparison consists of: steps for the kernel, and differences from the model."""
 
 import attrs
 
@@ -7,14 +7,14 @@ from rmapcheck.model.operations import Operation, Reclaim, SwapOut
 
 @attrs.frozen
 class Step:
-    """What the kernel does in one go: one operation, or a reclaim of all pages there are."""
+    """What the kernel does between two comparisons: one operation, or a reclaim of all pages."""
 
     ops: tuple[Operation, ...]
     reclaim: bool = False
 
     @property
     def swaps(self) -> bool:
-        """Tell whether pages are written to swap."""
+        """Return whether pages are written to swap."""
         return isinstance(self.ops[0], SwapOut | Reclaim)
 
     def __str__(self) -> str:
@@ -23,7 +23,7 @@ class Step:
 
 @attrs.frozen
 class Difference:
-    """Where the kernel does not do what the model says."""
+    """One point in which the kernel and the model differ."""
 
     what: str
     """return code, oops, VMAs, entry, same page, mapcount, exclusive, …"""

@@ -1,8 +1,9 @@
-"""Which scheme predicts which kernel: the newest era of anon_vma_chain, and named rules on top.
+"""Which scheme predicts which kernel: an era of anon_vma_chain, adjusted by version rules.
 
-An era stands for several releases; where they differ in something that the model has, a rule says
-since when. The newest era whose kernels include the running one is taken, and the rules are set
-for it. Kernels before v6.1 are not compared: nothing tells PageAnonExclusive there.
+An era stands for several releases. Where these differ in something that the model has, a version
+rule says since when. The predictor is the newest era whose kernels include the running one, with
+the version rules set for it. Kernels before v6.1 are not compared, because they do not show
+PageAnonExclusive.
 """
 
 import os
@@ -21,18 +22,18 @@ OLDEST: Version = (6, 1, 0)
 
 @attrs.frozen(kw_only=True)
 class VersionRule:
-    """What kernels do since a version (or a stable release of an older one)."""
+    """What kernels do since a version, or since a stable release of an older version."""
 
     name: str
     attribute: str
-    """The fact of an Era that says whether they do."""
+    """The field of Era that says whether a kernel does it."""
     since: Version
     stable: tuple[Version, ...] = ()
-    """First stable releases of older versions that have it too."""
+    """The first stable releases of older versions that do it too."""
     commit: str
 
     def holds(self, version: Version) -> bool:
-        """Tell whether kernel `version` does it."""
+        """Return whether kernel `version` does it."""
         return version >= self.since or any(
             version[:2] == first[:2] and version >= first for first in self.stable
         )
@@ -58,7 +59,7 @@ VERSION_RULES = (
         commit="recalled; v6.1 does not, v6.18 does, as measured",
     ),
     VersionRule(
-        name="mmap asks both neighbours of a new range, each for itself",
+        name="mmap checks each neighbour of a new range separately",
         attribute="mmap_asks_both",
         since=(6, 12, 0),
         commit="cacded5e42b9, recalled; v6.1 does not, v6.18 does, as measured",
@@ -71,7 +72,7 @@ VERSION_RULES = (
         commit="61f67c230a5e",
     ),
     VersionRule(
-        name="a merge of mremap's copy asks whether its source is a fork child's",
+        name="a merge of mremap's copy checks whether its source is a fork child",
         attribute="asks_copied_from",
         since=(6, 19, 0),
         stable=((6, 18, 8),),
@@ -84,12 +85,12 @@ def version_of(release: str) -> Version:
     """Return the version that `uname -r` names, such as 6.18.44-fc as (6, 18, 44)."""
     match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
     if match is None:
-        raise Unavailable(f"{release!r} names no kernel version")
+        raise Unavailable(f"{release!r} is not a kernel version")
     return int(match[1]), int(match[2]), int(match[3] or 0)
 
 
 def _range(kernels: str) -> tuple[Version, Version | None]:
-    """Return the first version of ``v6.0-rc4 … v6.15``, and the first one behind it, if any."""
+    """Return the first version of ``v6.0-rc4 … v6.15``, and the first one after it, if any."""
     first, _, last = (part.strip().removeprefix("v") for part in kernels.partition("…"))
     begin = version_of(first)
     if not last:
@@ -99,7 +100,10 @@ def _range(kernels: str) -> tuple[Version, Version | None]:
 
 
 def era_of(version: Version) -> type[Scheme]:
-    """Return the newest era of anon_vma_chain whose kernels include `version`."""
+    """Return the newest era of anon_vma_chain whose kernels include `version`.
+
+    Raise Unavailable if there is none, or if the kernel is too old to be compared.
+    """
     if version < OLDEST:
         raise Unavailable(f"kernels before v6.1 are not compared; this is {version}")
     found = None
@@ -120,13 +124,13 @@ def predictor_of(version: Version) -> type[Scheme]:
 
 
 def _as_predictor(cls: type[Scheme], rules: dict[str, Any]) -> type[Scheme]:
-    """Return the scheme with these rules set, and with what searches leave out."""
+    """Return the scheme with these rules set, and with behaviour that searches leave out."""
     era = attrs.evolve(cls.era, **rules, fault_around=True, cow_prepares_first=True)
     return type(cls.__name__, (cls,), {"era": era})
 
 
 def bug_of(name: str) -> type[Scheme]:
-    """Return a seeded bug by name, to predict with it instead; Unavailable if there is none."""
+    """Return the predictor that has a seeded bug. Raise Unavailable if the name is unknown."""
     if name not in bugs():
         raise Unavailable(f"no bug is called {name!r}")
     return _as_predictor(bugs()[name], {})

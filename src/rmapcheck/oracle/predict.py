@@ -1,9 +1,9 @@
-"""The model as predictor: what a state of it says the kernel must show, and whether it does.
+"""The model as predictor: what the kernel should show after each step, and whether it does.
 
-There is no second model: the state is the one that all engines search. Frames and swap slots of
-the model and of the kernel are matched when they first appear and must stay matched as long as
-they live, so that "the same page as before" is part of the comparison: a write that should have
-reused a page and got a copy is a difference, although nobody else maps either.
+There is no second model: the state is the same one that all engines search. A frame or swap slot
+of the kernel is matched with one of the model when both first appear, and they must stay matched
+as long as they live. So "the same page as before" is part of the comparison: a write that should
+have reused a page but got a copy is a difference, even if no other process maps either page.
 """
 
 from typing import TYPE_CHECKING
@@ -21,11 +21,11 @@ from rmapcheck.model.operations import (
     run,
 )
 from rmapcheck.oracle.comparison import Difference, Step
-from rmapcheck.oracle.observe.look import ZERO, Frame, Look, Process, Range, slot_number
+from rmapcheck.oracle.observe.proc import ZERO, Frame, Observation, Process, Range, slot_number
 from rmapcheck.oracle.puppets.files import Cached
 
 Place = int | tuple[int, int]
-"""A frame or slot of the model, or a page of a file."""
+"""Where content is stored: a frame or slot of the model, or a page of a file (file, index)."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def model_vmas(st: "Kernel", mm: int) -> tuple[Range, ...]:
 
 
 def model_entries(st: "Kernel", mm: int) -> tuple[int, ...]:
-    """Return what each page of a process maps, with the model's numbers of frames and slots."""
+    """Return the entry of each page of a process, with the model's numbers of frames and slots."""
     first = pte_offset(st, mm, 0)
     return tuple(
         p.folio or (slot_number(p.swap) if p.swap else ZERO if p.flags & PTE_ZERO else 0)
@@ -56,8 +56,8 @@ def model_entries(st: "Kernel", mm: int) -> tuple[int, ...]:
     )
 
 
-def model_look(st: "Kernel") -> Look:
-    """Return what the model says of all processes and mapped frames."""
+def model_observation(st: "Kernel") -> Observation:
+    """Return what the kernel should show of all processes and mapped frames."""
     processes = {m: Process(model_vmas(st, m), model_entries(st, m)) for m in st.mm.indices()}
     frames = {}
     for process in processes.values():
@@ -66,7 +66,7 @@ def model_look(st: "Kernel") -> Look:
                 f = st.folio[entry]
                 anon = folio_test_anon(st, entry)
                 frames[entry] = Frame(f.mapcount, bool(f.exclusive), f.swap != 0, anon)
-    return Look(processes, frames, model_cached(st))
+    return Observation(processes, frames, model_cached(st))
 
 
 def model_cached(st: "Kernel") -> Cached:
@@ -103,22 +103,22 @@ def vma_text(
 
 
 class Predictor:
-    """A state of the model, and which frame and slot of the kernel is which of its own."""
+    """Runs steps in the model, and matches its frames and slots with those of the kernel."""
 
     def __init__(self, st: "Kernel") -> None:
         self.st = st
         self.names: dict[int, int] = {}
         """Entry of the model (a frame or a slot) → entry of the kernel."""
         self.used: set[int] = set()
-        """Frames of the kernel that were mapped before the step: no new page can be one of them,
-        since a copy is made while the page that it is made of is still there."""
+        """Frames of the kernel that were mapped before the step. A new page cannot be one of them,
+        because the page that a copy is made from still exists while it is copied."""
         self.content: dict[Place, int] = {}
-        """Place in memory, swap or a file → what was last written there."""
+        """Place in memory, swap or a file → the number that was last written there."""
         self.away: set[tuple[int, int]] = set()
-        """Pages of files that were reclaimed; one may be read ahead from swap at any time."""
+        """Pages of files that were reclaimed. They may be read ahead from swap at any time."""
 
     def run(self, step: Step) -> "Iterator[Outcome]":
-        """Take a step in the model, operation by operation."""
+        """Run a step in the model, operation by operation; yield each outcome."""
         self.used = {entry for entry in self.names.values() if entry > 0}
         cached = model_cached(self.st)
         for op in step.ops:
@@ -131,7 +131,7 @@ class Predictor:
         self.away -= model_cached(self.st)
 
     def place(self, mm: int, address: int) -> Place:
-        """Return where what a process has at an address is: in a page, a slot, or a file."""
+        """Return where the content at an address of a process is: a frame, a slot, or a file."""
         st = self.st
         p = st.pte[pte_offset(st, mm, address)]
         if p.folio and not folio_test_anon(st, p.folio):
@@ -142,13 +142,13 @@ class Predictor:
         return st.vma[vma].vm_file, linear_page_index(st, vma, address)
 
     def _held(self, op: Operation) -> int:
-        """Return what the page that is swapped in or out holds."""
+        """Return the content of the page that `op` swaps in or out."""
         if not isinstance(op, SwapOut | Read):
             return 0
         return self.content.get(self.place(op.mm, op.address), 0)
 
     def _keep(self, op: Operation, held: int) -> None:
-        """Note that what a page held is now in its slot, or the other way round, or gone."""
+        """Note where the content of a page is after `op`: in a slot, in a frame, or gone."""
         if held and isinstance(op, SwapOut | Read):
             self.content[self.place(op.mm, op.address)] = held
         if isinstance(op, Truncate):
@@ -157,24 +157,24 @@ class Predictor:
             self._drop(op.file, op.index, op.index + op.length)
 
     def _drop(self, file: int, first: int, end: int) -> None:
-        """Forget what pages of a file held."""
+        """Forget the content of pages `first` to `end` - 1 of a file."""
         for index in range(first, end):
             self.content.pop((file, index), None)
             self.away.discard((file, index))
 
     def _forget(self) -> None:
-        """Drop what was matched with objects that the last operation freed."""
+        """Forget matches and content of objects that the last operation freed."""
         for pool, index in self.st.freed:
             if pool in ("folio", "swap"):
                 entry = index if pool == "folio" else slot_number(index)
                 self.names.pop(entry, None)
                 self.content.pop(entry, None)
 
-    def compare(self, seen: Look) -> "Iterator[Difference]":
-        """Yield where `seen` is not what the model's state says, and match what is new."""
-        said = model_look(self.st)
+    def compare(self, seen: Observation) -> "Iterator[Difference]":
+        """Yield where `seen` differs from the model's state; match new frames and slots."""
+        expected = model_observation(self.st)
         taken = {k: m for m, k in self.names.items()}
-        for m, process in said.processes.items():
+        for m, process in expected.processes.items():
             there = seen.processes.get(m)
             if there is None:
                 yield Difference("existence", f"process {m}", "no such process", "one")
@@ -185,13 +185,13 @@ class Predictor:
                 )
             if there.entries != process.entries:
                 yield from self._entries(m, there.entries, process.entries, taken)
-        yield from self._frames(seen, said)
-        yield from self._cached(seen.cached, said.cached)
+        yield from self._frames(seen, expected)
+        yield from self._cached(seen.cached, expected.cached)
 
     def _entries(
-        self, m: int, there: tuple[int, ...], said: tuple[int, ...], taken: dict[int, int]
+        self, m: int, there: tuple[int, ...], expected: tuple[int, ...], taken: dict[int, int]
     ) -> "Iterator[Difference]":
-        for address, (kernel, model) in enumerate(zip(there, said, strict=True)):
+        for address, (kernel, model) in enumerate(zip(there, expected, strict=True)):
             where = f"page {address} of process {m}"
             if model in (0, ZERO) or kind(kernel) != kind(model):
                 if kernel != model:
@@ -209,8 +209,8 @@ class Predictor:
             elif known != kernel:
                 yield Difference("same page", where, entry_text(kernel), entry_text(known))
 
-    def _frames(self, seen: Look, said: Look) -> "Iterator[Difference]":
-        for folio, frame in said.frames.items():
+    def _frames(self, seen: Observation, expected: Observation) -> "Iterator[Difference]":
+        for folio, frame in expected.frames.items():
             pfn = self.names.get(folio)
             there = seen.frames.get(pfn) if pfn is not None else None
             if there is None or there == frame:
@@ -220,13 +220,13 @@ class Predictor:
                 if kernel != model:
                     yield Difference(name, f"frame {pfn}", str(kernel), str(model))
 
-    def _cached(self, seen: Cached, said: Cached) -> "Iterator[Difference]":
-        for file, index in sorted((said - seen) | (seen - said - self.away)):
+    def _cached(self, seen: Cached, expected: Cached) -> "Iterator[Difference]":
+        for file, index in sorted((expected - seen) | (seen - expected - self.away)):
             there = ("nothing", "a page")[(file, index) in seen]
-            model = ("nothing", "a page")[(file, index) in said]
+            model = ("nothing", "a page")[(file, index) in expected]
             yield Difference("page cache", f"page {index} of file {file}", there, model)
 
 
 def kind(entry: int) -> int:
-    """Return what sort of entry it is: none, zero page, frame or slot."""
+    """Return the sort of an entry: 0 for none, ZERO for the zero page, 1 a frame, 2 a slot."""
     return entry if entry in (0, ZERO) else 1 if entry > 0 else 2

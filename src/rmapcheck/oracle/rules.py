@@ -1,7 +1,7 @@
 """The rules: branches of the machine that a kernel developer would name, and how often they ran.
 
-Model code leaves their names in `st.rules` and `st.reached`. What is listed here can be reached in
-a run against a kernel of v6.16 and later; tests hold the list against the code.
+Model code records their names in `st.rules` and `st.reached`. Every rule listed here can be
+reached in a run against a kernel of v6.16 or later. Tests compare the list with the code.
 """
 
 from collections import Counter
@@ -140,8 +140,8 @@ CHOICES = (
     "both neighbours offer their anon_vma",
     "two idle anon_vmas in a chain that is forked",
 )
-"""Moments at which the order of looking decides. Seen from outside, before the operation: model
-code would have to look further than it needs to."""
+"""Situations in which the order of checks decides. They are detected here, before the operation,
+because model code stops at the first match."""
 GROUPS = {
     "faults": FAULTS,
     "swap": SWAPPING,
@@ -157,13 +157,13 @@ GROUPS = {
 RULES: tuple[str, ...] = tuple(rule for group in GROUPS.values() for rule in group)
 
 
-def taken(st: "Kernel") -> set[str]:
-    """Return the rules that the last operation on `st` took."""
+def rules_met(st: "Kernel") -> set[str]:
+    """Return the rules that the last operation on `st` met."""
     return {*st.rules, *st.reached}
 
 
 def choices(st: "Kernel", op: Operation) -> set[str]:
-    """Return which of CHOICES `op` is about to meet."""
+    """Return which of CHOICES `op` would meet in state `st`."""
     if isinstance(op, Write) and _two_offers(st, vma_lookup(st, op.mm, op.address)):
         return {CHOICES[0]}
     if isinstance(op, Fork) and any(_idle(st, vma) > 1 for vma in vmas_of(st, op.mm)):
@@ -182,7 +182,7 @@ def vmas_of(st: "Kernel", mm: int) -> list[int]:
 
 
 def _two_offers(st: "Kernel", vma: int) -> bool:
-    """Tell whether a VMA without an anon_vma has two neighbours that offer different ones."""
+    """Return whether a VMA without an anon_vma has two neighbours that offer different ones."""
     if vma == 0 or st.vma[vma].anon_vma or not st.vma[vma].vm_flags & VM_WRITE:
         return False
     near = vmas_of(st, st.vma[vma].vm_mm)
@@ -210,9 +210,9 @@ def _idle(st: "Kernel", vma: int) -> int:
 
 
 class Coverage(Counter[str]):
-    """How often each rule ran on the kernel. `swap`, `files`: whether these can be compared.
+    """How often each rule was met in a run against the kernel.
 
-    `lacks`: other rules that cannot.
+    `swap` and `files` say whether these can be compared; `lacks` names other rules that cannot.
     """
 
     def __init__(self, *, swap: bool, files: bool = False, lacks: tuple[str, ...] = ()) -> None:
@@ -225,9 +225,9 @@ class Coverage(Counter[str]):
         self.wanted = tuple(rule for rule in RULES if rule not in never)
 
     def missing(self) -> tuple[str, ...]:
-        """Return the rules that never ran."""
+        """Return the rules that were never met."""
         return tuple(rule for rule in self.wanted if not self[rule])
 
-    def worth(self, rules: set[str]) -> float:
-        """Return how much a step that takes these rules is wanted: rare ones count more."""
+    def score(self, rules: set[str]) -> float:
+        """Return a score for a step that meets these rules: rare rules count more."""
         return sum(1.0 / (1 + self[rule]) for rule in rules)

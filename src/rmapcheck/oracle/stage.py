@@ -1,12 +1,13 @@
-"""The stage: everything of this machine that a run needs, set up, and cleared away at the end.
+"""The stage: sets up all that a run needs on this machine, and removes it at the end.
 
-Tiers: what can be compared here. Each that is missing has its reason, which is reported.
+A tier is a part of the comparison. A tier that is not available is skipped, and the reason is
+reported:
 
     L0   VMAs, frames, swap entries, mapcounts     root, /proc/kpagecount, /proc/kpageflags
     swap forced walks                              a swap file and a memory cgroup of our own
     files ranges that map files, and the page cache memfd_create()
     L1   allocations of rmap objects               a tracefs instance of our own
-    L2   the anon_vma graph itself                 BPF and BTF; only when asked for
+    L2   the anon_vma graph itself                 BPF and BTF; only on request
 """
 
 import os
@@ -20,7 +21,7 @@ import attrs
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.host.footprint import Footprint
 from rmapcheck.host.swapping import TRIES, Memcg, check_swap, own_memcg, own_swap
-from rmapcheck.oracle.observe.look import Look, Observer
+from rmapcheck.oracle.observe.proc import Observation, Observer
 from rmapcheck.oracle.puppets.allocations import Recorder, Tally
 from rmapcheck.oracle.puppets.build import build_program, source_of
 from rmapcheck.oracle.puppets.files import Files
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
     from rmapcheck.oracle.observe.structure import Structure
 
 CHURN = 1024
-"""Pages that the nursery uses for a moment."""
+"""Pages that the nursery maps and unmaps to move the cgroup's counters."""
 TIERS = ("L0", "swap", "files", "L1", "L2")
 
 
 @attrs.frozen(kw_only=True)
-class Wishes:
-    """What a stage is to be like."""
+class StageOptions:
+    """What a stage should provide."""
 
     processes: int = 6
     pages: int = 10
@@ -47,30 +48,30 @@ class Wishes:
     allocations: bool = True
     structure: bool = False
     shared_swap: bool = False
-    """Use the swap that the machine has already."""
+    """Use the swap devices that are already in use on this machine."""
     wait: float = 0.0
     """Seconds to wait for another run to end."""
 
 
 def _check_proc() -> None:
-    """Raise Unavailable if /proc is missing, or would show other processes than the puppets."""
+    """Raise Unavailable if /proc is missing, or belongs to another PID namespace."""
     try:
         shown = Path("/proc/self").readlink().name
     except OSError as error:
         raise Unavailable(f"/proc cannot be read ({error.strerror})") from None
     if shown != str(os.getpid()):
-        raise Unavailable("/proc is that of another PID namespace; mount it anew")
+        raise Unavailable("/proc is that of another PID namespace; mount it again")
 
 
 class Stage:
-    """Puppets, and what observes them. Use it in a `with`; raise Unavailable where there is none.
+    """The puppets and their observers. Use it in a `with`; raises Unavailable if not possible.
 
-    `skipped` says of each tier that is missing why it is. `calibrate.calibrated` makes a stage
-    whose tiers have shown that they work, and L2, if wanted.
+    `skipped` gives the reason for each tier that is missing. `calibrate.calibrated_stage` also
+    checks that the tiers work, and sets up L2 if that is wanted.
     """
 
-    def __init__(self, wishes: Wishes) -> None:
-        self.wishes = wishes
+    def __init__(self, options: StageOptions) -> None:
+        self.options = options
         self.stack = ExitStack()
         self.skipped: dict[str, str] = {}
         self.memcg: Memcg | None = None
@@ -78,7 +79,7 @@ class Stage:
         self.recorder: Recorder | None = None
         self.structure: Structure | None = None
         self.retries = 0
-        """How often pages had to be reclaimed once more."""
+        """How often a reclaim had to be repeated."""
 
     def __enter__(self) -> Self:
         try:
@@ -93,23 +94,23 @@ class Stage:
 
     @property
     def tiers(self) -> tuple[str, ...]:
-        """The tiers that are there."""
+        """The tiers that are available."""
         return tuple(t for t in TIERS if t not in self.skipped)
 
     def _set_up(self) -> None:
         if os.geteuid() != 0:
             raise Unavailable("only root may look at page frames; run it as root")
         _check_proc()
-        self.footprint = self.stack.enter_context(Footprint(wait=self.wishes.wait))
-        self.observer = Observer(self.wishes.pages)
+        self.footprint = self.stack.enter_context(Footprint(wait=self.options.wait))
+        self.observer = Observer(self.options.pages)
         self.stack.callback(self.observer.close)
         program = build_program(source_of("puppet.c"), "puppet", FLAGS)
-        self.attempt("swap", self._swap, wanted=self.wishes.swap)
-        self.attempt("files", self._make_files, wanted=self.wishes.files)
-        self.attempt("L1", self._record, wanted=self.wishes.allocations)
+        self.attempt("swap", self._swap, wanted=self.options.swap)
+        self.attempt("files", self._make_files, wanted=self.options.files)
+        self.attempt("L1", self._record, wanted=self.options.allocations)
         fds = self.files.fds if self.files is not None else ()
         self.puppets = self.stack.enter_context(
-            Puppets(program, self.wishes.processes, self.wishes.pages, fds)
+            Puppets(program, self.options.processes, self.options.pages, fds)
         )
         nursery = self.puppets.nursery.pid
         if self.memcg is not None:
@@ -119,7 +120,7 @@ class Stage:
         self.performer = Performer(self.puppets, self.memcg)
 
     def attempt(self, tier: str, make: Callable[[], None], *, wanted: bool) -> None:
-        """Make a tier ready, or note why it is skipped."""
+        """Set up a tier with `make`, or note why it is skipped."""
         if not wanted:
             self.skipped[tier] = "not asked for"
             return
@@ -129,7 +130,7 @@ class Stage:
             self.skipped[tier] = str(error)
 
     def _swap(self) -> None:
-        shared = check_swap(allowed=self.wishes.shared_swap)
+        shared = check_swap(allowed=self.options.shared_swap)
         with ExitStack() as stack:
             if not shared:
                 own_swap(stack, self.footprint)
@@ -146,18 +147,18 @@ class Stage:
             self.recorder = Recorder(stack, self.footprint)
             self.stack.push(stack.pop_all())
 
-    def look_inside(self) -> None:
-        """Read the kernel's own structures from now on. Raise Unavailable where that fails."""
+    def read_structure(self) -> None:
+        """Read the kernel's own structures from now on. Raise Unavailable if that fails."""
         from rmapcheck.oracle.observe.structure import Structure
 
         with ExitStack() as stack:
             self.structure = Structure(stack, self.puppets)
             self.stack.push(stack.pop_all())
 
-    # What an episode does.
+    # The steps of an episode.
 
     def begin(self) -> None:
-        """Start an episode: process 1, with an empty arena."""
+        """Start an episode with one process, number 1, whose arena is empty."""
         self.puppets.exit_all()
         if self.files is not None:
             self.files.reset()
@@ -167,8 +168,8 @@ class Stage:
             self.recorder.ours.clear()
 
     def perform(self, step: "Step") -> int:
-        """Carry out a step, and wait until it is over."""
-        before = [] if not step.swaps else list(self.observer.look(self.puppets).frames)
+        """Carry out a step, wait until it is complete, and return its result or -errno."""
+        before = [] if not step.swaps else list(self.observer.observe(self.puppets).frames)
         result = self.performer.do(step)
         if step.swaps:
             self._settle(before)
@@ -179,9 +180,12 @@ class Stage:
         if self.memcg is not None:
             self.memcg.drain()
 
-    def look(self, step: "Step") -> Look:
-        """Return what there is now; a reclaim is repeated until all is out, or long enough."""
-        seen = self.observer.look(self.puppets)
+    def observe(self, step: "Step") -> Observation:
+        """Return what the kernel shows now.
+
+        After a reclaim, reclaim again until no page is mapped, at most TRIES times.
+        """
+        seen = self.observer.observe(self.puppets)
         for _ in range(TRIES if step.reclaim else 0):
             if not seen.frames and not seen.cached:
                 break
@@ -189,18 +193,18 @@ class Stage:
             self._churn()
             self.performer.reclaim()
             self._settle(list(seen.frames))
-            seen = self.observer.look(self.puppets)
+            seen = self.observer.observe(self.puppets)
         return seen
 
     def _churn(self) -> None:
-        """Let the cgroup's counters change so much that reading memory.stat sums them up.
+        """Change the cgroup's counters so much that the kernel adds them up again.
 
-        Until then they are up to two seconds old, and reclaim, which goes by them, may find no
-        active page to look at (prepare_scan_control(), mm/vmscan.c).
+        Otherwise they are up to two seconds old, and reclaim, which uses them, may not look at
+        active pages (prepare_scan_control(), mm/vmscan.c).
         """
-        with self.recorder.deaf() if self.recorder is not None else nullcontext():
+        with self.recorder.paused() if self.recorder is not None else nullcontext():
             self.puppets.call(0, "BALLAST", CHURN)
 
     def allocations(self, forked_vmas: int | None) -> Tally | None:
-        """Return what the arena allocated and freed since the last call, if that is recorded."""
+        """Return what the arena allocated and freed since the last call; None if not recorded."""
         return None if self.recorder is None else self.recorder.take(forked_vmas)

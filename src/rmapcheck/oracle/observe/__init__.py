@@ -1,1 +1,1 @@
-"""What the running kernel shows of itself: /proc, and its structs through BPF."""
+"""Observers: read what the running kernel shows in /proc, and its structs through BPF."""

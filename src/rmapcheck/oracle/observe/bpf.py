@@ -1,8 +1,9 @@
-"""A BPF program of a few instructions that copies kernel memory to where we can read it.
+"""Reads kernel memory with a BPF program of a few instructions.
 
-It is written by hand, so that neither clang nor a library is needed: for each of the addresses
-that it is given, bpf_probe_read_kernel() of one block into a map that is mapped here. It is run by
-BPF_PROG_TEST_RUN and attached to nothing. A second one tells our own task_struct.
+The program is written by hand, so that neither clang nor a library is needed. For each address
+that it gets, it calls bpf_probe_read_kernel() to copy one block into a map, and we mmap the map.
+BPF_PROG_TEST_RUN runs it; it is attached to nothing. A second program returns the address of our
+own task_struct.
 """
 
 import ctypes
@@ -25,7 +26,7 @@ LICENSE = b"Dual MIT/GPL"
 BLOCK = 256
 """Bytes that are read at each address."""
 BATCH = 12
-"""Addresses that one run reads; a raw tracepoint has as many arguments."""
+"""Addresses that one run reads: as many as a raw tracepoint has arguments."""
 
 
 def _insn(code: int, dst: int = 0, src: int = 0, offset: int = 0, value: int = 0) -> bytes:
@@ -33,7 +34,7 @@ def _insn(code: int, dst: int = 0, src: int = 0, offset: int = 0, value: int = 0
 
 
 def _map_value(register: int, fd: int, offset: int) -> bytes:
-    """Return `register = address of the map's value + offset`; BPF_PSEUDO_MAP_VALUE."""
+    """Return code for `register = address of the map's value + offset` (BPF_PSEUDO_MAP_VALUE)."""
     return _insn(0x18, register, 2, 0, fd) + _insn(0, 0, 0, 0, offset)
 
 
@@ -49,14 +50,14 @@ def peek_program(fd: int) -> bytes:
 
 
 def task_program(fd: int) -> bytes:
-    """Return the program that stores the address of the task_struct of who runs it."""
+    """Return the program that stores the address of the current task_struct."""
     code = _insn(0x85, value=GET_CURRENT_TASK)
     code += _map_value(1, fd, 0) + _insn(0x7B, 1, 0)
     return code + _insn(0xB7, 0) + _insn(0x95)
 
 
 class Peek:
-    """Reads kernel memory. Raise Unavailable where BPF does not allow that."""
+    """Reads kernel memory. Raises Unavailable if BPF is not allowed to."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.number = SYS_BPF.get(platform.machine(), 0)
@@ -104,7 +105,7 @@ class Peek:
         return int(struct.unpack_from("=Q", self.memory)[0])
 
     def read(self, addresses: list[int]) -> list[bytes]:
-        """Return a block from each address; zeros where it cannot be read."""
+        """Return a block of BLOCK bytes from each address; zeros if it cannot be read."""
         found: list[bytes] = []
         call = libc().syscall
         for first in range(0, len(addresses), BATCH):

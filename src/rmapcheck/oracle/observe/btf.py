@@ -1,7 +1,7 @@
-"""BTF: where the fields of kernel structs are, as /sys/kernel/btf/vmlinux tells.
+"""Reads the offsets of fields of kernel structs from BTF, /sys/kernel/btf/vmlinux.
 
-Documentation/bpf/btf.rst. Only what is needed for that is read: structs, unions, and the names of
-their members, those of anonymous members included.
+Source: Documentation/bpf/btf.rst. Only what is needed for this is read: structs, unions, and the
+names of their members, including the members of anonymous members.
 """
 
 import struct
@@ -21,7 +21,7 @@ EXTRA = {1: (4, 0), 3: (12, 0), 6: (0, 8), 13: (0, 8), 14: (4, 0), 15: (0, 12), 
     UNION: (0, 12),
     19: (0, 12),
 }
-"""Bytes that follow a type: so many once, and so many for each member."""
+"""Kind of a type → bytes that follow it: a fixed number, and a number for each member."""
 
 
 @attrs.frozen
@@ -30,13 +30,13 @@ class _Type:
     flag: bool
     members: int
     at: int
-    """Where its members are."""
+    """Offset of its first member in the data."""
     target: int
-    """The type that it modifies."""
+    """Number of the type that it modifies."""
 
 
 class Btf:
-    """The types of the running kernel. Raise Unavailable where it does not tell them."""
+    """The types of the running kernel. Raises Unavailable if the kernel has no BTF."""
 
     def __init__(self, path: Path = VMLINUX) -> None:
         try:
@@ -45,7 +45,7 @@ class Btf:
             raise Unavailable(f"{path} cannot be read ({error.strerror}): no BTF") from None
         magic, _, _, size, types, length, strings, _ = struct.unpack_from("=HBBIIIII", self.data)
         if magic != MAGIC:
-            raise Unavailable(f"{path} is no BTF")
+            raise Unavailable(f"{path} is not BTF")
         self.strings = size + strings
         self.types: list[_Type] = [_Type(0, False, 0, 0, 0)]
         self.structs: dict[str, int] = {}
@@ -68,7 +68,7 @@ class Btf:
         return self.data[start : self.data.index(b"\0", start)].decode()
 
     def _member(self, at: int) -> tuple[int, int, int]:
-        """Return name, type and offset of the member described at `at`."""
+        """Return the name, type and offset of the member described at offset `at`."""
         name, target, offset = struct.unpack_from("=III", self.data, at)
         return name, target, offset
 
@@ -80,7 +80,7 @@ class Btf:
         return found
 
     def _offset(self, number: int, field: str) -> int | None:
-        """Return where `field` is in type `number`, looking into anonymous members."""
+        """Return the offset in bytes of `field` in a type; anonymous members are searched too."""
         kind = self.types[number]
         while kind.kind in MODIFIERS:
             kind = self.types[kind.target]

@@ -1,6 +1,6 @@
-"""A state put aside and taken back, at the cost of the objects that live, not of those that may.
+"""Saves and restores a state at a cost that depends on its live objects, not on the pools.
 
-`encode_raw` stores every slot of every pool; an oracle's scope has hundreds, most of them empty.
+`encode_raw` saves every slot of every pool. The oracle's scope has hundreds, most of them empty.
 """
 
 from operator import attrgetter
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _copying(fields: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
-    """Return `fields` with lists copied, which are changed in place."""
+    """Return a function like `fields` that copies lists, because these are changed in place."""
     return lambda o: _copied(fields(o))
 
 
@@ -55,13 +55,13 @@ class _Saved:
 
 
 class Snapshot:
-    """The live objects of a state."""
+    """A copy of the live objects of a state, to restore it later."""
 
     def __init__(self, st: "Kernel") -> None:
         structs = st.layout.structs
         self.saved = [_Saved.of(getattr(st, name), s.cls) for name, s in structs.items()]
 
     def restore(self) -> None:
-        """Make the state what it was."""
+        """Restore the state as it was when the snapshot was taken."""
         for saved in self.saved:
             saved.restore()

@@ -1,7 +1,7 @@
-"""The anon_vma graph of the puppets as it is in kernel memory, compared with the model's.
+"""Reads the anon_vma graph of the puppets from kernel memory, and compares it with the model's.
 
-Opt-in. Nothing is followed but what hangs on our own task: its children down to each puppet, their
-VMAs in the arena, the chains of these, and the anon_vmas named there.
+This happens only on request. Only pointers that start at our own task are followed: its children
+down to each puppet, their VMAs in the arena, the chains of these, and the anon_vmas in the chains.
 
     task_struct ─ mm ─ mm_mt (maple tree) ─ VMA ─ anon_vma_chain list ─ AVC ─ anon_vma
 """
@@ -40,28 +40,28 @@ FIELDS = {
     "anon_vma": ("root", "parent", "refcount", "num_children", "num_active_vmas"),
 }
 LIMIT = 10_000
-"""Steps in a list or a tree that is not endless."""
+"""After so many steps a list or a tree counts as endless."""
 LEAF_64, RANGE_64, ARANGE_64 = 1, 2, 3
 """enum maple_type, linux/maple_tree.h."""
 _NODE = {LEAF_64: (15, 16), RANGE_64: (15, 16), ARANGE_64: (9, 10)}
-"""Pivots and slots of a node, which follow its parent pointer."""
+"""Numbers of pivots and slots of a node; they follow its parent pointer."""
 
 
 @attrs.frozen
 class KernelVma:
-    """One VMA: pages of the arena, and addresses of kernel objects."""
+    """One VMA: first page and page after the last in the arena; addresses of kernel objects."""
 
     start: int
     end: int
     pgoff: int
     anon_vma: int
     chain: tuple[int, ...]
-    """anon_vma of each AVC, from the head."""
+    """The anon_vma of each AVC, from the head of the list."""
 
 
 @attrs.frozen
 class KernelAnonVma:
-    """One anon_vma."""
+    """One anon_vma; `root` and `parent` are addresses."""
 
     root: int
     parent: int
@@ -71,7 +71,7 @@ class KernelAnonVma:
 
 
 class Structure:
-    """Reads the graph. Raise Unavailable where BPF or BTF do not serve."""
+    """Reads the graph. Raises Unavailable if BPF or BTF cannot be used."""
 
     def __init__(self, stack: ExitStack, puppets: "Puppets") -> None:
         btf = Btf()
@@ -79,7 +79,7 @@ class Structure:
         if max(v for (s, _), v in self.at.items() if s != "task_struct" and s != "mm_struct") > (
             BLOCK - 16
         ):
-            raise Unavailable("the structs of this kernel are larger than what is read of them")
+            raise Unavailable("the structs of this kernel are larger than the block that is read")
         self.peek = Peek(stack)
         self.puppets = puppets
         self.end = ARENA + puppets.pages * PAGE
@@ -87,14 +87,14 @@ class Structure:
         """Process id → address of its mm_struct."""
         self.tasks: dict[int, int] = {}
         if not self._find(self.peek.own_task(), puppets.nursery.pid):
-            raise Unavailable("the puppets' process ids are those of a PID namespace")
+            raise Unavailable("the puppets are in a PID namespace: their ids are not the kernel's")
 
     def word(self, address: int) -> int:
         """Return the 64-bit word at `address`."""
         return int(struct.unpack_from("=Q", self.peek.read([address])[0])[0])
 
     def _find(self, parent: int, pid: int) -> bool:
-        """Look for a process among the children of a task; note its task and mm."""
+        """Search the children of a task for a process, and note its task and mm."""
         at = self.at
         head = parent + at["task_struct", "children"]
         node = self.word(head)
@@ -111,7 +111,7 @@ class Structure:
         return False
 
     def _mm(self, pid: int) -> int:
-        """Return the mm of a puppet: a child of one that is known."""
+        """Return the mm of a puppet, which is a child of a puppet that is already known."""
         if pid not in self.mms:
             for task in [*self.tasks.values()]:
                 if self._find(task, pid):
@@ -121,13 +121,13 @@ class Structure:
         return self.mms[pid]
 
     def _forget(self) -> None:
-        """Drop the dead, whose tasks may be others' now."""
+        """Forget puppets that have ended, because their task_structs may be in use again."""
         alive = {puppet.pid for puppet in self.puppets.alive.values()}
         for pid in [p for p in self.mms if p not in alive]:
             del self.mms[pid], self.tasks[pid]
 
     def read(self) -> tuple[dict[int, list[KernelVma]], dict[int, KernelAnonVma]]:
-        """Return the arena's VMAs of each process, and all anon_vmas that they lead to."""
+        """Return the VMAs in the arena of each process, and all anon_vmas that they lead to."""
         self._forget()
         slots = [slot for slot in self.puppets.alive if slot]
         mt = self.at["mm_struct", "mm_mt"] + self.at["maple_tree", "ma_root"]
@@ -145,7 +145,7 @@ class Structure:
         return found, self._anon_vmas({av for chain in chains for av in chain})
 
     def _vmas(self, root: int) -> list[int]:
-        """Return the VMAs in the arena, in order of address, of a maple tree."""
+        """Return the VMAs of a maple tree that are in the arena, in order of address."""
         if root & 3 != 2 or root < 4096:
             raise OracleError(f"the maple tree of a puppet has no node at its root ({root:#x})")
         found: list[int] = []
@@ -208,7 +208,7 @@ class Structure:
         raise OracleError("a VMA's chain never ends")
 
     def _anon_vmas(self, wanted: set[int]) -> dict[int, KernelAnonVma]:
-        """Return these anon_vmas, and those that they name as root or parent."""
+        """Return these anon_vmas, and their roots and parents."""
         at = self.at
         found: dict[int, KernelAnonVma] = {}
         while wanted:
@@ -225,7 +225,7 @@ class Structure:
         return found
 
     def compare(self, st: "Kernel") -> "Iterator[Difference]":
-        """Yield where the graph is not the model's."""
+        """Yield where the kernel's graph differs from the model's."""
         seen, anon_vmas = self.read()
         names: dict[int, int] = {}
         for m in st.mm.indices():
@@ -239,7 +239,7 @@ class Structure:
 
 
 def model_vmas(st: "Kernel", mm: int) -> list[KernelVma]:
-    """Return the VMAs of a process as the model has them, with its own numbers of anon_vmas."""
+    """Return the VMAs of a process in the model, with the model's numbers of anon_vmas."""
     found = []
     vma = st.mm[mm].mmap
     while vma:
@@ -257,7 +257,7 @@ def model_vmas(st: "Kernel", mm: int) -> list[KernelVma]:
 def _vma_differs(
     m: int, kernel: KernelVma, model: KernelVma, names: dict[int, int]
 ) -> "Iterator[Difference]":
-    """Compare two VMAs, matching anon_vmas of the kernel with numbers of the model."""
+    """Compare two VMAs, and match the anon_vmas of the kernel with those of the model."""
     where = f"VMA {model.start}-{model.end} of process {m}"
     for name in ("start", "end", "pgoff"):
         if getattr(kernel, name) != getattr(model, name):
@@ -279,7 +279,7 @@ def _vma_differs(
 def _anon_vmas_differ(
     st: "Kernel", seen: dict[int, KernelAnonVma], names: dict[int, int]
 ) -> "Iterator[Difference]":
-    """Compare the anon_vmas that VMAs name, and those that these name."""
+    """Compare the anon_vmas of the VMAs, and their roots and parents."""
     if len(set(names.values())) != len(names):
         yield Difference("anon_vmas", "", "several", "one in their place")
     todo = list(names)

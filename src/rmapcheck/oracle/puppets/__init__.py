@@ -1,1 +1,1 @@
-"""Processes that do on the running kernel what the model does."""
+"""Puppets: processes that carry out the model's operations on the running kernel."""

@@ -1,9 +1,9 @@
-"""Which rmap objects the kernel allocates and frees: the kmem tracepoints of a private instance.
+"""Records which rmap objects the kernel allocates and frees, with the kmem tracepoints.
 
-The instance follows the nursery and whatever it forks (set_event_pid, event-fork), and hears of
-the three caches only. Objects of VMAs outside the arena (program, stack) are told apart by
-identity: an object is the arena's if an operation on the arena allocated it, and of a fork, the
-first VMAs are the arena's, since it lies lowest (dup_mmap() goes by address).
+A private trace instance follows the nursery and all that it forks (set_event_pid, event-fork), and
+records three slab caches only. Processes also have VMAs outside the arena (program, stack). An
+object belongs to the arena if an operation on the arena allocated it. In a fork, the first VMAs
+are the arena's, because dup_mmap() goes by address and the arena has the lowest addresses.
 """
 
 import os
@@ -26,7 +26,7 @@ STRUCTS = {
 }
 """Name of a slab cache → pool of the model."""
 FOREIGN = (b"copy_fs_struct", b"free_fs_struct", b"alloc_fs_context")
-"""Call sites of what shares a merged cache with anon_vma_chain."""
+"""Call sites of other objects, whose slab cache may be merged with that of anon_vma_chain."""
 BUFFER_KB = "512"
 
 _EVENT = re.compile(rb"kmem_cache_(alloc|free): call_site=([^ +]+)\S* ptr=(\S+)(?: name=(\w+))?")
@@ -46,7 +46,7 @@ class Recorder:
     """A trace instance of our own."""
 
     def __init__(self, stack: ExitStack, footprint: Footprint) -> None:
-        """Set the instance up; it is removed when `stack` ends. Raise Unavailable."""
+        """Set up the instance until `stack` ends. Raise Unavailable if that fails."""
         self.pipe = -1
         self.ours: dict[bytes, str] = {}
         """Pointer of each live object of the arena → its pool."""
@@ -81,20 +81,20 @@ class Recorder:
         (self.path / name).write_text(value, encoding="ascii")
 
     def follow(self, pid: int) -> None:
-        """Record what a process and those that it will fork do, from now on."""
+        """Start recording what a process does, and all processes that it forks."""
         self._set("set_event_pid", str(pid))
         for event in ("kmem_cache_alloc", "kmem_cache_free"):
             self._set(f"events/kmem/{event}/enable", "1")
 
     @contextmanager
-    def deaf(self) -> Iterator[None]:
-        """Do not record what happens meanwhile."""
+    def paused(self) -> Iterator[None]:
+        """Ignore allocations and frees for the length of a `with`."""
         self.waiting += self.events()
         yield
         self.events()
 
     def events(self) -> list[Event]:
-        """Return what happened since the last call."""
+        """Return the allocations and frees since the last call."""
         data = b""
         with suppress(BlockingIOError):
             while chunk := os.read(self.pipe, 65536):
@@ -109,8 +109,8 @@ class Recorder:
     def take(self, forked_vmas: int | None) -> "Tally | None":
         """Return what the arena's VMAs allocated and freed since the last call.
 
-        `forked_vmas`: the step was a fork that gave the child so many VMAs in the arena. None when
-        events were lost, so that nothing can be said.
+        `forked_vmas` is the number of VMAs in the arena of a child that was forked since then, or
+        None if the step was not a fork.
         """
         allocated: Counter[str] = Counter()
         freed: Counter[str] = Counter()
@@ -146,7 +146,7 @@ class Tally:
         return ", ".join(counts) or "none"
 
     def same(self, other: "Tally") -> bool:
-        """Tell whether both counted alike."""
+        """Return whether both tallies have the same counts."""
         return all(
             self.allocated.get(p, 0) == other.allocated.get(p, 0)
             and self.freed.get(p, 0) == other.freed.get(p, 0)

@@ -1,4 +1,4 @@
-"""From a C file to a program: the compiler and the cache folder are those of the long searches."""
+"""Compiles a C file to a program, with the compiler and the cache folder of the search in C."""
 
 import hashlib
 import subprocess
@@ -10,10 +10,10 @@ from rmapcheck.host.compile import BuildError, cache_folder, compiler
 from rmapcheck.host.errors import Unavailable
 
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-static", "-no-pie")
-"""Static, so that a program runs where there is nothing else, and without position independence,
-so that it lies above the arena."""
-PATIENCE = 120
-"""Seconds for which the compiler may work."""
+"""Static, so that the program needs no libraries where it runs. Not position-independent, so that
+it is loaded above the arena."""
+COMPILE_SECONDS = 120
+"""Time limit for the compiler."""
 
 
 def source_of(name: str) -> str:
@@ -22,9 +22,10 @@ def source_of(name: str) -> str:
 
 
 def build_program(source: str, stem: str, flags: tuple[str, ...] = FLAGS) -> Path:
-    """Return the program that `source` becomes, compiled unless the cache has it.
+    """Return the path of the program for this C source; compile it unless it is in the cache.
 
-    Raise Unavailable where there is no compiler, or it fails (no static C library, say).
+    Raise Unavailable if there is no compiler, or if it fails (for example without a static C
+    library).
     """
     key = hashlib.sha256("\0".join((source, *flags)).encode()).hexdigest()[:32]
     try:
@@ -40,17 +41,17 @@ def build_program(source: str, stem: str, flags: tuple[str, ...] = FLAGS) -> Pat
 
 
 def _compile(path: str, source: str, target: Path, flags: tuple[str, ...]) -> None:
-    """Compile beside the target and move the result there, so that nobody meets half a file."""
+    """Compile to a temporary file, then rename it, so that no one reads an incomplete file."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         code, made = Path(folder) / "program.c", Path(folder) / "program"
         code.write_text(source, encoding="utf-8")
         command = [path, *flags, "-o", str(made), str(code)]
         try:
             run = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=PATIENCE
+                command, capture_output=True, text=True, check=False, timeout=COMPILE_SECONDS
             )
         except subprocess.TimeoutExpired:
-            raise BuildError(f"the compiler did not finish in {PATIENCE} seconds") from None
+            raise BuildError(f"the compiler did not finish in {COMPILE_SECONDS} seconds") from None
         if run.returncode:
             lines = [line for line in run.stderr.splitlines() if "error" in line or "ld:" in line]
             raise BuildError((lines or [run.stderr.strip()])[0][-300:])

@@ -1,9 +1,10 @@
-"""The files that puppets map: memfds of ours, and what the page cache has of them.
+"""The files that puppets map: memfds, and which of their pages are in the page cache.
 
-Their pages are charged to the cgroup of whoever faults them in, so that reclaim takes them, and go
-to swap, which for a page of a file is the disk: a fault brings them back. The driver maps each
-file, never touches it, and asks mincore() which pages are in the page cache. After a reclaim, a
-page that is read ahead from swap shows there before it is wanted (swap_cluster_readahead()).
+A page is charged to the cgroup of the process that faults it in, so reclaim of our cgroup takes
+it. It goes to swap, which plays the part of the file's disk: a fault brings it back. The driver
+maps each file, never accesses it, and finds out with mincore() which pages are in the page cache.
+After a reclaim, swap readahead (swap_cluster_readahead()) may bring back pages that no one has
+accessed.
 """
 
 import ctypes
@@ -17,22 +18,22 @@ from rmapcheck.oracle.puppets.processes import PAGE
 
 FILES = 2
 FILE_PAGES = 6
-"""Length of each file at the start of an episode, and the most that it can have."""
+"""Pages of each file at the start of an episode, which is also the maximum."""
 LENGTH = FILE_PAGES * PAGE
 NAME = "rmapcheck-"
-"""What the files are called in /proc/PID/maps, with their number behind."""
+"""The start of the files' names in /proc/PID/maps; their number follows."""
 
 Cached = frozenset[tuple[int, int]]
 """Pages of the page cache: (file, index)."""
 
 
 class Files:
-    """The files, number 1 being the first, until `stack` ends. Raise Unavailable."""
+    """The files, open until `stack` ends; file 1 is the first. Raises Unavailable if it fails."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.fds: list[int] = []
         self.areas: list[int] = []
-        """Where each is mapped."""
+        """Address at which each file is mapped."""
         self.buffer = ctypes.create_string_buffer(FILE_PAGES)
         try:
             for number in range(1, FILES + 1):
@@ -51,13 +52,13 @@ class Files:
         return ctypes.addressof(ctypes.c_char.from_buffer(area))
 
     def reset(self) -> None:
-        """Make all files empty, and as long as they are at the start of an episode."""
+        """Drop the content of all files, and give them their length at the start of an episode."""
         for fd in self.fds:
             os.ftruncate(fd, 0)
             os.ftruncate(fd, LENGTH)
 
     def cached(self) -> Cached:
-        """Return which pages are in the page cache, or on the way there from swap."""
+        """Return which pages are in the page cache, or are being read into it from swap."""
         found = []
         for file, area in enumerate(self.areas, 1):
             where = ctypes.c_void_p(area)

@@ -1,4 +1,4 @@
-"""How the puppets carry out a step of the model."""
+"""Carries out steps of the model with the puppets."""
 
 from itertools import count
 from typing import TYPE_CHECKING
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class Performer:
-    """Carries out steps. Each write stores a number that no other did."""
+    """Carries out steps. Each write stores another number, so that content can be compared."""
 
     def __init__(self, puppets: "Puppets", memcg: "Memcg | None") -> None:
         self.puppets = puppets
         self.memcg = memcg
         self.numbers = count(1)
         self.written = 0
-        """What the last write stored."""
+        """The number that the last write stored."""
 
     def do(self, step: "Step") -> int:
-        """Carry out a step; return 0 or -errno, or of a Read the number that it found."""
+        """Carry out a step; return 0 or -errno, or for a Read the number in the page."""
         if step.reclaim:
             self.reclaim()
             return 0
@@ -42,14 +42,14 @@ class Performer:
     def reclaim(self) -> None:
         """Reclaim all pages of all puppets, once."""
         if self.memcg is None:
-            raise OracleError("there is no cgroup to reclaim")
+            raise OracleError("there is no memory cgroup, so nothing can be reclaimed")
         self.memcg.reclaim()
 
 
 def command_of(op: Operation) -> tuple[str, *tuple[int, ...]]:
-    """Return the command that lets a puppet perform `op`, and its arguments.
+    """Return the command with which a puppet performs `op`, and its arguments.
 
-    Slot 0, the nursery, performs what no process takes part in.
+    Slot 0, the nursery, performs operations that belong to no process.
     """
     if not op.syscall.puppet:
         raise OracleError(f"puppets cannot perform {op}")

@@ -1,20 +1,20 @@
 /*
- * A puppet: a process that does to its memory what the driver tells it, one command at a time.
+ * A puppet: a process that carries out commands of the driver on its own memory, one at a time.
  *
  *   puppet ARENA_PAGES FD...        one socket (SOCK_SEQPACKET) for each slot
  *
- * The first, slot 0, is the nursery: it has an empty arena, and the first process of each episode
- * is forked from it. It adopts orphans, and SIGCHLD is ignored, so that the kernel reaps them all.
+ * The first puppet, slot 0, is the nursery: its arena is empty, and the first process of each
+ * episode is forked from it. It adopts orphans and ignores SIGCHLD, so that the kernel reaps them.
  *
- * A command is six 64-bit words, op and five arguments; the answer is one, the result or -errno.
- * FORK makes the puppet of another slot, which listens on that slot's socket. Addresses and lengths
- * are in pages of the arena: so a command says the same as an operation of the model, and nothing
- * outside the arena can be named. The arena lies below the program (0x400000), so that its VMAs
- * are the first of the process: in /proc/PID/maps, and in what fork copies.
+ * A command is six 64-bit words, op and five arguments; the answer is one word, the result or
+ * -errno. FORK creates the puppet of another slot, which listens on that slot's socket. Addresses
+ * and lengths are in pages of the arena, as in an operation of the model, so no command can reach
+ * memory outside the arena. The arena lies below the program (0x400000), so that its VMAs are the
+ * first of the process: in /proc/PID/maps, and in the order in which fork copies.
  *
- * Files that it may map are open from the start, file n as descriptor FILES + n.
+ * The files that a puppet may map are open from the start: file n is descriptor FILES + n.
  *
- * A puppet ends when its socket is closed, whatever ended the driver.
+ * A puppet ends when its socket is closed, so it also ends when the driver is killed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -42,7 +42,7 @@ static long pages;
 static int slots, sockets[SLOTS], own;
 static sigjmp_buf env;
 
-/* A fault outside an access of READ or WRITE is a fault of this program. */
+/* A fault at any other time than in READ or WRITE is a bug of this program. */
 static volatile sig_atomic_t accessing;
 
 static void on_fault(int sig)
@@ -105,7 +105,7 @@ static long map_private(long start, long length, long prot)
   return p == MAP_FAILED ? -(long)errno : 0;
 }
 
-/* what: the protection, and 256 for a shared mapping. */
+/* what: the protection, plus 256 for a shared mapping. */
 static long map_file(long start, long length, long what, long file, long pgoff)
 {
   int flags = MAP_FIXED | (what & 256 ? MAP_SHARED : MAP_PRIVATE);
@@ -119,7 +119,7 @@ static long punch_hole(long file, long index, long length)
   return result(fallocate(FILES + file, mode, index * PAGE, length * PAGE));
 }
 
-/* Uses so many pages outside the arena, and gives them back. */
+/* Writes to so many pages outside the arena, and unmaps them. */
 static long ballast(long count)
 {
   long i;
@@ -177,7 +177,7 @@ int main(int argc, char **argv)
     int64_t answer;
     if (got != sizeof command || command[0] == EXIT) _exit(0);
     answer = perform(command);
-    /* A child of FORK has nothing to answer: its parent does. */
+    /* The child of a FORK does not answer, because its parent does. */
     if (command[0] == FORK && answer == 0) continue;
     if (send(own, &answer, sizeof answer, MSG_NOSIGNAL) != sizeof answer) _exit(0);
   }

@@ -1,1 +1,1 @@
-"""The operations that a comparison takes: directed choice, and openings."""
+"""Which steps a comparison runs: random ones, directed ones, and prepared scenarios."""

@@ -1,12 +1,12 @@
-"""Which step comes next: drawn at random, or such that the model meets a rule it has met least.
+"""Draws the next step: at random, or so that the model meets rules that were met seldom.
 
-An operation is drawn with whatever arguments, sensible or not (`possible` lists only those that
-have an effect; the kernel must also agree about those that have none, and about errors). Directed
-choice draws several, takes each in the model, one step ahead, and keeps the one whose rules were
-met least often so far.
+The arguments of an operation are drawn whether or not they make sense. (`possible` lists only
+operations that have an effect, but the kernel must also agree about those without one, and about
+errors.) A directed choice draws several steps, runs each in the model, and keeps the one whose
+rules were met least often so far.
 
-Each episode plays with a random part of what there is (swarm testing): some pages, some processes,
-some kinds of operation more often than others.
+Each episode uses a random part of the pages and processes, and prefers some kinds of operation
+(swarm testing).
 """
 
 from random import Random
@@ -57,22 +57,22 @@ WEIGHTS = {
     Truncate: 1,
     PunchHole: 1,
 }
-"""How often an episode draws a kind of operation, next to the others; not named: 2."""
+"""Relative frequency of each kind of operation; 2 for kinds that are not listed."""
 SHARED = 0.4
-"""Share of file mappings that are shared ones."""
+"""Proportion of file mappings that are shared."""
 SWARM = (0, 1, 1, 3)
-"""An episode multiplies each weight by one of these; never 0 for `ALWAYS`."""
+"""An episode multiplies each weight by one of these; by 0 only for kinds not in `ALWAYS`."""
 ALWAYS = (Mmap, Write, Fork)
 WITH_FILES = 0.5
-"""Share of episodes that map files."""
+"""Proportion of episodes that map files."""
 ALIKE = 0.25
-"""Share of mprotect and mremap that are made to fit a neighbour."""
+"""Proportion of operations that are made to fit a neighbour, so that VMAs may merge."""
 NAME_OF = {flags: name for name, flags in PROTECTIONS.items()}
 
 
 @attrs.frozen
 class Mix:
-    """What one episode plays with."""
+    """What one episode uses: pages, processes, files, kinds of operation and their weights."""
 
     pages: int
     processes: int
@@ -92,7 +92,7 @@ class Mix:
         files: int = 0,
         advices: tuple[str, ...] = ADVICE_NAMES,
     ) -> "Mix":
-        """Draw a mix of at most so many pages, processes and files; half of them have no file."""
+        """Draw a mix with at most so many pages, processes and files; half of them use no file."""
         kinds, weights = [], []
         files = rng.randint(1, files) if files and rng.random() < WITH_FILES else 0
         for kind in KINDS:
@@ -112,7 +112,7 @@ class Mix:
 
 
 def propose(st: "Kernel", rng: Random, mix: Mix) -> Step | None:
-    """Draw a step, or None if what was drawn cannot be asked for now."""
+    """Draw a step; return None if the drawn operation is not possible now."""
     kind = rng.choices(mix.kinds, mix.weights)[0]
     mm = rng.choice(st.mm.indices())
     if kind is SwapOut:
@@ -122,13 +122,13 @@ def propose(st: "Kernel", rng: Random, mix: Mix) -> Step | None:
 
 
 def reclaim_all(st: "Kernel") -> Step | None:
-    """Return the step that takes all pages, or None where there are none."""
+    """Return the step that reclaims all pages, or None if there are none."""
     ops = (*SwapOut.possible(st), *Reclaim.possible(st))
     return Step(ops, reclaim=True) if ops else None
 
 
 def reclaim_step(st: "Kernel", rng: Random, mm: int) -> Step | None:
-    """Swap out everything, or one page that has one mapping."""
+    """Draw a step that reclaims all pages, or swaps out one page with a single mapping."""
     if rng.random() < 0.4:
         return reclaim_all(st)
     alone = [
@@ -143,7 +143,7 @@ def reclaim_step(st: "Kernel", rng: Random, mm: int) -> Step | None:
 
 
 def _range(rng: Random, pages: int) -> tuple[int, int]:
-    """Draw a start and a length; short ones are likelier."""
+    """Draw a start and a length; short ranges are more likely."""
     start = rng.randrange(pages)
     most = pages - start
     return start, min(rng.randint(1, most), rng.randint(1, most))
@@ -156,7 +156,7 @@ def _mmap(_st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
 
 
 def _mmap_file(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
-    if rng.random() < ALIKE and (op := beside(st, rng, mix, mm)) is not None:
+    if rng.random() < ALIKE and (op := file_range_beside(st, rng, mix, mm)) is not None:
         return op
     start, length = _range(rng, min(mix.pages, st.scope.file_pages))
     start = rng.randint(start, mix.pages - length)
@@ -171,8 +171,8 @@ def _mmap_file(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     )
 
 
-def beside(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation | None:
-    """Draw a range of a file that goes on where another ends, so that they may merge."""
+def file_range_beside(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation | None:
+    """Draw an mmap that continues a mapped range of a file, so that the two may merge."""
     found = []
     vma = st.mm[mm].mmap
     while vma:
@@ -215,15 +215,15 @@ def _munmap(_st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
 
 
 def _mprotect(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
-    if rng.random() < ALIKE and (op := like_its_neighbour(st, rng, mm)) is not None:
+    if rng.random() < ALIKE and (op := mprotect_like_neighbour(st, rng, mm)) is not None:
         return op
     start, length = _range(rng, mix.pages)
     prot = rng.choice(("rw", "rwx", *PROTECTION_NAMES))
     return Mprotect(mm=mm, start=start, length=length, prot=prot)
 
 
-def like_its_neighbour(st: "Kernel", rng: Random, mm: int) -> Operation | None:
-    """Draw an mprotect that makes a VMA like the one behind it, so that they may merge."""
+def mprotect_like_neighbour(st: "Kernel", rng: Random, mm: int) -> Operation | None:
+    """Draw an mprotect that gives a VMA its neighbour's protection, so that they may merge."""
     pairs = []
     vma = st.mm[mm].mmap
     while vma:
@@ -248,8 +248,8 @@ def _read(_st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
     return Read(mm=mm, address=rng.randrange(mix.pages))
 
 
-def adopts(st: "Kernel", rng: Random, mm: int) -> Operation | None:
-    """Draw a first write to a VMA between two, whose anon_vmas it may adopt."""
+def write_between(st: "Kernel", rng: Random, mm: int) -> Operation | None:
+    """Draw a first write to a VMA between two others, one of whose anon_vmas it may adopt."""
     between = []
     before = st.mm[mm].mmap
     while before and (vma := st.vma[before].vm_next):
@@ -262,7 +262,7 @@ def adopts(st: "Kernel", rng: Random, mm: int) -> Operation | None:
 
 
 def _write(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
-    if rng.random() < ALIKE and (op := adopts(st, rng, mm)) is not None:
+    if rng.random() < ALIKE and (op := write_between(st, rng, mm)) is not None:
         return op
     return Write(mm=mm, address=rng.randrange(mix.pages))
 
@@ -278,8 +278,8 @@ def _exit(_st: "Kernel", _rng: Random, _mix: Mix, mm: int) -> Operation:
     return Exit(mm=mm)
 
 
-def moves_home(st: "Kernel", rng: Random, mm: int) -> Operation | None:
-    """Draw an mremap of a VMA to where its vm_pgoff fits, so that it may merge there."""
+def mremap_to_own_pgoff(st: "Kernel", rng: Random, mm: int) -> Operation | None:
+    """Draw an mremap of a VMA to the place that fits its vm_pgoff, so that it may merge there."""
     away = []
     vma = st.mm[mm].mmap
     while vma:
@@ -296,7 +296,7 @@ def moves_home(st: "Kernel", rng: Random, mm: int) -> Operation | None:
 
 
 def _mremap(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation:
-    if rng.random() < ALIKE and (op := moves_home(st, rng, mm)) is not None:
+    if rng.random() < ALIKE and (op := mremap_to_own_pgoff(st, rng, mm)) is not None:
         return op
     start, length = _range(rng, mix.pages)
     way = rng.random()

@@ -1,8 +1,8 @@
-"""The oracle on another kernel: user-mode Linux boots, and compares itself with the model.
+"""Runs the oracle in user-mode Linux, to compare another kernel than the running one.
 
-Its root is the host's, read-only (hostfs), so that this very Python and this very checkout run
-there. Only one folder of the host can be written to, and that is a temporary one. Whoever may read
-the checkout can do it: inside, everybody is root.
+Its root is the host's root, mounted read-only (hostfs), so the same Python and the same checkout
+run there. It can write to only one folder of the host, a temporary one. Anyone who may read the
+checkout can do this: every process in user-mode Linux is root there.
 """
 
 import shutil
@@ -42,8 +42,8 @@ POWER_OFF = 0x4321FEDC
 
 
 @attrs.frozen(kw_only=True)
-class Said:
-    """What the command said there."""
+class UmlResult:
+    """Output, exit code and saved cases of `rmapcheck kernel` in user-mode Linux."""
 
     text: str
     errors: str
@@ -52,15 +52,18 @@ class Said:
     """Saved differences, on the host."""
 
 
-def compare_inside(
+def compare_in_uml(
     kernel: Path, words: Sequence[str], *, seconds: float, memory: int, save: Path
-) -> Said:
-    """Run `rmapcheck kernel` with these words in user-mode Linux; copy differences to `save`.
+) -> UmlResult:
+    """Run `rmapcheck kernel WORDS` in user-mode Linux; copy the cases that it saves to `save`.
 
-    Raise ModelError where the file is no such kernel, Unavailable where it comes to no end.
+    The time limit is in seconds, the memory in MB. Raise ModelError if the file is not a user-mode
+    Linux, Unavailable if the run does not finish.
     """
     if kind_of(kernel) != "uml":
-        raise ModelError(f"{kernel} is no user-mode Linux; the oracle cannot be run in another")
+        raise ModelError(
+            f"{kernel} is no user-mode Linux; the oracle runs in no other kernel file"
+        )
     aligner = shutil.which("setarch")
     if aligner is None:
         raise Unavailable("there is no setarch; install util-linux")
@@ -70,7 +73,7 @@ def compare_inside(
         out.mkdir()
         write_swap_file(folder / "swap")
         _write_init(folder, words)
-        # Where the break lies at random, page frames have numbers that /proc/kpageflags has not.
+        # With a randomized break, page frames get numbers that /proc/kpageflags does not cover.
         log = run_session([aligner, "-R", *_command(kernel, folder, memory)], folder, seconds)
         if not (out / "code").exists():
             raise Unavailable(f"{kernel} {_why(log)}")
@@ -78,7 +81,7 @@ def compare_inside(
         code = int((out / "code").read_text(encoding="utf-8"))
         if code not in set(Exit):
             raise Unavailable(f"rmapcheck could not be run in {kernel}: {errors}")
-        return Said(
+        return UmlResult(
             text=(out / "said").read_text(encoding="utf-8"),
             errors=errors,
             code=Exit(code),
@@ -87,11 +90,11 @@ def compare_inside(
 
 
 def _why(log: Log) -> str:
-    """Return why a kernel came to no end, as a part of a sentence."""
+    """Return why a kernel did not finish, as a part of a sentence."""
     lines = [line for line in log.text.splitlines() if line.strip()]
-    told = [line for line in lines if "panic" in line] or lines[-1:] or ["it printed nothing"]
-    why = f"was given up after {log.seconds:.0f} s" if log.timed_out else "ended too soon"
-    return f"{why}: {told[0]}"
+    reasons = [line for line in lines if "panic" in line] or lines[-1:] or ["it printed nothing"]
+    why = f"was stopped after {log.seconds:.0f} s" if log.timed_out else "ended too soon"
+    return f"{why}: {reasons[0]}"
 
 
 def _write_init(folder: Path, words: Sequence[str]) -> None:

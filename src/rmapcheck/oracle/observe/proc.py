@@ -1,10 +1,11 @@
-"""What the kernel shows of the puppets: VMAs, page tables, and the pages themselves.
+"""Reads in /proc what the kernel shows of the puppets: VMAs, page tables, and the pages.
 
-/proc/PID/maps gives VMAs and protections, and of a range of a file which one it is, and vm_pgoff,
-which is 0 there for anonymous memory;
-/proc/PID/pagemap the frame or swap slot of each page, /proc/kpagecount the mapcount, and
-/proc/kpageflags the rest: bit 34, KPF_OWNER_2, is PG_anon_exclusive for an anonymous page
-(stable_page_flags(), fs/proc/page.c, v6.1, v6.12, v6.18).
+/proc/PID/maps     VMAs and protections; for ranges of files also the file and vm_pgoff,
+which is shown as 0 for anonymous memory
+/proc/PID/pagemap  the frame or swap slot of each page
+/proc/kpagecount   the mapcount of each frame
+/proc/kpageflags   its flags; bit 34, KPF_OWNER_2, is PG_anon_exclusive for an anonymous page
+(stable_page_flags(), fs/proc/page.c, v6.1, v6.12, v6.18)
 """
 
 import os
@@ -34,10 +35,10 @@ KPF_ZERO_PAGE = 24
 KPF_ANON_EXCLUSIVE = 34
 
 ZERO = -1
-"""An entry that maps the zero page. 0 is none, a positive number a frame, a smaller one a slot."""
+"""An entry that maps the zero page. Entry 0 is none, > 0 a frame, < -1 a swap slot."""
 
-PATIENCE = 10
-"""Seconds in which a page must have been written to swap."""
+WRITEBACK_SECONDS = 10
+"""How long to wait until a page has been written to swap."""
 
 LONGEST_LINE = 120
 _LINE = re.compile(
@@ -48,18 +49,18 @@ _LINE = re.compile(
 _WORD = struct.Struct("Q")
 
 Range = tuple[int, ...]
-"""A VMA: first page, page behind the last, protection (PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4);
-and if it maps a file, its number, vm_pgoff, and 1 for a shared mapping."""
+"""A VMA: first page, page after the last, protection (PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4).
+If it maps a file, also the number of the file, vm_pgoff, and 1 for a shared mapping or 0."""
 
 
 def slot_number(entry: int) -> int:
-    """Return how a swap slot is written as an entry, and the slot of such an entry."""
+    """Return the entry of a swap slot, or the swap slot of such an entry."""
     return -2 - entry
 
 
 @attrs.frozen
 class Process:
-    """What one process has."""
+    """The VMAs of one process, and the entry of each page of its arena."""
 
     vmas: tuple[Range, ...]
     entries: tuple[int, ...]
@@ -67,7 +68,7 @@ class Process:
 
 @attrs.frozen
 class Frame:
-    """What is known of a page that is mapped somewhere."""
+    """What the kernel shows of a page that some process maps."""
 
     mapcount: int
     exclusive: bool
@@ -76,8 +77,8 @@ class Frame:
 
 
 @attrs.frozen
-class Look:
-    """All processes, by number, the frames that they map, by number, and the page cache."""
+class Observation:
+    """All processes and the frames that they map, by number, and the pages in the page cache."""
 
     processes: dict[int, Process]
     frames: dict[int, Frame]
@@ -85,7 +86,7 @@ class Look:
 
 
 class Observer:
-    """Reads /proc. Raise Unavailable at the start where it does not tell root about pages."""
+    """Reads /proc. Raises Unavailable if it does not show pages to root."""
 
     def __init__(self, pages: int) -> None:
         self.pages = pages
@@ -101,10 +102,10 @@ class Observer:
                 raise Unavailable(f"/proc/{name} cannot be read ({error.strerror})") from None
             if len(os.pread(self.opened[-1], _WORD.size, 0)) != _WORD.size:
                 self.close()
-                raise Unavailable(f"/proc/{name} says nothing here")
+                raise Unavailable(f"/proc/{name} is empty here")
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the open files."""
         for fd in self.opened:
             os.close(fd)
         self.opened = []
@@ -126,7 +127,7 @@ class Observer:
         return tuple(found)
 
     def entries(self, puppet: "Puppet") -> list[int]:
-        """Return what each page of the arena maps."""
+        """Return the entry of each page of the arena."""
         data = os.pread(puppet.pagemap, self.words.size, ARENA // PAGE * 8)
         return [
             self._entry(word) if word & (PM_PRESENT | PM_SWAP) else 0
@@ -139,8 +140,8 @@ class Observer:
             return slot_number(value)
         return ZERO if value in self.zero else value
 
-    def look(self, puppets: "Puppets") -> Look:
-        """Return what all processes but the nursery have."""
+    def observe(self, puppets: "Puppets") -> Observation:
+        """Return what the kernel shows of all processes except the nursery."""
         processes = {}
         frames: dict[int, Frame] = {}
         for slot, puppet in puppets.alive.items():
@@ -154,15 +155,15 @@ class Observer:
                         else:
                             frames[entry] = frame
                 processes[slot] = Process(self.vmas(puppet), tuple(entries))
-        return Look(processes, frames, self.files.cached() if self.files else frozenset())
+        return Observation(processes, frames, self.files.cached() if self.files else frozenset())
 
     def settle(self, frames: list[int]) -> None:
-        """Wait until none of the frames is being written to swap.
+        """Wait until none of the frames is being written to swap, at most WRITEBACK_SECONDS.
 
-        Until then a page that is out of all page tables stays in the swap cache, even if a fault
-        wants it for itself (folio_free_swap(), mm/swapfile.c).
+        During writeback a page stays in the swap cache although no page table maps it, even if a
+        write fault needs it exclusively (folio_free_swap(), mm/swapfile.c).
         """
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + WRITEBACK_SECONDS
         while any(self.flags(pfn) >> KPF_WRITEBACK & 1 for pfn in frames):
             if time.monotonic() > end:
                 return
@@ -174,7 +175,7 @@ class Observer:
         return int(_WORD.unpack(data)[0]) if len(data) == 8 else 1 << KPF_ZERO_PAGE
 
     def frame(self, pfn: int) -> Frame | None:
-        """Return what is known of a page frame; None of the zero page, which has no rmap."""
+        """Return what the kernel shows of a frame; None for the zero page, which has no rmap."""
         bits = self.flags(pfn)
         if bits >> KPF_ZERO_PAGE & 1:
             self.zero.add(pfn)

@@ -1,4 +1,4 @@
-"""The oracle in user-mode Linux: another kernel than the running one."""
+"""The oracle in user-mode Linux, which is another kernel than the running one."""
 
 import json
 import os
@@ -13,16 +13,16 @@ from rmapcheck.cases.case import load_case
 from rmapcheck.host.boot import Log
 from rmapcheck.host.errors import Unavailable
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.oracle import inside
-from rmapcheck.oracle.inside import INIT, compare_inside
+from rmapcheck.oracle import uml
+from rmapcheck.oracle.uml import INIT, compare_in_uml
 
 
 def compare(kernel, tmp_path, seconds=20):
-    return compare_inside(Path(kernel), [], seconds=seconds, memory=128, save=tmp_path / "kept")
+    return compare_in_uml(Path(kernel), [], seconds=seconds, memory=128, save=tmp_path / "kept")
 
 
 @pytest.mark.skipif(not shutil.which("setarch"), reason="needs setarch")
-def test_what_is_no_kernel_or_comes_to_no_end_is_told(tmp_path):
+def test_no_kernel_or_one_that_ends_early_gets_one_sentence(tmp_path):
     with pytest.raises(ModelError, match="is no kernel"):
         compare(__file__, tmp_path)
     with pytest.raises(Unavailable, match="true ended too soon: "):
@@ -30,7 +30,7 @@ def test_what_is_no_kernel_or_comes_to_no_end_is_told(tmp_path):
 
 
 def answering(code, said, errors=""):
-    """Return what stands in for a kernel that writes these files."""
+    """Return a stand-in for `run_session` whose kernel writes these files."""
 
     def run_session(_command, folder, _seconds):
         out = folder / "out"
@@ -45,24 +45,24 @@ def answering(code, said, errors=""):
     return run_session
 
 
-def test_what_is_said_inside_is_said_outside(tmp_path, monkeypatch):
-    monkeypatch.setattr(inside, "run_session", answering(1, "a difference"))
-    monkeypatch.setattr(inside, "kind_of", lambda _: "uml")
+def test_output_code_and_cases_of_user_mode_linux_are_passed_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(uml, "run_session", answering(1, "a difference"))
+    monkeypatch.setattr(uml, "kind_of", lambda _: "uml")
     done = compare("kernel", tmp_path)
     assert (done.code, done.text) == (1, "a difference")
     assert done.cases == (tmp_path / "kept" / "a.json",)
-    monkeypatch.setattr(inside, "run_session", answering(126, "", "python: Permission denied"))
+    monkeypatch.setattr(uml, "run_session", answering(126, "", "python: Permission denied"))
     with pytest.raises(Unavailable, match="could not be run in kernel: python: Permission"):
         compare("kernel", tmp_path)
-    monkeypatch.setattr(inside, "kind_of", lambda _: "qemu")
+    monkeypatch.setattr(uml, "kind_of", lambda _: "qemu")
     with pytest.raises(ModelError, match="no user-mode Linux"):
         compare("kernel", tmp_path)
 
 
-def test_a_kernel_that_panics_is_told_by_its_panic(tmp_path, monkeypatch):
+def test_a_panic_is_reported_as_the_reason(tmp_path, monkeypatch):
     text = "one\nKernel panic - not syncing: VFS: Unable to mount root fs\n[<0>] ? start+0x1\n"
-    monkeypatch.setattr(inside, "run_session", lambda *_: Log(text=text, seconds=1.0))
-    monkeypatch.setattr(inside, "kind_of", lambda _: "uml")
+    monkeypatch.setattr(uml, "run_session", lambda *_: Log(text=text, seconds=1.0))
+    monkeypatch.setattr(uml, "kind_of", lambda _: "uml")
     with pytest.raises(Unavailable, match="ended too soon: Kernel panic - not syncing: VFS"):
         compare("kernel", tmp_path)
 
