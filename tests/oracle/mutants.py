@@ -134,7 +134,7 @@ MUTANTS = (
     Mutant(
         "a never-faulted neighbour takes what a fork child moves",
         MERGE + "is_mergeable_anon_vma",
-        "if self.asks_copied_from and self.is_fork_child(st, copied_from):",
+        "if self.era.asks_copied_from and self.is_fork_child(st, copied_from):",
         "if False:",
     ),
     Mutant(

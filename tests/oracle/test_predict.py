@@ -278,11 +278,11 @@ def test_unknown_versions_are_refused():
         version_of("linux")
 
 
-def test_each_version_rule_names_a_switch_of_the_schemes():
+def test_each_version_rule_names_a_field_of_the_era():
     for rule in VERSION_RULES:
         assert not rule.holds((6, 1, 0))
         assert rule.holds((7, 0, 0))
-        assert isinstance(getattr(era_of((6, 18, 0)), rule.attribute), bool)
+        assert isinstance(getattr(era_of((6, 18, 0)).era, rule.attribute), bool)
 
 
 def test_every_mutant_changes_the_model_and_is_gone_afterwards():
