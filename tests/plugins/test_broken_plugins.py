@@ -1,4 +1,4 @@
-"""Broken plug-ins: whatever is wrong with one, its author is told in one clear sentence."""
+"""Broken plug-ins: each gets a one-sentence error that says what is wrong with it."""
 
 import sys
 import textwrap
@@ -38,11 +38,11 @@ BROKEN = {
     ),
     "an import of a module that moved": (
         "import attrs\nfrom rmapcheck.catalogue import schemes\n",
-        ["mine.py, line 2", "is `rmapcheck.plugins.catalogue` now: write that in its place"],
+        ["mine.py, line 2", "is now called `rmapcheck.plugins.catalogue`: import that instead"],
     ),
     "an import of a module with another name": (
         "from model.i_mmap_prio_tree import IMmapPrioTree\n",
-        ["mine.py, line 1", "is `rmapcheck.model.i_mmap.prio_tree` now"],
+        ["mine.py, line 1", "is now called `rmapcheck.model.i_mmap.prio_tree`"],
     ),
     "a fact of the era in the class": (
         plain("mremap_many = True\n"),
@@ -58,7 +58,10 @@ BROKEN = {
     ),
     "a method of the container in the class": (
         plain("def i_mmap_foreach(self, st, mapping, first, last, rwc):\n    return []\n"),
-        ["Mine.i_mmap_foreach is the container's", "a subclass of IMmapIntervalTree with foreach"],
+        [
+            "Mine.i_mmap_foreach belongs to the container",
+            "subclass of IMmapIntervalTree with foreach",
+        ],
     ),
     "import raises": (
         "import attrs\nx = undefined\n",
@@ -94,15 +97,15 @@ BROKEN = {
     ),
     "misspelt hook": (
         plain("def anon_vma_prepair(self, st, vma):\n    return 0\n"),
-        ["mine.py, line 8", "anon_vma_prepair is no hook", "did you mean anon_vma_prepare?"],
+        ["mine.py, line 8", "anon_vma_prepair is not a hook", "did you mean anon_vma_prepare?"],
     ),
     "misspelt decision": (
         plain("def may_reuze(self, st, anon_vma, own):\n    return True\n"),
-        ["may_reuze is no hook and nothing uses it", "did you mean may_reuse?"],
+        ["may_reuze is not a hook, and nothing uses it", "did you mean may_reuse?"],
     ),
     "misspelt attribute": (
         plain("invariant = ('coverage',)\n"),
-        ["Mine.invariant is no hook", "did you mean invariants?"],
+        ["Mine.invariant is not a hook", "did you mean invariants?"],
     ),
     "unknown invariant": (
         plain("invariants = ('covrage',)\n"),
@@ -130,7 +133,7 @@ BROKEN = {
     ),
     "struct that is no attrs class": (
         plain("class Box:\n    vma = 0\nstructs = (Box,)\n", base="Scheme"),
-        ["Box in `structs` is no attrs class", "@attrs.define"],
+        ["Box in `structs` is not an attrs class", "@attrs.define"],
     ),
     "undeclared field": (
         plain("@attrs.define\nclass Box:\n    vma: int = 0\nstructs = (Box,)\n", base="Scheme"),
@@ -166,9 +169,9 @@ BROKEN = {
         plain("def folio_mapped(self, st, folio):\n    return 'yes'\n"),
         ["folio_mapped of scheme 'mine' returned 'yes' instead of True or False"],
     ),
-    "returns where nothing is wanted": (
+    "returns where it must not": (
         plain("def folio_free(self, st, folio):\n    return folio\n"),
-        ["folio_free of scheme 'mine' returned 1: nothing is wanted of it"],
+        ["folio_free of scheme 'mine' returned 1, but it must return nothing"],
     ),
     "yields": (
         plain("def rmap_walk(self, st, folio, rwc):\n    yield folio\n"),
@@ -192,7 +195,7 @@ BROKEN = {
         plain("def folio_free(self, st, folio):\n    self.folio_free(st, folio)\n"),
         ["hook folio_free of scheme 'mine' raised RecursionError"],
     ),
-    "asks for a struct that is not there": (
+    "uses a struct that is not declared": (
         plain("def folio_free(self, st, folio):\n    st.box[1].lid = 0\n"),
         ["mine.py, line 9", "no 'box'", "`structs`"],
     ),
@@ -206,7 +209,7 @@ BROKEN = {
                 st.anon_vma[anon_vma].head = avc
                 st.anon_vma_chain[avc].same_anon_vma = avc
             """),
-        ["does not end on what scheme 'mine' has built", "runs in a circle"],
+        ["does not end on what scheme 'mine' has built", "one of its lists is a circle"],
     ),
     "remembers in self": (
         plain("def folio_free(self, st, folio):\n    self.last = folio\n"),
@@ -231,7 +234,7 @@ BROKEN = {
         plain("def __init__(self):\n    raise SystemExit(0)\n"),
         ["mine.py", "SystemExit"],
     ),
-    "writes a field it has not": (
+    "writes a field that is not declared": (
         plain("def folio_free(self, st, folio):\n    st.folio[folio].direct = 1\n"),
         ["mine.py, line 9", "folio.direct is no field of this scheme's state"],
     ),
@@ -242,7 +245,7 @@ BROKEN = {
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     elsewhere = [p for p in sys.path if not (Path(p) / "model").is_dir()]
-    monkeypatch.setattr(sys, "path", elsewhere)  # the checkout's model/ is no package of its own
+    monkeypatch.setattr(sys, "path", elsewhere)  # else `import model` finds the checkout's folder
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     monkeypatch.setattr(guard, "LOOP_SECONDS", 0.5)
 
@@ -253,7 +256,7 @@ def write(source):
         file.write(data)
 
 
-def told_of(capsys, *args):
+def error_of(capsys, *args):
     code = run([*args])
     captured = capsys.readouterr()
     assert "Traceback" not in captured.out + captured.err
@@ -264,7 +267,7 @@ def told_of(capsys, *args):
 def test_broken(what, capsys):
     source, fragments = BROKEN[what]
     write(source)
-    code, text = told_of(capsys, "verify", "mine.py", "--budget", "6")
+    code, text = error_of(capsys, "verify", "mine.py", "--budget", "6")
     assert code == Exit.USAGE, text
     assert text.startswith("rmapcheck: ")
     assert text.count("\n") == 1, "one line"
@@ -279,7 +282,7 @@ def test_broken(what, capsys):
         ("no.py", ["there is no file no.py", "rmapcheck new"]),
         (".py", ["there is no file .py"]),
         ("mine.py:Mien", ["mine.py has no class 'Mien'", "did you mean Mine?"]),
-        ("mine.py:attrs", ["attrs in mine.py is no subclass of Scheme"]),
+        ("mine.py:attrs", ["attrs in mine.py is not a scheme", "derive it from Scheme"]),
         ("no_such_module:Mine", ["there is no module no_such_module"]),
         ("mine:Nine", ["module mine has no class 'Nine'", "did you mean Mine?"]),
         ("avc-7", ["no scheme is called 'avc-7'", "did you mean avc-7.0?"]),
@@ -293,7 +296,7 @@ def test_broken(what, capsys):
 def test_not_found(name, fragments, capsys, tmp_path):
     write(plain(""))
     (tmp_path / "folder.py").mkdir()
-    code, text = told_of(capsys, "explore", name)
+    code, text = error_of(capsys, "explore", name)
     assert code == Exit.USAGE
     for fragment in fragments:
         assert fragment in text
@@ -301,12 +304,12 @@ def test_not_found(name, fragments, capsys, tmp_path):
 
 def test_links_in_a_circle_and_lines_without_a_number(capsys, tmp_path):
     (tmp_path / "loop.py").symlink_to("loop.py")
-    code, text = told_of(capsys, "explore", "loop.py")
+    code, text = error_of(capsys, "explore", "loop.py")
     assert code == Exit.USAGE
     assert "loop.py" in text
     assert text.count("\n") == 1
     write(BROKEN["not UTF-8"][0])
-    assert "line None" not in told_of(capsys, "explore", "mine.py")[1]
+    assert "line None" not in error_of(capsys, "explore", "mine.py")[1]
 
 
 @pytest.mark.parametrize("name", ["mine.py", "mine.py:Mine", "mine:Mine"])
@@ -315,7 +318,7 @@ def test_found(name):
     assert find_scheme(name).name == "mine"
 
 
-def test_a_file_is_read_anew_each_time():
+def test_a_file_is_read_again_each_time():
     write(plain("title = 'one'\n"))
     assert find_scheme("mine.py").title == "one"
     write(plain("title = 'two'\n"))
@@ -367,7 +370,7 @@ AT_RUN_TIME = [
     "raises",
     "exits",
     "recurses",
-    "asks for a struct that is not there",
+    "uses a struct that is not declared",
     "does not end",
     "list in a circle",
     "remembers in a list",
@@ -381,7 +384,7 @@ def test_broken_and_searched_without_the_guard(what, engine, capsys, monkeypatch
     source, _fragments = BROKEN[what]
     write(source)
     scope = ["--mms", "2", "--pages", "2", "--alloc-fail", "--max-states", "2000"]
-    code, text = told_of(capsys, "explore", "mine.py", "--engine", engine, *scope)
+    code, text = error_of(capsys, "explore", "mine.py", "--engine", engine, *scope)
     assert code in (Exit.USAGE, Exit.UNEXPECTED), text
     if code == Exit.USAGE:
         assert text.count("\n") == 1
@@ -391,13 +394,13 @@ def test_broken_and_searched_without_the_guard(what, engine, capsys, monkeypatch
 def test_hypothesis_blames_a_hook_that_exits(capsys, monkeypatch):
     monkeypatch.setattr(engines, "check_behaviour", lambda *_args, **_named: 0)
     write(BROKEN["exits"][0])
-    code, text = told_of(capsys, "fuzz", "mine.py", "--engine", "hypothesis")
+    code, text = error_of(capsys, "fuzz", "mine.py", "--engine", "hypothesis")
     assert code == Exit.USAGE
     assert "hook anon_vma_prepare of scheme 'mine' raised SystemExit" in text
 
 
-def test_a_hook_that_hangs_only_after_the_interface_rung_is_told(capsys):
-    """The watchdog of that rung, inside the one of the climb, has to leave the latter on."""
+def test_a_hook_that_hangs_only_after_the_interface_rung_is_reported(capsys):
+    """The watchdog of that rung must not switch off the one around it, that of the climb."""
     write(
         "import time\nUNTIL = []\n"
         + plain("""
@@ -409,7 +412,7 @@ def test_a_hook_that_hangs_only_after_the_interface_rung_is_told(capsys):
                 return super().anon_vma_prepare(st, vma)
             """)
     )
-    code, text = told_of(capsys, "verify", "mine.py", "--budget", "6")
+    code, text = error_of(capsys, "verify", "mine.py", "--budget", "6")
     assert code == Exit.USAGE
     assert text.startswith("rmapcheck: mine.py, line ")
     assert "hook anon_vma_prepare of scheme 'mine' does not end" in text
@@ -419,12 +422,12 @@ def test_a_hook_that_hangs_only_after_the_interface_rung_is_told(capsys):
 @pytest.mark.parametrize("command", ["explore", "fuzz"])
 def test_every_engine_looks_at_the_interface_first(command, capsys):
     write(BROKEN["reads page tables"][0])
-    code, text = told_of(capsys, command, "mine.py")
+    code, text = error_of(capsys, command, "mine.py")
     assert code == Exit.USAGE
     assert "reads page tables" in text
 
 
-def test_a_bug_can_be_grafted_into_a_later_scheme():
+def test_a_bug_can_be_seeded_into_a_later_scheme():
     scheme = find_scheme("B04@avc-6.0")
     assert scheme is find_scheme("B04@avc-6.0")
     assert scheme.name == "B04@avc-6.0"
@@ -434,14 +437,17 @@ def test_a_bug_can_be_grafted_into_a_later_scheme():
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
-        ("B04@pte_chain-2.6.0", "B04 is a decision of avc-2.6.34, from which pte_chain-2.6.0"),
-        ("B23@avc-3.19", "B23 is a decision of avc-6.0, from which avc-3.19 does not descend"),
+        (
+            "B04@pte_chain-2.6.0",
+            "B04 changes a decision of avc-2.6.34, and pte_chain-2.6.0 is not derived from that",
+        ),
+        ("B23@avc-3.19", "B23 changes a decision of avc-6.0, and avc-3.19 is not derived from"),
         ("B99@avc-6.0", "no scheme is called 'B99@avc-6.0'"),
         ("B04@B23", "no scheme is called 'B04@B23'"),
     ],
 )
-def test_a_graft_that_cannot_be_is_told(name, says):
-    with pytest.raises(SchemeError, match=says):
+def test_a_bug_does_not_fit_every_scheme(name, message):
+    with pytest.raises(SchemeError, match=message):
         find_scheme(name)

@@ -1,4 +1,4 @@
-"""Schemes by name: those that come with rmapcheck, and a user's own, held to the interface."""
+"""Schemes by name: those that come with rmapcheck, and a user's own, which are checked first."""
 
 from rmapcheck.plugins.find import find_scheme
 

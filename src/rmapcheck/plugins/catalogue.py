@@ -1,7 +1,7 @@
 """Every scheme and every seeded bug that comes with rmapcheck, by name.
 
-A bug is one decision of one scheme; `BUG@SCHEME` is the same decision in a later scheme that still
-makes it, as in ``B04@avc-6.0``: what that bug would do to the kernels of today.
+A bug changes one decision of one scheme. `BUG@SCHEME` makes the same change in a later scheme that
+still has this decision: ``B04@avc-6.0`` shows what the old bug B04 would do to a kernel of v6.0.
 """
 
 import importlib
@@ -40,15 +40,16 @@ def _classes_in(module: ModuleType) -> list[type[Scheme]]:
 
 @cache
 def schemes() -> dict[str, type[Scheme]]:
-    """Return the schemes by name, in the order of history, but for those that never held."""
+    """Return the schemes by name, oldest first, without those marked `never_held`."""
     return {name: cls for name, cls in every_scheme().items() if not cls.never_held}
 
 
 @cache
 def machines() -> dict[str, type[Scheme]]:
-    """Return the schemes that behave in a way of their own: one of each design and its facts.
+    """Return one scheme for each behaviour, by name: the first with its design and its facts.
 
-    The others are rows with the facts of a kernel before, and so its base under another name.
+    The schemes left out are rows of a design whose facts are those of an earlier kernel, so they
+    behave like the scheme of that kernel.
     """
     seen = set()
     found = {}
@@ -61,21 +62,21 @@ def machines() -> dict[str, type[Scheme]]:
 
 
 def design_of(cls: type[Scheme]) -> type[Scheme]:
-    """Return the class that a scheme is written as; a row's is that of its table."""
+    """Return the class in which a scheme is written; for a row, the class that has the table."""
     design: type[Scheme] = vars(cls).get("design", cls)
     return design
 
 
 @cache
 def every_scheme() -> dict[str, type[Scheme]]:
-    """Return all schemes by name, in the order of history: each design, then its rows."""
+    """Return all schemes by name, oldest first: each design, followed by its rows."""
     known = {m.__name__.rpartition(".")[2]: m for m in _modules(scheme_files)}
     designs = [cls for file in scheme_files.HISTORY for cls in _classes_in(known[file])]
-    return {c.name: c for cls in designs for c in (cls, *(_of_row(cls, r) for r in cls.rows))}
+    return {c.name: c for cls in designs for c in (cls, *(_row_class(cls, r) for r in cls.rows))}
 
 
-def _of_row(design: type[Scheme], row: Row) -> type[Scheme]:
-    """Return the scheme of one row of a design's table."""
+def _row_class(design: type[Scheme], row: Row) -> type[Scheme]:
+    """Return a subclass of `design` with the name and the era of one row of its table."""
     own: dict[str, object] = {
         "name": row.name,
         "title": row.title,
@@ -96,39 +97,39 @@ def bugs() -> dict[str, type[Scheme]]:
 
 
 def bug_of(cls: type[Scheme]) -> Bug:
-    """Return what a class in model/bugs declares of its bug."""
+    """Return the `Bug` that a class in model/bugs declares. Raise SchemeError if it has none."""
     if cls.bug is None:
         raise SchemeError(f"{cls.name} is in model/bugs and declares no bug: write `bug = Bug(…)`")
     return cls.bug
 
 
 def without_bug(cls: type[Scheme]) -> type[Scheme]:
-    """Return the scheme that a bug's class is, without the bug; any other is returned itself."""
+    """Return the scheme into which a bug was seeded. A scheme without a bug is returned as is."""
     return next(c for c in cls.__mro__ if issubclass(c, Scheme) and c.bug is None)
 
 
 @cache
 def built_in(name: str) -> type[Scheme] | None:
-    """Return the scheme, bug, or ``BUG@SCHEME`` of that name; None if there is none.
+    """Return the scheme, the bug, or the ``BUG@SCHEME`` with that name; None if there is none.
 
-    Raise SchemeError where the scheme does not make the decision that the bug changes.
+    Raise SchemeError if the scheme does not have the decision that the bug changes.
     """
     bug, at, scheme = name.partition("@")
     if not at:
         return every_scheme().get(name) or bugs().get(name)
     if bug not in bugs() or scheme not in schemes():
         return None
-    return _grafted(name, bugs()[bug], schemes()[scheme])
+    return _bug_in_scheme(name, bugs()[bug], schemes()[scheme])
 
 
-def _grafted(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]:
-    """Return the bug's decision in another scheme."""
+def _bug_in_scheme(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]:
+    """Return `scheme` with the decision that `bug` changes, under the name BUG@SCHEME."""
     base = without_bug(bug)
-    facts = _changed(bug.era, base.era)
-    if not issubclass(scheme, base) and not _of_the_core(bug, facts, scheme):
+    facts = _changed_facts(bug.era, base.era)
+    if not issubclass(scheme, base) and not _only_changes_facts(bug, facts, scheme):
         raise SchemeError(
-            f"{name}: {bug.name} is a decision of {base.name}, from which {scheme.name} does not "
-            "descend; choose a later scheme of the same kind"
+            f"{name}: {bug.name} changes a decision of {base.name}, and {scheme.name} is not "
+            "derived from that; choose a later scheme of the same design"
         )
     own: dict[str, object] = {
         "title": scheme.title,
@@ -142,13 +143,16 @@ def _grafted(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[Scheme]
     return made
 
 
-def _changed(era: Era, base: Era) -> dict[str, Any]:
-    """Return the facts in which a bug's era differs from that of the scheme that had it."""
+def _changed_facts(era: Era, base: Era) -> dict[str, Any]:
+    """Return the facts of a bug's era that differ from those of its scheme, by name."""
     values = attrs.asdict(era, recurse=False)
     return {name: value for name, value in values.items() if value != getattr(base, name)}
 
 
-def _of_the_core(bug: type[Scheme], facts: dict[str, Any], scheme: type[Scheme]) -> bool:
-    """Tell whether the bug is one of the MM core alone, and other kernels did better."""
+def _only_changes_facts(bug: type[Scheme], facts: dict[str, Any], scheme: type[Scheme]) -> bool:
+    """Tell whether the bug overrides no method, and one of its facts differs in `scheme`.
+
+    Facts are read by the MM core, which all schemes share, so such a bug fits any scheme.
+    """
     methods = [name for name, value in vars(bug).items() if inspect.isfunction(value)]
     return not methods and any(getattr(scheme.era, name) != facts[name] for name in facts)

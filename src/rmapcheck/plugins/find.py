@@ -1,6 +1,6 @@
-"""Finding a scheme by what the user typed: a name, a file, a module, an entry point.
+"""Finding a scheme from what the user typed: a name, a file, a module or an entry point.
 
-Every failure is a SchemeError of one sentence that names the place and what to do.
+Every failure is a SchemeError whose one sentence names the place and says what to do.
 """
 
 import difflib
@@ -18,24 +18,25 @@ from rmapcheck.plugins.interface import check_interface
 from rmapcheck.plugins.moved import import_hint
 
 GROUP = "rmapcheck.schemes"
-"""Entry points under which installed packages offer schemes."""
+"""The group of entry points in which installed packages offer schemes."""
 
 
 def find_scheme(text: str) -> type[Scheme]:
     """Return the scheme that `text` names.
 
-    A built-in scheme or bug, BUG@SCHEME, FILE.py, FILE.py:Class, module:Class, or an installed
-    entry point. Raises SchemeError.
+    `text` is the name of a built-in scheme or bug, BUG@SCHEME, FILE.py, FILE.py:Class,
+    module:Class, or the name of an installed entry point. Raise SchemeError if there is no such
+    scheme or if it does not keep to the interface.
     """
     known = catalogue.built_in(text)
     if known is not None:
         return known
-    scheme = _outside(text, sorted(catalogue.schemes() | catalogue.bugs()))
+    scheme = _load_plugin(text, sorted(catalogue.schemes() | catalogue.bugs()))
     check_interface(scheme, text)
     return scheme
 
 
-def _outside(text: str, built_in: list[str]) -> type[Scheme]:
+def _load_plugin(text: str, built_in: list[str]) -> type[Scheme]:
     file, colon, class_name = text.rpartition(":")
     if text.endswith(".py"):
         return _only_scheme(load_file(text), text)
@@ -58,8 +59,8 @@ def _entry_point(text: str, built_in: list[str]) -> type[Scheme]:
         return _named_class(load_module(point.module), point.attr, f"entry point {text}")
     names = [*built_in, *offered]
     near = difflib.get_close_matches(text, names, 1) or [n for n in names if n == text.upper()]
-    hint = f"did you mean {near[0]}?" if near else "`rmapcheck schemes` lists those there are,"
-    tail = "" if near else " and a file of your own is named FILE.py"
+    hint = f"did you mean {near[0]}?" if near else "`rmapcheck schemes` lists the built-in ones;"
+    tail = "" if near else " to name a file of your own, write FILE.py"
     raise SchemeError(f"no scheme is called {text!r}: {hint}{tail}")
 
 
@@ -67,15 +68,18 @@ def _entry_point(text: str, built_in: list[str]) -> type[Scheme]:
 
 
 def load_file(name: str) -> ModuleType:
-    """Run FILE.py as a module of its own and return it."""
+    """Run the file `name` as a new module, and return the module. Raise SchemeError if it fails.
+
+    The file is read again each time: a change is seen by the next call.
+    """
     try:
         path = Path(name).resolve()
-        is_folder, there = path.is_dir(), path.exists() or path.is_symlink()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        is_folder, found = path.is_dir(), path.exists() or path.is_symlink()
+    except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links, or a NUL byte
         raise SchemeError(f"{name!a} cannot be read: {_reason(error)}") from error
     if is_folder:
         raise SchemeError(f"{name} is a folder: name a Python file in it")
-    if not there:
+    if not found:
         raise SchemeError(
             f"there is no file {name}: `rmapcheck new NAME` writes one to start from"
         )
@@ -109,12 +113,15 @@ def _execute(code: object, module: ModuleType, name: str) -> None:
         line = _line_in(error.__traceback__, str(module.__file__))
         hint = import_hint(str(module.__file__), line) if isinstance(error, ImportError) else ""
         raised = "" if isinstance(error, ModelError) else "importing it raised "
-        said = hint or f"{raised}{_said(error)}"
-        raise SchemeError(f"{name}, line {line}: {said}") from error
+        reason = hint or f"{raised}{_error_text(error)}"
+        raise SchemeError(f"{name}, line {line}: {reason}") from error
 
 
 def load_module(name: str) -> ModuleType:
-    """Import a module by name, also from the current folder."""
+    """Import a module by its dotted name, which may be in the current folder, and return it.
+
+    Raise SchemeError if there is none, or if importing it fails.
+    """
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
@@ -122,17 +129,17 @@ def load_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (name + ".").startswith(error.name + "."):
             raise SchemeError(
-                f"there is no module {name}: it must be installed or lie in this folder"
+                f"there is no module {name}: install it, or run this in the folder that has it"
             ) from error
-        raise SchemeError(f"importing module {name} raised {_said(error)}") from error
+        raise SchemeError(f"importing module {name} raised {_error_text(error)}") from error
     except SyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
         raise SchemeError(f"{error.filename or name}{line}: not Python: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        raise SchemeError(f"importing module {name} raised {_said(error)}") from error
+        raise SchemeError(f"importing module {name} raised {_error_text(error)}") from error
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, ModelError):
         return str(error)
     return f"{type(error).__name__}: {error}".rstrip(": ").replace("\n", " ")
@@ -173,7 +180,7 @@ def _only_scheme(module: ModuleType, name: str) -> type[Scheme]:
         names = ", ".join(cls.__name__ for cls in named)
         raise SchemeError(
             f"{name} defines several schemes ({names}): "
-            f"say which, as in {name}:{named[-1].__name__}"
+            f"choose one, as in {name}:{named[-1].__name__}"
         )
     return named[0]
 
@@ -182,16 +189,16 @@ def _named_class(module: ModuleType, class_name: str, place: str) -> type[Scheme
     value = getattr(module, class_name, None)
     if value is None:
         near = difflib.get_close_matches(class_name, [c.__name__ for c in schemes_in(module)], 1)
-        hint = f"did you mean {near[0]}?" if near else _what_there_is(module)
+        hint = f"did you mean {near[0]}?" if near else _list_schemes(module)
         raise SchemeError(f"{place} has no class {class_name!r}: {hint}")
     if not isinstance(value, type) or not issubclass(value, Scheme):
         raise SchemeError(
-            f"{class_name} in {place} is no subclass of Scheme (from rmapcheck.model.scheme), "
-            "and so no scheme: derive it from that class"
+            f"{class_name} in {place} is not a scheme: derive it from Scheme, "
+            "which is in rmapcheck.model.scheme"
         )
     return value
 
 
-def _what_there_is(module: ModuleType) -> str:
+def _list_schemes(module: ModuleType) -> str:
     names = ", ".join(c.__name__ for c in schemes_in(module))
     return f"its schemes are {names}" if names else "it defines no scheme"

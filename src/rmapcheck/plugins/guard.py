@@ -1,13 +1,15 @@
-"""The guard: what keeps a plug-in scheme to its interface while it runs.
+"""Checks of a plug-in scheme while it runs.
 
-Three things that no reading of a class can show are caught here, each told in one sentence:
+Some faults show only when a scheme runs. Each is reported as a SchemeError of one sentence:
 
-peeking     a hook looks at page tables, which its answers are checked against   `guarded`
-nonsense    a hook raises, or answers what its caller cannot use                 `scheme_errors`
-looping     a hook, or a walk over what it built, never ends                     `watchdog`
+a hook reads page tables, against which its answers are checked              `guarded`
+a hook returns something that its caller cannot use                          `guarded`
+a hook keeps something outside the state, or is not repeatable               `check_behaviour`
+a hook raises an exception                                                   `scheme_errors`
+a hook, or a walk over the lists that it built, never ends                   `watchdog`
 
-`guarded` costs time and is used in a first short stage; the other two cost nothing while all is
-well, so that they surround every engine.
+The first three cost time, so `check_behaviour` looks for them once, before the engines start. The
+other two cost nothing as long as nothing is wrong, so every engine runs inside them.
 """
 
 import random
@@ -41,18 +43,18 @@ HOOKS: tuple[str, ...] = tuple(
 """Names of all hooks."""
 
 LOOP_SECONDS = 3.0
-"""An operation that lasts longer is taken for endless; each takes well under a millisecond."""
+"""An operation that takes longer is reported as endless. Most take well under a millisecond."""
 
 _ENGINES = str(Path(__file__).parents[1])
 _OURS = tuple(str(Path(str(p.__file__)).parent) for p in (model, invariants))
 
 
 class EndlessLoop(BaseException):
-    """Raised by the watchdog; no Exception, lest Hypothesis or the scheme itself catch it."""
+    """Raised by the watchdog. No Exception, so that neither Hypothesis nor a hook catches it."""
 
 
 def is_plugin(scheme: type[Scheme]) -> bool:
-    """Tell whether the scheme is somebody's own, not one that comes with rmapcheck."""
+    """Tell whether the scheme is a user's own, not one that comes with rmapcheck."""
     return _not_ours(scheme)
 
 
@@ -61,7 +63,7 @@ def _not_ours(cls: type) -> bool:
 
 
 def own_files(scheme: type[Scheme]) -> set[str]:
-    """Return the files of those classes of the scheme that do not come with rmapcheck."""
+    """Return the paths of the files in which the user wrote the scheme and its container."""
     container = [c for c in type(scheme.i_mmap).__mro__ if issubclass(c, IMmap) and _not_ours(c)]
     classes = [*own_classes(scheme), *container]
     codes = [v.__code__ for c in classes for v in vars(c).values() if isfunction(v)]
@@ -69,15 +71,15 @@ def own_files(scheme: type[Scheme]) -> set[str]:
 
 
 def own_classes(scheme: type[Scheme]) -> list[type[Scheme]]:
-    """Return those of the scheme's classes that do not come with rmapcheck."""
+    """Return the scheme and its bases, without those that come with rmapcheck."""
     return [c for c in scheme.__mro__ if issubclass(c, Scheme) and is_plugin(c)]
 
 
 # Page tables.
 
 
-class Forbidden:
-    """Stands in for `st.pte` while a hook runs."""
+class ForbiddenPageTables:
+    """Replaces `st.pte` while a hook runs: every use of it raises SchemeError."""
 
     _hook: str
     _scheme: str
@@ -87,21 +89,25 @@ class Forbidden:
 
     def _refuse(self, *_: object) -> NoReturn:
         raise SchemeError(
-            f"hook {self._hook} of scheme {self._scheme!r} reads page tables (st.pte), which "
-            "its answers are checked against: keep what it needs in structs of its own"
+            f"hook {self._hook} of scheme {self._scheme!r} reads page tables (st.pte), but its "
+            "answers are checked against them: keep what it needs in structs of the scheme"
         )
 
     __getitem__ = __setitem__ = __iter__ = __len__ = __getattr__ = __setattr__ = _refuse
 
 
 def guarded(scheme: type[Scheme]) -> type[Scheme]:
-    """Return a subclass whose hooks cannot read page tables and must answer sensibly."""
+    """Return a subclass of the scheme in which every hook is checked.
+
+    Its hooks raise SchemeError when they read page tables, return a value that the caller cannot
+    use, or set an attribute of the scheme.
+    """
     body: dict[str, Any] = {n: _guard_hook(n, getattr(scheme, n)) for n in HOOKS}
-    body |= {"__module__": scheme.__module__, "__setattr__": _no_memory}
+    body |= {"__module__": scheme.__module__, "__setattr__": _refuse_attribute}
     return type(scheme.__name__, (scheme,), body)
 
 
-def _no_memory(self: Scheme, name: str, _value: object) -> NoReturn:
+def _refuse_attribute(self: Scheme, name: str, _value: object) -> NoReturn:
     raise SchemeError(
         f"scheme {self.name!r} keeps something in self.{name}, which is not part of the state "
         "that is saved and restored: declare a struct, or a field in `extra_fields`"
@@ -111,13 +117,13 @@ def _no_memory(self: Scheme, name: str, _value: object) -> NoReturn:
 def _guard_hook(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def hook(self: Scheme, st: "Kernel", *args: Any, **named: Any) -> Any:  # noqa: ANN401
         pte = st.pte
-        if not isinstance(pte, Forbidden):
-            st.pte = Forbidden(name, self.name)  # type: ignore[assignment]
+        if not isinstance(pte, ForbiddenPageTables):  # as it is where one hook calls another
+            st.pte = ForbiddenPageTables(name, self.name)  # type: ignore[assignment]
         try:
             answer = original(self, st, *args, **named)
         finally:
             st.pte = pte
-        wrong = _nonsense(name, answer)
+        wrong = _wrong_answer(name, answer)
         if wrong:
             raise SchemeError(f"{place_of(original)}hook {name} of scheme {self.name!r} {wrong}")
         return answer
@@ -125,20 +131,20 @@ def _guard_hook(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     return hook
 
 
-def _nonsense(name: str, answer: object) -> str:
-    """Return what is wrong with a hook's answer and what it should be, or ""."""
-    wanted = getattr(Scheme, name).__annotations__["return"]
+def _wrong_answer(name: str, answer: object) -> str:
+    """Return what is wrong with a hook's answer and what it should be; "" if it is right."""
+    expected = getattr(Scheme, name).__annotations__["return"]
     if hasattr(answer, "send"):
-        return "contains `yield` (or is async), so that it never runs: use plain statements"
-    if wanted is None:
-        return "" if answer is None else f"returned {answer!r}: nothing is wanted of it"
-    if wanted is bool:
+        return "contains `yield` (or is async), so its body never runs: use plain statements"
+    if expected is None:
+        return "" if answer is None else f"returned {answer!r}, but it must return nothing"
+    if expected is bool:
         fine = answer is True or answer is False or answer == 0 or answer == 1
         return "" if fine else f"returned {answer!r} instead of True or False"
     if type(answer) is not int:
         return f"returned {answer!r} instead of a whole number"
     if name.endswith("_lock"):
-        return "" if answer >= 0 else f"returned {answer}: what names a lock is no error number"
+        return "" if answer >= 0 else f"returned {answer}, but a lock is a number of 0 or more"
     fine = answer in (0, -ENOMEM)
     return "" if fine else f"returned {answer} instead of 0 or -ENOMEM ({-ENOMEM})"
 
@@ -146,9 +152,10 @@ def _nonsense(name: str, answer: object) -> str:
 def check_behaviour(
     scheme: type[Scheme], scope: "Scope", *, seed: int = 0, steps: int = 4000, seconds: float = 3.0
 ) -> int:
-    """Run short random lives of the guarded scheme. Return how many steps were taken.
+    """Run the guarded scheme in short random runs of at most 30 operations.
 
-    Raises SchemeError for the first offence. Violations only end a life: the engines report them.
+    End after `steps` operations or after `seconds`, and return the number of operations. Raise
+    SchemeError for the first fault. A violation only ends its run: the engines report those.
     """
     rng = random.Random(seed)
     stop = time.monotonic() + seconds
@@ -156,11 +163,11 @@ def check_behaviour(
     with scheme_errors(scheme), watchdog(scheme):
         strict = guarded(scheme)
         while done < steps and time.monotonic() < stop:
-            done += _one_life(strict, scope, rng)
+            done += _random_run(strict, scope, rng)
     return done
 
 
-def _one_life(strict: type[Scheme], scope: "Scope", rng: random.Random) -> int:
+def _random_run(strict: type[Scheme], scope: "Scope", rng: random.Random) -> int:
     run = Run(strict, scope)
     for _ in range(30):
         choices = run.possible()
@@ -171,12 +178,12 @@ def _one_life(strict: type[Scheme], scope: "Scope", rng: random.Random) -> int:
             op = attrs.evolve(op, fail=rng.randint(1, 3))
         if run.apply(op):
             break
-    _same_again(strict, run)
+    _check_repeatable(strict, run)
     return len(run.steps) + 1
 
 
-def _same_again(strict: type[Scheme], run: Run) -> None:
-    """Repeat a life; raise SchemeError if it comes out otherwise."""
+def _check_repeatable(strict: type[Scheme], run: Run) -> None:
+    """Repeat a run; raise SchemeError if it ends in another state."""
     again = Run(strict, run.st.scope)
     why = "the same operations lead to another state"
     try:
@@ -188,13 +195,13 @@ def _same_again(strict: type[Scheme], run: Run) -> None:
         layout = run.st.layout
         if layout.encode_raw(again.st) == layout.encode_raw(run.st):
             return
-    raise SchemeError(_twice(strict, why))
+    raise SchemeError(_not_repeatable(strict, why))
 
 
-def _twice(scheme: type[Scheme], why: str) -> str:
+def _not_repeatable(scheme: type[Scheme], why: str) -> str:
     return (
         f"scheme {scheme.name!r} does not do the same thing twice ({why}): does it keep "
-        "something outside the structs of the state, or draw by chance?"
+        "something outside the structs of the state, or use random numbers?"
     )
 
 
@@ -203,23 +210,27 @@ def _twice(scheme: type[Scheme], why: str) -> str:
 
 @contextmanager
 def scheme_errors(scheme: type[Scheme]) -> Iterator[None]:
-    """Turn whatever a plug-in scheme raises into a SchemeError of one sentence."""
+    """Turn any exception that a plug-in scheme raises into a SchemeError of one sentence.
+
+    Exceptions that rmapcheck itself raises pass through, with the line of the plug-in added to a
+    SchemeError.
+    """
     try:
         yield
     except (NotPossible, KernelOops):
         raise
     except SchemeError as error:
-        raise _placed(scheme, error) from error
+        raise _with_line(scheme, error) from error
     except ModelError:
         raise
     except EngineError as error:
         if not is_plugin(scheme) or isinstance(error, CannotCompileError):
             raise
-        raise SchemeError(_twice(scheme, str(error))) from error
+        raise SchemeError(_not_repeatable(scheme, str(error))) from error
     except (Exception, SystemExit) as error:
-        if not is_plugin(scheme) or not _within_the_model(scheme, error.__traceback__):
+        if not is_plugin(scheme) or not _arose_in_model(scheme, error.__traceback__):
             raise
-        raise _blame(scheme, error) from error
+        raise _describe(scheme, error) from error
 
 
 def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
@@ -230,18 +241,18 @@ def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
     return found
 
 
-def _within_the_model(scheme: type[Scheme], trace: TracebackType | None) -> bool:
-    return any(_modelled(scheme, frame) for frame, _ in _frames(trace))
+def _arose_in_model(scheme: type[Scheme], trace: TracebackType | None) -> bool:
+    return any(_is_model_frame(scheme, frame) for frame, _ in _frames(trace))
 
 
-def _modelled(scheme: type[Scheme], frame: FrameType) -> bool:
-    """Tell whether the frame is the machine's, an invariant's or the scheme's, no engine's."""
+def _is_model_frame(scheme: type[Scheme], frame: FrameType) -> bool:
+    """Tell whether a frame belongs to the model, an invariant or the scheme, not to an engine."""
     name = frame.f_code.co_filename
     return name.startswith((*_OURS, "<layout of")) or name in own_files(scheme)
 
 
-def _placed(scheme: type[Scheme], error: SchemeError) -> SchemeError:
-    """Return the error with the line of the plug-in that it arose from, if there is one."""
+def _with_line(scheme: type[Scheme], error: SchemeError) -> SchemeError:
+    """Return the error with the line of the plug-in that led to it, if there is one."""
     own = [f for f in _frames(error.__traceback__) if f[0].f_code.co_filename in own_files(scheme)]
     if not own:
         return error
@@ -249,7 +260,8 @@ def _placed(scheme: type[Scheme], error: SchemeError) -> SchemeError:
     return SchemeError(f"{_place(frame.f_code.co_filename, line)}{error}")
 
 
-def _blame(scheme: type[Scheme], error: BaseException) -> SchemeError:
+def _describe(scheme: type[Scheme], error: BaseException) -> SchemeError:
+    """Return a SchemeError that says which hook failed, or which field or list it left wrong."""
     frames = _frames(error.__traceback__)
     own = [f for f in frames if f[0].f_code.co_filename in own_files(scheme)]
     what = f"{type(error).__name__}: {error}".rstrip(": ")
@@ -257,7 +269,7 @@ def _blame(scheme: type[Scheme], error: BaseException) -> SchemeError:
         frame, line = own[-1]
         where = _place(frame.f_code.co_filename, line)
         return SchemeError(
-            f"{where}{_which(frame for frame, _ in own)} of scheme {scheme.name!r} raised {what}"
+            f"{where}{_hook_name(f for f, _ in own)} of scheme {scheme.name!r} raised {what}"
         )
     frame, line = frames[-1]
     if frame.f_code.co_filename.startswith("<layout of"):
@@ -266,13 +278,13 @@ def _blame(scheme: type[Scheme], error: BaseException) -> SchemeError:
             "declare its range with num(…)"
         )
     return SchemeError(
-        f"scheme {scheme.name!r} left something behind on which {frame.f_code.co_name} "
+        f"scheme {scheme.name!r} left a state on which {frame.f_code.co_name} "
         f"({Path(frame.f_code.co_filename).name}, line {line}) fails with {what}"
     )
 
 
-def _which(frames: Iterator[FrameType]) -> str:
-    """Return the outermost hook among the frames of the plug-in, else its innermost function."""
+def _hook_name(frames: Iterator[FrameType]) -> str:
+    """Return the name of the innermost hook among the frames, else of the innermost function."""
     names = [frame.f_code.co_name for frame in frames]
     hooks = [name for name in names if name in HOOKS]
     return f"hook {hooks[-1]}" if hooks else f"method {names[-1]}"
@@ -286,7 +298,7 @@ def _place(file: str, line: int) -> str:
 
 
 def place_of(function: object) -> str:
-    """Return "FILE, line N: " of a function, for the head of a sentence; else ""."""
+    """Return "FILE, line N: " for a function, to begin a sentence; "" for anything else."""
     code = getattr(function, "__code__", None)
     return _place(code.co_filename, code.co_firstlineno) if code else ""
 
@@ -296,11 +308,11 @@ def place_of(function: object) -> str:
 
 @contextmanager
 def watchdog(scheme: type[Scheme], seconds: float | None = None) -> Iterator[None]:
-    """Raise SchemeError when one operation of a plug-in scheme lasts for `seconds`.
+    """Raise SchemeError when one operation of a plug-in scheme takes longer than `seconds`.
 
-    A timer looks every `seconds` at what is running: if that is the same call into the model as
-    the last time, it does not end. Outside the main thread, which alone gets signals, nothing
-    is watched.
+    A timer goes off every `seconds` (LOOP_SECONDS if None). If the same call into the model is
+    still running as when it last went off, that call is taken to be endless. Only the main thread
+    gets signals; in other threads, nothing is watched.
     """
     if not is_plugin(scheme) or threading.current_thread() is not threading.main_thread():
         yield
@@ -322,7 +334,7 @@ def watchdog(scheme: type[Scheme], seconds: float | None = None) -> Iterator[Non
 
 @contextmanager
 def watch_import(file: str) -> Iterator[None]:
-    """Raise EndlessLoop, with the line, when running the module `file` lasts too long."""
+    """Raise EndlessLoop, with the line, when the module `file` takes too long to import."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -338,7 +350,7 @@ def watch_import(file: str) -> Iterator[None]:
 
 @contextmanager
 def _timer(tick: Callable[[int, FrameType | None], None], period: float) -> Iterator[None]:
-    """Call `tick` every `period` seconds; then the timer around this one, if any, goes on."""
+    """Call `tick` every `period` seconds; afterwards start the outer timer again, if any."""
     previous = signal.signal(signal.SIGALRM, tick)
     around = signal.setitimer(signal.ITIMER_REAL, period, period)
     try:
@@ -352,17 +364,18 @@ def _timer(tick: Callable[[int, FrameType | None], None], period: float) -> Iter
 def _stack(scheme: type[Scheme], frame: FrameType | None) -> list[FrameType]:
     """Return the frames of the call into the model that is running, outermost first.
 
-    What called the engine is none of them, though it may be in the plug-in's own file.
+    The search ends at the first frame of an engine, because the code that called the engine may be
+    in the plug-in's own file, too.
     """
     found: list[FrameType] = []
-    while frame is not None and not (found and _engine(frame)):
-        if _modelled(scheme, frame):
+    while frame is not None and not (found and _is_engine_frame(frame)):
+        if _is_model_frame(scheme, frame):
             found.append(frame)
         frame = frame.f_back
     return found[::-1] if frame is not None else []
 
 
-def _engine(frame: FrameType) -> bool:
+def _is_engine_frame(frame: FrameType) -> bool:
     name = frame.f_code.co_filename
     return name.startswith(_ENGINES) and not name.startswith(_OURS)
 
@@ -371,10 +384,10 @@ def _endless(scheme: type[Scheme], stack: list[FrameType]) -> str:
     own = [f for f in stack if f.f_code.co_filename in own_files(scheme)]
     if own and own[-1] is stack[-1]:
         where = _place(own[-1].f_code.co_filename, own[-1].f_lineno)
-        return f"{where}{_which(iter(own))} of scheme {scheme.name!r} does not end"
+        return f"{where}{_hook_name(iter(own))} of scheme {scheme.name!r} does not end"
     names = [f.f_code.co_name for f in stack]
     inside = [n for n in names if n in INVARIANTS or n in HOOKS] or names
     return (
         f"{inside[-1]} does not end on what scheme {scheme.name!r} has built: "
-        "some list of it probably runs in a circle"
+        "probably one of its lists is a circle"
     )

@@ -1,4 +1,4 @@
-"""What can be said of a scheme's class before it runs: its hooks, its declarations, its names."""
+"""Checks of a plug-in scheme's class before it runs: its hooks, declarations and names."""
 
 import difflib
 import inspect
@@ -31,10 +31,13 @@ CONTAINERS = (list, dict, set, bytearray, deque)
 
 
 def check_interface(scheme: type[Scheme], where: str) -> None:
-    """Raise SchemeError for the first thing that is wrong with the class; `where` names it."""
-    for complaint in _complaints(scheme):
-        placed = ", line " in complaint.partition(": ")[0]
-        raise SchemeError(complaint if placed else f"{where}: {complaint}")
+    """Raise SchemeError for the first fault of the class.
+
+    The message begins with the line of the fault, or with `where` if the line is not known.
+    """
+    for fault in _faults(scheme):
+        has_line = ", line " in fault.partition(": ")[0]
+        raise SchemeError(fault if has_line else f"{where}: {fault}")
     try:
         with scheme_errors(scheme), watchdog(scheme):
             Kernel(Scope(), scheme(), checked=True)
@@ -44,55 +47,55 @@ def check_interface(scheme: type[Scheme], where: str) -> None:
         raise SchemeError(f"{where}: {scheme.__name__}() cannot be made: {error}") from error
 
 
-def _complaints(scheme: type[Scheme]) -> "Iterator[str]":
-    yield from _name(scheme)
-    yield from _parts(scheme)
-    yield from _shapes(scheme)
-    yield from _memory(scheme)
-    yield from _hooks(scheme)
-    yield from _overrides(scheme)
-    yield from _misspelt(scheme)
-    yield from _unknown("invariant", scheme.invariants, INVARIANTS, scheme)
-    yield from _unknown("goal", scheme.goals, GOALS, scheme)
-    yield from _structs(scheme)
-    yield from _fields(scheme)
+def _faults(scheme: type[Scheme]) -> "Iterator[str]":
+    yield from _check_name(scheme)
+    yield from _check_parts(scheme)
+    yield from _check_types(scheme)
+    yield from _check_memory(scheme)
+    yield from _check_hooks(scheme)
+    yield from _check_overrides(scheme)
+    yield from _check_spelling(scheme)
+    yield from _check_known("invariant", scheme.invariants, INVARIANTS, scheme)
+    yield from _check_known("goal", scheme.goals, GOALS, scheme)
+    yield from _check_structs(scheme)
+    yield from _check_fields(scheme)
 
 
-def _like(name: str, names: Iterable[str]) -> str:
+def _did_you_mean(name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(names), 1)
     return f"did you mean {near[0]}?" if near else ""
 
 
-def _name(scheme: type[Scheme]) -> "Iterator[str]":
+def _check_name(scheme: type[Scheme]) -> "Iterator[str]":
     own = vars(scheme).get("name")
     if own is None:
         yield f'class {scheme.__name__} has no name: write `name = "…"` in its body'
     elif not isinstance(own, str) or not own:
-        yield f"class {scheme.__name__} must have a text that is not empty as `name`, not {own!r}"
+        yield f"`name` of class {scheme.__name__} must be a string that is not empty, not {own!r}"
     elif own in catalogue.schemes() or own in catalogue.bugs():
         yield f"class {scheme.__name__} has the name of the built-in {own!r}: choose another"
 
 
-def _parts(scheme: type[Scheme]) -> "Iterator[str]":
-    """Look for what belongs to the container and stands in the class."""
+def _check_parts(scheme: type[Scheme]) -> "Iterator[str]":
+    """Look for methods of the container in the scheme, and check `era` and `i_mmap`."""
     for cls in own_classes(scheme):
         for name in vars(cls):
             if name.startswith("i_mmap_") and hasattr(IMmap, name.removeprefix("i_mmap_")):
                 yield (
-                    f"{cls.__name__}.{name} is the container's: write a subclass of "
+                    f"{cls.__name__}.{name} belongs to the container: write a subclass of "
                     f"{type(scheme.i_mmap).__name__} with {name.removeprefix('i_mmap_')}, and "
-                    "name an object of it as `i_mmap`"
+                    "make an object of it the attribute `i_mmap`"
                 )
-    yield from _kind("era", scheme.era, Era, "model/era.py")
-    yield from _kind("i_mmap", scheme.i_mmap, IMmap, "model/i_mmap")
+    yield from _check_class("era", scheme.era, Era, "model/era.py")
+    yield from _check_class("i_mmap", scheme.i_mmap, IMmap, "model/i_mmap")
 
 
-def _kind(name: str, value: object, kind: type, place: str) -> "Iterator[str]":
+def _check_class(name: str, value: object, kind: type, place: str) -> "Iterator[str]":
     if not isinstance(value, kind):
         yield f"`{name}` must be an object of class {kind.__name__} ({place}), not {value!r}"
 
 
-def _shapes(scheme: type[Scheme]) -> "Iterator[str]":
+def _check_types(scheme: type[Scheme]) -> "Iterator[str]":
     for name in TUPLES:
         value = getattr(scheme, name)
         if not isinstance(value, tuple):
@@ -102,12 +105,12 @@ def _shapes(scheme: type[Scheme]) -> "Iterator[str]":
             yield f"`{name}` must be a dict by pool, not {getattr(scheme, name)!r}"
 
 
-def _memory(scheme: type[Scheme]) -> "Iterator[str]":
-    """Look for a container that hooks could fill: all else of a class cannot be changed by it."""
+def _check_memory(scheme: type[Scheme]) -> "Iterator[str]":
+    """Look for class attributes that hooks could change, such as lists and dicts."""
     for cls in own_classes(scheme):
         for name, value in vars(cls).items():
-            wanted = name in (*TUPLES, *DICTS) or name.startswith("__")
-            if isinstance(value, CONTAINERS) and not wanted:
+            expected = name in (*TUPLES, *DICTS) or name.startswith("__")
+            if isinstance(value, CONTAINERS) and not expected:
                 yield (
                     f"{cls.__name__}.{name} is a {type(value).__name__}, which would keep things "
                     "outside the state that is saved and restored: make it a tuple, or declare "
@@ -122,15 +125,15 @@ def _sample(value: object) -> str:
 # Hooks.
 
 
-def _hooks(scheme: type[Scheme]) -> "Iterator[str]":
+def _check_hooks(scheme: type[Scheme]) -> "Iterator[str]":
     for name in (*HOOKS, "visit"):
         for cls in own_classes(scheme):
             if name in vars(cls):
-                yield from _hook(cls, name)
+                yield from _check_hook(cls, name)
 
 
-def _overrides(scheme: type[Scheme]) -> "Iterator[str]":
-    """Compare methods that are no hooks with those of the built-in scheme that they replace."""
+def _check_overrides(scheme: type[Scheme]) -> "Iterator[str]":
+    """Compare methods that are not hooks with the built-in scheme's methods that they replace."""
     own = own_classes(scheme)
     for cls in own:
         for name, plain in vars(cls).items():
@@ -143,12 +146,12 @@ def _overrides(scheme: type[Scheme]) -> "Iterator[str]":
             wanted, given = inspect.signature(replaced), inspect.signature(plain)
             if not _accepts(given, wanted):
                 yield (
-                    f"{place_of(plain)}{name} must take {_shown(wanted)}, as that of "
-                    f"{base.__name__} does, not {_shown(given)}"
+                    f"{place_of(plain)}{name} must take {_parameters(wanted)}, as that of "
+                    f"{base.__name__} does, not {_parameters(given)}"
                 )
 
 
-def _hook(cls: type[Scheme], name: str) -> "Iterator[str]":
+def _check_hook(cls: type[Scheme], name: str) -> "Iterator[str]":
     raw = vars(cls)[name]
     plain = getattr(raw, "__func__", raw)
     if not inspect.isfunction(plain):
@@ -159,12 +162,12 @@ def _hook(cls: type[Scheme], name: str) -> "Iterator[str]":
         kind = type(raw).__name__
         yield f"{place_of(plain)}hook {name} must be a plain method, without @{kind}"
     elif not _accepts(inspect.signature(plain), wanted):
-        given = _shown(inspect.signature(plain))
-        yield f"{place_of(plain)}hook {name} must take {_shown(wanted)}, not {given}"
+        given = _parameters(inspect.signature(plain))
+        yield f"{place_of(plain)}hook {name} must take {_parameters(wanted)}, not {given}"
 
 
 def _accepts(given: inspect.Signature, wanted: inspect.Signature) -> bool:
-    """Tell whether a call as the core makes it fits: the same positions, the same keywords."""
+    """Tell whether `given` can be called with the positions and the keywords of `wanted`."""
     parameters = wanted.parameters.values()
     positions = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     keywords = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -175,13 +178,14 @@ def _accepts(given: inspect.Signature, wanted: inspect.Signature) -> bool:
     return True
 
 
-def _shown(signature: inspect.Signature) -> str:
+def _parameters(signature: inspect.Signature) -> str:
+    """Return the parameters as they are written, without their types."""
     bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return str(signature.replace(parameters=bare, return_annotation=signature.empty))
 
 
-def _misspelt(scheme: type[Scheme]) -> "Iterator[str]":
-    """Look for an attribute that nobody uses and that is nearly called as one that is known."""
+def _check_spelling(scheme: type[Scheme]) -> "Iterator[str]":
+    """Look for an unused attribute whose name is close to that of a hook or another attribute."""
     own = own_classes(scheme)
     used = {name for cls in own for name in _names_used(cls)}
     for cls in own:
@@ -193,7 +197,7 @@ def _misspelt(scheme: type[Scheme]) -> "Iterator[str]":
                 if near:
                     where = place_of(vars(cls)[name])
                     yield (
-                        f"{where}{cls.__name__}.{name} is no hook and nothing uses it: "
+                        f"{where}{cls.__name__}.{name} is not a hook, and nothing uses it: "
                         f"did you mean {near[0]}?"
                     )
 
@@ -208,32 +212,32 @@ def _names_used(cls: type[Scheme]) -> "Iterator[str]":
 # Declarations.
 
 
-def _unknown(
+def _check_known(
     kind: str, names: tuple[str, ...], known: Iterable[str], scheme: type[Scheme]
 ) -> "Iterator[str]":
     for name in names:
         if name not in known:
-            hint = _like(str(name), known) or "`rmapcheck invariants` lists them"
+            hint = _did_you_mean(str(name), known) or "`rmapcheck invariants` lists them"
             yield f"scheme {scheme.name!r} names the {kind} {name!r}, which does not exist: {hint}"
 
 
-def _structs(scheme: type[Scheme]) -> "Iterator[str]":
+def _check_structs(scheme: type[Scheme]) -> "Iterator[str]":
     for cls in scheme.structs:
         if not attrs.has(cls):
             yield (
-                f"{getattr(cls, '__name__', cls)} in `structs` is no attrs class: "
+                f"{getattr(cls, '__name__', cls)} in `structs` is not an attrs class: "
                 "put @attrs.define(slots=True, eq=False) above it"
             )
         elif pool_name(cls) in CORE:
             yield (
-                f"struct {cls.__name__} has the name of one of the core: choose another, "
-                "or add fields to that one by `extra_fields`"
+                f"struct {cls.__name__} has the name of a struct of the MM core: choose another "
+                "name, or add fields to that struct with `extra_fields`"
             )
         else:
-            yield from _declared(cls)
+            yield from _check_declarations(cls)
 
 
-def _declared(cls: type) -> "Iterator[str]":
+def _check_declarations(cls: type) -> "Iterator[str]":
     for attribute in attrs.fields(cls):
         if not {"ref", "high"} & set(attribute.metadata):
             yield (
@@ -246,21 +250,26 @@ def _pools(scheme: type[Scheme]) -> dict[str, type]:
     return CORE | {pool_name(cls): cls for cls in scheme.structs}
 
 
-def _fields(scheme: type[Scheme]) -> "Iterator[str]":
+def _check_fields(scheme: type[Scheme]) -> "Iterator[str]":
     pools = _pools(scheme)
     for table in ("fields", "extra_fields"):
         entries: dict[str, Any] = getattr(scheme, table)
         for pool, names in entries.items():
             if pool not in pools:
-                hint = _like(pool, pools) or f"the pools are {', '.join(pools)}"
+                hint = _did_you_mean(pool, pools) or f"the pools are {', '.join(pools)}"
                 yield f"`{table}` names the pool {pool!r}, which does not exist: {hint}"
             elif table == "fields":
-                yield from _chosen(scheme, pool, pools[pool], names)
+                yield from _check_field_names(scheme, pool, pools[pool], names)
             elif not isinstance(names, dict):
-                yield f"`extra_fields[{pool!r}]` must be a dict of name and declaration"
+                yield (
+                    f"`extra_fields[{pool!r}]` must be a dict from names to declarations, "
+                    f"not {names!r}"
+                )
 
 
-def _chosen(scheme: type[Scheme], pool: str, cls: type, names: object) -> "Iterator[str]":
+def _check_field_names(
+    scheme: type[Scheme], pool: str, cls: type, names: object
+) -> "Iterator[str]":
     if not isinstance(names, tuple):
         yield f"`fields[{pool!r}]` must be a tuple of field names, not {names!r}"
         return
@@ -268,5 +277,5 @@ def _chosen(scheme: type[Scheme], pool: str, cls: type, names: object) -> "Itera
     known += scheme.extra_fields.get(pool, {})
     for name in names:
         if name not in known:
-            hint = _like(str(name), known) or f"it has {', '.join(known)}"
+            hint = _did_you_mean(str(name), known) or f"it has {', '.join(known)}"
             yield f"`fields` names the field {name!r} of {pool}, which does not exist: {hint}"

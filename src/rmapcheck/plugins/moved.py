@@ -1,7 +1,7 @@
-"""What to write now in place of an import that an earlier version of rmapcheck had.
+"""New names for the modules of earlier versions of rmapcheck.
 
-`model` and `invariants` were top-level packages, and most modules of rmapcheck lay at its root.
-A scheme, spec or test of a user's own that was written then gets one sentence with the new name.
+`model` and `invariants` used to be top-level packages, and most modules of rmapcheck were at its
+root. A user's file with such an import gets a one-sentence error with the new name.
 """
 
 import importlib.util
@@ -26,36 +26,36 @@ RENAMED = {
     "rmapcheck.kernel.predict": "rmapcheck.oracle.predict",
     "rmapcheck.walk": "rmapcheck.sampling.walk",
 }
-"""Modules whose last name changed, or is that of several modules now."""
+"""Modules whose last name has changed, or is now the last name of several modules."""
 
 IMPORT = re.compile(r"\s*(?:from|import)\s+((?:model|invariants|rmapcheck)(?:\.\w+)*)")
 
 
 def import_hint(file: str, line: int) -> str:
-    """Return what to write for the import in that line, or "" if it is none of ours."""
+    """Return what to import instead of what that line imports; "" if it is not one of ours."""
     found = IMPORT.match(linecache.getline(file, line))
     new = new_name(found[1]) if found else ""
-    return f"`{found[1]}` is `{new}` now: write that in its place" if found and new else ""
+    return f"`{found[1]}` is now called `{new}`: import that instead" if found and new else ""
 
 
 def new_name(old: str) -> str:
-    """Return what module `old` of an earlier version is called now, or ""."""
+    """Return the present name of the module `old` of an earlier version; "" if there is none."""
     for name, new in RENAMED.items():
         if old == name or old.startswith(name + "."):
-            return _there(new + old.removeprefix(name))
+            return _if_exists(new + old.removeprefix(name))
     name = old if old.startswith("rmapcheck.") else f"rmapcheck.{old}"
-    return _there(name) or _elsewhere(name)
+    return _if_exists(name) or _same_last_name(name)
 
 
-def _there(name: str) -> str:
+def _if_exists(name: str) -> str:
     try:
         return name if importlib.util.find_spec(name) else ""
     except ModuleNotFoundError:
         return ""
 
 
-def _elsewhere(name: str) -> str:
-    """Return the one module of the same last name, below the same first rooms."""
+def _same_last_name(name: str) -> str:
+    """Return the module with the last name of `name`; "" unless there is exactly one."""
     root = Path(str(rmapcheck.__file__)).parent
     room, last = name.split(".")[1], name.rpartition(".")[2]
     within = root / room if room in ("model", "invariants") else root
