@@ -1,4 +1,4 @@
-"""What schemes cost: counts that history gives, and counts that a fault would change."""
+"""What schemes cost: counts known from history, and counts that a fault would change."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_a_scheme_that_looks_at_more_nodes_costs_more():
     assert (next(children(Twice, 8)).steps - was).nodes == 7 * 8
 
 
-def test_a_workload_that_runs_out_of_objects_is_told():
+def test_a_workload_that_runs_out_of_objects_is_an_error():
     machine = Machine(find_scheme("avc-6.0"), mms=1, pages=3, vmas=1, folios=2, objects=2)
     machine.do(Mmap(mm=1, start=0, length=1))
     with pytest.raises(CostError, match="vma"):
@@ -86,7 +86,7 @@ def test_the_command_prints_and_refuses(capsys):
 
 
 def test_the_command_guards_a_plug_in(capsys, tmp_path, monkeypatch):
-    """What the first look does not come to is told as well: a second scale, a longer list."""
+    """A fault that the first check does not reach is reported, too: it shows at a larger scale."""
     monkeypatch.chdir(tmp_path)
     for fault, says in (
         ("return st.vma[99999].anon_vma", "raised IndexError"),

@@ -1,4 +1,4 @@
-"""Comparing schemes: what processes can see, and what only the books show."""
+"""Comparing schemes: differences that processes can see, and differences of bookkeeping."""
 
 from pathlib import Path
 
@@ -21,18 +21,18 @@ def compare(name, *names):
     return diff(load_case(FOLDER / f"{name}.json"), [EVERY[n] for n in names])
 
 
-def test_a_bug_and_its_fix_part_in_the_books_at_the_step_of_the_violation():
+def test_the_bookkeeping_of_a_bug_and_its_fix_differs_at_the_step_of_the_violation():
     found = compare("B29-unfaulted-mremap-merge", "B29", "avc-6.16")
     assert found.first_visible is None
-    assert found.first_books == 5
+    assert found.first_bookkeeping == 5
     assert "B29 has 0 anon_vma, avc-6.16 has 1." in str(found)
     assert "use_after_free" in str(found)
     assert "+anon_vma 1: head anon_vma_chain 1" in found.pictures(5)
 
 
-def test_growth_is_told_by_the_number_of_objects():
+def test_growth_shows_in_the_number_of_objects():
     found = compare("B19-endless-growth", "B19", "avc-3.19", "avc-3.0")
-    last = found.steps[-1].looks
+    last = found.steps[-1].views
     assert last["B19"].counts["anon_vma"] == last["avc-3.0"].counts["anon_vma"] == 6
     assert last["avc-3.19"].counts["anon_vma"] < 6
     assert "processes see no difference in 11 steps" in str(found)
@@ -41,10 +41,10 @@ def test_growth_is_told_by_the_number_of_objects():
 def test_names_of_pages_make_no_difference_to_processes():
     found = compare("B02-newest-for-shared", "avc-2.6.34", "avc-7.0")
     assert found.first_visible is None
-    assert all(step.looks["avc-2.6.34"].visible for step in found.steps)
+    assert all(step.views["avc-2.6.34"].visible for step in found.steps)
 
 
-def test_a_scheme_that_cannot_go_on_says_why_and_the_others_do():
+def test_a_scheme_that_cannot_continue_stops_with_a_reason_and_the_others_continue():
     steps = (
         Mmap(mm=1, start=0, length=1),
         Mremap(mm=1, start=0, length=1, new_length=1, to=1, dontunmap=True),
@@ -55,7 +55,7 @@ def test_a_scheme_that_cannot_go_on_says_why_and_the_others_do():
     )
     found = diff(case, [EVERY["avc-7.0"], EVERY["avc-2.6.34"]])
     assert "MREMAP_DONTUNMAP" in found.stopped["avc-2.6.34"]
-    assert list(found.steps[3].looks) == ["avc-7.0"]
+    assert list(found.steps[3].views) == ["avc-7.0"]
     assert "avc-2.6.34 stops: step 2" in str(found)
 
 

@@ -25,14 +25,14 @@ CHAINS = [n for n in schemes() if n.startswith(("pte_chain-", "rmap"))]
 MOVES, SWAPS = 9, 10
 """The steps at which mremap moves a shared page, and at which one is swapped out."""
 COPYING = ("anonmm-2004-03", "anonmm-2.6.7-rc1")
-"""Those whose pages have one address: mremap copies what it cannot move, and SWAPS finds the
-page that was shared in one process."""
+"""Schemes whose pages have one address: mremap copies what it cannot move, so at SWAPS the page
+that was shared is mapped by one process."""
 SCANNING = ("virtual_scan-2.4", "virtual_scan-2.4.23aa2")
-"""Those which unmap what they meet on the way to a page."""
+"""Schemes that unmap other entries on the way to a page."""
 
 
 def disagreements(cls):
-    """Yield where the books of `cls` and its page tables part in the run."""
+    """Yield every step of the run after which the bookkeeping and the page tables disagree."""
     run = record(cls, SCOPE, RUN)
     if run.stopped:
         yield run.stopped
@@ -49,7 +49,7 @@ def disagreements(cls):
 
 
 @pytest.mark.parametrize("name", every_scheme())
-def test_one_run_goes_on_all_schemes_and_agrees_with_the_page_tables(name):
+def test_one_run_works_on_all_schemes_and_agrees_with_the_page_tables(name):
     assert list(disagreements(every_scheme()[name])) == []
     cost = precision(every_scheme()[name], SCOPE, RUN)
     counted = {**dict.fromkeys(COPYING, (29, 39)), **dict.fromkeys(SCANNING, (21, 30))}
@@ -74,12 +74,12 @@ def test_a_walk_that_misses_one_process_and_a_count_that_is_off_are_seen():
 
 @pytest.fixture(scope="module")
 def compared():
-    """Every scheme beside the newest."""
+    """Every scheme compared with the newest."""
     others = [cls for name, cls in every_scheme().items() if name != "avc-7.0"]
     return {cls.name: diff(CASE, [every_scheme()["avc-7.0"], cls]) for cls in others}
 
 
-def test_the_same_is_mapped_and_shared_on_all_schemes_but_where_an_era_cannot(compared):
+def test_the_same_is_mapped_and_shared_on_all_schemes_except_where_an_era_cannot(compared):
     assert {op.name for op in RUN} >= {"fork", "munmap", "mprotect", "mremap", "swap_out", "exit"}
     assert (RUN[MOVES - 1].name, RUN[SWAPS - 1].name) == ("mremap", "swap_out")
     for name, found in compared.items():
@@ -87,16 +87,18 @@ def test_the_same_is_mapped_and_shared_on_all_schemes_but_where_an_era_cannot(co
         assert (name, found.first_visible, found.stopped) == (name, first, {})
 
 
-BOOKS = {"anonmm": 0, "avc-2": 5, "avc": None}
-"""By the start of a name, where its books part from those of avc-7.0: a process has an anonmm from
-the start; the oldest anon_vma_chains find the pages of a VMA that shrank in another order. All
-others, at 2: they keep something else of the first page."""
+FIRST_DIFFERENCE = {"anonmm": 0, "avc-2": 5, "avc": None}
+"""By the start of a scheme's name, the step at which its bookkeeping first differs from that of
+avc-7.0. A process has an anonmm from the start; the oldest anon_vma_chains find the pages of a VMA
+that shrank in another order. All others differ at step 2: they keep other objects for the first
+page."""
 
 
-def test_books_part_where_the_designs_do(compared):
+def test_bookkeeping_differs_where_the_designs_do(compared):
     for name, found in compared.items():
-        expected = next((step for start, step in BOOKS.items() if name.startswith(start)), 2)
-        assert (name, found.first_books) == (name, expected)
+        firsts = (step for start, step in FIRST_DIFFERENCE.items() if name.startswith(start))
+        expected = next(firsts, 2)
+        assert (name, found.first_bookkeeping) == (name, expected)
 
 
 @pytest.mark.parametrize("name", CHAINS)
@@ -152,12 +154,12 @@ def test_diff_shows_them(capsys):
     assert walks["avc-7.0"]["visited"] >= walks["avc-7.0"]["mapping"]
 
 
-def test_diff_says_where_the_saved_run_parts(capsys):
+def test_diff_shows_the_first_difference_of_the_saved_run(capsys):
     case = ROOT / "docs" / "examples" / "twelve-operations.json"
     assert run(["diff", str(case), "--schemes", "pte_chain-2.6.0,anon_vma-2.6.18,avc-7.0"]) == 0
     said = capsys.readouterr().out
     assert "processes see no difference in 12 steps" in said
-    assert "Their books first differ at step 2, Write(mm=1, address=0):" in said
+    assert "Their bookkeeping first differs at step 2, Write(mm=1, address=0):" in said
     assert run(["replay", str(case), "--quiet"]) == 0
 
 

@@ -71,7 +71,7 @@ def test_every_scheme_has_pictures_of_all_its_states(name):
                 assert f"{pool} {index}" in text
 
 
-def test_the_explanation_tells_the_run_and_the_reason():
+def test_the_explanation_shows_the_run_and_the_reason():
     text = render(b29())
     assert "mm/vma: fix anon_vma UAF on mremap() faulted, unfaulted merge" in text
     assert "expects  VIOLATED(coverage, step 5)" in text
@@ -84,7 +84,7 @@ def test_the_explanation_tells_the_run_and_the_reason():
     assert "\x1b" not in text
 
 
-def test_a_failed_call_says_what_it_returns():
+def test_a_failed_call_shows_what_it_returns():
     text = render(load_case(FOLDER / "B21-degree-underflow.json"))
     assert "returns -ENOMEM" in text
 
@@ -106,11 +106,11 @@ def test_every_saved_case_can_be_shown_and_exported(path):
 
 def test_an_unknown_format_is_refused():
     for call in (render, export):
-        with pytest.raises(ModelError, match="'pdf' is no format; choose among "):
+        with pytest.raises(ModelError, match="there is no format 'pdf'; choose one of "):
             call(b29(), "pdf")
 
 
-def test_what_a_title_says_stays_text():
+def test_a_title_is_never_code_or_markup():
     case = attrs.evolve(b29(), title=HOSTILE)
     assert HOSTILE in render(case)
     assert "<script>" not in render(case, "html")

@@ -222,7 +222,7 @@ def diff_command(
     loaded = load_case(case)
     done = diff(loaded, found)
     costs = {s.name: precision(s, loaded.scope, loaded.steps) for s in found} if walks else {}
-    at = done.first_visible if done.first_visible is not None else done.first_books
+    at = done.first_visible if done.first_visible is not None else done.first_bookkeeping
     out.verdict(str(done), good=True)
     if pictures and at is not None:
         out.show("")
@@ -235,7 +235,7 @@ def diff_command(
             "walks": {name: attrs.asdict(cost) for name, cost in costs.items()},
             "schemes": list(done.schemes),
             "first_visible": done.first_visible,
-            "first_books": done.first_books,
+            "first_books": done.first_bookkeeping,
             "stopped": done.stopped,
             "text": str(done),
         }

@@ -1,4 +1,4 @@
-"""What people read: pictures of states, explained runs, and exports to other tools."""
+"""Text for people: pictures of states, explanations of runs, and exports to other tools."""
 
 from rmapcheck.report.explain import explain, render
 from rmapcheck.report.export import EXPORTS, export

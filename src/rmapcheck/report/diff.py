@@ -1,8 +1,9 @@
-"""The same operations on several schemes: what differs for processes, and what only in the books.
+"""Runs the same operations on several schemes and compares the states.
 
-Processes can tell two schemes apart only by what a call returns, by what is mapped where, and by
-which entries share a page. Everything else, the number of objects kept and the entries that a walk
-visits, is bookkeeping; there schemes are meant to differ.
+Two kinds of differences are kept apart. Visible to processes are what a call returns, what is
+mapped where, and which entries share a page. Everything else is bookkeeping: the number of objects
+and the entries that a walk visits. Schemes are meant to differ in their bookkeeping, but no
+process should see a difference between two correct ones.
 """
 
 import difflib
@@ -25,33 +26,37 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
-class Look:
-    """What one scheme shows after one step."""
+class View:
+    """What is compared of one scheme's state after one step."""
 
     error: int
+    """What the operation returned: 0 or -errno."""
     visible: tuple[tuple[int, ...], ...]
-    """Per page of each process: mm, flags of the VMA, folio, swap slot, zero page; folios and
-    slots are numbered in the order in which they are met."""
+    """For each page of each process: mm, flags of the VMA, folio, swap slot, zero page. Folios and
+    slots are numbered in the order in which they first appear."""
     violates: tuple[str, ...]
+    """Names of the invariants that the step violates."""
     counts: dict[str, int]
-    """Live objects, by pool."""
+    """Number of live objects in each pool."""
     walks: tuple[tuple[str, tuple[str, ...]], ...]
-    """For each mapped page, called by its first entry: the entries that rmap_walk visits."""
+    """For each mapped page, named by its first entry: the entries that rmap_walk visits."""
     picture: tuple[str, ...]
+    """The state as text, line by line."""
 
 
 @attrs.frozen(kw_only=True)
 class DiffStep:
-    """One step: what differs, as sentences; () where all schemes agree."""
+    """One step and the differences after it."""
 
     number: int
     """From 1; 0 is the state at boot."""
     op: str
-    looks: dict[str, Look]
+    views: dict[str, View]
+    """By name of the scheme."""
     visible: tuple[str, ...]
-    """What processes could notice."""
-    books: tuple[str, ...]
-    """What only the bookkeeping shows."""
+    """Differences that processes can see, as sentences; () if there are none."""
+    bookkeeping: tuple[str, ...]
+    """Differences in the bookkeeping alone, as sentences."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,43 +66,43 @@ class Diff:
     schemes: tuple[str, ...]
     steps: tuple[DiffStep, ...]
     stopped: dict[str, str]
-    """By scheme: why it could not go on."""
+    """By name of the scheme: why it could not continue."""
 
     @property
     def first_visible(self) -> int | None:
-        """Number of the first step that processes can tell apart."""
+        """Number of the first step after which processes see a difference; None without one."""
         return next((s.number for s in self.steps if s.visible), None)
 
     @property
-    def first_books(self) -> int | None:
-        """Number of the first step after which the bookkeeping differs."""
-        return next((s.number for s in self.steps if s.books), None)
+    def first_bookkeeping(self) -> int | None:
+        """Number of the first step after which the bookkeeping differs; None without one."""
+        return next((s.number for s in self.steps if s.bookkeeping), None)
 
     def pictures(self, number: int) -> str:
-        """Return how the states after step `number` differ, each scheme against the first."""
-        looks = next(s.looks for s in self.steps if s.number == number)
+        """Return a unified diff of the states after step `number`: each scheme and the first."""
+        views = next(s.views for s in self.steps if s.number == number)
         first = self.schemes[0]
         parts: list[str] = []
         for name in self.schemes[1:]:
-            if first in looks and name in looks:
-                old, new = looks[first].picture, looks[name].picture
+            if first in views and name in views:
+                old, new = views[first].picture, views[name].picture
                 parts += difflib.unified_diff(old, new, first, name, n=1, lineterm="")
         return "\n".join(parts)
 
     def __str__(self) -> str:
-        """Return where the schemes part, in whole sentences."""
+        """Return the first differences as whole sentences."""
         names = f"{', '.join(self.schemes[:-1])} and {self.schemes[-1]}"
         lines = [f"{name} stops: {why}." for name, why in self.stopped.items()]
         seen = self.first_visible
         if seen is None:
             lines.append(f"{names}: processes see no difference in {len(self.steps) - 1} steps.")
         else:
-            lines.append(f"{names} part for processes at {self._at(seen).op}:")
+            lines.append(f"{names}: processes first see a difference at {self._at(seen).op}:")
             lines += [f"  {text}" for text in self._at(seen).visible]
-        books = self.first_books
+        books = self.first_bookkeeping
         if books is not None:
-            lines.append(f"Their books first differ at {self._at(books).op}:")
-            lines += [f"  {text}" for text in self._at(books).books]
+            lines.append(f"Their bookkeeping first differs at {self._at(books).op}:")
+            lines += [f"  {text}" for text in self._at(books).bookkeeping]
         return "\n".join(lines)
 
     def _at(self, number: int) -> DiffStep:
@@ -105,39 +110,38 @@ class Diff:
 
 
 def diff(case: Case, schemes: Sequence[type[Scheme]]) -> Diff:
-    """Run the case's operations on two schemes or more and compare them after every step.
+    """Run the case's operations on two schemes or more, and compare them after every step.
 
-    A scheme that cannot go on is left out from there. Raise ModelError for fewer than two schemes.
+    A scheme that cannot continue is left out of the steps after that. Raise ModelError for fewer
+    than two schemes, or if one is named twice.
     """
     names = [s.name for s in schemes]
     if len(set(names)) < 2 or len(set(names)) < len(names):
-        raise ModelError("a comparison needs two different schemes or more; name another")
+        raise ModelError("a comparison needs at least two different schemes; name another")
     recordings = {s.name: record(s, case.scope, case.steps) for s in schemes}
-    first = _step(0, "boot", {name: _boot(f) for name, f in recordings.items()})
+    first = _step(0, "boot", {name: _view_at_boot(r) for name, r in recordings.items()})
     steps = [first]
     for number, op in enumerate(case.steps, 1):
-        looks = {
-            name: _look(f, number) for name, f in recordings.items() if number <= len(f.frames)
-        }
-        if looks:
-            steps.append(_step(number, f"step {number}, {op}", looks))
+        views = {n: _view(r, number) for n, r in recordings.items() if number <= len(r.frames)}
+        if views:
+            steps.append(_step(number, f"step {number}, {op}", views))
     stopped = {name: f.stopped for name, f in recordings.items() if f.stopped}
     return Diff(schemes=tuple(names), steps=tuple(steps), stopped=stopped)
 
 
-def _boot(run: Recording) -> Look:
-    return _look_at(run.state(run.first), 0, ())
+def _view_at_boot(run: Recording) -> View:
+    return _view_of(run.state(run.first), 0, ())
 
 
-def _look(run: Recording, number: int) -> Look:
+def _view(run: Recording, number: int) -> View:
     frame = run.frames[number - 1]
     names = tuple(v.invariant for v in frame.violations)
-    return _look_at(run.state(frame.after), frame.outcome.error, names)
+    return _view_of(run.state(frame.after), frame.outcome.error, names)
 
 
-def _look_at(st: "Kernel", error: int, violates: tuple[str, ...]) -> Look:
+def _view_of(st: "Kernel", error: int, violates: tuple[str, ...]) -> View:
     pools = [name for name in st.layout.structs if name not in ("mm", "pte")]
-    return Look(
+    return View(
         error=error,
         visible=visible(st),
         violates=violates,
@@ -148,7 +152,10 @@ def _look_at(st: "Kernel", error: int, violates: tuple[str, ...]) -> Look:
 
 
 def visible(st: "Kernel") -> tuple[tuple[int, ...], ...]:
-    """Return what processes could see, whatever folios and swap slots are called."""
+    """Return what processes can see, as View.visible has it.
+
+    States that differ only in the numbers of folios and swap slots give the same result.
+    """
     folios: dict[int, int] = {0: 0}
     swaps: dict[int, int] = {0: 0}
     seen = []
@@ -172,24 +179,30 @@ def _walks(st: "Kernel") -> list[tuple[str, tuple[str, ...]]]:
     return sorted(found)
 
 
-def _step(number: int, op: str, looks: dict[str, Look]) -> DiffStep:
-    names = list(looks)
-    seen: list[str] = []
-    books: list[str] = []
+def _step(number: int, op: str, views: dict[str, View]) -> DiffStep:
+    names = list(views)
+    visible: list[str] = []
+    bookkeeping: list[str] = []
     for name in names[1:]:
-        a, b = looks[names[0]], looks[name]
-        seen += _visible_difference(names[0], a, name, b)
-        books += _books_difference(names[0], a, name, b)
-    return DiffStep(number=number, op=op, looks=looks, visible=tuple(seen), books=tuple(books))
+        a, b = views[names[0]], views[name]
+        visible += _visible_differences(names[0], a, name, b)
+        bookkeeping += _bookkeeping_differences(names[0], a, name, b)
+    return DiffStep(
+        number=number,
+        op=op,
+        views=views,
+        visible=tuple(visible),
+        bookkeeping=tuple(bookkeeping),
+    )
 
 
-def _visible_difference(one: str, a: Look, other: str, b: Look) -> list[str]:
+def _visible_differences(one: str, a: View, other: str, b: View) -> list[str]:
     found = []
     if a.error != b.error:
         found.append(f"{one} returns {a.error}, {other} returns {b.error}.")
     pages = len(a.visible)
     if len(b.visible) != pages:
-        found.append(f"{one} has not as many processes as {other}.")
+        found.append(f"{one} and {other} have different numbers of processes.")
     elif a.visible != b.visible:
         i = next(i for i in range(pages) if a.visible[i] != b.visible[i])
         found.append(
@@ -199,9 +212,9 @@ def _visible_difference(one: str, a: Look, other: str, b: Look) -> list[str]:
     return found
 
 
-def _page(look: Look, i: int) -> str:
-    mm = look.visible[i][0]
-    first = next(n for n, entry in enumerate(look.visible) if entry[0] == mm)
+def _page(view: View, i: int) -> str:
+    mm = view.visible[i][0]
+    first = next(n for n, entry in enumerate(view.visible) if entry[0] == mm)
     return f"page {i - first} of process {mm}"
 
 
@@ -215,7 +228,7 @@ def _content(entry: tuple[int, ...]) -> str:
     return f"{what} under vm_flags {flags}"
 
 
-def _books_difference(one: str, a: Look, other: str, b: Look) -> list[str]:
+def _bookkeeping_differences(one: str, a: View, other: str, b: View) -> list[str]:
     found = []
     if a.violates != b.violates:
         found.append(
@@ -228,7 +241,7 @@ def _books_difference(one: str, a: Look, other: str, b: Look) -> list[str]:
     for (at, x_visits), (_, y_visits) in zip(a.walks, b.walks, strict=False):
         if x_visits != y_visits:
             found.append(
-                f"the walk of the page at {at} gives {_names(x_visits)} on {one}, "
+                f"the walk for the page at {at} visits {_names(x_visits)} on {one}, "
                 f"{_names(y_visits)} on {other}."
             )
     return found

@@ -1,4 +1,4 @@
-"""A run explained: each step with what it did, the last state before and after, and the reason."""
+"""Explains a run: what each step did, the last step's states, and why an invariant is violated."""
 
 import errno
 import io
@@ -30,14 +30,14 @@ FORMATS = ("text", "html", "svg")
 WIDTH = 100
 
 MOST_ENTRIES = 3
-"""A step that changes more page-table entries only says how many."""
+"""Of a step that changes more page-table entries than this, only their number is shown."""
 
 
 def explain(run: Case | Verdict, scheme: "type[Scheme] | None" = None) -> RenderableType:
-    """Return a rich renderable of a case, or of a verdict that is VIOLATED.
+    """Return a rich renderable that explains a case, or a verdict that is VIOLATED.
 
-    `scheme` is needed where the run's own is a plug-in. Raise CaseError where it cannot be told
-    which scheme to run.
+    The run is repeated on `scheme`, or on the scheme that the case names. Raise CaseError if that
+    is not built in: a plug-in must be given as `scheme`.
     """
     case = run if isinstance(run, Case) else case_from(run)
     recording = record_case(case, scheme or scheme_of(case))
@@ -100,7 +100,7 @@ def _reason(violation: Violation) -> Text:
 
 
 def effect(recording: Recording, frame: Frame) -> str:
-    """Return what a step did, on one line."""
+    """Return what a step changed, on one line."""
     before, after = recording.state(frame.before), recording.state(frame.after)
     parts: list[str] = []
     if frame.outcome.oops:
@@ -142,7 +142,7 @@ def _content(st: "Kernel", ptep: int) -> str:
 
 
 def _born(before: "Kernel", after: "Kernel") -> Iterator[str]:
-    """Yield which objects came and went, by pool."""
+    """Yield which objects are new and which were freed, by pool."""
     for word, one, other in (("new", before, after), ("freed", after, before)):
         names = []
         for pool in after.layout.structs:
@@ -157,9 +157,13 @@ def _born(before: "Kernel", after: "Kernel") -> Iterator[str]:
 def render(
     case: Case | Verdict, format_: str = "text", scheme: "type[Scheme] | None" = None
 ) -> str:
-    """Return what `explain` shows as "text", "html" or "svg"; the same on every machine."""
+    """Return the explanation of a run as "text", "html" or "svg".
+
+    The result does not depend on the terminal. Raise ModelError for another format, and CaseError
+    as `explain` does.
+    """
     if format_ not in FORMATS:
-        raise ModelError(f"{format_!r} is no format; choose among {', '.join(FORMATS)}")
+        raise ModelError(f"there is no format {format_!r}; choose one of {', '.join(FORMATS)}")
     console = Console(
         record=True,
         width=WIDTH,

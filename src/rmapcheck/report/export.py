@@ -1,6 +1,7 @@
-"""Cases in the words of other tools: a pytest function, a Mermaid drawing, an ITF trace, C.
+"""Exports of cases: a pytest function, a Mermaid diagram, an ITF trace, a C program.
 
-Text of a case goes into program text only as a quoted literal, so that a title cannot become code.
+Text from a case is put into a program only as a quoted literal, so that a title cannot become
+code.
 """
 
 import json
@@ -27,19 +28,23 @@ Exporter = Callable[[Case, "type[Scheme] | None"], str]
 
 
 def export(case: Case, format_: str, scheme: "type[Scheme] | None" = None) -> str:
-    """Return the case in one of the EXPORTS; `scheme` where the case's own is a plug-in."""
+    """Return the text of a case in one of the EXPORTS.
+
+    `scheme` is needed if the case is about a plug-in. Raise ModelError for another format, or for
+    a run that the format cannot express.
+    """
     if format_ not in EXPORTS:
-        raise ModelError(f"{format_!r} is no format; choose among {', '.join(EXPORTS)}")
+        raise ModelError(f"there is no format {format_!r}; choose one of {', '.join(EXPORTS)}")
     return EXPORTS[format_](case, scheme)
 
 
 def quoted(text: str) -> str:
-    """Return a string literal of Python, in double quotes on one line."""
+    """Return `text` as a Python string literal, in double quotes on one line."""
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def _call(op: Operation) -> str:
-    """Return the operation as the Python that makes it."""
+    """Return the Python expression that makes the operation."""
     values = []
     for a in attrs.fields(type(op)):
         value = getattr(op, a.name)
@@ -65,7 +70,7 @@ def _tuple(names: tuple[str, ...]) -> str:
 
 
 def to_pytest(case: Case, scheme: "type[Scheme] | None" = None) -> str:
-    """Return a file with one test, which needs nothing but rmapcheck."""
+    """Return a Python file with one test, which needs only rmapcheck."""
     words = re.findall(r"[a-z0-9]+", f"{case.scheme} {case.title}".lower())
     operations = sorted({type(op).__name__ for op in case.steps})
     imports = (
@@ -125,15 +130,16 @@ def _label(op: Operation) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text in which Mermaid finds nothing of its own."""
+    """Return the text without characters that mean something to Mermaid."""
     return re.sub(r"[^\w .,'-]", "", text)
 
 
 def to_itf(case: Case, scheme: "type[Scheme] | None" = None) -> str:
-    """Return the states as an ITF trace, as Apalache and Quint write and read it.
+    """Return the states of the run as an ITF trace, which Apalache and Quint read.
 
-    Each pool is a map from numbers to records, each reference a number (0: NULL). The format is
-    that of Apalache's ADR-015: whole numbers as {"#bigint": …}, maps as {"#map": [[key, value]]}.
+    Each pool is a map from numbers to records, and each reference is a number (0: NULL). The
+    format is that of Apalache's ADR-015: integers are {"#bigint": …}, maps {"#map": [[key,
+    value]]}.
     """
     recording = record_case(case, scheme or scheme_of(case))
     states = [_itf_state(recording, 0, recording.first, "boot")]

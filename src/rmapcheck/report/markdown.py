@@ -1,4 +1,4 @@
-"""Markdown tables, and equal rows as one."""
+"""Markdown tables, and merging their equal rows."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -7,7 +7,7 @@ Rows = list[Row]
 
 
 def table(head: Row, rows: Iterable[Row]) -> str:
-    """Return a table."""
+    """Return a Markdown table; a `|` within a cell is escaped."""
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [
         f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows
@@ -16,7 +16,7 @@ def table(head: Row, rows: Iterable[Row]) -> str:
 
 
 def spans(names: Sequence[str], order: Sequence[str]) -> str:
-    """Return `names`, those that are neighbours in `order` as their first and last."""
+    """Return `names` as text; names that follow each other in `order` become "first … last"."""
     runs: list[list[str]] = []
     before = -2
     for name in sorted(names, key=order.index):
@@ -30,7 +30,7 @@ def spans(names: Sequence[str], order: Sequence[str]) -> str:
 
 
 def joined(rows: Iterable[Row], order: Sequence[str]) -> Iterator[Row]:
-    """Yield rows that differ in their first cell only as one, which names all of these."""
+    """Yield the rows; those that differ only in their first cell become one row with all names."""
     groups: dict[Row, list[str]] = {}
     for first, *rest in rows:
         groups.setdefault(tuple(rest), []).append(first)

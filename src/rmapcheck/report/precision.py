@@ -1,8 +1,9 @@
-"""How well a scheme aims: what a walk for one page visits, against what maps it.
+"""The precision of a scheme's walks: how many of the visited entries do map the page.
 
-Two schemes are compared by the same operations: after each of them, every mapped page is walked
-for. A chain of entries visits just the mappings; an object (an anon_vma, a file) also visits
-places that could hold the page; without rmap, the scan looks at entries until the page is free.
+Schemes are compared on the same operations. After each operation there is one walk for every
+mapped page. A chain of entries leads only to entries that map the page. An object (an anon_vma, a
+file) leads also to places where the page might be mapped. Without an rmap, the scan of page tables
+looks at all entries until the page is free.
 """
 
 import contextlib
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class WalkCost:
-    """One walk for one page, or the sum of many."""
+    """The cost of one walk for one page, or the sum of many."""
 
     pages: int = 0
-    """How many pages were walked for."""
+    """Number of pages for which there was a walk."""
     mapping: int = 0
     """Entries that map them."""
     visited: int = 0
@@ -49,26 +50,26 @@ class WalkCost:
 
     @property
     def precision(self) -> float:
-        """Entries that map a page, of those that are looked at; 1.0 where none is in vain."""
+        """Share of the visited entries that map the page, from 0 to 1; 1.0 if none is visited."""
         return self.mapping / self.visited if self.visited else 1.0
 
 
 def walk_cost(st: Kernel, folio: int) -> WalkCost:
-    """Return what a walk for `folio` costs in state `st`, which stays as it is."""
+    """Return the cost of a walk for `folio` in the state `st`, which is not changed."""
     mapping = len(mappers_of(st, folio))
     if st.scheme.virtual_scan:
         return WalkCost(pages=1, mapping=mapping, visited=_scanned_for(st, folio))
     rwc = RmapWalkControl()
-    # A walk that runs into freed memory ends there.
+    # A walk that reads freed memory ends there; what it visited so far counts.
     with contextlib.suppress(KernelOops):
         rmap_visits(st, folio, rwc)
     return WalkCost(pages=1, mapping=mapping, visited=len(rwc.visited), nodes=rwc.nodes)
 
 
 def _scanned_for(st: Kernel, folio: int) -> int:
-    """Return how many entries swap_out() looks at until nobody maps the page any more.
+    """Return how many entries swap_out() looks at until no entry maps the page.
 
-    A page that it cannot free (there is no swap slot) costs a scan of everything.
+    If it cannot free the page, for lack of a swap slot, it looks at all entries.
     """
     other = Kernel(st.scope, st.scheme)
     st.layout.load_raw(other, st.layout.encode_raw(st))
@@ -81,7 +82,7 @@ def _scanned_for(st: Kernel, folio: int) -> int:
 
 
 def precision(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> WalkCost:
-    """Return the sum over all walks for all mapped pages after each of `steps`."""
+    """Return the summed cost of the walks for all mapped pages after each of `steps`."""
     total = WalkCost()
     for st in _states(record(scheme, scope, steps)):
         for folio in mapped_folios(st):
@@ -102,7 +103,7 @@ def _in_vain(cost: WalkCost) -> str:
 
 
 def report(costs: dict[str, WalkCost]) -> str:
-    """Return a line for each scheme."""
+    """Return a table with a line for each scheme, given the costs by name."""
     width = max(map(len, ("scheme", *costs)))
     head = f"{'scheme':{width}}  walks  mappings  visited  in vain  nodes"
     lines = [

@@ -1,4 +1,4 @@
-"""A run with every state kept, for whoever shows or compares runs."""
+"""Recordings: runs of which every state is kept, to be shown or compared."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Frame:
-    """One step: what was done, what came of it, and the states around it as raw bytes."""
+    """One step: the operation, its outcome, and the states before and after as raw bytes."""
 
     number: int
     """From 1."""
@@ -40,14 +40,18 @@ class Recording:
     stopped: str = ""
 
     def state(self, raw: bytes) -> Kernel:
-        """Return a stored state as a Kernel of its own."""
+        """Return a new Kernel made from the raw bytes of a recorded one."""
         st = Kernel(self.scope, self.scheme())
         st.layout.load_raw(st, raw)
         return st
 
 
 def record(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> Recording:
-    """Run `steps` to the end, or to the first that is not possible or ends in an oops."""
+    """Run `steps` and return the recording.
+
+    The run ends early at a step that is not possible, or after one that ends in an oops; `stopped`
+    then gives the reason.
+    """
     machine = Run(scheme, scope)
     st = machine.st
     first = before = st.layout.encode_raw(st)
@@ -84,6 +88,6 @@ def record(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> Re
 
 
 def record_case(case: "Case", scheme: type[Scheme]) -> Recording:
-    """Run the case on `scheme` as far as the step at which it is expected to end."""
+    """Run the case on `scheme`, up to the step that the case expects to fail, if any."""
     last = case.expect.step or len(case.steps)
     return record(scheme, case.scope, case.steps[:last])

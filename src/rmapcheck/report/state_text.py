@@ -1,13 +1,14 @@
 """A state as text: address spaces, pages, and the scheme's own objects.
 
-    process 1   [AA.B]    one column a page: the VMA, named by a letter
-       PTEs     [12.~]    the folio by number, 0 the zero page, ~ swapped out, . nothing
+    process 1   [AA.B]    one column for each page: the letter of its VMA
+       PTEs     [12.~]    number of the folio, 0: zero page, ~: swapped out, .: nothing
        A: vma 1, pages 0-1, pgoff 0, rw-, anon_vma 1, anon_vma_chain 1 → 3
     folio 1: page 0 of process 1 (writable), mapcount 1, mapping anon_vma 1, index 0
     anon_vma 1: head anon_vma_chain 1 → 2
 
-Nothing here knows a scheme: objects and fields are those that the scheme declares. A field that
-is 0 is left out. Numbers of objects are those of the run, and a freed object says so.
+This works for any scheme: the objects and fields shown are those that the scheme declares. Fields
+that are 0 are left out. The number of an object is its number in the pool. Freed objects are
+marked "(freed)".
 """
 
 from collections.abc import Iterator
@@ -43,11 +44,11 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 DRAWN = ("vm_mm", "vm_start", "vm_end", "vm_pgoff", "vm_flags", "vm_next")
-"""Fields of a VMA that its picture shows already."""
+"""Fields of a VMA that are part of its picture."""
 
 
 def state_text(st: "Kernel") -> str:
-    """Return the whole picture."""
+    """Return the picture of a state, as the head of this file shows it."""
     return "\n".join(state_lines(st))
 
 
@@ -75,7 +76,7 @@ def _joined(head: str, parts: list[str]) -> str:
 
 
 def pool_of(st: "Kernel", name: str) -> Pool[Any]:
-    """Return a pool by its name; whatever a scheme declares is as good as the model's own."""
+    """Return the pool with that name, of the model or of the scheme."""
     pool: Pool[Any] = getattr(st, name)
     return pool
 
@@ -93,7 +94,7 @@ def process_lines(st: "Kernel", mm: int) -> Iterator[str]:
 
 
 def vmas_of(st: "Kernel", mm: int) -> list[int]:
-    """Return the VMAs of a process in the order of its list, as far as that can be followed."""
+    """Return the VMAs of a process in list order, up to a freed or repeated one."""
     found: list[int] = []
     vma = st.mm[mm].mmap
     while vma and st.vma.is_live(vma) and vma not in found:
@@ -112,7 +113,7 @@ def _entry(st: "Kernel", mm: int, address: int) -> str:
 
 
 def vma_line(st: "Kernel", vma: int) -> str:
-    """Return what is to be said of a VMA: its pages, and the scheme's fields."""
+    """Return a VMA as one line: its number, pages, flags, and the scheme's fields."""
     v = st.vma[vma]
     last = v.vm_end - 1
     pages = f"page {last}" if v.vm_start == last else f"pages {v.vm_start}-{last}"
@@ -138,7 +139,7 @@ def _stray_lines(st: "Kernel") -> Iterator[str]:
 
 
 def _places(st: "Kernel", pool: str, index: int) -> Iterator[str]:
-    """Yield where the page, or the swapped page, is."""
+    """Yield the places where a folio is mapped or a swap slot is named."""
     for ptep in range(1, st.pte.size + 1):
         p = st.pte[ptep]
         if getattr(p, pool) == index:
@@ -147,12 +148,12 @@ def _places(st: "Kernel", pool: str, index: int) -> Iterator[str]:
 
 
 def place(st: "Kernel", ptep: int) -> str:
-    """Return "page 2 of process 1" for an entry."""
+    """Return the place of an entry, as in "page 2 of process 1"."""
     return f"page {ptep_to_address(st, ptep)} of process {ptep_to_mm(st, ptep)}"
 
 
 def fields(st: "Kernel", pool: str, index: int) -> Iterator[str]:
-    """Yield the fields of an object that are not 0, references by name, lists in order."""
+    """Yield the fields of an object that are not 0: references by name, lists in order."""
     for field in st.layout.structs[pool].fields:
         yield from _field(st, pool, index, field)
 
@@ -172,14 +173,14 @@ def _field(st: "Kernel", pool: str, index: int, field: FieldInfo) -> Iterator[st
 
 
 def value_of(obj: object, name: str) -> int:
-    """Return a field of an object, or an element of its array as in "ptes[0]"."""
+    """Return the value of a field, or of an element of an array, as in "ptes[0]"."""
     array, _, rest = name.partition("[")
     value = getattr(obj, array)
     return int(value[int(rest[:-1])] if rest else value)
 
 
 def list_from(st: "Kernel", pool: str, field: FieldInfo, first: int) -> Iterator[str]:
-    """Yield the objects of the list that begins at a field; one where the field heads no list."""
+    """Yield the objects of the list that begins at a field; only `first` if it begins no list."""
     following = next_field(st, pool, field.target)
     seen: set[int] = set()
     at = first
@@ -196,9 +197,10 @@ def list_from(st: "Kernel", pool: str, field: FieldInfo, first: int) -> Iterator
 
 
 def next_field(st: "Kernel", pool: str, target: str) -> str:
-    """Return the field that links the `target` objects of a list headed in `pool`, or "".
+    """Return the field that links `target` objects in a list that begins in `pool`, or "".
 
-    Kernel lists are named after their head (`same_vma`, `anon_vma_node`) or say "next".
+    Such fields of the kernel are named after the head (`same_vma`, `anon_vma_node`), or have
+    "next" in their name.
     """
     for link in links_of(st, target):
         if link in (f"same_{pool}", f"{pool}_node") or "next" in link:
@@ -207,7 +209,7 @@ def next_field(st: "Kernel", pool: str, target: str) -> str:
 
 
 def links_of(st: "Kernel", pool: str) -> list[str]:
-    """Return the fields that link objects of a pool to lists, which are drawn from their heads."""
+    """Return the fields that link objects of a pool into lists; those are shown at their heads."""
     return [
         f.name
         for f in st.layout.structs[pool].fields
