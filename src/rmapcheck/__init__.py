@@ -1,1 +1,1 @@
-"""Engines and front ends of the rmap model checker."""
+"""A model checker for the reverse mapping (rmap) of Linux memory management."""

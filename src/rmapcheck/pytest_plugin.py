@@ -1,15 +1,16 @@
-"""pytest plug-in: replays saved cases, and hands schemes to the tests that ask for them.
+"""pytest plug-in: replays saved cases, and gives schemes to tests with the fixture `rmap_scheme`.
 
 ``--rmap-scheme NAME_OR_FILE``
-    The fixture `rmap_scheme` is this scheme; without the option a test that asks for it runs once
-    for each scheme that comes with rmapcheck.
+    The fixture `rmap_scheme` is this scheme. Without the option, a test with this fixture runs
+    once for each scheme that comes with rmapcheck.
 ``*.json``
-    Each case file is a test that replays it: a seeded bug must do what its case says, a scheme of
-    your own must violate nothing (any more). A JSON file is one if it has a case's keys, or lies
-    with such files in a folder called `counterexamples`, where a damaged file must not go unseen.
+    Each case file is a test that replays it. A seeded bug must do what its case expects; a scheme
+    of your own must violate nothing. A JSON file counts as a case file if it has the keys of a
+    case. In a folder called `counterexamples` that has such a file, every JSON file counts as one,
+    so that a damaged case is noticed.
 
-pytest loads this module in every project of the same environment. So it imports little, and it
-leaves alone what is not a case.
+pytest loads this module in every project that uses the same environment. So it imports little at
+first, and it ignores other JSON files.
 """
 
 from collections.abc import Iterator
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 FOLDER = "counterexamples"
 SCHEMA = "schema.json"
 KEYS = (b'"expect"', b'"scheme"', b'"scope"', b'"steps"')
-"""What every case has, near its head: keys are sorted, and only the steps are long."""
+"""Keys that every case has near the start of its file, since only its steps are long."""
 HEAD = 65_536
-"""Bytes of a file that are looked at."""
+"""How many bytes of a file are searched for these keys."""
 CHOSEN = pytest.StashKey["type[Scheme]"]()
 
 
@@ -43,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Find the scheme at once, so that a wrong name is one error and not one for each test."""
+    """Find the scheme before any test, so that a wrong name gives one error, not one a test."""
     chosen_scheme(config)
 
 
@@ -51,16 +52,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def chosen_scheme(config: pytest.Config) -> "type[Scheme] | None":
-    """Return the scheme that the command line names, or None; raise UsageError for nonsense."""
+    """Return the scheme of --rmap-scheme, or None. Raise UsageError if there is no such scheme."""
     name = config.getoption("--rmap-scheme")
     if name is None:
         return None
     if CHOSEN not in config.stash:
-        config.stash[CHOSEN] = _found(name)
+        config.stash[CHOSEN] = _find(name)
     return config.stash[CHOSEN]
 
 
-def _found(name: str) -> "type[Scheme]":
+def _find(name: str) -> "type[Scheme]":
     from rmapcheck.model.machine.errors import ModelError
     from rmapcheck.plugins.find import find_scheme
 
@@ -78,8 +79,8 @@ def rmap_scheme(request: pytest.FixtureRequest) -> "type[Scheme]":
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `rmap_scheme` once for each scheme."""
-    if "rmap_scheme" not in metafunc.fixturenames or _has_its_own(metafunc):
+    """Run a test with the fixture `rmap_scheme` once for each scheme."""
+    if "rmap_scheme" not in metafunc.fixturenames or _parametrizes_scheme(metafunc):
         return
     from rmapcheck.plugins.catalogue import machines
 
@@ -88,7 +89,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("rmap_scheme", found, ids=[cls.name for cls in found], indirect=True)
 
 
-def _has_its_own(metafunc: pytest.Metafunc) -> bool:
+def _parametrizes_scheme(metafunc: pytest.Metafunc) -> bool:
     marks = metafunc.definition.iter_markers("parametrize")
     return any("rmap_scheme" in str(mark.args[:1]) for mark in marks)
 
@@ -105,10 +106,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def is_case_file(path: Path) -> bool:
-    """Tell whether `path` is a case, perhaps a damaged one; it is not parsed."""
+    """Tell whether `path` is a case file, perhaps a damaged one. The file is not parsed."""
     if path.name == SCHEMA:
         return False
-    return _has_keys(path) or (path.parent.name == FOLDER and _is_ours(path.parent))
+    return _has_keys(path) or (path.parent.name == FOLDER and _has_cases(path.parent))
 
 
 def _has_keys(path: Path) -> bool:
@@ -121,17 +122,17 @@ def _has_keys(path: Path) -> bool:
 
 
 @cache
-def _is_ours(folder: Path) -> bool:
-    """Tell whether the folder holds a case, and not just somebody else's JSON."""
+def _has_cases(folder: Path) -> bool:
+    """Tell whether the folder has a case file, not just other JSON files."""
     return any(_has_keys(path) for path in sorted(folder.glob("*.json")))
 
 
-class CaseFailed(Exception):  # noqa: N818 - it says that a test has failed
-    """What came of a case that is not as expected; its text is all that is shown."""
+class CaseFailed(Exception):  # noqa: N818 - not an error of the program, but a failed test
+    """Raised when a case fails; pytest shows its text without a traceback."""
 
 
 class CaseFile(pytest.File):
-    """A JSON file that holds one case."""
+    """A JSON file with one case."""
 
     def collect(self) -> Iterator["CaseItem"]:
         """Yield the one test of the file, whose name is "replay"."""
@@ -139,28 +140,31 @@ class CaseFile(pytest.File):
 
 
 class CaseItem(pytest.Item):
-    """Replays a case and compares what happens with what the case expects."""
+    """A test that replays a case and compares the verdict with the expected one."""
 
     def runtest(self) -> None:
-        """Replay the case; raise CaseFailed if it is damaged or comes out otherwise."""
+        """Replay the case. Raise CaseFailed if it is damaged or has another verdict."""
         from rmapcheck.cases.case import load_case
         from rmapcheck.model.machine.errors import ModelError
 
         try:
-            case = load_case(self._shown())
-            why = replayed(case, self._scheme(case))
+            case = load_case(self._relative_path())
+            why = replay_failure(case, self._scheme(case))
         except ModelError as error:
             raise CaseFailed(f"{error}.") from None
         if why:
             raise CaseFailed(why)
 
-    def _shown(self) -> Path:
-        """Return the path as the user would write it."""
+    def _relative_path(self) -> Path:
+        """Return the path relative to the current folder, if the file is in it."""
         here = Path.cwd()
         return self.path.relative_to(here) if self.path.is_relative_to(here) else self.path
 
     def _scheme(self, case: "Case") -> "type[Scheme] | None":
-        """Return the scheme to replay on, None for the case's own; skip a case of another."""
+        """Return the scheme of --rmap-scheme, or None for the one that the case names.
+
+        Skip the test if the case is about another scheme, or about a plug-in that is not given.
+        """
         chosen = chosen_scheme(self.config)
         if chosen is not None:
             if is_about(case, chosen):
@@ -173,18 +177,18 @@ class CaseItem(pytest.Item):
         return None
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ANN401
-        """Return the explanation; of our own faults, the traceback."""
+        """Return the text of a CaseFailed; for other exceptions, the traceback."""
         if isinstance(excinfo.value, CaseFailed):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Return where the case is and what it is called in the report."""
+        """Return the place of the case and its name in pytest's report."""
         return self.path, 0, f"case {self.path.stem}"
 
 
 def is_about(case: "Case", scheme: "type[Scheme]") -> bool:
-    """Tell whether a case names `scheme`: by its name, or as the class or file of a plug-in."""
+    """Tell whether a case names `scheme`: by name, or by the class or the file of a plug-in."""
     file, colon, class_name = case.scheme.rpartition(":")
     if colon:
         return class_name == scheme.__name__
@@ -193,12 +197,12 @@ def is_about(case: "Case", scheme: "type[Scheme]") -> bool:
     return case.scheme == scheme.name
 
 
-def replayed(case: "Case", scheme: "type[Scheme] | None" = None) -> str:
-    """Replay a case and return the explanation if it comes out otherwise than expected, or "".
+def replay_failure(case: "Case", scheme: "type[Scheme] | None" = None) -> str:
+    """Replay a case. Return "" if it passes, otherwise an explanation of the run.
 
-    A seeded bug is expected to do what its case says. Of a plug-in a case is kept so that what it
-    shows does not come back: nothing may be violated, and a run that the mended scheme does not
-    allow any more is harmless too.
+    A built-in scheme passes if it does what the case expects. A plug-in's case is kept so that a
+    fixed bug does not come back: the plug-in passes if the run violates nothing, or is no longer
+    possible.
     """
     from rmapcheck.cases.replay import replay_case, scheme_of
     from rmapcheck.plugins.guard import is_plugin, scheme_errors, watchdog

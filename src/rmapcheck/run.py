@@ -1,7 +1,7 @@
-"""One machine, driven one operation at a time, with every invariant checked after each.
+"""Runs one machine, one operation at a time, and checks every invariant after each.
 
-Replay, minimisation, the random walker and Hypothesis all stand on this; only exhaustive search
-has a loop of its own.
+Replaying, minimizing, the random walker and Hypothesis are built on this. Only exhaustive search
+has its own loop.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -27,33 +27,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class NotPossible(Exception):  # noqa: N818 - it is no error of the program
-    """The operation means nothing in this state (a dead process, a page that is not there)."""
+class NotPossible(Exception):  # noqa: N818 - a caller may expect it
+    """The operation is not possible in this state: its process is dead, its page not there, …"""
 
 
 class Observer(Protocol):
-    """Is told of the events of model/machine/events.py, and judges each step by them."""
+    """Gets the events of model/machine/events.py, and checks each step by them."""
 
     @property
     def name(self) -> str:
-        """What it judges by."""
+        """Name of what the steps are checked against, such as a spec."""
 
     @property
     def explained(self) -> dict[str, int]:
-        """How often each of its rules explained an event."""
+        """For each of its rules, how many events the rule allowed."""
 
     @property
     def invariant(self) -> Invariant:
-        """What it finds wrong with a step."""
+        """An invariant that reports what is wrong with a step."""
 
     def __call__(self, st: Kernel, event: str, a: int, b: int, c: int, d: int) -> None:
-        """`event` has taken effect in `st`."""
+        """Handle `event`, which has just taken effect in `st`; `a` … `d` are its objects."""
 
 
 class Run:
-    """A run of `scheme` in `scope`, from boot. `checked`: test the range of every field written.
+    """A run of `scheme` in `scope`, from boot.
 
-    Raises SchemeError when the scheme breaks its interface.
+    `checked`: check the range of every field that is written, which takes time. The constructor
+    and `apply` raise SchemeError if the scheme does not keep to its interface.
     """
 
     def __init__(
@@ -75,11 +76,11 @@ class Run:
             self.invariants += (observer.invariant,)
 
     def possible(self) -> list[Operation]:
-        """Return the operations that mean something now, none failing."""
+        """Return the operations that are possible now, without variants that fail to allocate."""
         return possible_operations(self.st)
 
     def why_not(self, op: Operation) -> str:
-        """Return why `op` cannot be asked for now, or ""."""
+        """Return why `op` is not possible now, or ""."""
         st = self.st
         beyond = op.beyond(st.scope)
         if beyond:
@@ -92,10 +93,10 @@ class Run:
         return ""
 
     def apply(self, op: Operation) -> list[Violation]:
-        """Carry `op` out and return what it violates; raise NotPossible if it cannot be asked for.
+        """Carry out `op` and return what it violates. Raise NotPossible if it is not possible now.
 
-        When the scope has too few objects for the step (`outcome.exhausted`), the state is that
-        of before, and nothing is violated.
+        If the scope has too few objects for the step, `outcome.exhausted` names what is missing,
+        the state is the one before the step, and nothing is violated.
         """
         why = self.why_not(op)
         if why:
@@ -121,11 +122,12 @@ class Run:
 
 @attrs.frozen
 class Replayed:
-    """The result of replaying operations: where they first violate something, if they do."""
+    """The result of replaying operations."""
 
     violations: tuple[Violation, ...]
+    """What the last operation violated; () if no operation violated anything."""
     step: int
-    """Number of the operation (from 1) that violated it; else how many were applied."""
+    """Number of the last operation that was applied, from 1."""
     outcomes: tuple[Outcome, ...]
 
 
@@ -137,9 +139,10 @@ def replay(
     target: str = "",
     observer: Observer | None = None,
 ) -> Replayed:
-    """Apply `steps` until one violates something (of `target`, if given: names parted by commas).
+    """Apply `steps` until one violates an invariant.
 
-    Raise NotPossible if one cannot be applied, or the scope has too few objects for it.
+    `target`: stop only at these invariants, given as names separated by commas. Raise NotPossible
+    if a step is not possible, or if the scope has too few objects for it.
     """
     machine = Run(scheme, scope, observer=observer)
     outcomes = []

@@ -1,4 +1,4 @@
-"""The conformance kit: the tests that a scheme of your own should pass, in five lines.
+"""The conformance kit: tests for a scheme of your own, in five lines.
 
     from my_scheme import MyScheme
     from rmapcheck.testing import SchemeConformance
@@ -6,7 +6,8 @@
     class TestMyScheme(SchemeConformance):
         scheme = MyScheme
 
-Every attribute below may be overridden: larger scopes, longer walks, a folder of saved cases.
+Override the attributes of SchemeConformance for larger scopes, longer walks or another folder of
+saved cases.
 """
 
 import sys
@@ -24,7 +25,7 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
 from rmapcheck.plugins.interface import check_interface
-from rmapcheck.pytest_plugin import is_about, is_case_file, replayed
+from rmapcheck.pytest_plugin import is_about, is_case_file, replay_failure
 from rmapcheck.report.explain import render
 from rmapcheck.sampling.walk import sample
 from rmapcheck.verdict import Status, Verdict
@@ -40,40 +41,43 @@ SMALL = (
     ),
     Scope(mms=3, pages=1, folios=1, swaps=0, premapped=1, ops=("fault", "fork", "exit")),
 )
-"""Scopes that are searched through in a few seconds."""
+"""Scopes that an exhaustive search finishes in a few seconds."""
 
 WIDE = Scope(mms=3, pages=3, vmas=9, folios=6, objects=60, alloc_fail=True, young=True)
-"""A scope far too large to search through, for random runs."""
+"""A scope for random runs; it is far too large for an exhaustive search."""
 
 
 class SchemeConformance:
-    """Base of the tests of one scheme; pytest runs only its subclasses."""
+    """Base class for the tests of one scheme; pytest runs only its subclasses."""
 
     __test__: ClassVar[bool] = False
     scheme: "ClassVar[type[Scheme]]"
+    """The scheme under test."""
     scopes: ClassVar[tuple[Scope, ...]] = SMALL
-    """Searched through, state by state."""
+    """Scopes for exhaustive search."""
     wide: ClassVar[Scope] = WIDE
-    """Where the walker and Hypothesis go."""
+    """The scope of the random walker and of Hypothesis."""
     seconds: ClassVar[float] = 60.0
-    """For each search; one that takes longer fails as inconclusive."""
+    """Most seconds for each search; a search that takes longer fails the test."""
     walk_steps: ClassVar[int] = 10_000
+    """Operations of the random walk."""
     examples: ClassVar[int] = 50
     """Runs of Hypothesis."""
     seed: ClassVar[int] = 0
+    """For the random walk and Hypothesis."""
     cases: ClassVar[str | Path] = "counterexamples"
-    """Folder of saved cases, seen from the test's file; those of this scheme are replayed."""
+    """Folder of saved cases, relative to the test's file. Cases of this scheme are replayed."""
     unreached: ClassVar[tuple[str, ...]] = ()
-    """Goals that the scheme may miss, since it never does such a thing."""
+    """Names of goals that this scheme cannot reach."""
 
     def __init_subclass__(cls) -> None:
-        """Make the subclass a test, unless it is a base without a scheme."""
+        """Let pytest collect the subclass if it has a scheme."""
         super().__init_subclass__()
         cls.__test__ = hasattr(cls, "scheme")
 
     def test_interface(self) -> None:
-        """The hooks have their signatures, leave page tables alone, and answer sensibly."""
-        with explained():
+        """The hooks have the right signatures, read no page tables and return valid values."""
+        with errors_fail_the_test():
             if is_plugin(self.scheme):
                 check_interface(self.scheme, self.scheme.__name__)
             check_behaviour(self.scheme, self.wide, seed=self.seed)
@@ -85,51 +89,52 @@ class SchemeConformance:
             done = self._search(scope)
             require(self.scheme, done.verdict, Status.HOLDS)
             reached.update(done.reached)
-        offered = [g.name for scope in self.scopes for g in goals_of(self.scheme, scope)]
-        self._require_goals(offered, reached)
+        goals = [g.name for scope in self.scopes for g in goals_of(self.scheme, scope)]
+        self._require_goals(goals, reached)
 
     def _search(self, scope: Scope) -> Exploration:
-        with explained(), scheme_errors(self.scheme), watchdog(self.scheme):
+        with errors_fail_the_test(), scheme_errors(self.scheme), watchdog(self.scheme):
             return explore(self.scheme, scope, max_seconds=self.seconds)
 
-    def _require_goals(self, offered: list[str], reached: set[str]) -> None:
-        missing = [g for g in dict.fromkeys(offered) if g not in reached | set(self.unreached)]
+    def _require_goals(self, goals: list[str], reached: set[str]) -> None:
+        missing = [g for g in dict.fromkeys(goals) if g not in reached | set(self.unreached)]
         if missing:
             pytest.fail(
-                f"No state of {self.scheme.name} reaches {', '.join(missing)}, so that the search "
-                "is vacuous there. A goal that the scheme cannot reach belongs in `unreached`.",
+                f"No state of {self.scheme.name} reaches {', '.join(missing)}, so the search says "
+                "nothing about such states. If the scheme cannot reach them, add their names to "
+                "`unreached`; otherwise search larger `scopes`.",
                 pytrace=False,
             )
 
     def test_walk(self) -> None:
         """A long random walk in the wide scope violates nothing."""
-        with explained(), scheme_errors(self.scheme), watchdog(self.scheme):
+        with errors_fail_the_test(), scheme_errors(self.scheme), watchdog(self.scheme):
             done = sample(self.scheme, self.wide, steps=self.walk_steps, seed=self.seed)
         require(self.scheme, done.verdict, Status.SAMPLED)
 
     def test_hypothesis(self) -> None:
-        """Nor do the runs that Hypothesis makes up."""
+        """Runs that Hypothesis generates in the wide scope violate nothing."""
         from rmapcheck.sampling.fuzz import fuzz
 
-        with explained(), scheme_errors(self.scheme), watchdog(self.scheme):
+        with errors_fail_the_test(), scheme_errors(self.scheme), watchdog(self.scheme):
             verdict = fuzz(self.scheme, self.wide, examples=self.examples, seed=self.seed)
         require(self.scheme, verdict, Status.SAMPLED)
 
     def test_cases(self) -> None:
-        """No saved case of the scheme is violated any more; what it showed once is mended."""
+        """The saved cases of the scheme violate nothing: the bugs that they showed are fixed."""
         file = sys.modules[type(self).__module__].__file__
         folder = Path(file or ".").parent / self.cases
-        with explained():
+        with errors_fail_the_test():
             for path in sorted(p for p in folder.glob("*.json") if is_case_file(p)):
                 case = load_case(path)
-                why = replayed(case, self.scheme) if is_about(case, self.scheme) else ""
+                why = replay_failure(case, self.scheme) if is_about(case, self.scheme) else ""
                 if why:
                     pytest.fail(f"{path.name}: {why}", pytrace=False)
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Let a mistake in the scheme fail the test with its one sentence."""
+def errors_fail_the_test() -> Iterator[None]:
+    """Fail the test with the sentence of a ModelError, without a traceback."""
     try:
         yield
         return
@@ -139,7 +144,7 @@ def explained() -> Iterator[None]:
 
 
 def require(scheme: "type[Scheme]", verdict: Verdict, wanted: Status) -> None:
-    """Fail the test unless the verdict is `wanted`; of a violation, show the shortest run."""
+    """Fail the test unless the verdict is `wanted`; for a violation, show the shortest run."""
     if verdict.status is wanted:
         return
     if verdict.status is not Status.VIOLATED:

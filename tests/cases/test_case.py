@@ -1,4 +1,4 @@
-"""Case files: what is written is read again, and whatever is wrong ends in one sentence."""
+"""Case files: what is saved can be loaded, and every fault gives a one-sentence error."""
 
 import json
 import random
@@ -46,11 +46,11 @@ CASE = Case(
 
 
 def sentence(data: object) -> str:
-    """Return what is said of a case that cannot be read."""
+    """Return the error for a case that cannot be read."""
     with pytest.raises(CaseError) as caught:
         parse_case(data if isinstance(data, bytes) else json.dumps(data).encode())
     text = str(caught.value)
-    assert text.isprintable(), "one line, and nothing that a terminal obeys"
+    assert text.isprintable(), "one line, and no control characters for a terminal"
     return text
 
 
@@ -69,7 +69,7 @@ def changed(path: str, new: object) -> dict:
     return data
 
 
-def test_schema_file_is_what_the_operation_classes_make():
+def test_the_schema_file_is_up_to_date_with_the_operation_classes():
     assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), (
         "an operation changed; run: python -m rmapcheck.cases.schema"
     )
@@ -100,7 +100,7 @@ def test_every_operation_can_be_saved():
         assert parse_case(case_text(case).encode()) == case
 
 
-def test_another_case_is_never_overwritten_without_being_told(tmp_path):
+def test_another_case_is_overwritten_only_on_request(tmp_path):
     other = attrs.evolve(CASE, scheme="avc-7.0")
     first = save_case(CASE, tmp_path, name="x")
     assert save_case(CASE, tmp_path, name="x") == first, "the same case needs no second file"
@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         ("steps.0", [], "steps[0] must be an object, not a list"),
         ("steps.2.dontunmap", 1, "steps[2].dontunmap must be true or false, not 1"),
         ("scope.pages", 33, "scope.pages must be 32 or less, not 33"),
-        ("scope.ops", ["mmap", "mmap"], "scope.ops names something twice"),
+        ("scope.ops", ["mmap", "mmap"], "scope.ops has the same entry twice"),
         ("scope.alloc_fail", 0, "scope.alloc_fail must be true or false, not 0"),
         ("scope.premapped", 5, "scope: premapped must be at most pages, 4, not 5"),
         ("expect.verdict", "PROVED", 'expect.verdict must be one of "VIOLATED", "HOLDS"'),
@@ -152,8 +152,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         ("expect.invariant", "", "expect.invariant is empty"),
         ("format", 2, "format 2 is newer than this rmapcheck reads"),
         ("format", 0, "format must be 1 or more"),
-        ("title", "\x1b[2J", "title holds a character that cannot be printed"),
-        ("title", "\ud800", "title holds a character that cannot be printed"),
+        ("title", "\x1b[2J", "title has a character that cannot be printed"),
+        ("title", "\ud800", "title has a character that cannot be printed"),
         ("title", "", "title must not be empty"),
         ("title", "x" * 301, "title must be at most 300 characters long"),
         ("found.seed", "5", "found.seed must be a whole number or null"),
@@ -161,11 +161,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         ("nonsense", 1, "nonsense is not known; remove it"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(path, new, words):
+def test_an_error_names_its_place(path, new, words):
     assert words in sentence(changed(path, new))
 
 
-def test_what_is_missing_is_named():
+def test_a_missing_key_is_named():
     data = value()
     del data["steps"][2]["start"]
     assert sentence(data) == "steps[2] lacks 'start'; add it"
@@ -182,18 +182,18 @@ def test_what_is_missing_is_named():
         (b"null", "the case must be an object, not null"),
         (b'{"a": 1, }', "line 1, column"),
         (b'{"title": "\xff"}', "byte 11 is not UTF-8"),
-        (b'{"title": "a", "title": "b"}', "title is there twice"),
-        (b'{"scope": {"mms": 1, "mms": 2}}', "scope.mms is there twice"),
+        (b'{"title": "a", "title": "b"}', "title occurs twice"),
+        (b'{"scope": {"mms": 1, "mms": 2}}', "scope.mms occurs twice"),
         (b"[" * 100_000, "nested more than"),
         (b"9" * 100_000, "the case must be a number of at most 19 digits"),
         (b" " * (MAX_BYTES + 1), "larger than 1000000 bytes"),
     ],
 )
-def test_what_is_no_json_of_a_case_is_refused(data, words):
+def test_json_that_is_not_a_case_is_refused(data, words):
     assert words in sentence(data)
 
 
-def test_a_sentence_names_the_file(tmp_path):
+def test_an_error_names_the_file(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(changed("steps.0.prot", "wr")))
     with pytest.raises(CaseError) as caught:
@@ -202,7 +202,7 @@ def test_a_sentence_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nothing.json", "", "with\nnewline", "nul\0"])
-def test_what_is_no_file_is_named_on_one_line(tmp_path, name):
+def test_an_error_about_a_strange_file_name_is_one_printable_line(tmp_path, name):
     path = f"{tmp_path}/{name}"
     with pytest.raises(CaseError) as caught:
         load_case(path)
@@ -214,7 +214,7 @@ def test_a_case_holds_data_and_loads_no_scheme(tmp_path):
     plugin = tmp_path / "plugin.py"
     plugin.write_text(f"open({str(marker)!r}, 'w')")
     case = attrs.evolve(CASE, scheme=f"{plugin}:Scheme")
-    with pytest.raises(CaseError, match="may not load by itself"):
+    with pytest.raises(CaseError, match="a case must not load code"):
         replay_case(load_case(save_case(case, tmp_path)))
     assert not marker.exists()
 
@@ -279,7 +279,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_sentence(tmp_path, kind):
 
 def test_only_a_violation_becomes_a_case():
     verdict = Verdict(status=Status.HOLDS, scheme="x", scope=Scope(), engine="explore", how="all")
-    with pytest.raises(CaseError, match="no violation"):
+    with pytest.raises(CaseError, match="is not a violation"):
         case_from(verdict)
 
 
@@ -300,7 +300,7 @@ def test_a_saved_case_is_in_normal_form(path):
     assert case_text(load_case(path)) == path.read_text(encoding="utf-8")
 
 
-def test_another_scheme_that_cannot_run_the_case_says_why():
+def test_a_scheme_that_cannot_run_the_case_gives_the_reason():
     steps = (Mmap(mm=1, start=0, length=1), CASE.steps[2])
     case = attrs.evolve(CASE, steps=steps, expect=Expect(verdict="HOLDS"))
     from rmapcheck.plugins.catalogue import schemes

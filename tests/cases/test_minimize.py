@@ -1,4 +1,4 @@
-"""Minimising: the same violation, no step too many, arguments as simple as can be."""
+"""Minimizing: the same violation with no step too many and the simplest arguments."""
 
 import random
 from pathlib import Path
@@ -32,7 +32,7 @@ LONG = (
     Exit(mm=2),
     Mremap(mm=3, start=7, length=1, new_length=1, to=2),
 )
-"""B29 with much that has nothing to do with it."""
+"""A run that violates B29's invariant, with many operations that it does not need."""
 
 
 def walk(scheme, scope, invariant, seed):
@@ -79,13 +79,13 @@ def test_steps_that_violate_nothing_are_refused():
         )
 
 
-def test_no_time_left_returns_what_there_is():
+def test_without_time_the_steps_are_returned_as_they_are():
     scope = Scope(mms=3, pages=9, vmas=20, objects=40)
     assert minimize(B29, scope, LONG, "coverage", max_seconds=0) == LONG
 
 
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
-def test_a_saved_case_is_minimal_already(path):
+def test_a_saved_case_is_already_minimal(path):
     case = load_case(path)
     if case.expect.invariant and case.found.minimized:
         assert minimize_case(case) == case

@@ -1,4 +1,4 @@
-"""The plug-in: cases are tests, schemes are parameters, and other projects notice nothing."""
+"""The pytest plug-in: cases are tests, schemes are parameters, other projects are not affected."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from rmapcheck.plugins import catalogue
 
 catalogue.schemes()
 catalogue.bugs()
-"""pytester forgets what its runs import; what is imported here is imported once."""
+"""pytester removes the modules that its runs import; those imported here stay."""
 
 ROOT = Path(__file__).parents[2]
 B01 = ROOT / "counterexamples" / "B01-copy-from-importer.json"
@@ -24,9 +24,9 @@ class Mine(AvcList):
     name = "mine"
 """
 
-ASKS = """
+WITH_FIXTURE = """
 def test_it(rmap_scheme):
-    print("asked for", rmap_scheme.name)
+    print("scheme is", rmap_scheme.name)
 """
 
 
@@ -56,7 +56,7 @@ def test_a_case_is_a_test(pytester, folder):
     result.stdout.fnmatch_lines(["*b01.json::replay PASSED*"])
 
 
-def test_a_case_that_comes_out_otherwise_is_explained(pytester, folder):
+def test_a_case_with_another_verdict_is_explained(pytester, folder):
     changed(folder / "b01.json", scheme="avc-2.6.34")
     result = run(pytester)
     result.assert_outcomes(failed=1)
@@ -87,14 +87,14 @@ def test_a_damaged_case_fails_with_one_sentence(pytester, folder, content, says)
     assert "Traceback" not in result.stdout.str()
 
 
-def test_an_operation_that_nobody_knows_fails_with_one_sentence(pytester, folder):
+def test_an_unknown_operation_fails_with_one_sentence(pytester, folder):
     changed(folder / "b01.json", steps=[{"op": "explode", "mm": 1}])
     result = run(pytester)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*b01.json: *explode*"])
 
 
-def test_the_schema_is_no_case(pytester, folder):
+def test_the_schema_is_not_a_case(pytester, folder):
     shutil.copy(ROOT / "counterexamples" / "schema.json", folder)
     run(pytester).assert_outcomes(passed=1)
 
@@ -104,7 +104,7 @@ def test_a_case_is_known_by_its_keys_anywhere(pytester):
     run(pytester).assert_outcomes(passed=1)
 
 
-def test_other_projects_notice_nothing(pytester):
+def test_other_projects_are_not_affected(pytester):
     pytester.makefile(".json", package='{"name": "x", "scheme": 1}', broken="{")
     made = pytester.path / "counterexamples"
     made.mkdir()
@@ -113,7 +113,7 @@ def test_other_projects_notice_nothing(pytester):
     run(pytester).assert_outcomes(passed=1)
 
 
-def test_a_case_about_a_plug_in_runs_no_code_unasked(pytester, folder):
+def test_a_case_about_a_plug_in_runs_its_code_only_on_request(pytester, folder):
     pytester.makepyfile(mine=MINE)
     case = {"invariant": "", "step": 0, "verdict": "HOLDS"}
     changed(folder / "b01.json", scheme="mine.py:Mine", expect=case)
@@ -123,7 +123,7 @@ def test_a_case_about_a_plug_in_runs_no_code_unasked(pytester, folder):
     run(pytester, "--rmap-scheme", "mine.py:Mine").assert_outcomes(passed=1)
 
 
-def test_a_case_about_a_plug_in_passes_once_it_is_mended(pytester, folder):
+def test_a_case_about_a_plug_in_passes_once_it_is_fixed(pytester, folder):
     wrong = (
         "from rmapcheck.plugins.catalogue import bugs\n\n"
         "class Mine(bugs()['B01']):\n    name = 'mine'\n"
@@ -147,7 +147,7 @@ def test_the_option_leaves_out_cases_of_other_schemes(pytester, folder):
 
 
 def test_rmap_scheme_is_each_scheme_in_turn(pytester):
-    pytester.makepyfile(ASKS)
+    pytester.makepyfile(WITH_FIXTURE)
     result = run(pytester, "-v")
     assert result.parseoutcomes()["passed"] > 5
     result.stdout.fnmatch_lines(["*test_it?avc-7.0? PASSED*"])
@@ -158,15 +158,15 @@ def test_rmap_scheme_is_each_scheme_in_turn(pytester):
     ("option", "name"), [("B23", "B23"), ("mine.py", "mine"), ("mine:Mine", "mine")]
 )
 def test_rmap_scheme_is_the_one_named(pytester, option, name):
-    pytester.makepyfile(mine=MINE, test_asks=ASKS)
+    pytester.makepyfile(mine=MINE, test_asks=WITH_FIXTURE)
     pytester.syspathinsert()
     result = run(pytester, "-s", "--rmap-scheme", option)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"*asked for {name}"])
+    result.stdout.fnmatch_lines([f"*scheme is {name}"])
 
 
 def test_a_scheme_that_does_not_exist_is_a_usage_error(pytester):
-    pytester.makepyfile(ASKS)
+    pytester.makepyfile(WITH_FIXTURE)
     result = run(pytester, "--rmap-scheme", "avc-7.00")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --rmap-scheme: *did you mean avc-7.0?*"])
@@ -189,7 +189,7 @@ def test_a_test_may_choose_its_schemes_itself(pytester):
 # Cost.
 
 
-def test_loading_the_plug_in_imports_next_to_nothing():
+def test_loading_the_plug_in_imports_almost_nothing():
     program = """
 import sys, pytest
 before = set(sys.modules)

@@ -1,4 +1,4 @@
-"""The conformance kit: five lines for a scheme that is right, a clear word for one that is not."""
+"""The conformance kit: five lines test a scheme, and a wrong one fails with a clear message."""
 
 import shutil
 from pathlib import Path
@@ -51,14 +51,14 @@ def test_five_lines_are_enough(kit, pytester):
     assert not (pytester.path / ".hypothesis").exists()
 
 
-def test_the_base_class_is_no_test(kit):
+def test_the_base_class_is_not_a_test(kit):
     result = kit(
         RIGHT, "from rmapcheck.testing import SchemeConformance\n", "-o", "python_classes=*"
     )
     result.assert_outcomes()
 
 
-def test_a_wrong_scheme_is_shown_its_shortest_run(kit):
+def test_a_wrong_scheme_fails_with_its_shortest_run(kit):
     wrong = RIGHT + "\n    def folio_dup_anon_rmap(self, st, folio, vma, pvma, address, ptep):\n"
     result = kit(wrong + "        pass\n")
     outcomes = result.parseoutcomes()
@@ -101,7 +101,7 @@ def test_an_endless_hook_fails_and_does_not_hang(kit):
     result.stdout.fnmatch_lines(["*anon_vma_prepare*does not end*"])
 
 
-def test_a_scheme_that_meets_nothing_is_vacuous(kit):
+def test_a_goal_that_is_not_reached_fails(kit):
     idle = RIGHT + "    goals = (*AvcPublish.goals, 'a merge hands its anon_vma on')\n"
     result = kit(idle, QUICK, "-k", "small_scopes")
     result.assert_outcomes(failed=1, deselected=4)
@@ -110,7 +110,7 @@ def test_a_scheme_that_meets_nothing_is_vacuous(kit):
     kit(idle, allowed, "-k", "small_scopes").assert_outcomes(passed=1, deselected=4)
 
 
-def test_a_search_that_does_not_end_is_no_success(kit):
+def test_a_search_that_does_not_end_fails(kit):
     result = kit(RIGHT, QUICK + "    seconds = 0.0\n", "-k", "small_scopes")
     result.assert_outcomes(failed=1, deselected=4)
     result.stdout.fnmatch_lines(["mine: UNKNOWN(*"])

@@ -1,8 +1,8 @@
-"""Case: a saved run, with what it is expected to show.
+"""Cases: saved runs, each with its expected verdict.
 
-A case file holds operations, never states, and it is data: nothing in it is ever evaluated,
-imported or unpickled, not even the name of its scheme (see `replay.scheme_of`). Whoever reads one
-gets a whole case or one sentence that says what to change.
+A case file holds operations, not states. It is data: nothing in it is evaluated, imported or
+unpickled, not even the name of its scheme (see `replay.scheme_of`). Reading a case file either
+gives a valid Case or raises CaseError, whose one sentence says what to change.
 """
 
 import difflib
@@ -44,16 +44,19 @@ __all__ = [
 MAX_BYTES = 1_000_000
 
 OOPSES = ("use_after_free", "null_dereference", "double_free", "kernel_bug", "out_of_range")
-"""What a case may expect besides the invariants: the ways in which the kernel itself breaks."""
+"""What a case may expect to be violated besides the invariants: crashes of the kernel itself."""
 
 
 @attrs.frozen(kw_only=True)
 class Expect:
-    """What the run shows: VIOLATED (this invariant, at this step, from 1) or HOLDS."""
+    """The expected verdict of a case."""
 
     verdict: str
+    """VIOLATED or HOLDS."""
     invariant: str = ""
+    """The invariant that is violated; "" with HOLDS."""
     step: int = 0
+    """Number of the step that violates it, from 1; 0 with HOLDS."""
 
     def __str__(self) -> str:
         if self.verdict == Status.VIOLATED.value:
@@ -63,17 +66,19 @@ class Expect:
 
 @attrs.frozen(kw_only=True)
 class History:
-    """Where the bug is known from, if it is known."""
+    """The history of the bug that a case shows, if it is a known one."""
 
     introduced: str = ""
+    """The commit or the version that introduced it."""
     fixed: str = ""
+    """The commit that fixed it."""
     cve: str = ""
     links: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class Found:
-    """How rmapcheck came by the case."""
+    """How rmapcheck found the run of a case."""
 
     engine: str = ""
     seed: int | None = None
@@ -83,11 +88,12 @@ class Found:
 
 @attrs.frozen(kw_only=True)
 class Case:
-    """A run of `scheme` (a built-in name, or a plug-in such as FILE.py:Class) in `scope`."""
+    """A saved run and its expected verdict."""
 
     format: int = FORMAT
     title: str
     scheme: str
+    """Name of a built-in scheme, or a plug-in such as FILE.py:Class."""
     scope: Scope
     expect: Expect
     history: History = History()
@@ -108,7 +114,7 @@ def _is_operation(cls: object) -> bool:
 
 
 def _scope_to_json(scope: Scope) -> dict[str, Any]:
-    """Files and a limit on anon_vmas are mentioned where there are: older cases have none."""
+    """Leave out files and limits that the scope does not have, as older cases do."""
     values = attrs.asdict(scope)
     if not scope.files:
         del values["files"], values["file_pages"]
@@ -137,9 +143,9 @@ _CONVERTER = _converter()
 
 
 def parse_case(data: bytes) -> Case:
-    """Return the case that `data`, the content of a file, holds; raise CaseError if none."""
+    """Return the case in `data`, the content of a file. Raise CaseError if it is not valid."""
     if len(data) > MAX_BYTES:
-        raise CaseError(f"the file is larger than {MAX_BYTES} bytes; a case never is")
+        raise CaseError(f"the file is larger than {MAX_BYTES} bytes, so it is not a case")
     value = read_json(data)
     check_schema(value)
     try:
@@ -151,7 +157,7 @@ def parse_case(data: bytes) -> Case:
 
 
 def _check(case: Case) -> None:
-    """Raise CaseError where the parts of the case do not fit together."""
+    """Raise CaseError if the parts of the case contradict each other."""
     for i, op in enumerate(case.steps):
         why = op.beyond(case.scope)
         if why:
@@ -161,7 +167,7 @@ def _check(case: Case) -> None:
     expect = case.expect
     if expect.verdict == Status.HOLDS.value:
         if expect.invariant or expect.step:
-            raise CaseError("expect names an invariant or a step, but HOLDS has none; remove it")
+            raise CaseError("expect has an invariant or a step, but HOLDS has neither; remove it")
     elif not expect.invariant:
         raise CaseError("expect.invariant is empty; name the invariant that is VIOLATED")
     elif not 1 <= expect.step <= len(case.steps):
@@ -178,7 +184,7 @@ def _check(case: Case) -> None:
 
 
 def load_case(path: str | Path) -> Case:
-    """Return the case in the file `path`; raise CaseError, one sentence, if there is none."""
+    """Return the case in the file `path`. Raise CaseError if it cannot be read or is not valid."""
     try:
         return parse_case(_read(path))
     except CaseError as error:
@@ -191,20 +197,20 @@ def _shown(path: str | Path) -> str:
 
 
 def _read(path: str | Path) -> bytes:
-    """Return the file's content, or of a file that is too large more than is allowed."""
+    """Return the content of the file, but at most MAX_BYTES + 1 bytes."""
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise CaseError("this is no ordinary file; name a case file such as NAME.json")
+            raise CaseError("this is not a regular file; name a case file such as NAME.json")
         with Path(path).open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise CaseError(f"the file cannot be read ({error.strerror}); name a case file") from None
     except ValueError:
-        raise CaseError("this is no file name; name a case file such as NAME.json") from None
+        raise CaseError("this is not a file name; name a case file such as NAME.json") from None
 
 
 def case_text(case: Case) -> str:
-    """Return the case as its file holds it: keys sorted, one step a line."""
+    """Return the text of the case's file: JSON with sorted keys and one step on each line."""
     value: dict[str, Any] = _CONVERTER.unstructure(case)
     steps = [json.dumps(step, ensure_ascii=False) for step in value["steps"]]
     lines = []
@@ -219,7 +225,7 @@ def case_text(case: Case) -> str:
 
 
 def file_name(case: Case) -> str:
-    """Return a file name for the case, without .json: its scheme and the words of its title."""
+    """Return a file name for the case, without .json, made from its scheme and its title."""
     words = re.findall(r"[A-Za-z0-9]+", case.title)
     scheme = re.sub(r"[^A-Za-z0-9.]+", "-", Path(case.scheme).name).strip("-.")
     return "-".join([scheme or "case", *words]).lower()[:80].rstrip("-.")
@@ -228,14 +234,14 @@ def file_name(case: Case) -> str:
 def save_case(case: Case, folder: str | Path, *, name: str = "", overwrite: bool = False) -> Path:
     """Write the case to `folder`/`name`.json and return that path.
 
-    Where another case has the name already, the next free one is taken (NAME-2, …), unless
-    `overwrite`. The file is there whole or not at all. Raise CaseError if it cannot be written.
+    If another case already has that name, the next free one is used (NAME-2, …), unless
+    `overwrite` is true. The file is written atomically. Raise CaseError if it cannot be written.
     """
     data = case_text(case).encode()
     parse_case(data)
     base = name or file_name(case)
     if Path(base).name != base:
-        raise CaseError(f"{base!r} is no name of a case; write it without a folder")
+        raise CaseError(f"{base!r} is not a name for a case; write it without a folder")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         temporary = _temporary(Path(folder), data)
@@ -271,7 +277,7 @@ def _publish(temporary: Path, folder: Path, base: str, data: bytes, *, overwrite
 
 
 def _take(temporary: Path, target: Path) -> bool:
-    """Give the temporary file the name `target` unless somebody has it."""
+    """Give the temporary file the name `target`. Return False if another file has that name."""
     try:
         target.hardlink_to(temporary)
     except FileExistsError:
@@ -284,7 +290,7 @@ def _take(temporary: Path, target: Path) -> bool:
 
 
 def version() -> str:
-    """Return the version of rmapcheck that is running."""
+    """Return the version of the installed rmapcheck; "unknown" if it is not installed."""
     try:
         return importlib.metadata.version("rmapcheck")
     except importlib.metadata.PackageNotFoundError:
@@ -300,17 +306,17 @@ def case_from(
     invariant: str = "",
     minimized: bool = False,
 ) -> Case:
-    """Return the case of a verdict that is VIOLATED; raise CaseError for any other.
+    """Return a case made from a verdict that is VIOLATED. Raise CaseError for any other verdict.
 
-    `scheme`: how the scheme is to be called in the file, if not by its name (FILE.py:Class).
-    `invariant`: which of those violated the case is about, if not the first.
+    `scheme`: what to call the scheme in the file, such as FILE.py:Class; by default, its name.
+    `invariant`: which of the violated invariants the case is about; by default, the first.
     """
     if verdict.status is not Status.VIOLATED:
-        raise CaseError(f"{verdict} is no violation; only a violation can be saved as a case")
+        raise CaseError(f"{verdict} is not a violation; only violations can be saved as cases")
     names = [v.invariant for v in verdict.violations]
     first = invariant or names[0]
     if first not in names:
-        raise CaseError(f"{first} is not violated; choose among {', '.join(names)}")
+        raise CaseError(f"{first} is not violated; choose one of {', '.join(names)}")
     expect = Expect(verdict="VIOLATED", invariant=first, step=len(verdict.trace))
     found = Found(engine=verdict.engine, seed=verdict.seed, version=version(), minimized=minimized)
     return Case(

@@ -1,8 +1,9 @@
-"""Shortening a trace without losing the violation that it leads to.
+"""Shortens a trace without losing its violation.
 
-Steps are deleted one at a time, then in pairs, and arguments made simpler, until nothing more can
-be done (Zeller and Hildebrandt's 1-minimal, and one step further). Every candidate is replayed
-from boot; one in which a step has become impossible is dropped.
+Single steps are deleted, then pairs of steps, and arguments are made simpler, until nothing more
+can be removed (Zeller and Hildebrandt call deleting single steps 1-minimal; pairs go one step
+further). Every candidate is replayed from boot. A candidate with a step that is no longer possible
+is dropped.
 """
 
 import time
@@ -24,14 +25,14 @@ from rmapcheck.run import NotPossible, replay
 Trace = tuple[Operation, ...]
 
 PLACES = ("start", "address", "to")
-"""Fields that name a page."""
+"""Fields that hold the number of a page."""
 
 SIZES = {"length": "start", "new_length": "to"}
-"""Fields that say how many pages follow the one that another field names."""
+"""Fields that hold a number of pages, each with the field that holds the first of these pages."""
 
 
 class _Search:
-    """The shortest trace so far; `time_left` is False once the budget is used."""
+    """What is searched for: a shorter trace that violates `invariant`, before time is up."""
 
     def __init__(
         self, scheme: type[Scheme], scope: Scope, invariant: str, max_seconds: float
@@ -79,7 +80,7 @@ def _deletions(steps: Trace, count: int) -> Iterator[Trace]:
 
 
 def _values(op: Operation, name: str) -> list[Any]:
-    """Return values for the field that are simpler than the one it has, simplest first."""
+    """Return the simpler values that the field could have, simplest first."""
     value = getattr(op, name)
     if isinstance(value, bool):
         return [False] if value else []
@@ -91,7 +92,7 @@ def _values(op: Operation, name: str) -> list[Any]:
 
 
 def _simpler(op: Operation) -> Iterator[Operation]:
-    """Yield operations that differ from `op` in one argument (a move's two lengths count one)."""
+    """Yield operations that are simpler than `op` in one argument, or in mremap's two lengths."""
     for field in sorted(attrs.fields(type(op)), key=lambda a: a.name != "fail"):
         for value in _values(op, field.name):
             changes = {field.name: value}
@@ -108,7 +109,7 @@ def _simplifications(steps: Trace) -> Iterator[Trace]:
 
 
 def _renamings(steps: Trace) -> Iterator[Trace]:
-    """Yield `steps` with a child called by a smaller number from its fork on."""
+    """Yield `steps` with one child given a smaller number."""
     for i, op in enumerate(steps):
         if isinstance(op, Fork):
             for number in range(1, op.child):
@@ -118,7 +119,7 @@ def _renamings(steps: Trace) -> Iterator[Trace]:
 
 
 def _without_forks(steps: Trace) -> Iterator[Trace]:
-    """Yield `steps` with a fork left out, so that the parent does what its child did."""
+    """Yield `steps` without one fork; the parent does what the child did."""
     for i, op in enumerate(steps):
         if isinstance(op, Fork):
             names = {n: n for n in range(256)} | {op.child: op.mm}
@@ -126,7 +127,7 @@ def _without_forks(steps: Trace) -> Iterator[Trace]:
 
 
 def _without_page(op: Operation, page: int) -> Operation:
-    """Return `op` as it would be if the address space had no page `page`."""
+    """Return `op` changed for an address space from which `page` has been cut out."""
     changes: dict[str, Any] = {}
     for name in PLACES:
         first = getattr(op, name, -1)
@@ -149,7 +150,7 @@ def _fewer_pages(steps: Trace, pages: int) -> Iterator[Trace]:
 
 
 def _candidates(steps: Trace, scope: Scope) -> Iterator[Trace]:
-    """Yield everything that would be an improvement, the largest first."""
+    """Yield all simpler variants of `steps`, the ones that save most first."""
     yield from _deletions(steps, 1)
     yield from _deletions(steps, 2)
     yield from _without_forks(steps)
@@ -166,10 +167,10 @@ def minimize(
     *,
     max_seconds: float = 20.0,
 ) -> Trace:
-    """Return a shortest part of `steps`, with the simplest arguments, that violates `invariant`.
+    """Return a shorter and simpler version of `steps` that violates `invariant`.
 
-    Shortest in that no one or two steps can be left out. When the time is used up, the best so
-    far. Raise CaseError where `steps` do not violate the invariant.
+    No step and no pair of steps of it can be left out. If `max_seconds` end first, return the best
+    version so far. Raise CaseError if `steps` do not violate the invariant.
     """
     search = _Search(scheme, scope, invariant, max_seconds)
     best = search.fails(tuple(steps))
@@ -188,14 +189,14 @@ def minimize(
 def fit_scope(
     scheme: type[Scheme], scope: Scope, steps: Sequence[Operation], invariant: str
 ) -> Scope:
-    """Return the scope with no more processes and pages than the trace needs to fail there."""
+    """Return the scope with as few processes and pages as the trace needs for its violation."""
     best = scope
     for name in ("mms", "pages"):
         for number in range(1, getattr(best, name)):
             try:
                 changes: dict[str, Any] = {name: number}
                 smaller = attrs.evolve(best, **changes)
-            except ScopeError:  # premapped pages need their room
+            except ScopeError:  # such as one with fewer pages than are premapped
                 continue
             if _Search(scheme, smaller, invariant, 0).fails(steps) == tuple(steps):
                 best = smaller
@@ -206,14 +207,14 @@ def fit_scope(
 def minimize_case(
     case: Case, scheme: type[Scheme] | None = None, *, max_seconds: float = 20.0
 ) -> Case:
-    """Return the case with the fewest and simplest steps, in the smallest scope.
+    """Return the case with its steps minimized, in the smallest scope that fits them.
 
-    Raise CaseError where the case expects no violation, or its steps do not lead to it.
+    Raise CaseError if the case expects no violation, or if its steps do not lead to it.
     """
     invariant = case.expect.invariant
     if not invariant:
         raise CaseError(
-            "the case expects no violation, so there is nothing to keep; name a case that does"
+            "the case expects no violation, so it cannot be minimized; name a case that does"
         )
     cls = scheme or scheme_of(case)
     steps = minimize(cls, case.scope, case.steps, invariant, max_seconds=max_seconds)

@@ -1,7 +1,7 @@
-"""Reading the JSON of a case file, which may come from anybody, without surprises.
+"""A strict JSON reader for case files, which may come from anyone.
 
-Python's reader takes more than JSON has: NaN, the same key twice, whole numbers of any length, and
-nesting until the stack ends. Each of these is refused here, with the place where it stands.
+Python's reader accepts more than a case may contain: NaN, a key that occurs twice, integers of any
+length, and nesting until the stack overflows. Here each of these is an error that names its place.
 """
 
 import json
@@ -12,31 +12,32 @@ import attrs
 from rmapcheck.model.machine.errors import ModelError
 
 DEPTH = 6
-"""A case has no more levels than this."""
+"""Deepest nesting that a case needs."""
 
 DIGITS = 19
-"""No whole number in a case has more digits, a seed included."""
+"""Most digits that a number in a case may have; the largest is a seed."""
 
 
 class CaseError(ModelError):
-    """A case file that cannot be used; the text is one sentence with file, place and remedy."""
+    """A case that cannot be used; the text is one sentence with the place and what to do."""
 
 
 @attrs.frozen
 class _Odd:
-    """Stands for a value that JSON, or a case, may not hold."""
+    """Replaces a value that a case may not contain, until its place is known."""
 
     text: str
+    """What is wrong with the value."""
 
 
 class _Doubled(dict[str, Any]):
-    """An object that has `key` twice."""
+    """A JSON object in which `key` occurs twice."""
 
     key = ""
 
 
 def place(path: "list[str | int] | tuple[str | int, ...]") -> str:
-    """Return a path as in "steps[3].prot"; the whole file is "the case"."""
+    """Return a path as text, as in "steps[3].prot"; the empty path is "the case"."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -49,7 +50,7 @@ def place(path: "list[str | int] | tuple[str | int, ...]") -> str:
 
 
 def value_text(value: object) -> str:
-    """Return a value as JSON on one line, cut short."""
+    """Return a value as JSON on one line of at most 60 characters."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     text = json.dumps(value)
@@ -57,7 +58,7 @@ def value_text(value: object) -> str:
 
 
 def read_json(data: bytes) -> Any:  # noqa: ANN401 - JSON may be anything
-    """Return what `data` holds. Raise CaseError for whatever no case may hold."""
+    """Return the value that the JSON text `data` has. Raise CaseError if it is not valid."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -109,13 +110,11 @@ def _whole(text: str) -> int | _Odd:
 
 
 def _too_deep(where: str) -> str:
-    return (
-        f"{where} is nested more than {DEPTH} levels deep; a case has no use for that, remove it"
-    )
+    return f"{where} is nested more than {DEPTH} levels deep, which no case needs; remove it"
 
 
 def _walk(value: object) -> None:
-    """Look at every value, nearest the root first."""
+    """Check every value, those nearest to the root first."""
     todo: list[tuple[tuple[str | int, ...], object]] = [((), value)]
     while todo:
         path, item = todo.pop(0)
@@ -132,6 +131,6 @@ def _look(path: tuple[str | int, ...], item: object) -> None:
     if isinstance(item, _Odd):
         raise CaseError(f"{place(path)} {item.text}")
     if isinstance(item, _Doubled):
-        raise CaseError(f"{place((*path, item.key))} is there twice; keep one of them")
+        raise CaseError(f"{place((*path, item.key))} occurs twice; keep one of them")
     if isinstance(item, str) and not item.isprintable():
-        raise CaseError(f"{place(path)} holds a character that cannot be printed; remove it")
+        raise CaseError(f"{place(path)} has a character that cannot be printed; remove it")

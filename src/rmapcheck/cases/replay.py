@@ -1,4 +1,4 @@
-"""Replaying saved cases, on their own scheme and on others."""
+"""Replays saved cases, on the scheme that they name or on another."""
 
 import attrs
 
@@ -13,24 +13,25 @@ from rmapcheck.verdict import Status
 
 @attrs.frozen(kw_only=True)
 class CaseReplay:
-    """What came of replaying a case on a scheme, which need not be the case's own."""
+    """The result of replaying a case on a scheme."""
 
     case: Case
     scheme: str
+    """Name of the scheme that ran, which may be another than the case names."""
     replayed: Replayed | None = None
-    """None where a step was not possible; `reason` then says which, and why."""
+    """None if a step was not possible; `reason` then says which, and why."""
     reason: str = ""
 
     @property
     def status(self) -> Status:
-        """VIOLATED, HOLDS (for these steps), or UNKNOWN where a step was not possible."""
+        """VIOLATED, HOLDS (for these steps), or UNKNOWN if a step was not possible."""
         if self.replayed is None:
             return Status.UNKNOWN
         return Status.VIOLATED if self.replayed.violations else Status.HOLDS
 
     @property
     def as_expected(self) -> bool:
-        """Tell whether this is what the case expects: the verdict, the invariant, the step."""
+        """Tell whether verdict, invariant and step are those that the case expects."""
         expect = self.case.expect
         if self.replayed is None or self.status.value != expect.verdict:
             return False
@@ -40,7 +41,7 @@ class CaseReplay:
         return expect.invariant in names and self.replayed.step == expect.step
 
     def __str__(self) -> str:
-        """Return what happened, and what should have, as one sentence."""
+        """Return what happened and what was expected, as one sentence."""
         if self.replayed is None:
             return f"{self.scheme} cannot run this case: {self.reason}."
         happened = "HOLDS in every step"
@@ -55,16 +56,16 @@ class CaseReplay:
 def scheme_of(case: Case) -> type[Scheme]:
     """Return the built-in scheme or bug that the case names.
 
-    Raise CaseError for any other: a plug-in is code, and reading a case never runs code. Whoever
-    trusts the plug-in loads it and hands it over.
+    Raise CaseError for a plug-in: it is code, and reading a case must never run code. A caller who
+    trusts the plug-in must load it and pass it on.
     """
     known = built_in(case.scheme)
     if known is not None:
         return known
     if ":" in case.scheme or case.scheme.endswith(".py"):
         raise CaseError(
-            f"the case is about the plug-in {case.scheme}, which a case may not load by itself; "
-            f"name it with --scheme {case.scheme} if you trust it"
+            f"the case is about the plug-in {case.scheme}, and a case must not load code; "
+            f"if you trust it, name it with --scheme {case.scheme}"
         )
     raise CaseError(
         f"no scheme or bug is called {case.scheme!r}; `rmapcheck schemes` and `rmapcheck bugs` "
@@ -73,11 +74,11 @@ def scheme_of(case: Case) -> type[Scheme]:
 
 
 def replay_case(case: Case, scheme: type[Scheme] | None = None) -> CaseReplay:
-    """Replay the case on its own scheme, or run the same operations on another.
+    """Replay the case on the scheme that it names, or on `scheme`.
 
-    A case of one invariant may break others on the way to it; those count only where the run
-    does not come to the one expected. Raise CaseError where the case's scheme is not built in,
-    SchemeError where a scheme breaks its interface.
+    The run may violate other invariants before the expected one. These count only if the expected
+    one is never violated. Raise CaseError if the case names a plug-in and there is no `scheme`,
+    and SchemeError if a scheme does not keep to its interface.
     """
     cls = scheme or scheme_of(case)
     try:
@@ -97,7 +98,7 @@ def _with_step(cls: type[Scheme], case: Case, reason: str) -> str:
 
 
 def blocked_at(cls: type[Scheme], scope: Scope, steps: tuple[Operation, ...]) -> int:
-    """Return the number of the first step, from 1, that is not possible; 0 if all are."""
+    """Return the number, from 1, of the first step that is not possible; 0 if all are possible."""
     machine = Run(cls, scope)
     for number, op in enumerate(steps, 1):
         if machine.why_not(op):

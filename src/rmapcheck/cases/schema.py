@@ -1,6 +1,6 @@
-"""The JSON Schema of case files, made from the operation classes and the Scope.
+"""The JSON Schema of case files, generated from the operation classes and from Scope.
 
-`python -m rmapcheck.cases.schema` writes counterexamples/schema.json anew.
+`python -m rmapcheck.cases.schema` regenerates counterexamples/schema.json.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from rmapcheck.model.machine.scope import EXTRAS, GROUPS, LARGEST_FIELD, PARTS, 
 from rmapcheck.model.operations import ADVICE_NAMES, OPERATIONS, PROTECTIONS, Operation
 
 FORMAT = 1
-"""Version of the case format; a reader refuses files with a higher one."""
+"""Version of the case format; files with a higher version are refused."""
 
 MAX_STEPS = 2_000
 
@@ -31,7 +31,7 @@ SCHEMA_FILE = Path(__file__).parents[1] / "counterexamples" / "schema.json"
 Json = dict[str, Any]
 
 CHOICES = {"prot": list(PROTECTIONS), "advice": list(ADVICE_NAMES)}
-"""What the string fields of operations may hold, simplest first."""
+"""Possible values of the string fields of operations, simplest first."""
 
 
 def _text(longest: int, **more: object) -> Json:
@@ -62,13 +62,13 @@ def _field(attribute: Any) -> Json:  # noqa: ANN401 - attrs.Attribute of any typ
     if attribute.name in CHOICES:
         return {"enum": CHOICES[attribute.name]}
     raise ModelError(
-        f"the field {attribute.name!r} of an operation is neither a number nor a flag nor in "
+        f"the field {attribute.name!r} of an operation is not a number, not a flag and not in "
         "CHOICES of rmapcheck/cases/schema.py; add it there"
     )
 
 
 def operation_schema(cls: type[Operation]) -> Json:
-    """Return the schema of one operation, as a step of a case."""
+    """Return the schema of one operation as it is written in a case."""
     fields = sorted(attrs.fields(cls), key=lambda a: a.name == "fail")
     required = ["op", *(a.name for a in fields if a.default is attrs.NOTHING)]
     properties = {"op": {"const": cls.name}, **{a.name: _field(a) for a in fields}}
@@ -116,7 +116,7 @@ def _expect_schema() -> Json:
     return _object(
         properties,
         ["verdict"],
-        description="VIOLATED names the invariant and the step (from 1); HOLDS names neither.",
+        description="With VIOLATED, the invariant and the step (from 1); with HOLDS, neither.",
     )
 
 
@@ -127,7 +127,7 @@ def _history_schema() -> Json:
         "cve": _text(40),
         "links": {"type": "array", "maxItems": 20, "items": _text(300)},
     }
-    return _object(properties, [], description="Where the bug is known from, if it is known.")
+    return _object(properties, [], description="The history of the bug, if it is a known one.")
 
 
 def _found_schema() -> Json:
@@ -138,7 +138,7 @@ def _found_schema() -> Json:
         "version": _text(100),
         "minimized": {"type": "boolean"},
     }
-    return _object(properties, [], description="How rmapcheck came by the case.")
+    return _object(properties, [], description="How rmapcheck found the run.")
 
 
 def schema() -> Json:
@@ -156,7 +156,7 @@ def schema() -> Json:
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "rmapcheck case",
-        "description": "Operations, and what a scheme makes of them. Data only.",
+        "description": "Operations and the verdict expected of a scheme. Data only.",
     }
     required = ["format", "title", "scheme", "scope", "expect", "steps"]
     body = _object(properties, required)
@@ -164,7 +164,7 @@ def schema() -> Json:
 
 
 def schema_text() -> str:
-    """Return what counterexamples/schema.json holds."""
+    """Return the text of counterexamples/schema.json."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -174,7 +174,7 @@ def _validator() -> Draft202012Validator:
 
 
 def check_schema(value: object) -> None:
-    """Raise CaseError for the first place (nearest the root) at which `value` is no case."""
+    """Raise CaseError if `value` is not a valid case; it reports the error nearest to the root."""
     if isinstance(value, dict):
         number = value.get("format")
         if type(number) is int and number > FORMAT:
@@ -216,7 +216,7 @@ _LIMITS = {
     "minLength": "must not be empty; write something",
     "maxLength": "must be at most {wanted} characters long; shorten it",
     "maxItems": "must have at most {wanted} entries; shorten it",
-    "uniqueItems": "names something twice; keep one of them",
+    "uniqueItems": "has the same entry twice; keep one of them",
 }
 
 
@@ -238,8 +238,8 @@ def _unknown_key(where: list[str | int], error: ValidationError) -> str:
     instance: Any = error.instance
     unknown = next(key for key in instance if key not in known)
     near = difflib.get_close_matches(unknown, known, 1)
-    remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-    return f"{place([*where, unknown])} is not known; remove it ({remedy})"
+    hint = f"did you mean {near[0]!r}?" if near else f"the known keys are {', '.join(known)}"
+    return f"{place([*where, unknown])} is not known; remove it ({hint})"
 
 
 if __name__ == "__main__":
