@@ -1,7 +1,8 @@
 """What a run must have met, lest its "holds" be empty talk.
 
-A goal is reached by a state (a predicate) or by an operation (a word that model code leaves in
-`st.reached`). A run that could have reached a goal in its scope and did not is *vacuous* there.
+A goal is reached by a state (a predicate) or by an operation (a branch that it passes, one of
+model/branches.py). A run that could have reached a goal in its scope and did not is *vacuous*
+there.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.invariants.completeness import mapped_folios, mappers_of
+from rmapcheck.model.branches import BRANCHES
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import folio_test_anon, ptep_to_mm
 
@@ -33,7 +35,7 @@ class Goal:
     feature: str = ""
     """What the scheme's kernels must have had; see `Era.lacks`."""
     predicate: Callable[["Kernel"], bool] | None = None
-    """Tells whether a state reaches it; None: an operation does, by name."""
+    """Tells whether a state reaches it; None: an operation does, and passes the branch `name`."""
     universal: bool = True
 
     @property
@@ -87,6 +89,8 @@ def _goal(
     universal: bool = True,
     predicate: Callable[["Kernel"], bool] | None = None,
 ) -> None:
+    if predicate is None and name not in BRANCHES:
+        raise ValueError(f"no branch is called {name!r}; model/branches.py declares them")
     GOALS[name] = Goal(
         name=name,
         ops=ops,

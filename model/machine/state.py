@@ -75,9 +75,8 @@ class State:
         self.spare = 0
         self.exhausted = ""
         self.freed: list[tuple[str, int]] = []
-        self.reached: list[str] = []
-        self.rules: list[str] = []
-        """Branches that the running operation took, by name; compiled searches have none."""
+        self.passed: list[str] = []
+        """Branches that the running operation took (rmapcheck.model.branches)."""
         if self.held:
             self.held.clear()
         if self.splats:

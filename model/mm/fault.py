@@ -10,6 +10,7 @@ since v2.6.19 where dirty pages are accounted.
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import EFAULT, ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.locks import FOLIO_LOCK, MMAP_LOCK, PTL, acquire, release
@@ -44,13 +45,13 @@ def handle_mm_fault(st: "Kernel", mm: int, address: int, *, write: bool) -> int:
     vma = vma_lookup(st, mm, address)
     error = -EFAULT
     if vma == 0:
-        st.rules.append("fault outside all VMAs")
+        passed(st, "fault outside all VMAs")
     else:
         flags = st.vma[vma].vm_flags
         if flags & (VM_WRITE if write else VM_ACCESS_FLAGS):
             error = handle_pte_fault(st, vma, address, pte_offset(st, mm, address), write=write)
         else:
-            st.rules.append("fault that the protection forbids")
+            passed(st, "fault that the protection forbids")
     release(st, MMAP_LOCK, mm)
     return error
 
@@ -93,10 +94,10 @@ def young(st: "Kernel") -> int:
 def do_anonymous_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
     """First touch: the zero page for a read, a fresh page for a write; mm/memory.c."""
     if not write:
-        st.rules.append("read fault maps the zero page")
+        passed(st, "read fault maps the zero page")
         st.pte[ptep].flags = PTE_ZERO | young(st)
         return 0
-    st.rules.append("first write")
+    passed(st, "first write")
     return _map_new_page(st, vma, address, ptep)
 
 
@@ -131,7 +132,7 @@ def do_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) ->
     if st.scheme.era.cow_prepares_first and copies and st.scheme.anon_vma_prepare(st, vma):
         return -ENOMEM
     if faults_beyond(st, vma, address, ptep):
-        st.rules.append("fault beyond the end of a file")
+        passed(st, "fault beyond the end of a file")
         return -EFAULT
     v = st.vma[vma]
     index = file_offset(st, vma, address, ptep)
@@ -139,10 +140,10 @@ def do_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) ->
     if folio == 0:
         return -ENOMEM
     if copies:
-        st.reached.append("a page of a file is copied")
+        passed(st, "a page of a file is copied")
         error = _map_new_page(st, vma, address, ptep)
     else:
-        st.rules.append("a write fault maps a page" if write else "a read fault maps a page")
+        passed(st, "a write fault maps a page" if write else "a read fault maps a page")
         error = finish_fault(st, vma, address, ptep, folio, write=write)
         if error == 0:
             return 0
@@ -162,9 +163,7 @@ def do_fault_around(st: "Kernel", vma: int, address: int) -> None:
         if p.folio == 0 and p.swap == 0 and not faults_beyond(st, vma, page, ptep):
             folio = st.address_space[v.vm_file].i_pages[linear_page_index(st, vma, page)]
             if folio:
-                st.rules.append(
-                    "fault-around" if page != address else "a read fault finds its page"
-                )
+                passed(st, "fault-around" if page != address else "a read fault finds its page")
                 st.folio[folio].refcount += 1
                 finish_fault(st, vma, page, ptep, folio, write=False)
 
@@ -238,18 +237,18 @@ def do_wp_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
     p = st.pte[ptep]
     folio = p.folio
     if folio and st.vma[vma].vm_flags & VM_SHARED:
-        st.rules.append("a write fault makes a shared entry writable")
+        passed(st, "a write fault makes a shared entry writable")
         p.flags |= PTE_WRITE | young(st)
         return 0
     if folio and folio_test_anon(st, folio) and wp_can_reuse_anon_folio(st, folio, vma):
         p.flags |= maybe_mkwrite(st, vma) | young(st)
         return 0
     if folio:
-        st.reached.append("copy on write")
+        passed(st, "copy on write")
         if not folio_test_anon(st, folio):
-            st.rules.append("copy on write of a page of a file")
+            passed(st, "copy on write of a page of a file")
     else:
-        st.rules.append("write fault replaces the zero page")
+        passed(st, "write fault replaces the zero page")
     return _map_new_page(st, vma, address, ptep)
 
 
@@ -260,13 +259,13 @@ def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
     """
     f = st.folio[folio]
     if st.scheme.era.anon_exclusive and f.exclusive:
-        st.rules.append("write fault reuses an exclusive page")
+        passed(st, "write fault reuses an exclusive page")
         return True
     if f.refcount > (2 if f.swap else 1):
         return False
     acquire(st, FOLIO_LOCK, folio)
     if f.swap:
-        st.rules.append("write fault on a page of the swap cache")
+        passed(st, "write fault on a page of the swap cache")
         folio_free_swap(st, folio)
     reuse = f.refcount == 1
     if reuse:
@@ -274,7 +273,7 @@ def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
         if st.scheme.era.anon_exclusive:
             f.exclusive = 1
         tell(st, "reuse", vma, folio)
-        st.reached.append("write fault reuses")
+        passed(st, "write fault reuses")
     release(st, FOLIO_LOCK, folio)
     return reuse
 
@@ -287,9 +286,9 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
         return -ENOMEM
     folio = st.swap[entry].folio
     if folio:
-        st.rules.append("swap-in from the swap cache")
+        passed(st, "swap-in from the swap cache")
     else:
-        st.rules.append("swap-in from disk")
+        passed(st, "swap-in from disk")
         folio = alloc_folio(st)
         if folio == 0:
             st.scheme.rmap_put_cpu(st)
@@ -305,21 +304,21 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
     if write and st.folio[folio].refcount == 2:
         exclusive = folio_free_swap(st, folio) or exclusive
         if exclusive:
-            st.rules.append("swap-in by a write takes the page over")
+            passed(st, "swap-in by a write takes the page over")
     p.folio = folio
     p.swap = 0
     p.flags = young(st) | (maybe_mkwrite(st, vma) if exclusive and write else 0)
     st.scheme.folio_add_anon_rmap(st, folio, vma, address, ptep, exclusive=exclusive)
     if exclusive and st.scheme.era.anon_exclusive:
-        st.rules.append("swap-in of an exclusive page")
+        passed(st, "swap-in of an exclusive page")
         st.folio[folio].exclusive = 1
     tell(st, "swap_in", vma, ptep, folio, entry)
-    st.reached.append("swap-in")
+    passed(st, "swap-in")
     release(st, PTL, st.vma[vma].vm_mm)
     release(st, FOLIO_LOCK, folio)
     st.scheme.rmap_put_cpu(st)
     if write and not exclusive:
-        st.rules.append("swap-in by a write finds the page shared")
+        passed(st, "swap-in by a write finds the page shared")
     if (write and not exclusive) or st.scheme.mremap_moved_anon_rmap(st, folio, address):
         error = do_wp_page(st, vma, address, ptep)
         if error:

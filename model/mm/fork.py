@@ -7,6 +7,7 @@ out of memory leaves the parent's pages write-protected, as the kernel does.
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import bug, claim, kmem_cache_free
@@ -58,7 +59,7 @@ def dup_mmap(st: "Kernel", mm: int, oldmm: int) -> int:
     mpnt = st.mm[oldmm].mmap
     while mpnt:
         if st.vma[mpnt].vm_flags & VM_DONTCOPY:
-            st.rules.append("fork leaves out a VMA")
+            passed(st, "fork leaves out a VMA")
         else:
             tmp = dup_vma(st, mpnt)
             if tmp == 0:
@@ -84,9 +85,9 @@ def dup_pages(st: "Kernel", mm: int, tmp: int, mpnt: int) -> int:
         else:
             if st.scope.nonlinear and st.vma[mpnt].vm_nonlinear:
                 bug(st, "fork forgets which pages a nonlinear VMA maps")  # no BUG() of any kernel
-            st.rules.append("fork copies no entries of a never-faulted VMA")
+            passed(st, "fork copies no entries of a never-faulted VMA")
             if st.vma[mpnt].vm_file:
-                st.rules.append("fork leaves a range of a file to faults")
+                passed(st, "fork leaves a range of a file to faults")
     if not st.scheme.era.links_vma_first:
         vma_link_list(st, mm, tmp)
     return error
@@ -99,7 +100,7 @@ def dup_vma(st: "Kernel", mpnt: int) -> int:
         return 0
     st.vma[tmp].vm_flags &= ~VM_LOCKED
     if st.vma[tmp].vm_flags & VM_WIPEONFORK:
-        st.rules.append("fork wipes a VMA")
+        passed(st, "fork wipes a VMA")
         st.vma[tmp].anon_vma = 0
     elif st.scheme.anon_vma_fork(st, tmp, mpnt):
         kmem_cache_free(st, st.vma, tmp)
@@ -153,16 +154,16 @@ def copy_one_pte(st: "Kernel", dst_vma: int, src_vma: int, address: int) -> None
     ptep = pte_offset(st, st.vma[dst_vma].vm_mm, address)
     dst = st.pte[ptep]
     if src.folio:
-        st.rules.append("fork shares a page")
+        passed(st, "fork shares a page")
         if not st.vma[src_vma].vm_flags & VM_SHARED:
             src.flags &= ~PTE_WRITE
         copy_present_page(st, src.folio, dst_vma, src_vma, address, ptep)
     elif src.swap:
-        st.rules.append("fork shares a swap slot")
+        passed(st, "fork shares a swap slot")
         swap_duplicate(st, src.swap)
         src.flags &= ~PTE_EXCLUSIVE
     elif src.flags:
-        st.rules.append("fork copies an entry of the zero page")
+        passed(st, "fork copies an entry of the zero page")
         if src.flags & PTE_ZERO:
             st.scheme.dup_zero_page(st)
     dst.folio = src.folio
@@ -179,7 +180,7 @@ def copy_present_page(
     """Count the child's entry, of an anonymous page or of one of a file."""
     st.folio[folio].refcount += 1
     if not folio_test_anon(st, folio):
-        st.rules.append("fork shares a page of a file")
+        passed(st, "fork shares a page of a file")
         st.scheme.folio_dup_file_rmap(st, folio, dst_vma, src_vma, address, ptep)
         return
     if st.scheme.era.anon_exclusive:

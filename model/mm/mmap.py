@@ -7,6 +7,7 @@ the range.
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import EINVAL, ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_alloc
@@ -105,7 +106,7 @@ def mmap_region(
         vmg.anon_vma = anon_vma_behind(st, vmg)
     if vma_merge_new_range(st, vmg):
         return 0
-    st.rules.append("mmap makes a VMA")
+    passed(st, "mmap makes a VMA")
     vma = kmem_cache_alloc(st, st.vma)
     if vma == 0:
         return -ENOMEM
@@ -151,7 +152,7 @@ def sys_mprotect(st: "Kernel", mm: int, start: int, length: int, prot: int) -> i
     while start < end and error == 0:
         vma = find_vma(st, mm, start)
         if vma == 0 or st.vma[vma].vm_start > start:
-            st.rules.append("mprotect stops at a hole")
+            passed(st, "mprotect stops at a hole")
             error = -ENOMEM
         else:
             stop = min(end, st.vma[vma].vm_end)
@@ -166,17 +167,17 @@ def mprotect_fixup(st: "Kernel", mm: int, vma: int, start: int, end: int, prot: 
     v = st.vma[vma]
     flags = (v.vm_flags & ~VM_ACCESS_FLAGS) | prot
     if flags == v.vm_flags:
-        st.rules.append("mprotect changes nothing")
+        passed(st, "mprotect changes nothing")
         return 0
     if prot & VM_WRITE:
         if v.vm_flags & (VM_WRITE | VM_ACCOUNT | VM_SHARED) == 0:
-            st.rules.append("mprotect charges")
+            passed(st, "mprotect charges")
             flags |= VM_ACCOUNT
     elif v.vm_file:
         if v.vm_flags & VM_ACCOUNT and v.anon_vma == 0:
-            st.rules.append("mprotect leaves a range of a file charged")
+            passed(st, "mprotect leaves a range of a file charged")
     elif st.scheme.era.mprotect_unaccounts and v.anon_vma == 0:
-        st.rules.append("mprotect uncharges")
+        passed(st, "mprotect uncharges")
         flags &= ~VM_ACCOUNT
     vma = vma_modify(st, vma, start, end, flags)
     if vma < 0:
@@ -204,7 +205,7 @@ def madvise_dontneed(st: "Kernel", mm: int, start: int, length: int) -> int:
     while start < end:
         vma = find_vma(st, mm, start)
         if vma == 0 or st.vma[vma].vm_start > start:
-            st.rules.append("dontneed meets a hole")
+            passed(st, "dontneed meets a hole")
             error = -ENOMEM
         if vma == 0:
             break
@@ -234,7 +235,7 @@ def madvise_flags(
             break
         start = max(start, st.vma[vma].vm_start)
         if set_flags & VM_WIPEONFORK and st.vma[vma].vm_file:
-            st.rules.append("madvise refuses to wipe a range of a file")
+            passed(st, "madvise refuses to wipe a range of a file")
             error = -EINVAL
             break
         stop = min(end, st.vma[vma].vm_end)
@@ -255,7 +256,7 @@ def has_hole(st: "Kernel", mm: int, start: int, end: int) -> bool:
     while start < end:
         vma = find_vma(st, mm, start)
         if vma == 0 or st.vma[vma].vm_start > start:
-            st.rules.append("madvise meets a hole")
+            passed(st, "madvise meets a hole")
             return True
         start = st.vma[vma].vm_end
     return False

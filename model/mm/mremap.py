@@ -18,6 +18,7 @@ succeeded and unmapped the old range. The data are lost, which no invariant of r
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import EFAULT, EINVAL, ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_free
@@ -56,20 +57,20 @@ def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> i
     if vma == 0:
         return -EFAULT
     if new_length < length:
-        st.rules.append("mremap shrinks in place")
+        passed(st, "mremap shrinks in place")
         return do_munmap(st, mm, start + new_length, start + length)
     if new_length == length:
-        st.rules.append("mremap changes nothing")
+        passed(st, "mremap changes nothing")
         return 0
     v = st.vma[vma]
     end = start + new_length
     if v.vm_end < start + length:
-        st.rules.append("mremap grows no range of several VMAs")
+        passed(st, "mremap grows no range of several VMAs")
         return -EFAULT
     if v.vm_end != start + length or end > st.pages:
         return -ENOMEM
     if v.vm_next and st.vma[v.vm_next].vm_start < end:
-        st.rules.append("mremap finds no room to grow")
+        passed(st, "mremap finds no room to grow")
         return -ENOMEM
     pgoff = linear_page_index(st, vma, v.vm_end)
     if beyond_pgoff(st, vma, pgoff + new_length - length):
@@ -85,7 +86,7 @@ def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> i
     )
     if vma_merge_new_range(st, vmg) != vma:
         return -ENOMEM
-    st.rules.append("mremap grows in place")
+    passed(st, "mremap grows in place")
     return 0
 
 
@@ -107,7 +108,7 @@ def remap_move(
     """Move to `to`, over whatever is there, VMA by VMA; remap_move(), mm/mremap.c, v6.17."""
     overlap = start < to + new_length and to < start + length
     if overlap and (st.scheme.era.mremap_checks_first or vma_lookup(st, mm, start)):
-        st.rules.append("mremap refuses an overlap")
+        passed(st, "mremap refuses an overlap")
         return -EINVAL
     error = check_range(st, mm, start, length, new_length)
     if error:
@@ -115,7 +116,7 @@ def remap_move(
             return unmap_too_soon(st, mm, start, length, new_length, to) or error
         return error
     if new_length < length:
-        st.rules.append("mremap moves and shrinks")
+        passed(st, "mremap moves and shrinks")
         error = do_munmap(st, mm, start + new_length, start + length)
         length = new_length
     address = start
@@ -124,11 +125,11 @@ def remap_move(
         if vma == 0 or st.vma[vma].vm_start >= start + length:
             break
         if st.vma[vma].vm_start > address:
-            st.rules.append("mremap moves the hole between VMAs")
+            passed(st, "mremap moves the hole between VMAs")
         address = max(address, st.vma[vma].vm_start)
         end = min(start + length, st.vma[vma].vm_end)
         if address > start:
-            st.rules.append("mremap moves several VMAs")
+            passed(st, "mremap moves several VMAs")
         grown = end - address + max(new_length - length, 0)
         error = mremap_to(
             st, mm, address, end - address, grown, to + address - start, dontunmap=dontunmap
@@ -154,13 +155,13 @@ def check_range(st: "Kernel", mm: int, start: int, length: int, new_length: int)
     """Return 0 if the range may be moved: one VMA, or since v6.17 any (without resize)."""
     vma = vma_lookup(st, mm, start)
     if vma == 0:
-        st.rules.append("mremap of no VMA")
+        passed(st, "mremap of no VMA")
         return -EFAULT
     if st.vma[vma].vm_end >= start + min(length, new_length):
         return 0
     if st.scheme.era.mremap_many and length == new_length:
         return 0
-    st.rules.append("mremap refuses several VMAs")
+    passed(st, "mremap refuses several VMAs")
     return -EFAULT
 
 
@@ -206,10 +207,10 @@ def move_vma(
     s = st.vma[source]
     if s.vm_start == start and s.vm_end == start + length and source != new_vma:
         if s.anon_vma:
-            st.rules.append("dontunmap takes the anon_vma from a whole VMA")
+            passed(st, "dontunmap takes the anon_vma from a whole VMA")
         st.scheme.unlink_anon_vmas(st, source)
         tell(st, "dontunmap", source)
-    st.reached.append("mremap keeps the old mapping")
+    passed(st, "mremap keeps the old mapping")
     return 0
 
 
@@ -223,11 +224,11 @@ def copy_vma(st: "Kernel", mm: int, vma: int, start: int, to: int, length: int) 
     if v.anon_vma == 0 and v.vm_file == 0:
         pgoff = to
     if pgoff == to:
-        st.rules.append("mremap makes vm_pgoff fit the new place")
+        passed(st, "mremap makes vm_pgoff fit the new place")
     else:
-        st.rules.append("mremap keeps vm_pgoff")
+        passed(st, "mremap keeps vm_pgoff")
     if v.vm_file and v.anon_vma == 0:
-        st.rules.append("mremap moves a never-faulted range of a file")
+        passed(st, "mremap moves a never-faulted range of a file")
     if beyond_pgoff(st, vma, pgoff + length):
         return 0
     vmg = VmaMergeStruct(
@@ -242,7 +243,7 @@ def copy_vma(st: "Kernel", mm: int, vma: int, start: int, to: int, length: int) 
     )
     new = vma_merge_new_range(st, vmg)
     if new:
-        st.reached.append("mremap merges")
+        passed(st, "mremap merges")
         tell(st, "copy", vma, new)
         return new
     new = vm_area_dup(st, vma)
@@ -296,7 +297,7 @@ def break_cow(st: "Kernel", vma: int, address: int) -> int:
     release(st, PTL, mm)
     if not copy:
         return 0
-    st.reached.append("mremap copies a shared page")
+    passed(st, "mremap copies a shared page")
     return make_page_exclusive(st, vma, address)
 
 

@@ -7,6 +7,7 @@ give up, and what a walk over anonymous pages does about VM_LOCKED beyond leavin
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.cost import count_entries, count_nodes
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.locks import (
@@ -113,7 +114,7 @@ def try_to_unmap_one(st: "Kernel", folio: int, ptep: int) -> int:
     address = ptep_to_address(st, ptep)
     vma = vma_lookup(st, mm, address)
     if "mlock" in st.scope.ops and vma and st.vma[vma].vm_flags & VM_LOCKED:
-        st.reached.append("a locked page stays mapped")
+        passed(st, "a locked page stays mapped")
         return 0
     if folio_test_anon(st, folio):
         unmap_anon(st, folio, ptep)
@@ -130,7 +131,7 @@ def unmap_anon(st: "Kernel", folio: int, ptep: int) -> None:
     entry = st.folio[folio].swap
     exclusive = st.scheme.era.anon_exclusive and st.folio[folio].exclusive
     if exclusive:
-        st.rules.append("swap-out of an exclusive page")
+        passed(st, "swap-out of an exclusive page")
     st.folio[folio].exclusive = 0
     swap_duplicate(st, entry)
     p = st.pte[ptep]

@@ -8,6 +8,7 @@ had reused it.
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 
@@ -60,7 +61,7 @@ def folio_free_swap(st: "Kernel", folio: int) -> bool:
     entry = st.folio[folio].swap
     if entry == 0 or st.swap[entry].count > 0:
         return False
-    st.rules.append("a page leaves the swap cache")
+    passed(st, "a page leaves the swap cache")
     st.folio[folio].swap = 0
     st.swap[entry].folio = 0
     kmem_cache_free(st, st.swap, entry)

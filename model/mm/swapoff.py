@@ -8,6 +8,7 @@ may read the page. Left out: pages of shmem.
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import EINVAL
 from rmapcheck.model.machine.locks import FOLIO_LOCK, MMAP_LOCK, acquire, release
 from rmapcheck.model.machine.state import pte_offset
@@ -34,7 +35,7 @@ def unuse_pte(st: "Kernel", mm: int, address: int) -> int:
         if folio and st.folio[folio].swap:
             acquire(st, FOLIO_LOCK, folio)
             if folio_free_swap(st, folio):
-                st.reached.append("swapoff frees a slot")
+                passed(st, "swapoff frees a slot")
             release(st, FOLIO_LOCK, folio)
     release(st, MMAP_LOCK, mm)
     return error

@@ -9,6 +9,7 @@ back.
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.locks import FOLIO_LOCK, I_MMAP_LOCK, PTL, acquire, release
 from rmapcheck.model.machine.state import folio_test_anon, linear_page_index, pte_offset
 from rmapcheck.model.machine.structs import PTE_FILE, RmapWalkControl
@@ -27,7 +28,7 @@ def truncate_setsize(st: "Kernel", mapping: int, size: int) -> int:
     old = st.address_space[mapping].i_size
     st.address_space[mapping].i_size = size
     if size > old:
-        st.rules.append("a file grows")
+        passed(st, "a file grows")
     if size < old:
         unmap_mapping_range(st, mapping, size, old - 1, even_cows=True)
         truncate_inode_pages_range(st, mapping, size, old - 1)
@@ -68,16 +69,16 @@ def unmap_mapping_page(st: "Kernel", vma: int, address: int, *, even_cows: bool)
     folio = st.pte[ptep].folio
     copy = st.pte[ptep].swap != 0 or (folio != 0 and folio_test_anon(st, folio))
     if copy and not even_cows:
-        st.reached.append("a hole leaves a private copy")
+        passed(st, "a hole leaves a private copy")
         return
     if copy:
-        st.reached.append("truncation takes a private copy")
+        passed(st, "truncation takes a private copy")
         if st.pte[ptep].swap:
-            st.rules.append("truncation takes a private copy from swap")
+            passed(st, "truncation takes a private copy from swap")
     elif folio:
-        st.reached.append("truncation unmaps a page")
+        passed(st, "truncation unmaps a page")
         if not even_cows:
-            st.rules.append("a hole unmaps a page")
+            passed(st, "a hole unmaps a page")
     acquire(st, PTL, mm)
     zap_pte(st, vma, address, ptep)
     release(st, PTL, mm)

@@ -7,6 +7,7 @@ Left out: the downgrade to a read lock (v4.20), TLB gathering, page-table pages 
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_free
@@ -43,14 +44,14 @@ def zap_pte(st: "Kernel", vma: int, address: int, ptep: int) -> None:
     if st.scope.nonlinear:
         p.pgoff = 0
     if folio:
-        st.rules.append("zap of a page")
+        passed(st, "zap of a page")
         st.scheme.folio_remove_rmap(st, folio, vma, address, ptep)
         tell(st, "zap", vma, ptep, folio)
         free_swap_cache(st, folio, held=1)
         folio_put(st, folio)
     elif entry:
         tell(st, "zap", vma, ptep, 0, entry)
-        st.rules.append("zap of a swap entry")
+        passed(st, "zap of a swap entry")
         free_swap_and_cache(st, entry)
 
 
@@ -61,13 +62,13 @@ def do_munmap(st: "Kernel", mm: int, start: int, end: int) -> int:
     """
     vma = find_vma(st, mm, start)
     if vma and st.vma[vma].vm_start < start < st.vma[vma].vm_end:
-        st.rules.append("munmap keeps the lower end of a VMA")
+        passed(st, "munmap keeps the lower end of a VMA")
         if split_vma(st, mm, vma, start, new_below=False):
             return -ENOMEM
         vma = st.vma[vma].vm_next
     last = find_vma(st, mm, end - 1)
     if last and st.vma[last].vm_start < end < st.vma[last].vm_end:
-        st.rules.append("munmap keeps the upper end of a VMA")
+        passed(st, "munmap keeps the upper end of a VMA")
         if split_vma(st, mm, last, end, new_below=True):
             return -ENOMEM
         vma = find_vma(st, mm, start)

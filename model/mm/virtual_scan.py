@@ -17,6 +17,7 @@ met enough mapped pages. There the scan is an operation of its own.
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.cost import count_entries
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, PTL, acquire, release, trylock
@@ -156,7 +157,7 @@ def try_to_swap_out(st: "Kernel", vma: int, ptep: int, scan: "RmapWalkControl") 
     p = st.pte[ptep]
     folio = p.folio
     if locked(st, vma):
-        st.reached.append("a locked page stays mapped")
+        passed(st, "a locked page stays mapped")
     if p.flags & PTE_YOUNG or locked(st, vma):
         p.flags &= ~PTE_YOUNG
         return 0
@@ -172,12 +173,12 @@ def try_to_swap_out(st: "Kernel", vma: int, ptep: int, scan: "RmapWalkControl") 
         folio_put(st, folio)
     else:
         drop_file_pte(st, ptep)
-    st.reached.append("the scan unmaps a page")
+    passed(st, "the scan unmaps a page")
     if st.scope.files and st.scheme.scan_uses_i_mmap and left > 1:
         unmap_everywhere(st, folio, scan)
         left = st.folio[folio].refcount
     if left > 1:
-        st.reached.append("the scan leaves a page mapped elsewhere")
+        passed(st, "the scan leaves a page mapped elsewhere")
         return 0
     return 1
 
@@ -216,5 +217,5 @@ def unmap_everywhere(st: "Kernel", folio: int, scan: "RmapWalkControl") -> None:
             drop_file_pte(st, ptep)
             if taken:
                 release(st, PTL, mm)
-            st.reached.append("the scan goes on by i_mmap")
+            passed(st, "the scan goes on by i_mmap")
     release(st, I_MMAP_LOCK, mapping)

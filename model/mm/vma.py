@@ -6,6 +6,7 @@ limit on the number of VMAs.
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
@@ -144,7 +145,7 @@ def split_vma(st: "Kernel", mm: int, vma: int, address: int, *, new_below: bool)
     if st.scheme.anon_vma_clone(st, new, vma, VMA_OP_SPLIT):
         kmem_cache_free(st, st.vma, new)
         return -ENOMEM
-    st.reached.append("split")
+    passed(st, "split")
     range_changes(st, vma, 0)
     if new_below:
         v.vm_pgoff += address - v.vm_start

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.state import linear_page_index, vma_flags
@@ -73,10 +74,10 @@ class VmaMergeStruct:
 def is_mergeable_vma(st: "Kernel", vmg: VmaMergeStruct, vma: int) -> bool:
     """Tell whether neighbour `vma` has the flags and the file; is_mergeable_vma(), mm/vma.c."""
     if vma_flags(st, vma) != vmg.flags:
-        st.rules.append("no merge: vm_flags")
+        passed(st, "no merge: vm_flags")
         return False
     if st.vma[vma].vm_file != vmg.file:
-        st.rules.append("no merge: the files differ")
+        passed(st, "no merge: the files differ")
         return False
     return True
 
@@ -89,7 +90,7 @@ def can_vma_merge_left(st: "Kernel", vmg: VmaMergeStruct) -> bool:
     if not is_mergeable_vma(st, vmg, prev):
         return False
     if linear_page_index(st, prev, vmg.start) != vmg.pgoff:
-        st.rules.append("no merge left: vm_pgoff")
+        passed(st, "no merge left: vm_pgoff")
         return False
     return st.scheme.is_mergeable_anon_vma(st, prev, vmg.anon_vma, vmg.middle, vmg.copied_from)
 
@@ -102,7 +103,7 @@ def can_vma_merge_right(st: "Kernel", vmg: VmaMergeStruct) -> bool:
     if not is_mergeable_vma(st, vmg, following):
         return False
     if st.vma[following].vm_pgoff != vmg.pgoff + vmg.end - vmg.start:
-        st.rules.append("no merge right: vm_pgoff")
+        passed(st, "no merge right: vm_pgoff")
         return False
     return st.scheme.is_mergeable_anon_vma(
         st, following, vmg.anon_vma, vmg.middle, vmg.copied_from
@@ -119,16 +120,16 @@ def vma_merge_new_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
     left = can_vma_merge_left(st, vmg)
     right = not vmg.just_expand and can_vma_merge_right(st, vmg)
     if left and right and not st.scheme.are_anon_vmas_compatible(st, vmg.prev, vmg.next):
-        st.rules.append("a new range joins one side only: anon_vmas differ")
+        passed(st, "a new range joins one side only: anon_vmas differ")
         right = False
     if not left and not right:
         return 0
     if left and right:
-        st.reached.append("merge case 1")
+        passed(st, "merge case 1")
     else:
-        st.rules.append("merge case 2" if left else "merge case 3")
+        passed(st, "merge case 2" if left else "merge case 3")
     if vmg.file:
-        st.rules.append("a new range of a file joins a neighbour")
+        passed(st, "a new range of a file joins a neighbour")
     if right:
         vmg.end = st.vma[vmg.next].vm_end
         vmg.target = vmg.next
@@ -194,10 +195,10 @@ def vma_merge_existing_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
     left = vmg.start == m.vm_start and can_vma_merge_left(st, vmg)
     right = vmg.end == m.vm_end and can_vma_merge_right(st, vmg)
     if left and right and not st.scheme.are_anon_vmas_compatible(st, vmg.prev, vmg.next):
-        st.rules.append("a middle joins one side only: anon_vmas differ")
+        passed(st, "a middle joins one side only: anon_vmas differ")
         right = False
     if vmg.file and (left or right):
-        st.rules.append("a changed range of a file joins a neighbour")
+        passed(st, "a changed range of a file joins a neighbour")
     if left and right:
         return _merge_both(st, vmg)
     if left:
@@ -208,11 +209,11 @@ def vma_merge_existing_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
 
 
 def _merge_both(st: "Kernel", vmg: VmaMergeStruct) -> int:
-    st.reached.append("merge case 6")
+    passed(st, "merge case 6")
     prev = vmg.prev
     source = vmg.next if st.vma[vmg.next].anon_vma else vmg.middle
     if st.vma[prev].anon_vma == 0 and st.vma[source].anon_vma:
-        st.rules.append("case 6 imports a chain")
+        passed(st, "case 6 imports a chain")
     if st.scheme.dup_anon_vma(st, prev, source, prev):
         return -ENOMEM
     range_changes(st, prev, source)
@@ -230,7 +231,7 @@ def _merge_left(st: "Kernel", vmg: VmaMergeStruct) -> int:
     if st.scheme.dup_anon_vma(st, prev, middle, prev):
         return -ENOMEM
     whole = vmg.end == st.vma[middle].vm_end
-    st.reached.append("merge case 7" if whole else "merge case 5")
+    passed(st, "merge case 7" if whole else "merge case 5")
     range_changes(st, prev, middle)
     m = st.vma[middle]
     st.vma[prev].vm_end = vmg.end
@@ -250,7 +251,7 @@ def _merge_right(st: "Kernel", vmg: VmaMergeStruct) -> int:
     whole = vmg.start == st.vma[middle].vm_start
     if st.scheme.dup_anon_vma(st, following, middle, following if whole else middle):
         return -ENOMEM
-    st.reached.append("merge case 8" if whole else "merge case 4")
+    passed(st, "merge case 8" if whole else "merge case 4")
     range_changes(st, following, middle)
     n = st.vma[following]
     n.vm_pgoff -= n.vm_start - vmg.start

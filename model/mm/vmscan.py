@@ -6,6 +6,7 @@ dirty pages and writeback, and what makes reclaim choose: any page may be taken 
 
 from typing import TYPE_CHECKING
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import FOLIO_LOCK, acquire, release
@@ -24,9 +25,9 @@ def swap_out(st: "Kernel", folio: int) -> int:
     """
     acquire(st, FOLIO_LOCK, folio)
     if st.folio[folio].swap:
-        st.rules.append("swap-out of a page in the swap cache")
+        passed(st, "swap-out of a page in the swap cache")
     if st.folio[folio].refcount > 1 and not st.folio[folio].swap:
-        st.rules.append("swap-out of a shared page")
+        passed(st, "swap-out of a shared page")
     if st.folio[folio].swap or add_to_swap(st, folio):
         if st.scheme.folio_mapped(st, folio):
             rmap_walk(st, folio, UNMAP)
@@ -53,7 +54,7 @@ def reclaim_file_folio(st: "Kernel", folio: int) -> int:
     acquire(st, FOLIO_LOCK, folio)
     if st.scheme.folio_mapped(st, folio):
         if rmap_walk(st, folio, UNMAP):
-            st.reached.append("a mapped page of a file is reclaimed")
+            passed(st, "a mapped page of a file is reclaimed")
         tell(st, "reclaim", folio)
     freed = st.folio[folio].refcount == 1
     release(st, FOLIO_LOCK, folio)

@@ -123,7 +123,8 @@ class Outcome:
     exhausted: str = ""
     """The pool that the scope made too small for this step; the step then does not count."""
     allocations: int = 0
-    reached: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+    """Branches that it took (rmapcheck.model.branches)."""
 
 
 def run(st: "Kernel", op: Operation) -> Outcome:
@@ -139,7 +140,7 @@ def run(st: "Kernel", op: Operation) -> Outcome:
         oops = caught
     if st.held and oops is None:
         st.splats.extend(f"{lock} is still held at the end" for lock in st.held)
-    return Outcome(error, oops, tuple(st.splats), st.exhausted, st.nr_allocs, tuple(st.reached))
+    return Outcome(error, oops, tuple(st.splats), st.exhausted, st.nr_allocs, tuple(st.passed))
 
 
 def boot(st: "Kernel", mm: int = 1) -> None:

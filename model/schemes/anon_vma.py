@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.era import Era
 from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTreeAsReleased
@@ -163,7 +164,7 @@ class AnonVma267(Scheme):
             return 0
         anon_vma = self.find_mergeable_anon_vma(st, vma)
         if anon_vma:
-            st.reached.append("neighbour's anon_vma adopted")
+            passed(st, "neighbour's anon_vma adopted")
             self.adopt(st, vma, anon_vma)
             return 0
         anon_vma = kmem_cache_alloc(st, st.anon_vma)
@@ -228,7 +229,7 @@ class AnonVma267(Scheme):
             st.vma[importer].anon_vma = anon_vma
             self.list_add(st, anon_vma, importer)
             release(st, ANON_VMA_LOCK, anon_vma)
-            st.reached.append("a merge hands its anon_vma on")
+            passed(st, "a merge hands its anon_vma on")
         return 0
 
     def adjust_lock(self, st: "State", vma: int, adjust: int) -> int:
@@ -262,7 +263,7 @@ class AnonVma267(Scheme):
             st.vma[vma].anon_vma = anon_vma
             st.vma[vma].anon_vma_node = st.vma[next_].anon_vma_node
             st.vma[next_].anon_vma_node = vma
-            st.reached.append("a merge hands its anon_vma on")
+            passed(st, "a merge hands its anon_vma on")
 
     def is_mergeable_anon_vma(
         self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.era import Era
 from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
@@ -190,10 +191,10 @@ class AvcList(Scheme):
             return 0
         anon_vma = st.vma[old].anon_vma
         if anon_vma and chain_is_singular(st, old):
-            st.rules.append("next's anon_vma adopted" if old == b else "prev's anon_vma adopted")
+            passed(st, "next's anon_vma adopted" if old == b else "prev's anon_vma adopted")
             return anon_vma
         if anon_vma:
-            st.rules.append("no anon_vma adopted from a fork child")
+            passed(st, "no anon_vma adopted from a fork child")
         return 0
 
     def clone_nth(self, length: int, i: int) -> int:
@@ -271,14 +272,14 @@ class AvcList(Scheme):
             return -ENOMEM
         anon_vma = self.find_mergeable_anon_vma(st, vma)
         if anon_vma:
-            st.reached.append("neighbour's anon_vma adopted")
+            passed(st, "neighbour's anon_vma adopted")
         else:
             anon_vma = self.anon_vma_alloc(st)
             if anon_vma == 0:
                 kmem_cache_free(st, st.anon_vma_chain, avc)
                 return -ENOMEM
             self.count_root(st, anon_vma)
-            st.rules.append("a root anon_vma is made")
+            passed(st, "a root anon_vma is made")
         lock = self.lock_of(st, anon_vma)
         acquire(st, ANON_VMA_LOCK, lock)
         st.vma[vma].anon_vma = anon_vma
@@ -313,7 +314,7 @@ class AvcList(Scheme):
         if st.vma[dst].anon_vma:
             self.count_active(st, st.vma[dst].anon_vma, 1)
         if length > 1:
-            st.reached.append("chain of two cloned")
+            passed(st, "chain of two cloned")
         return 0
 
     def undo_clone(self, st: "State", dst: int) -> None:
@@ -331,7 +332,7 @@ class AvcList(Scheme):
         if self.anon_vma_clone(st, vma, pvma, VMA_OP_FORK):
             return -ENOMEM
         if st.vma[vma].anon_vma:
-            st.reached.append("anon_vma reused at fork")
+            passed(st, "anon_vma reused at fork")
             return 0
         anon_vma = self.anon_vma_alloc(st)
         if anon_vma == 0:
@@ -349,7 +350,7 @@ class AvcList(Scheme):
         self.count_child(st, anon_vma)
         release(st, ANON_VMA_LOCK, lock)
         if chain_length(st, vma) > 2:
-            st.reached.append("chain of three")
+            passed(st, "chain of three")
         return 0
 
     def join_family(self, st: "State", vma: int, pvma: int, anon_vma: int) -> None:
@@ -368,7 +369,7 @@ class AvcList(Scheme):
         if self.anon_vma_clone(st, dst, source, VMA_OP_MERGE_UNFAULTED):
             st.vma[dst].anon_vma = 0
             return -ENOMEM
-        st.reached.append("merge imports a chain")
+        passed(st, "merge imports a chain")
         return 0
 
     def unlink_anon_vmas(self, st: "State", vma: int) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
@@ -130,9 +131,9 @@ class AvcCounters(AvcDegree):
         """No VMA has it for its own, and it has at most one child (2555283eb40d)."""
         a = st.anon_vma[anon_vma]
         if a.num_active_vmas:
-            st.rules.append("no reuse: a VMA has the anon_vma for its own")
+            passed(st, "no reuse: a VMA has the anon_vma for its own")
         elif a.num_children > 1:
-            st.rules.append("no reuse: the anon_vma has two children")
+            passed(st, "no reuse: the anon_vma has two children")
         idle: bool = a.num_children < 2 and a.num_active_vmas == 0
         return idle
 
@@ -182,21 +183,21 @@ class AvcMerge(AvcCounters):
         other = st.vma[tgt].anon_vma
         if other == 0 and anon_vma:
             if self.is_fork_child(st, middle):
-                st.rules.append("no merge: the range is of a fork child")
+                passed(st, "no merge: the range is of a fork child")
                 return False
             if self.era.asks_copied_from and self.is_fork_child(st, copied_from):
-                st.rules.append("no merge: the range is copied from a fork child")
+                passed(st, "no merge: the range is copied from a fork child")
                 return False
-            st.rules.append("a never-faulted neighbour takes faulted pages")
+            passed(st, "a never-faulted neighbour takes faulted pages")
             return True
         if other and anon_vma == 0:
             if self.is_fork_child(st, tgt):
-                st.rules.append("no merge: the neighbour is a fork child")
+                passed(st, "no merge: the neighbour is a fork child")
                 return False
-            st.rules.append("a faulted neighbour takes a never-faulted range")
+            passed(st, "a faulted neighbour takes a never-faulted range")
             return True
         if other != anon_vma:
-            st.rules.append("no merge: anon_vmas differ")
+            passed(st, "no merge: anon_vmas differ")
         return other == anon_vma
 
 
@@ -243,7 +244,7 @@ class AvcPublish(AvcMerge):
             self.count_active(st, st.vma[dst].anon_vma, 1)
         release(st, ANON_VMA_LOCK, root)
         if length > 1:
-            st.reached.append("chain of two cloned")
+            passed(st, "chain of two cloned")
 
     def cleanup_partial_anon_vmas(self, st: "State", dst: int) -> None:
         """Free AVCs that no walker has seen; cleanup_partial_anon_vmas(), mm/rmap.c."""
@@ -272,7 +273,7 @@ class AvcPublish(AvcMerge):
             self.put_anon_vma(st, anon_vma)
             kmem_cache_free(st, st.anon_vma_chain, avc)
             if error == 0:
-                st.reached.append("anon_vma reused at fork")
+                passed(st, "anon_vma reused at fork")
             return error
         self.join_family(st, vma, pvma, anon_vma)
         lock = self.lock_of(st, anon_vma)
@@ -281,5 +282,5 @@ class AvcPublish(AvcMerge):
         self.count_child(st, anon_vma)
         release(st, ANON_VMA_LOCK, lock)
         if chain_length(st, vma) > 2:
-            st.reached.append("chain of three")
+            passed(st, "chain of three")
         return 0

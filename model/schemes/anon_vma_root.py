@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
 from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
@@ -93,10 +94,10 @@ class AvcRoot(AvcList):
         """Drop a reference; the last frees it, and perhaps its root (76545066c852)."""
         st.anon_vma[anon_vma].refcount -= 1
         if st.anon_vma[anon_vma].refcount:
-            st.rules.append("a root anon_vma outlives its VMAs")
+            passed(st, "a root anon_vma outlives its VMAs")
             return
         root = st.anon_vma[anon_vma].root
-        st.rules.append("an anon_vma goes" if root != anon_vma else "a root anon_vma goes")
+        passed(st, "an anon_vma goes" if root != anon_vma else "a root anon_vma goes")
         kmem_cache_free(st, st.anon_vma, anon_vma)
         if root != anon_vma:
             self.put_anon_vma(st, root)

@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.era import Era
 from rmapcheck.model.i_mmap.list import IMmap, IMmapLists
 from rmapcheck.model.machine.errors import ENOMEM
@@ -365,7 +366,7 @@ class AnonmmCopies(AnonmmFamily):
         """mremap_moved_anon_rmap(), include/linux/rmap.h: do_swap_page() must copy the page."""
         moved = st.folio[folio].index != address
         if moved:
-            st.reached.append("swap-in copies a moved page")
+            passed(st, "swap-in copies a moved page")
         return moved
 
     def move_rmap(
@@ -384,4 +385,4 @@ class AnonmmCopies(AnonmmFamily):
             return
         if st.anonmm[st.folio[folio].mapping].mm == 0:
             self.turn_page(st, folio, ptep_to_mm(st, ptep))
-            st.reached.append("a page leaves an extinct process")
+            passed(st, "a page leaves an extinct process")

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, nums, ref
 from rmapcheck.model.machine.state import folio_test_anon, ptep_to_address
@@ -105,7 +106,7 @@ class AnonmmChains(AnonmmFamily):
         else:
             st.folio[folio].rmap_chain = chain
             st.rmap_chain[chain].slot[1] = address + 1
-            st.reached.append("a page is at two addresses")
+            passed(st, "a page is at two addresses")
 
     def clear_page_chained(self, st: "State", folio: int) -> None:
         """Free the chains, when nobody maps the page any more; clear_page_chained()."""

@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import bug, kmem_cache_alloc
 from rmapcheck.model.machine.locks import (
@@ -269,7 +270,7 @@ class Objrmap5c(Objrmap5a):
         f.pg_anon = 1
         self.install_chain(st, folio, spare, found)
         release(st, I_MMAP_LOCK, mapping)
-        st.reached.append("a page of a file is converted")
+        passed(st, "a page of a file is converted")
         return 0
 
     def chunks_alloc(self, st: "State", number: int) -> int:
@@ -346,7 +347,7 @@ class Objrmap5cAgain(Objrmap5c):
         f.mapcount = 0
         error = self.convert_all(st, folio, mapping) if mapped else 0
         release(st, I_MMAP_LOCK, mapping)
-        st.reached.append("a page of a file is converted")
+        passed(st, "a page of a file is converted")
         return error
 
     def convert_all(self, st: "State", folio: int, mapping: int) -> int:

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.cost import count_nodes
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import bug, kmem_cache_alloc, kmem_cache_free, num, refs
@@ -99,12 +100,12 @@ class PteChainChunks(PteChainList):
             self.push_chunk(st, folio, f.direct)
             self.use_slot(st, f.pte_chain, ptep)
             f.direct = 0
-            st.reached.append("a direct page gets a chain")
+            passed(st, "a direct page gets a chain")
         elif f.pte_chain == 0:
             f.direct = ptep
         elif st.pte_chain[f.pte_chain].ptes[0]:
             self.push_chunk(st, folio, ptep)
-            st.reached.append("a page has two chunks")
+            passed(st, "a page has two chunks")
         else:
             self.use_slot(st, f.pte_chain, ptep)
 
@@ -123,7 +124,7 @@ class PteChainChunks(PteChainList):
         st.pte_chain[chunk].ptes[i] = ptep
         self.slot_used(st, chunk, i)
         if i == 0:
-            st.reached.append("a chunk is full")
+            passed(st, "a chunk is full")
 
     def slot_used(self, st: "State", chunk: int, first: int) -> None:
         """The lowest slot in use is `first` now, or `nrpte` if the chunk is empty."""
@@ -190,7 +191,7 @@ class PteChainChunks(PteChainList):
         acquire(st, CHAIN_LOCK, lock)
         self.collapse(st, lock, chunk)
         release(st, CHAIN_LOCK, lock)
-        st.reached.append("a chain becomes direct")
+        passed(st, "a chain becomes direct")
 
     def collapse(self, st: "State", folio: int, chunk: int) -> None:
         """Make the one entry that is left direct, and free its chunk."""

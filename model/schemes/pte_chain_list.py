@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.era import Era
 from rmapcheck.model.i_mmap.list import IMmap, IMmapLists
 from rmapcheck.model.machine.cost import count_nodes
@@ -150,7 +151,7 @@ class PteChainMinimal(Scheme):
         self.assert_chain_locked(st, folio)
         f = st.folio[folio]
         if f.pte_chain:
-            st.reached.append("a chain of two")
+            passed(st, "a chain of two")
         st.pte_chain[node].ptep = ptep
         st.pte_chain[node].next = f.pte_chain
         f.pte_chain = node
@@ -283,7 +284,7 @@ class PteChainList(PteChainMinimal):
             direct = f.direct
             f.direct = 0
             super().chain_add(st, folio, direct)
-            st.reached.append("a direct page gets a chain")
+            passed(st, "a direct page gets a chain")
         super().chain_add(st, folio, ptep)
 
     def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
@@ -305,4 +306,4 @@ class PteChainList(PteChainMinimal):
             f.direct = st.pte_chain[node].ptep
             f.pte_chain = 0
             kmem_cache_free(st, st.pte_chain, node)
-            st.reached.append("a chain becomes direct")
+            passed(st, "a chain becomes direct")

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import (
     PTL,
@@ -168,11 +169,11 @@ class RmapSpeedup(PteChainMinimal):
         """Have the page's lock: perhaps it is the one that the page before had."""
         held = held_index(st, RMAP_LOCK)
         if held == self.rmap_locknum(st.folio[folio].index):
-            st.reached.append("fork keeps the lock for the next page")
+            passed(st, "fork keeps the lock for the next page")
             return
         if held:
             self.drop_lock(st)
-            st.reached.append("fork changes the lock on its way")
+            passed(st, "fork changes the lock on its way")
         self.chain_lock(st, folio)
 
     def drop_lock(self, st: "State") -> None:

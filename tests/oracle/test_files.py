@@ -2,6 +2,7 @@
 
 import pytest
 
+from rmapcheck.model.branches import FILES
 from rmapcheck.model.operations import (
     Fork,
     Madvise,
@@ -18,7 +19,7 @@ from rmapcheck.oracle.comparison import Step
 from rmapcheck.oracle.eras import running
 from rmapcheck.oracle.oracle import Episode, Oracle, Settings, scope_for
 from rmapcheck.oracle.puppets import files
-from rmapcheck.oracle.rules import FILES, RULES
+from rmapcheck.oracle.rules import RULES
 from rmapcheck.oracle.steps.generate import reclaim_all
 from tests.oracle.file_mutants import FILE_MUTANTS
 from tests.oracle.planting import run_with_mutant

@@ -1,12 +1,8 @@
 """The oracle without a kernel: what the model predicts for each version, and what can differ."""
 
-import re
-from pathlib import Path
-
 import attrs
 import pytest
 
-from rmapcheck import model
 from rmapcheck.host.errors import OracleError, Unavailable
 from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.operations import (
@@ -29,7 +25,7 @@ from rmapcheck.oracle.observe.proc import ZERO, Frame, Observation, Process
 from rmapcheck.oracle.observe.snapshot import Snapshot
 from rmapcheck.oracle.oracle import scope_for
 from rmapcheck.oracle.predict import Predictor, model_observation, model_vmas
-from rmapcheck.oracle.rules import CHOICES, RULES, Coverage
+from rmapcheck.oracle.rules import Coverage
 from tests.oracle.mutants import MUTANTS
 from tests.oracle.planting import Mutant, planted
 
@@ -178,21 +174,6 @@ def test_a_snapshot_takes_back_whatever_an_operation_did():
 
 
 # Rules and versions.
-
-
-def test_the_rules_are_those_that_the_model_names():
-    text = "".join(
-        path.read_text()
-        for folder in ("mm", "schemes")
-        for path in sorted((Path(model.__file__).parent / folder).glob("*.py"))
-        if path.name not in ("anon_vma.py", "pte_chain.py")
-    )
-    for rule in set(RULES) - set(CHOICES):
-        assert f'"{rule}"' in text, rule
-    named = re.findall(r"st\.rules\.append\(\s*((?:[^()]|\([^()]*\))*?)\)\n", text)
-    words = {w for found in named for w in re.findall(r'"([^"]+)"', found)}
-    assert words
-    assert words - set(RULES) == set()
 
 
 def test_coverage_scores_rare_rules_higher_and_lists_missing_ones():

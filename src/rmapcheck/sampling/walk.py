@@ -152,7 +152,7 @@ class Walker:
     def reaches(self, goal: Goal) -> bool:
         """Tell whether the last step or the state after it reaches `goal`."""
         if goal.predicate is None:
-            return goal.name in self.machine.outcome.reached
+            return goal.name in self.machine.outcome.passed
         return goal.predicate(self.machine.st)
 
     def wants(self, found: "list[Violation]") -> bool:

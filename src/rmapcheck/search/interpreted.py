@@ -214,7 +214,7 @@ class Search:
                 if outcome.exhausted:
                     self.cut[outcome.exhausted] = self.cut.get(outcome.exhausted, 0) + 1
                     continue
-                self.words.update(outcome.reached)
+                self.words.update(outcome.passed)
                 found = self.judge(index, op, outcome, before, count)
                 if found:
                     return found, op

@@ -230,7 +230,7 @@ static inline void lock_might_sleep(S *st)
   for (int i = 0; i < st->held; i++) st->splats += SPINNING >> st->lock[i].kind & 1;
 }
 
-/* st.reached.append(): each word once. */
+/* passed(), of a branch that is a goal: each word once. */
 static void reach(S *st, int text)
 {
   for (int i = 0; i < st->reached; i++)

@@ -6,6 +6,7 @@ Their Python source is not translated. Each stands for code in c/runtime.c or la
 import ast
 from typing import Any
 
+from rmapcheck.model import branches
 from rmapcheck.model.machine import cost, events, heap, locks
 from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.search.native.translator import on_stack
@@ -50,6 +51,8 @@ def of_model(body: Body, function: Any, node: ast.Call) -> Value | None:  # noqa
         return on_stack.make(body, function, node)
     if function in LOCKS:
         return _lock(body, function, node)
+    if function is branches.passed:
+        return _passed(body, node.args[1])
     if function in UNSEEN:
         return Value("", NONE)
     return None
@@ -86,11 +89,21 @@ def _lock(body: Body, function: Any, node: ast.Call) -> Value:  # noqa: ANN401
     return Value(body.ordered(args, text), result, busy=True)
 
 
+def _passed(body: Body, branch: ast.expr) -> Value:
+    """``passed(st, "split")``: C notes no branches but those that are goals of the search."""
+    names = {c.value for c in ast.walk(branch) if isinstance(c, ast.Constant)}
+    if not any(isinstance(name, str) for name in names):
+        body.refuse(branch, "passed() is given the name of a branch, as a string")
+    if not names & body.program.goals:
+        return Value("", NONE)
+    return Value(f"reach(st, {body.number(branch).code})", NONE, busy=True)
+
+
 # Methods of what the state keeps.
 
 
 def of_state(body: Body, func: ast.Attribute, node: ast.Call) -> Value | None:
-    """Translate ``st.reached.append()`` and its like; None if it is no such call."""
+    """Translate ``st.splats.append()`` and its like; None if it is no such call."""
     inner = func.value
     if not isinstance(inner, ast.Attribute) or not isinstance(inner.value, ast.Name):
         return None
@@ -98,10 +111,6 @@ def of_state(body: Body, func: ast.Attribute, node: ast.Call) -> Value | None:
     if base is None or base.kind.name != "state":
         return None
     what = f"{inner.attr}.{func.attr}"
-    if what == "reached.append":
-        return Value(f"reach(st, {body.number(node.args[0]).code})", NONE, busy=True)
-    if what == "rules.append":
-        return Value("(void)0", NONE, busy=True)
     if what == "splats.append":
         return Value("(void)st->splats++", NONE, busy=True)
     if what in ("layout.dangling", "layout.leaked"):

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from rmapcheck.invariants.goals import goals_of
 from rmapcheck.model.machine.layout import Layout, layout_of
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Operation
@@ -105,6 +106,8 @@ class Program:
         self.layout = layout_of(scope, scheme, named)  # type: ignore[arg-type]
         self.structs = {n: _facts(self.layout, n) for n in self.layout.structs}
         self.state = self._state_facts()
+        self.goals = frozenset(g.name for g in goals_of(scheme, scope) if g.predicate is None)
+        """Branches that a search in C has to note."""
         self.operations = {cls.__name__: cls for cls in OPERATIONS}
         self.operation_fields = _operation_fields()
         self.texts: dict[str, int] = {"": 0}
