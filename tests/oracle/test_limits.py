@@ -36,12 +36,13 @@ def started(*words):
             stderr=subprocess.PIPE,
             text=True,
         )
-    if until(lambda: len(puppets_of(runner.pid)) > 1 or runner.poll() is not None):
+    # Calibration has at most three puppets: with more, the run itself has begun.
+    if until(lambda: len(puppets_of(runner.pid)) > 3 or runner.poll() is not None):
         if runner.poll() is None:
             return runner
-        told = runner.stderr.read()
-        if "--shared-swap" in told or runner.returncode == 3:
-            pytest.skip(told or "another run is under way")
+        errors = runner.stderr.read()
+        if "--shared-swap" in errors or runner.returncode == 3:
+            pytest.skip(errors or "another run is under way")
     runner.kill()
     pytest.fail("the run has not begun")
 
@@ -240,13 +241,13 @@ def swapping_machine(turn, tmp_path):
         swapping.write_swap_file(path)
         swapping.swapon(path)
     except OSError as error:
-        pytest.skip(f"there is no swapping to {path} ({error.strerror})")
+        pytest.skip(f"{path} cannot be used as swap ({error.strerror})")
     yield path
     footprint.undo_swap(path)
 
 
 def test_swap_of_the_machine_is_used_only_with_shared_swap(swapping_machine):
-    with pytest.raises(OracleError, match=r"swaps to .*; say --shared-swap"):
+    with pytest.raises(OracleError, match=r"swaps to .*; use --shared-swap"):
         calibrated_stage(StageOptions(wait=WAIT)).__enter__()
     with calibrated_stage(StageOptions(wait=WAIT, shared_swap=True)) as on:
         if "swap" not in on.tiers:
@@ -326,7 +327,7 @@ def test_a_signal_ends_a_run_and_leaves_nothing(live, number):
     live().stack.close()
     runner = started()
     runner.send_signal(number)
-    _, told = runner.communicate(timeout=60)
+    _, errors = runner.communicate(timeout=60)
     assert runner.returncode == 130
-    assert "operations without a difference" in told
+    assert "operations without a difference" in errors
     assert traces(runner.pid) == []

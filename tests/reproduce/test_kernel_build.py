@@ -1,4 +1,4 @@
-"""Kernels with a fix undone: the edits, the recipe, and what such kernels do."""
+"""Kernels with a fix reverted: the edits, the recipe, and what such kernels do."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from rmapcheck.cases.case import load_case
 from rmapcheck.cases.replay import replay_case
 from rmapcheck.host.errors import Unavailable
-from rmapcheck.host.kernels.edits import UNDONE, Edit, Source, Undone
+from rmapcheck.host.kernels.edits import REVERTED_FIXES, Edit, RevertedFix, Source
 from rmapcheck.host.kernels.recipe import Recipe, check_tools
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.catalogue import without_bug
@@ -21,7 +21,7 @@ from rmapcheck.verdict import Exit, Status
 FOLDER = Path(__file__).parents[2] / "counterexamples"
 
 
-# Fixes undone.
+# Reverted fixes.
 
 
 def test_an_edit_fits_once_or_not_at_all():
@@ -39,24 +39,24 @@ def test_a_source_is_as_it_was_and_edits_are_all_or_none(tmp_path):
     fits, misses = Edit("a.c", "one;", "1;"), Edit("a.c", "three;", "3;")
     whole = {"bug": "B23", "fixed": "", "case": ""}
     with pytest.raises(ModelError, match="0 places"):
-        source.undo(Undone(edits=(fits, misses), **whole))
+        source.revert(RevertedFix(edits=(fits, misses), **whole))
     assert file.read_text() == "one; two;\n"
     with pytest.raises(ModelError, match=r"there is no .*/b\.c"):
-        source.undo(Undone(edits=(fits, Edit("b.c", "one;", "1;")), **whole))
-    source.undo(Undone(edits=(fits, Edit("a.c", "two;", "2;")), **whole))
+        source.revert(RevertedFix(edits=(fits, Edit("b.c", "one;", "1;")), **whole))
+    source.revert(RevertedFix(edits=(fits, Edit("a.c", "two;", "2;")), **whole))
     assert file.read_text() == "1; 2;\n"
     source.restore()
     assert file.read_text() == "one; two;\n"
 
 
-@pytest.mark.parametrize("bug", UNDONE)
-def test_what_is_undone_is_a_bug_that_the_model_has(bug):
+@pytest.mark.parametrize("bug", REVERTED_FIXES)
+def test_a_reverted_fix_is_a_bug_that_the_model_has(bug):
     """Its case loses a page by that bug alone."""
-    undone = UNDONE[bug]
-    scheme = find_scheme(undone.bug)
-    assert scheme.bug.fixed == undone.fixed
-    case = load_case(FOLDER / f"{undone.case}.json")
-    assert case.scheme == undone.bug
+    fix = REVERTED_FIXES[bug]
+    scheme = find_scheme(fix.bug)
+    assert scheme.bug.fixed == fix.fixed
+    case = load_case(FOLDER / f"{fix.case}.json")
+    assert case.scheme == fix.bug
     assert replay_case(case).as_expected
     assert replay_case(case, without_bug(scheme)).status is Status.HOLDS
     assert predict(case).stays
@@ -68,7 +68,7 @@ def test_a_recipe_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("rmapcheck.host.kernels.recipe.check_tools", lambda: None)
     with pytest.raises(Unavailable, match=r"apt-get install linux-source-0\.1"):
         recipe.make_all(["B23"])
-    with pytest.raises(ModelError, match="no fix of 'B99' can be undone; choose among B23"):
+    with pytest.raises(ModelError, match="no fix of 'B99' can be reverted; choose among B23"):
         recipe.make_all(["B99"])
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Unavailable, match=r"apt-get install .*\bflex\b"):
@@ -96,13 +96,13 @@ def test_a_user_mode_kernel_has_no_such_bug(name):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("bug", UNDONE)
+@pytest.mark.parametrize("bug", REVERTED_FIXES)
 def test_a_kernel_without_the_fix_loses_just_the_page_of_the_model(bug):
     folder = os.environ.get("RMAPCHECK_KERNELS")
     if not folder:
         pytest.skip("RMAPCHECK_KERNELS names no folder of `rmapcheck kernel build`")
-    undone = UNDONE[bug]
-    case = load_case(FOLDER / f"{undone.case}.json")
+    fix = REVERTED_FIXES[bug]
+    case = load_case(FOLDER / f"{fix.case}.json")
     done = reproduce(case, kernel=Recipe(Path(folder), "6.1", print).kernel(bug))
     assert done.verdict == "BUG"
     assert done.stayed == {(p.mm, p.address) for p in predict(case).stays}

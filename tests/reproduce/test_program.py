@@ -1,4 +1,4 @@
-"""Cases as C programs: what they hold, what they predict, and what no program can do."""
+"""Cases as C programs: their content, their predictions, and cases that no program can run."""
 
 import re
 import shutil
@@ -52,7 +52,7 @@ LOST = {
     "B23-degree-ambiguity": [],
     "B28-one-sided-merge": [],
 }
-"""Process and page of all that stays mapped, and whether the walk begins in freed memory."""
+"""Process and page of each page that stays mapped, and whether its walk begins in freed memory."""
 
 HOSTILE = (
     '*/ int evil(void) { return 1; } /* "; system("x"); \\',
@@ -81,15 +81,15 @@ def compiled(text, folder, *flags):
 
 
 def expressible(path):
-    """Return the case, or None where it is refused, which is told with the step."""
+    """Return the case, or None if it is rejected with a sentence that names the step."""
     case = load_case(path)
     try:
         predict(case)
-    except ModelError as why:
-        told = str(why)
+    except ModelError as error:
+        reason = str(error)
     else:
         return case
-    assert re.match(r"step \d+, \w+\(.*\): ", told)
+    assert re.match(r"step \d+, \w+\(.*\): ", reason)
     return None
 
 
@@ -104,8 +104,8 @@ def test_a_case_in_which_an_allocation_fails_is_refused():
         predict(load_case(FOLDER / "B21-degree-underflow.json"))
 
 
-def test_on_the_mended_scheme_nothing_stays_mapped():
-    for name in [name for name in LOST if name.startswith("B")]:  # some E were never mended
+def test_with_the_fix_nothing_stays_mapped():
+    for name in [name for name in LOST if name.startswith("B")]:  # some E were never fixed
         case = load_case(FOLDER / f"{name}.json")
         assert predict(case, without_bug(scheme_of(case))).stays == ()
 
@@ -141,7 +141,7 @@ def test_memory_that_is_mapped_from_the_start_is_an_mmap():
     assert made.steps[0] == Mmap(mm=1, start=0, length=2)
 
 
-def test_a_kernel_that_refuses_is_told_what_the_model_returns():
+def test_the_program_has_the_error_that_the_model_returns():
     steps = (Mmap(mm=1, start=0, length=1), Write(mm=1, address=2), Mmap(mm=1, start=2, length=1))
     text = export(case_of(*steps[:1], Read(mm=1, address=2)), "c")
     assert ".what = READ, .mm = 1, .start = 2, .result = -14," in text
@@ -173,8 +173,8 @@ def test_a_step_that_no_program_can_do_is_refused():
             export(case_of(start, op), "c")
 
 
-def test_what_the_program_does_not_know_is_refused_not_ignored():
-    """A new operation, or a new field of one that is known, must not be dropped in silence."""
+def test_an_unknown_operation_or_argument_is_refused_not_ignored():
+    """A new operation, or a new field of a known one, must not be dropped silently."""
 
     @attrs.frozen(kw_only=True)
     class Mmap2(Mmap):
@@ -185,11 +185,11 @@ def test_what_the_program_does_not_know_is_refused_not_ignored():
         name = "truncate"
 
     for op, word in ((Truncate(mm=1), "truncate"), (Mmap2(mm=1, start=0, length=1), "mmap")):
-        with pytest.raises(ModelError, match=f"knows no {word}"):
+        with pytest.raises(ModelError, match=f"has no operation {word}"):
             predict(case_of(op))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Mmap2, "syscall", Mmap.syscall, raising=False)
-        with pytest.raises(ModelError, match="knows no file"):
+        with pytest.raises(ModelError, match="has no argument file"):
             predict(case_of(Mmap2(mm=1, start=0, length=1, file=1)))
 
 
@@ -240,7 +240,7 @@ def test_a_title_stays_text(title, tmp_path):
 
 @needs_gcc
 def test_without_swap_or_root_it_says_skip_and_leaves_nothing(tmp_path):
-    """Also as TAP: the plan is kept, and each test is skipped for the same reason."""
+    """With TAP too: the plan is right, and each test is skipped with the same reason."""
     if len(Path("/proc/swaps").read_text().splitlines()) > 1:
         pytest.skip("this machine swaps")
     case = load_case(FOLDER / "B23-lost-page.json")
@@ -268,7 +268,7 @@ def test_without_swap_or_root_it_says_skip_and_leaves_nothing(tmp_path):
 
 
 @needs_gcc
-def test_wrong_options_are_told(tmp_path):
+def test_wrong_options_get_one_sentence(tmp_path):
     program = compiled(export(load_case(FOLDER / "B23-lost-page.json"), "c"), tmp_path)
     for arguments in (["-n", "0"], ["-n", "x"], ["-n", "100000"], ["-z"]):
         done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Cases on real kernels: what is booted, what is read from its log, and what is left behind."""
+"""Cases on real kernels: booting, reading the log, and that nothing is left behind."""
 
 import json
 import os
@@ -64,11 +64,11 @@ def test_the_lost_page_is_the_one_of_the_model():
     assert done.exit is Exit.EXPECTED
 
 
-def test_a_fixed_kernel_does_as_the_mended_scheme():
+def test_a_fixed_kernel_does_as_the_fixed_scheme():
     done = read(FINE)
     assert done.verdict == "OK"
     assert done.exit is Exit.UNEXPECTED
-    assert done.agrees(done.mended)
+    assert done.agrees(done.fixed)
     assert read(FINE, scheme="avc-6.0").exit is Exit.EXPECTED
 
 
@@ -86,7 +86,7 @@ def test_a_fixed_kernel_does_as_the_mended_scheme():
 def test_anything_else_does_not_agree(text):
     done = read(text)
     assert done.exit is Exit.UNEXPECTED
-    assert not done.agrees(done.mended)
+    assert not done.agrees(done.fixed)
 
 
 def test_a_reader_of_freed_memory_may_break_the_kernel():
@@ -107,7 +107,7 @@ def test_without_a_verdict_nothing_is_said():
 def test_a_run_that_cannot_tell_is_inconclusive():
     case = FOLDER / "B19-endless-growth.json"
     done = read("mapped: process 1 page 0: 0 of 200\nVERDICT: OK\n", case)
-    assert not done.telling
+    assert not done.distinguishes
     assert done.exit is Exit.INCONCLUSIVE
 
 
@@ -151,7 +151,7 @@ def test_the_initramfs_is_one_that_cpio_reads(tmp_path):
 
 
 def kernel_that(does, folder):
-    """Return an executable that does, in C, what a kernel might."""
+    """Return a stand-in for a kernel: an executable with this C code."""
     source = folder / "kernel.c"
     source.write_text(
         "#include <stdio.h>\n#include <signal.h>\n#include <unistd.h>\n"
@@ -241,7 +241,7 @@ def test_the_command_says_when_nothing_is_shown(tmp_path):
         ((FOLDER / "B21-degree-underflow.json", "--kernel", sys.executable), 2, "step 3"),
     ],
 )
-def test_wrong_use_is_told(arguments, code, word):
+def test_wrong_arguments_get_one_sentence(arguments, code, word):
     done = rmapcheck("kernel", "run", *arguments)
     assert done.returncode == code
     assert word in done.stderr
@@ -259,7 +259,7 @@ def test_without_root_nothing_is_tried_on_the_running_kernel():
 
 @contextmanager
 def running_kernel():
-    """Skip where this machine, or this user, can run nothing; check that nothing stays behind."""
+    """Skip if this machine or user cannot run a case; check that nothing is left behind."""
     if os.geteuid() != 0:
         pytest.skip("only root may swap")
     try:
@@ -287,7 +287,7 @@ def test_the_running_kernel_has_no_such_bug(name):
 
 
 def planted(text, *changes):
-    """Return a program with something changed in its C, each exactly once."""
+    """Return the C program with these changes; each text to be replaced must occur once."""
     for old, new in changes:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
@@ -295,7 +295,7 @@ def planted(text, *changes):
 
 
 TOUCH = ("\treclaim_all();\n", "\treclaim_all();\n\task(3, CONTENTS);\n")
-"""What stands in for a page that the rmap has lost: process 3 has its pages mapped again."""
+"""Imitates a page that the rmap has lost: process 3 maps its pages again after the reclaim."""
 PLANTED = {
     "mapped again": (1, "BUG 2 pages stayed mapped, and not just those of the model", TOUCH),
     "wrong contents": (
@@ -341,8 +341,8 @@ def test_a_planted_fault_is_noticed_on_the_running_kernel(name):
 
 
 @needs_gcc
-def test_a_program_that_is_told_to_stop_cleans_up(tmp_path):
-    """It is told so while it works; whatever it has made is gone afterwards."""
+def test_a_program_that_is_stopped_cleans_up(tmp_path):
+    """It is stopped in the middle of its work; all that it has set up is gone afterwards."""
     if os.geteuid() != 0 or not memory_cgroups():
         pytest.skip("only root may make a cgroup")
     program = planted(

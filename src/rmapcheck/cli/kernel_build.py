@@ -12,15 +12,16 @@ from rmapcheck.cli.kernel_run import sentence
 from rmapcheck.cli.results import good
 from rmapcheck.host.compile import cache_folder
 from rmapcheck.host.errors import Unavailable
-from rmapcheck.host.kernels.edits import UNDONE
+from rmapcheck.host.kernels.edits import REVERTED_FIXES
 from rmapcheck.host.kernels.recipe import Recipe
 from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.reproduce.run import Reproduced, reproduce
+from rmapcheck.reproduce.run import Reproduction, reproduce
 from rmapcheck.verdict import Exit
 
 Bugs = Annotated[
-    list[str] | None, typer.Argument(metavar="BUG...", help=f"Of {', '.join(UNDONE)}; else all.")
+    list[str] | None,
+    typer.Argument(metavar="BUG...", help=f"Of {', '.join(REVERTED_FIXES)}; else all."),
 ]
 
 
@@ -40,7 +41,7 @@ def kernel_build_command(
 
     It takes some five minutes of a processor and 1.6 GB, once.
     """
-    wanted = bugs or list(UNDONE)
+    wanted = bugs or list(REVERTED_FIXES)
     recipe = Recipe(folder or cache_folder() / "kernels", version, out.show, jobs=jobs)
     try:
         recipe.make_all(wanted)
@@ -54,9 +55,9 @@ def kernel_build_command(
 
 def _show_both(out: Out, recipe: Recipe, bug: str) -> Exit:
     """Run the case on both kernels; each must do as the model of it does."""
-    undone = UNDONE[bug]
-    case = load_case(SCHEMA_FILE.parent / f"{undone.case}.json")
-    scheme = find_scheme(undone.bug)
+    fix = REVERTED_FIXES[bug]
+    case = load_case(SCHEMA_FILE.parent / f"{fix.case}.json")
+    scheme = find_scheme(fix.bug)
     codes = []
     for kernel, model in ((recipe.kernel(), without_bug(scheme)), (recipe.kernel(bug), scheme)):
         done = reproduce(case, model, kernel=kernel)
@@ -67,7 +68,7 @@ def _show_both(out: Out, recipe: Recipe, bug: str) -> Exit:
     return max(codes)
 
 
-def _places(done: Reproduced) -> list[str]:
+def _places(done: Reproduction) -> list[str]:
     lines = [
         f"page {page} of process {mm} stays mapped in {some} of {of} arenas"
         for (mm, page), (some, of) in sorted(done.mapped.items())

@@ -16,7 +16,7 @@ from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.reproduce.prediction import Prediction
 from rmapcheck.reproduce.program import UNSEEN
-from rmapcheck.reproduce.run import Reproduced, reproduce
+from rmapcheck.reproduce.run import Reproduction, reproduce
 from rmapcheck.verdict import Exit
 
 ARENAS = 20_000
@@ -94,7 +94,7 @@ def _write(path: Path, text: str) -> None:
         raise ModelError(f"{path} cannot be written ({error.strerror})") from None
 
 
-def show(out: Out, done: Reproduced) -> None:
+def show(out: Out, done: Reproduction) -> None:
     """Print the kernel's pages beside the model's, and whether the two agree."""
     out.show(f"case    {done.case.title}")
     out.show(f"kernel  {done.kernel or 'it did not come to say which it is'}")
@@ -105,13 +105,13 @@ def show(out: Out, done: Reproduced) -> None:
     out.data(_json(done))
 
 
-def _predictions(done: Reproduced) -> Iterator[Prediction]:
+def _predictions(done: Reproduction) -> Iterator[Prediction]:
     yield done.prediction
-    if done.mended is not None:
-        yield done.mended
+    if done.fixed is not None:
+        yield done.fixed
 
 
-def _table(done: Reproduced) -> Any:  # noqa: ANN401 - a rich table
+def _table(done: Reproduction) -> Any:  # noqa: ANN401 - a rich table
     columns = [f"in {made.scheme.name}" for made in _predictions(done)]
     table = plain_table("process", "page", "mapped after reclaim", *columns)
     for (mm, page), (some, of) in sorted(done.mapped.items()):
@@ -121,11 +121,11 @@ def _table(done: Reproduced) -> Any:  # noqa: ANN401 - a rich table
     return table
 
 
-def sentence(done: Reproduced) -> str:
+def sentence(done: Reproduction) -> str:
     """Return what came of the run, as one sentence: as expected, or not, or nothing at all."""
     said = f"{done.verdict or 'no verdict'}{f' ({done.reason})' if done.reason else ''}"
     if done.exit is Exit.INCONCLUSIVE:
-        why = "" if done.verdict != "OK" or done.telling else f" {UNSEEN}"
+        why = "" if done.verdict != "OK" or done.distinguishes else f" {UNSEEN}"
         return f"nothing is shown of this kernel: {said}.{why}"
     expected = done.prediction.scheme.name
     names = [made.scheme.name for made in _predictions(done) if done.agrees(made)]
@@ -137,7 +137,7 @@ def sentence(done: Reproduced) -> str:
     return f"not as expected, the kernel has not the bug of {expected}: {does}."
 
 
-def _json(done: Reproduced) -> dict[str, Any]:
+def _json(done: Reproduction) -> dict[str, Any]:
     return {
         "kernel": done.kernel,
         "verdict": done.verdict,

@@ -1,1 +1,1 @@
-"""The machine that rmapcheck runs on: its compiler, its libc, its swap, kernels booted on it."""
+"""What rmapcheck needs of the machine it runs on: compiler, libc, swap, booting kernels."""

@@ -1,8 +1,8 @@
-"""Booting another kernel for one program: user-mode Linux, or a bzImage in qemu.
+"""Boots another kernel to run one program: user-mode Linux, or a bzImage in qemu.
 
-The program is PID 1 of an initramfs that holds nothing else, and powers the machine off. Whatever
-is needed or left over (initramfs, swap disk, the sockets of user-mode Linux) lies in one temporary
-folder, and all processes are in one session that is killed at the end.
+The program is PID 1 of an initramfs that contains nothing else; at its end it powers the machine
+off. All files (initramfs, swap disk, the sockets of user-mode Linux) are in one temporary folder,
+and all processes are in one session, which is killed at the end.
 """
 
 import os
@@ -23,9 +23,9 @@ from rmapcheck.model.machine.errors import ModelError
 
 SWAP_BYTES = 64 << 20
 LOG_BYTES = 2_000_000
-"""How much of a log is read; a kernel that writes more is in a loop."""
+"""At most so much of a log is read; a kernel that writes more is in a loop."""
 TIME_TO_CLEAN_UP = 5
-"""Seconds that a program which is told to end has to undo what it did."""
+"""Seconds between SIGTERM and SIGKILL, in which a program can undo what it did."""
 QEMU = "qemu-system-x86_64"
 
 UML_OPTIONS = ("con=null", "con0=null,fd:1", "ssl=null", "root=/dev/ram0", "rw")
@@ -37,7 +37,7 @@ QEMU_OPTIONS = (
 
 @attrs.frozen(kw_only=True)
 class Log:
-    """What a kernel, or a program on the running one, has printed."""
+    """The output of a booted kernel, or of a program on the running one."""
 
     text: str
     seconds: float
@@ -45,11 +45,11 @@ class Log:
     code: int = 0
     """The exit code."""
     pid: int = 0
-    """What the program's number was, or the kernel's."""
+    """The process id of the program, or of the user-mode kernel or qemu."""
 
 
 def kind_of(kernel: Path) -> str:
-    """Return "uml" or "qemu" by what the file is. Raise ModelError for any other file."""
+    """Return "uml" for an executable, "qemu" for a bzImage. Raise ModelError for other files."""
     try:
         with kernel.open("rb") as file:
             head = file.read(0x206)
@@ -60,15 +60,15 @@ def kind_of(kernel: Path) -> str:
     if head[0x202:0x206] == b"HdrS":
         return "qemu"
     raise ModelError(
-        f"{kernel} is no kernel that can be booted here; name a user-mode Linux, which is an "
-        "executable, or a bzImage"
+        f"{kernel} is no kernel that can be booted here; name a user-mode Linux (an executable) "
+        "or a bzImage"
     )
 
 
 def initramfs(program: bytes, modules: Sequence[bytes] = ()) -> bytes:
     """Return an initramfs with /init, /dev/console and /modules/NN.ko.
 
-    The newc form of cpio, as Documentation/driver-api/early-userspace/buffer-format.rst has it.
+    It has the newc format of cpio: Documentation/driver-api/early-userspace/buffer-format.rst.
     """
     made = [_entry(name, stat.S_IFDIR | 0o755) for name in ("dev", "proc", "sys", "modules")]
     made.append(_entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)))
@@ -79,7 +79,7 @@ def initramfs(program: bytes, modules: Sequence[bytes] = ()) -> bytes:
 
 
 def _entry(name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> bytes:
-    """Return one entry. All have the number 0: only files with several links need different."""
+    """Return one entry. All have inode number 0, since only hard links need different numbers."""
     path = name.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
     fields = (0, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(path), 0)
@@ -98,7 +98,8 @@ def run_kernel(
 ) -> Log:
     """Boot `kernel` with `program` as its init and return what it prints.
 
-    `memory`: megabytes. Raise ModelError where the file is no kernel, Unavailable without qemu.
+    `seconds` limits the time; `memory` is in MB. Raise ModelError if the file is not a kernel,
+    Unavailable if there is no qemu.
     """
     kind = kind_of(kernel)
     if kind == "qemu" and shutil.which(QEMU) is None:
@@ -140,11 +141,11 @@ def _qemu(kernel: Path, folder: Path, memory: int, arguments: Sequence[str]) -> 
 
 
 def run_session(command: Sequence[str], folder: Path, seconds: float) -> Log:
-    """Run a command in a session of its own in `folder`; kill whatever of it is left at the end.
+    """Run a command in its own session in `folder`; kill what is left of the session at the end.
 
-    Its files of all kinds go into `folder`. Raise Unavailable if it cannot be started.
+    Its temporary files are in `folder`, too. Raise Unavailable if the command cannot be started.
     """
-    # User-mode Linux keeps its memory in a file without a name, in /dev/shm unless TMPDIR is set.
+    # User-mode Linux keeps its memory in an unnamed file, in /dev/shm unless TMPDIR is set.
     home = {k: v for k, v in os.environ.items() if k != "TMPDIR"} | {"HOME": str(folder)}
     log = folder / "log"
     started = time.monotonic()
@@ -171,7 +172,7 @@ def run_session(command: Sequence[str], folder: Path, seconds: float) -> Log:
 
 
 def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
-    """Wait for the end, and kill what is left of the session; tell whether time ran out."""
+    """Wait for the end, and kill what is left of the session; return whether time ran out."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""From a C file to a library that is loaded: the compiler, and the cache of what it made."""
+"""Compiles C source to a shared library, keeps it in a cache, and loads it."""
 
 import ctypes
 import hashlib
@@ -13,19 +13,19 @@ from pathlib import Path
 COMPILERS = ("gcc", "clang", "cc")
 FLAGS = ("-std=gnu11", "-O2", "-w", "-fPIC", "-shared", "-pthread")
 GCC_FLAGS = ("--param=max-inline-insns-auto=100",)
-"""The model is many small functions, which gcc puts in line too seldom: its limit at -O2 is 15."""
+"""The model has many small functions. gcc inlines too few of them: its limit at -O2 is 15."""
 KEPT = 300
-"""Libraries that stay in the cache; the oldest go first."""
-PATIENCE = 120
-"""Seconds for which the compiler may work."""
+"""How many libraries stay in the cache; those not used for longest are removed first."""
+COMPILE_SECONDS = 120
+"""Time limit for the compiler."""
 
 
 class BuildError(Exception):
-    """The C file does not become a library; the text says why, as one sentence."""
+    """The library cannot be built; the text is one sentence that says why."""
 
 
 def compiler() -> str | None:
-    """Return the path of the C compiler that is used, or None where there is none."""
+    """Return the path of the C compiler that is used, or None if there is none."""
     for name in COMPILERS:
         path = shutil.which(name)
         if path:
@@ -34,7 +34,7 @@ def compiler() -> str | None:
 
 
 def _flags(path: str) -> tuple[str, ...]:
-    """Return the options of the compiler at `path`; the same for a library and for its key."""
+    """Return the options for the compiler at `path`. They are also part of a library's key."""
     return (*FLAGS, *GCC_FLAGS) if Path(path).name == "gcc" else FLAGS
 
 
@@ -45,7 +45,7 @@ def _version(path: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the built libraries, made if it was not there."""
+    """Return the folder of the built libraries; create it if it does not exist."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "rmapcheck"
     try:
@@ -54,12 +54,15 @@ def cache_folder() -> Path:
         folder = Path(tempfile.gettempdir()) / f"rmapcheck-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise BuildError(f"the cache folder {folder} belongs to somebody else")
+        raise BuildError(f"the cache folder {folder} belongs to another user")
     return folder
 
 
 def library_path(source: str, defines: tuple[str, ...] = ()) -> Path:
-    """Return where the library of `source` is or will be. Raise BuildError without a compiler."""
+    """Return the path of the library of `source`, built or not.
+
+    Raise BuildError if there is no compiler.
+    """
     path = compiler()
     if path is None:
         raise BuildError(f"there is no C compiler ({', '.join(COMPILERS)})")
@@ -75,9 +78,9 @@ def _first_error(text: str) -> str:
 
 
 def build(source: str, defines: tuple[str, ...] = ()) -> Path:
-    """Return the library of `source`, compiled unless the cache has it.
+    """Return the path of the library of `source`; compile it unless it is in the cache.
 
-    `defines`: macros to be defined, as in ``-D``. Raise BuildError if the compiler fails.
+    `defines` are macros for the compiler, as in ``-D``. Raise BuildError if the compiler fails.
     """
     target = library_path(source, defines)
     try:
@@ -89,7 +92,7 @@ def build(source: str, defines: tuple[str, ...] = ()) -> Path:
 
 
 def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
-    """Compile beside the target and move the result there, so that nobody meets half a file."""
+    """Compile to a temporary file, then rename it, so that no one loads an incomplete file."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         code = Path(folder) / "model.c"
         made = Path(folder) / "model.so"
@@ -99,7 +102,7 @@ def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
         command = [path, *_flags(path), *macros, "-o", str(made), str(code)]
         try:
             run = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=PATIENCE
+                command, capture_output=True, text=True, check=False, timeout=COMPILE_SECONDS
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BuildError(f"the C compiler did not finish: {error}") from None
@@ -109,7 +112,7 @@ def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Remove the libraries that have not been used for longest, beside others who do the same."""
+    """Remove the libraries not used for longest; other processes may do the same meanwhile."""
     ages = []
     for path in folder.glob("*.so"):
         with suppress(FileNotFoundError):

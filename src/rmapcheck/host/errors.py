@@ -1,11 +1,11 @@
-"""What can be in the way of an oracle run."""
+"""Errors that keep a kernel from being run or observed."""
 
 from rmapcheck.model.machine.errors import ModelError
 
 
 class OracleError(ModelError):
-    """The oracle cannot go on; the text says why and what to do, as one sentence."""
+    """The oracle cannot continue; the text is one sentence that says why and what to do."""
 
 
-class Unavailable(OracleError):  # noqa: N818 - what is missing is no error, and is told as a skip
-    """This machine, or this user, has no such thing; the text says what."""
+class Unavailable(OracleError):  # noqa: N818 - something missing is no error: it is skipped
+    """This machine does not have, or this user may not use, what is needed; the text names it."""

@@ -1,9 +1,9 @@
-"""What a run leaves in the system outside its own processes, written down before it is made.
+"""Notes what a run sets up outside its own processes, so that all of it is removed again.
 
-There are three such things: a swap file that is in use, a cgroup, a trace instance. Each is undone
-by whoever made it; if the driver is killed, the next run finds the note and undoes it first. The
-note is locked as long as its run lives, so that a note which can be locked is a dead run's; and so
-only one run is under way on a machine.
+There are three such things: a swap file that is in use, a cgroup, a trace instance. Each is noted
+before it is set up, and normally the same run removes it. If the run is killed, the next run finds
+the note and removes the things first. A run holds a lock on its note as long as it lives. So a
+note that can be locked belongs to a dead run, and only one run at a time is possible on a machine.
 """
 
 import errno
@@ -23,19 +23,19 @@ from rmapcheck.host.libc import detached_mount, swapoff
 
 NAME = "rmapcheck-kernel.json"
 PREFIX = "rmapcheck-"
-"""What the names of all things of ours begin with; nothing else is ever undone."""
-PATIENCE = 5
-"""Seconds in which a killed puppet must be gone."""
+"""All names that we create begin with it; nothing else is ever removed."""
+REMOVE_SECONDS = 5
+"""How long to wait until killed puppets are gone and a folder can be removed."""
 
 
 def note_path() -> Path:
-    """Return where the note is: /run, or the cache folder where that is not ours to write to."""
+    """Return the path of the note: in /run, or in the cache folder if we may not write to /run."""
     run = Path("/run")
     return (run if os.access(run, os.W_OK) else cache_folder()) / NAME
 
 
-ENDS = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a run in order, as an interrupt from the keyboard does."""
+END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a run in the same way as an interrupt from the keyboard."""
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
@@ -43,7 +43,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 class Footprint:
-    """The note of this run. Entering undoes what a killed run has left."""
+    """The note of this run. Use it in a `with`, which first removes what a killed run has left."""
 
     def __init__(self, path: Path | None = None, *, wait: float = 0.0) -> None:
         self.path = path or note_path()
@@ -52,23 +52,23 @@ class Footprint:
         self.fd = -1
         self.held: dict[str, str] = {}
         self.undone: list[str] = []
-        """What a killed run had left and this one has undone."""
+        """What a killed run had left and this one has removed."""
         self.handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         self._lock()
         try:
             self._undo_leftovers()
-            self._mind_signals()
+            self._handle_signals()
         except BaseException:
             os.close(self.fd)
             raise
         return self
 
-    def _mind_signals(self) -> None:
-        """Let signals that would end the process at once end the run first."""
+    def _handle_signals(self) -> None:
+        """Turn signals that would kill the process into KeyboardInterrupt."""
         if threading.current_thread() is threading.main_thread():
-            ours = [s for s in ENDS if signal.getsignal(s) is signal.SIG_DFL]
+            ours = [s for s in END_SIGNALS if signal.getsignal(s) is signal.SIG_DFL]
             self.handlers = {s: signal.signal(s, _interrupt) for s in ours}
 
     def __exit__(self, *_: object) -> None:
@@ -95,7 +95,7 @@ class Footprint:
             time.sleep(0.05)
 
     def _is_current(self) -> bool:
-        """Tell whether the file that was locked is still the one of that name."""
+        """Return whether the locked file is still the one with this name."""
         with suppress(FileNotFoundError):
             return self.path.stat().st_ino == os.fstat(self.fd).st_ino
         return False
@@ -110,17 +110,17 @@ class Footprint:
         self._write()
 
     def note(self, kind: str, value: Path) -> None:
-        """Write down what is about to be made: ``swap``, ``cgroup`` or ``instance``."""
+        """Note what is about to be set up: a ``swap``, a ``cgroup`` or an ``instance``."""
         self.held[kind] = str(value)
         self._write()
 
     def forget(self, kind: str) -> None:
-        """Strike out what has been undone, or could not be made."""
+        """Remove from the note what has been removed, or could not be set up."""
         self.held.pop(kind, None)
         self._write()
 
     def undo(self, kind: str) -> None:
-        """Undo what was written down. If that fails, the next run will try again."""
+        """Remove what was noted. If that fails, the next run will try again."""
         UNDO[kind](Path(self.held[kind]))
         self.forget(kind)
 
@@ -131,7 +131,7 @@ class Footprint:
 
 
 def _read(fd: int) -> dict[str, str]:
-    """Return what a note says; one that is damaged says nothing."""
+    """Return the content of a note; nothing if it is damaged."""
     try:
         value: Any = json.loads(os.pread(fd, 100_000, 0) or b"{}")
     except ValueError:
@@ -142,7 +142,7 @@ def _read(fd: int) -> dict[str, str]:
 
 
 def swaps() -> list[str]:
-    """Return what the machine swaps to."""
+    """Return the devices and files that the machine swaps to."""
     lines = Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]
     return [line.split()[0] for line in lines]
 
@@ -156,7 +156,7 @@ def undo_swap(path: Path) -> None:
 
 def undo_cgroup(path: Path) -> None:
     """Kill the puppets that are still in the cgroup, and remove it."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + REMOVE_SECONDS
     while path.exists():
         for pid in _members(path):
             with suppress(ProcessLookupError):
@@ -178,8 +178,8 @@ def _members(cgroup: Path) -> list[int]:
 
 
 def undo_instance(path: Path) -> None:
-    """Remove a trace instance, known by its name alone: tracefs is mounted anew each time."""
-    end = time.monotonic() + PATIENCE
+    """Remove a trace instance, found by its name, because tracefs is mounted again each time."""
+    end = time.monotonic() + REMOVE_SECONDS
     fd = detached_mount("tracefs")
     instance = Path(f"/proc/self/fd/{fd}/instances/{path.name}")
     try:
@@ -190,7 +190,7 @@ def undo_instance(path: Path) -> None:
 
 
 def _removed(folder: Path, end: float) -> bool:
-    """Remove a folder of the kernel's; False if it is busy, and it is not yet `end`."""
+    """Remove a folder of the kernel; return False if it is busy and time is not yet `end`."""
     try:
         folder.rmdir()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The few system calls that Python's os module has no name for."""
+"""System calls that Python's os module does not have."""
 
 import ctypes
 import os
@@ -17,12 +17,12 @@ FSCONFIG_CMD_CREATE = 6
 
 @cache
 def libc() -> ctypes.CDLL:
-    """Return the C library, asked to keep errno."""
+    """Return the C library, loaded so that ctypes keeps errno."""
     return ctypes.CDLL(None, use_errno=True)
 
 
 def checked(result: int, what: str) -> int:
-    """Return `result`; raise OSError where it is -1."""
+    """Return `result`; raise OSError if it is -1. `what` names the system call."""
     if result == -1:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), what)
@@ -30,32 +30,32 @@ def checked(result: int, what: str) -> int:
 
 
 def swapon(path: Path) -> None:
-    """swapon(2). Raise OSError."""
+    """Call swapon(2). Raise OSError if it fails."""
     checked(libc().swapon(os.fsencode(path), 0), str(path))
 
 
 def swapoff(path: Path) -> None:
-    """swapoff(2). Raise OSError."""
+    """Call swapoff(2). Raise OSError if it fails."""
     checked(libc().swapoff(os.fsencode(path)), str(path))
 
 
 def subreaper() -> bool:
-    """Tell whether orphans among our descendants become our children."""
+    """Return whether this process adopts orphans among its descendants."""
     value = ctypes.c_int()
     checked(libc().prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(value), 0, 0, 0), "prctl")
     return bool(value.value)
 
 
 def set_subreaper(wanted: bool) -> None:
-    """Make orphans among our descendants our children, or init's again."""
+    """Make this process adopt orphans among its descendants, or leave them to init again."""
     checked(libc().prctl(PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0), "prctl")
 
 
 def detached_mount(kind: str) -> int:
-    """Return a file descriptor of a file system that is mounted nowhere. Raise OSError.
+    """Return a descriptor of a mount of file system `kind` that is attached nowhere.
 
-    fsopen(), fsmount(), v5.2. It is gone when the descriptor is, so that a killed driver leaves
-    no mount behind.
+    It uses fsopen() and fsmount() (v5.2). The mount ends with the descriptor, so a killed run
+    leaves no mount behind. Raise OSError if it fails.
     """
     call = libc().syscall
     context = checked(call(SYS_FSOPEN, kind.encode(), 1), kind)

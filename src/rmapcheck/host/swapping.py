@@ -1,7 +1,7 @@
-"""Swap, and a cgroup whose pages can be reclaimed on demand: what forces a walk of the rmap.
+"""Sets up swap and a memory cgroup whose pages can be reclaimed, which forces a walk of the rmap.
 
-Reclaim of a cgroup unmaps its pages from all processes through their rmap, shared pages too, which
-MADV_PAGEOUT passes over. v2 has memory.reclaim, v1 memory.force_empty.
+Reclaim of a cgroup uses the rmap to unmap its pages from all processes, including shared pages,
+which MADV_PAGEOUT leaves alone. cgroup v2 has memory.reclaim, v1 has memory.force_empty.
 """
 
 import mmap
@@ -16,15 +16,16 @@ from rmapcheck.host.footprint import PREFIX, Footprint, swaps
 from rmapcheck.host.libc import swapon
 
 SWAP_PAGES = 8192
-"""Size of the swap file. The puppets need a few hundred pages of it: swap that is half full is
-given back at once (mem_cgroup_swap_full()), which the model does not have."""
+"""Size of the swap file. The puppets need only a few hundred pages of it. It is larger because the
+kernel frees swap slots early when swap is half full (mem_cgroup_swap_full()), and the model does
+not."""
 TRIES = 20
-"""How often a cgroup is reclaimed before what is left counts as lost."""
+"""How often a cgroup is reclaimed before the pages that are left count as lost."""
 RECLAIM = "64M"
 
 
 def write_swap_file(path: Path) -> None:
-    """Write an empty swap file: zeros, and the header of mkswap(8); union swap_header."""
+    """Write an empty swap file: zeros, and the header of mkswap(8), union swap_header."""
     size = mmap.PAGESIZE
     header = bytearray(size)
     header[1024:1036] = struct.pack("=III", 1, SWAP_PAGES - 1, 0)
@@ -38,7 +39,7 @@ def write_swap_file(path: Path) -> None:
 
 
 def own_swap(stack: ExitStack, footprint: Footprint) -> Path:
-    """Swap to a file of our own until `stack` ends; return it. Raise Unavailable if impossible."""
+    """Swap to our own file until `stack` ends; return its path. Raise Unavailable if it fails."""
     path = cache_folder() / f"{PREFIX}{os.getpid()}.swap"
     footprint.note("swap", path)
     stack.callback(footprint.undo, "swap")
@@ -46,46 +47,47 @@ def own_swap(stack: ExitStack, footprint: Footprint) -> Path:
         write_swap_file(path)
         swapon(path)
     except OSError as error:
-        raise Unavailable(f"there is no swapping to {path} ({error.strerror})") from None
+        raise Unavailable(f"{path} cannot be used as swap ({error.strerror})") from None
     return path
 
 
 def check_swap(*, allowed: bool) -> bool:
-    """Tell whether the machine swaps already. Raise OracleError if it does and may not."""
+    """Return whether the machine already swaps. Raise OracleError if so and not `allowed`."""
     used = swaps()
     if used and not allowed:
         raise OracleError(
-            f"this machine swaps to {used[0]} already, and pages of its own processes would go "
-            "there beside the puppets'; say --shared-swap to use it all the same"
+            f"this machine already swaps to {used[0]}, and pages of its other processes may go "
+            "there too; use --shared-swap to run all the same"
         )
     return bool(used)
 
 
 class Memcg:
-    """A cgroup of our own, for the puppets."""
+    """A memory cgroup for the puppets."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.empty = path / f"{PREFIX}empty"
-        """A cgroup without processes: reclaiming it only empties all CPUs' batches of pages."""
+        """A cgroup without processes. Reclaiming it only drains the per-CPU batches of pages."""
         self.v2 = (path / "memory.reclaim").exists()
 
     def drain(self) -> None:
-        """Have all CPUs put the pages in their batches to the lists; lru_add_drain_all().
+        """Drain the per-CPU batches of pages on all CPUs, as lru_add_drain_all() does.
 
-        A page written to swap is put into a batch of the CPU that was interrupted
-        (folio_rotate_reclaimable()), which holds a reference to it until then.
+        After writeback to swap, a page is in a batch of the CPU that handled the interrupt
+        (folio_rotate_reclaimable()). The batch holds a reference to the page until it is drained.
         """
         self._reclaim(self.empty)
 
     def add(self, pid: int) -> None:
-        """Move a process into the cgroup; those that it forks are born there."""
+        """Move a process into the cgroup; the processes that it forks start there."""
         (self.path / "cgroup.procs").write_text(str(pid), encoding="ascii")
 
     def reclaim(self) -> None:
-        """Reclaim whatever the cgroup's processes use, once.
+        """Reclaim the pages of the cgroup's processes once.
 
-        Reading memory.stat first has its counters summed up, if they have changed enough.
+        memory.stat is read first, so that the kernel adds up its counters if they have changed
+        enough.
         """
         (self.path / "memory.stat").read_bytes()
         self._reclaim(self.path)
@@ -97,15 +99,15 @@ class Memcg:
         for wish in (f"{RECLAIM} swappiness=200", RECLAIM):
             try:
                 (path / "memory.reclaim").write_text(wish, encoding="ascii")
-            except BlockingIOError:  # less than 64M were there
+            except BlockingIOError:  # the cgroup had less than 64M to reclaim
                 return
-            except OSError:  # a kernel that has no swappiness= (before v6.10)
+            except OSError:  # before v6.10 there is no swappiness=
                 continue
             return
 
 
 def memory_cgroups() -> list[Path]:
-    """Return the folders in which a memory cgroup may be made, the best first."""
+    """Return the folders in which a memory cgroup could be made, the best one first."""
     mounts = [line.split() for line in _lines("/proc/self/mounts")]
     own = {
         parts[1]: parts[2] for line in _lines("/proc/self/cgroup") if (parts := line.split(":"))
@@ -130,7 +132,7 @@ def _lines(path: str) -> list[str]:
 
 
 def own_memcg(stack: ExitStack, footprint: Footprint) -> Memcg:
-    """Make a cgroup of our own until `stack` ends. Raise Unavailable where none can be made."""
+    """Make a memory cgroup until `stack` ends. Raise Unavailable if none can be made."""
     folders = memory_cgroups()
     why = "no memory cgroup hierarchy is mounted"
     for folder in folders:

@@ -1,1 +1,1 @@
-"""A case as a C program for a real kernel: written, predicted by the model, run and compared."""
+"""Writes a case as a C program, runs it on a real kernel, and compares it with the model."""

@@ -1,8 +1,8 @@
-"""What the model says that a program made of a case will find on the kernel.
+"""Predicts with the model what the C program of a case will find on a kernel.
 
-At its end the program has everything reclaimed. A page stays mapped where the rmap does not lead
-to it, so the prediction is: each entry that maps a page and that the scheme's walk of that page
-does not visit. What a program cannot do is refused here, in one sentence.
+At the end the program reclaims everything. A page stays mapped if the rmap does not lead to its
+entry. So the prediction is: all entries that map a page but are not visited by the scheme's walk
+of that page. A case that no program can carry out is rejected here with one sentence.
 """
 
 from collections.abc import Iterator
@@ -32,29 +32,29 @@ from rmapcheck.run import NotPossible, Run
 if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel
 
-ROOM = 40
-"""Frames and swap slots of the machine that predicts, so that reclaiming everything lacks none."""
+SPARE = 40
+"""At least so many frames and swap slots, so that there are enough to reclaim everything."""
 
 
 @attrs.frozen(kw_only=True)
 class Page:
-    """A page of a process that lives at the end of the run."""
+    """A page of a process that is alive at the end of the run."""
 
     mm: int
     address: int
     holds: str = "NOTHING"
-    """NOTHING, ZERO (the zero page) or ANON, present or in swap."""
+    """NOTHING, ZERO (the zero page) or ANON, whether present or in swap."""
     value: int = 0
-    """The step that wrote what is in it; -1 where that cannot be read."""
+    """Number of the step that wrote its content; -1 if the content cannot be read."""
     stays: bool = False
-    """It stays mapped when everything is reclaimed."""
+    """The page stays mapped when everything is reclaimed."""
     freed: bool = False
-    """Its walk begins in memory that has been freed."""
+    """The walk of the page begins in memory that has been freed."""
 
 
 @attrs.frozen
 class Prediction:
-    """What the model says of the run: its steps, what they return, and all pages at the end."""
+    """The run in the model: its steps, their results (0 or -errno), and all pages at the end."""
 
     steps: tuple[Operation, ...]
     results: tuple[int, ...]
@@ -68,7 +68,7 @@ class Prediction:
 
     @property
     def places(self) -> set[tuple[int, int]]:
-        """Return process and page of each that stays mapped."""
+        """Return process and address of each page that stays mapped."""
         return {(page.mm, page.address) for page in self.stays}
 
 
@@ -79,19 +79,20 @@ def refuse(number: int, op: Operation) -> None:
         raise ModelError(f"{place}: {op.syscall.why_not}")
     if op.fail:
         raise ModelError(f"{place}: no program can make an allocation of the kernel fail")
-    # A class made of another's is another operation: what it inherits does not speak for it.
+    # A subclass is another operation; the Syscall that it inherits does not describe it.
     if "syscall" not in vars(type(op)) or not op.syscall.program:
-        raise ModelError(f"{place}: a program that reproduces a case knows no {op.name}")
+        raise ModelError(f"{place}: the C program has no operation {op.name}")
     for a in attrs.fields(type(op)):
         known = a.name in ("mm", "fail") or op.syscall.knows(a.name)
         if not known and getattr(op, a.name) != a.default:
-            raise ModelError(f"{place}: a program that reproduces a case knows no {a.name}")
+            raise ModelError(f"{place}: the C program has no argument {a.name}")
 
 
 def predict(case: Case, scheme: type[Scheme] | None = None) -> Prediction:
-    """Run the case as the program does and return what it finds; raise ModelError if none can.
+    """Run the case in the model as the program does, and return what it should find.
 
-    In the program a swap_out reclaims all pages, as no program can choose one, and here too.
+    A swap_out reclaims all pages, here and in the program, because no program can choose one.
+    Raise ModelError if no program can carry out the case.
     """
     cls = scheme or scheme_of(case)
     steps = list(case.steps[: case.expect.step or len(case.steps)])
@@ -99,7 +100,7 @@ def predict(case: Case, scheme: type[Scheme] | None = None) -> Prediction:
         refuse(number, op)
     if case.scope.premapped:
         steps.insert(0, Mmap(mm=1, start=0, length=case.scope.premapped))
-    room = max(ROOM, case.scope.mms * case.scope.pages)
+    room = max(SPARE, case.scope.mms * case.scope.pages)
     scope = attrs.evolve(case.scope, premapped=0, folios=room, swaps=room)
     machine = Run(cls, scope)
     contents = Contents(scope.pages)
@@ -115,7 +116,7 @@ def predict(case: Case, scheme: type[Scheme] | None = None) -> Prediction:
 
 
 def _apply(machine: Run, number: int, op: Operation) -> bool:
-    """Carry a step out; return False at an oops of reclaim, which the program's end brings too."""
+    """Carry out a step. Return False at an oops of reclaim; then the final reclaim shows it."""
     reclaim = isinstance(op, SwapOut)
     if reclaim and not op.enabled(machine.st):
         raise ModelError(f"step {number}, {op}: there is no such page")
@@ -133,7 +134,7 @@ def _apply(machine: Run, number: int, op: Operation) -> bool:
         if outcome.oops:
             raise ModelError(
                 f"step {number}, {op}: the model ends in an oops here ({outcome.oops}), "
-                "so that it cannot say what a kernel does"
+                "so it cannot predict what a kernel does"
             )
     return True
 
@@ -150,14 +151,14 @@ def _swap_outs(st: "Kernel") -> Iterator[SwapOut]:
 
 
 class Contents:
-    """Which step wrote what each page holds: private memory, without any rmap."""
+    """Tracks which step wrote the content of each page of private memory, without any rmap."""
 
     def __init__(self, pages: int) -> None:
         self.pages = pages
         self.of: dict[int, list[int]] = {}
 
     def apply(self, st: "Kernel", op: Operation, number: int, error: int) -> None:
-        """Follow one operation, which `st` has behind it."""
+        """Take one operation into account; `st` is the state after it."""
         mine = self.of.setdefault(op.mm, [0] * self.pages)
         if isinstance(op, Exit):
             del self.of[op.mm]
@@ -181,7 +182,7 @@ def _move(mine: list[int], op: Mremap, *, unknown: bool) -> None:
 
 
 def _pages(st: "Kernel", contents: Contents) -> Iterator[Page]:
-    """Yield all pages of all processes as they are before everything is reclaimed."""
+    """Yield all pages of all processes as they are before the final reclaim."""
     visited = {folio: _visited(st, folio) for folio in st.folio.indices()}
     for ptep in range(1, st.pte.size + 1):
         mm, address = ptep_to_mm(st, ptep), ptep_to_address(st, ptep)
@@ -201,7 +202,7 @@ def _pages(st: "Kernel", contents: Contents) -> Iterator[Page]:
 
 
 def _visited(st: "Kernel", folio: int) -> tuple[list[int], bool]:
-    """Return the entries that the walk of a page visits, and whether it meets freed memory."""
+    """Return the entries that the walk of a page visits, and whether it accesses freed memory."""
     rwc = RmapWalkControl()
     raw = st.layout.encode_raw(st)
     try:

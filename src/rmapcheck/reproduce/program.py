@@ -1,10 +1,10 @@
 """A case as one C program for a real kernel.
 
-The program does the operations in hundreds of arenas, has everything reclaimed, and tells which
-pages stay mapped: those to which the kernel's rmap does not lead. This file writes the tables that
-are the case, with what the model predicts; all else is in the folder `c`, and is the same for
-every case. What people wrote (the title) goes into comments and string literals that it cannot
-leave.
+The program carries out the operations in hundreds of arenas, reclaims everything, and prints which
+pages stay mapped: those to which the kernel's rmap does not lead. This file writes the tables of
+one case, with the model's predictions. The rest of the program is in the folder `c`, and is the
+same for every case. Text from the case, such as its title, is escaped, so that it stays inside
+comments and string literals.
 """
 
 import re
@@ -17,23 +17,27 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.reproduce.prediction import Page, Prediction, predict
 
 UNSEEN = (
-    "What is wrong with this run is nothing that the program can see: it says OK of a kernel with "
-    "the bug too."
+    "The program cannot see what is wrong with this run: it prints OK even on a kernel with the "
+    "bug."
 )
 
 
 def to_c(case: Case, scheme: type[Scheme] | None = None) -> str:
-    """Return the program; its last line of output is a verdict."""
+    """Return the C program of a case; its last line of output is a verdict.
+
+    `scheme` predicts, instead of the case's own scheme. Raise ModelError if no program can carry
+    out the case.
+    """
     return _program(case, predict(case, scheme), tap=False)
 
 
 def to_kselftest(case: Case, scheme: type[Scheme] | None = None) -> str:
-    """Return the program as a kernel selftest: TAP, and the exit codes of kselftest."""
+    """Return the program as a kernel selftest, with TAP output and the exit codes of kselftest."""
     return _program(case, predict(case, scheme), tap=True)
 
 
 def literal(text: str) -> str:
-    """Return a string literal of C, on one line, that prints as one line."""
+    """Return a C string literal for `text`, on one line, that prints as one line."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     done = ""
     for byte in plain.encode("utf-8", "replace"):
@@ -43,7 +47,7 @@ def literal(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Return what may stand in a comment of C, of which `text` cannot make anything else."""
+    """Return `text` so that it can stand in a C comment and cannot end it."""
     kept = re.sub(r"[^ -~]", "?", text).replace("\\", "|")
     return kept.replace("*/", "* /").replace("/*", "/ *")
 
@@ -55,7 +59,7 @@ def _program(case: Case, made: Prediction, *, tap: bool) -> str:
 
 
 def _expanded(name: str, tables: str) -> str:
-    """Return a file of the folder `c` with what it includes from there in its place."""
+    """Return a file of the folder `c` with each #include of that folder replaced by its text."""
     text = (files("rmapcheck.reproduce") / "c" / name).read_text(encoding="utf-8")
 
     def content(match: re.Match[str]) -> str:
@@ -85,16 +89,16 @@ def _history(case: Case) -> list[str]:
 
 
 def prediction_sentences(made: Prediction) -> list[str]:
-    """Return what the model predicts, for people."""
+    """Return the prediction in sentences."""
     if not made.stays:
         return ["The model predicts that reclaim unmaps every page.", UNSEEN]
-    said = [f"The model predicts, for a kernel that does as {made.scheme.name} does:"]
+    sentences = [f"The model predicts, for a kernel that does as {made.scheme.name} does:"]
     for page in made.stays:
         how = "which begins at freed memory" if page.freed else "which does not lead there"
-        said.append(
+        sentences.append(
             f"  page {page.address} of process {page.mm} stays mapped, by its walk, {how}."
         )
-    return [*said, "On a kernel without the bug nothing stays mapped."]
+    return [*sentences, "On a kernel without the bug nothing stays mapped."]
 
 
 def _defines(case: Case, *, tap: bool) -> list[str]:
@@ -124,7 +128,7 @@ def _op(op: Operation, result: int) -> str:
 def _after(case: Case, made: Prediction) -> list[str]:
     alive = sorted({page.mm for page in made.pages})
     return [
-        "/* Which processes there are at the end, and what the model says of their pages. */",
+        "/* The processes that are alive at the end, and their pages in the model. */",
         f"static const int alive[SLOTS + 1] = {{ {', '.join(f'[{mm}] = 1' for mm in alive)} }};",
         "static const struct cell after[SLOTS + 1][PAGES] = {",
         *(_cell(page) for page in made.pages if page.holds != "NOTHING"),

@@ -1,4 +1,4 @@
-"""A saved case on a real kernel: exported, compiled, run, and compared with the model."""
+"""Runs a saved case on a real kernel: exports and compiles it, and compares it with the model."""
 
 import re
 import tempfile
@@ -36,22 +36,22 @@ Place = tuple[int, int]
 
 
 @attrs.frozen(kw_only=True)
-class Reproduced:
-    """What a kernel did with a case, and what the model said that it would do."""
+class Reproduction:
+    """What a kernel did with a case, and what the model predicts."""
 
     case: Case
     prediction: Prediction
-    mended: Prediction | None
-    """What the model says of a kernel without the bug, where the case is about a seeded bug."""
+    fixed: Prediction | None
+    """The prediction for a kernel without the bug; None if the case is not about a seeded bug."""
     log: Log
     kernel: str = ""
     verdict: str = ""
-    """OK, BUG, SKIP, or "" where the kernel came to none."""
+    """OK, BUG, SKIP, or "" if the program printed no verdict."""
     reason: str = ""
     mapped: dict[Place, tuple[int, int]] = attrs.Factory(dict)
-    """In how many arenas of how many each page stayed mapped."""
+    """Page → the number of arenas in which it stayed mapped, and the number of arenas."""
     splats: tuple[str, ...] = ()
-    """What the kernel complained of."""
+    """Lines in which the kernel reports a bug or a warning."""
 
     @property
     def stayed(self) -> set[Place]:
@@ -59,13 +59,13 @@ class Reproduced:
         return {place for place, (some, of) in self.mapped.items() if 2 * some >= of}
 
     @property
-    def telling(self) -> bool:
-        """Tell whether a kernel with the bug and one without can be told apart by this run."""
+    def distinguishes(self) -> bool:
+        """Return whether this run can distinguish a kernel with the bug from one without."""
         own = self.prediction.stays
         return bool(own) or bool(_own_stays(self.case))
 
     def agrees(self, prediction: Prediction) -> bool:
-        """Tell whether the kernel did just what was predicted."""
+        """Return whether the kernel did exactly what was predicted."""
         wanted = prediction.places
         broke = any(page.freed for page in prediction.stays) and bool(self.splats)
         if not self.verdict:
@@ -75,16 +75,16 @@ class Reproduced:
 
     @property
     def exit(self) -> Exit:
-        """Return 0 where model and kernel agree, 1 where not, 3 where it cannot be said."""
+        """Return 0 if model and kernel agree, 1 if they do not, 3 if that cannot be decided."""
         if self.verdict == "SKIP" or (not self.verdict and not self.splats):
             return Exit.INCONCLUSIVE
         if not self.agrees(self.prediction):
             return Exit.UNEXPECTED
-        return Exit.EXPECTED if self.telling else Exit.INCONCLUSIVE
+        return Exit.EXPECTED if self.distinguishes else Exit.INCONCLUSIVE
 
 
 def _own_stays(case: Case) -> tuple[object, ...]:
-    """Return what stays mapped by the case's own scheme; nothing if that is a plug-in."""
+    """Return the pages that stay mapped by the case's own scheme; none if that is a plug-in."""
     try:
         return predict(case, scheme_of(case)).stays
     except CaseError:
@@ -101,10 +101,11 @@ def reproduce(
     memory: int = 256,
     modules: Sequence[Path] = (),
     shared_swap: bool = False,
-) -> Reproduced:
-    """Run the case on `kernel`, or on the running one if there is none.
+) -> Reproduction:
+    """Run the case on `kernel`, or on the running kernel if that is None.
 
-    Raise ModelError where no program can do what the case does, or the kernel cannot be run.
+    The time limit is in seconds, the memory of a booted kernel in MB. Raise ModelError if no
+    program can carry out the case, or if the kernel cannot be run.
     """
     cls = scheme or scheme_of(case)
     prediction = predict(case, cls)
@@ -134,8 +135,8 @@ def _run_here(
         return log
 
 
-def read_log(case: Case, prediction: Prediction, log: Log) -> Reproduced:
-    """Return what a log says."""
+def read_log(case: Case, prediction: Prediction, log: Log) -> Reproduction:
+    """Return what a kernel did, according to its log."""
     verdict = VERDICT.search(log.text)
     release = RELEASE.search(log.text)
     mapped = {
@@ -145,20 +146,20 @@ def read_log(case: Case, prediction: Prediction, log: Log) -> Reproduced:
     without = None
     if prediction.scheme.bug is not None:
         without = predict(case, without_bug(prediction.scheme))
-    return Reproduced(
+    return Reproduction(
         case=case,
         prediction=prediction,
-        mended=without,
+        fixed=without,
         log=log,
         kernel=release[1].strip() if release else "",
         verdict=verdict[1] if verdict else "",
-        reason=(verdict[2] or "").strip() if verdict else _why_none(log),
+        reason=(verdict[2] or "").strip() if verdict else _why_no_verdict(log),
         mapped=mapped if verdict else {},
         splats=tuple(dict.fromkeys(found.strip() for found in SPLAT.findall(log.text))),
     )
 
 
-def _why_none(log: Log) -> str:
+def _why_no_verdict(log: Log) -> str:
     if log.timed_out:
         return f"no verdict in {log.seconds:.0f} s"
     return "the kernel ended without a verdict"

@@ -1,1 +1,1 @@
-"""User-mode kernels, built with and without a fix."""
+"""Builds user-mode kernels, with and without a fix."""

@@ -1,7 +1,7 @@
-"""Fixes undone: small edits of a kernel's source, each of which brings one known bug back.
+"""Reverts fixes: small edits of a kernel's source, each of which brings one known bug back.
 
-An edit replaces one condition by what it was before the fix, in our own words; it is no patch. It
-applies only where its text is there exactly once, so that it can never half apply.
+An edit replaces one condition by an equivalent of the one before the fix. It is written by us, not
+a reverse patch. It applies only if its text occurs exactly once, so it cannot apply in part.
 """
 
 import re
@@ -14,30 +14,33 @@ from rmapcheck.model.machine.errors import ModelError
 
 @attrs.frozen
 class Edit:
-    """`old` becomes `new` in `file`; white space in `old` stands for any."""
+    """Replaces `old` by `new` in `file`; white space in `old` matches any white space."""
 
     file: str
     old: str
     new: str
 
     def applied(self, text: str, place: str) -> str:
-        """Return `text` with the edit made. Raise ModelError unless it fits exactly once."""
+        """Return `text` with the edit made. Raise ModelError unless `old` occurs exactly once.
+
+        `place` is the name of the source tree, for the message.
+        """
         pattern = r"\s*".join(re.escape(word) for word in re.findall(r"\w+|[^\w\s]", self.old))
         changed, count = re.subn(pattern, lambda _match: self.new, text)
         if count != 1:
             raise ModelError(
-                f"{place}/{self.file} has {count} places that read `{self.old}`, and should have "
-                "one; the edits were written for Linux 6.1"
+                f"{place}/{self.file} has {count} places that read `{self.old}` instead of one; "
+                "the edits were written for Linux 6.1"
             )
         return changed
 
 
 @attrs.frozen(kw_only=True)
-class Undone:
-    """A fix undone: the bug that it brings back, and the case that shows it."""
+class RevertedFix:
+    """A fix that is reverted: the bug that comes back, and the case that shows it."""
 
     bug: str
-    """Seeded bug in the model, as `find_scheme` knows it."""
+    """Name of the seeded bug in the model, for `find_scheme`."""
     fixed: str
     """Commit of the fix."""
     case: str
@@ -45,11 +48,11 @@ class Undone:
     edits: tuple[Edit, ...]
 
 
-UNDONE = {
-    # Two counters say apart what `degree` said in one number before: their sum is that number.
-    # It is counted at the same places (anon_vma_alloc(), anon_vma_fork(), anon_vma_prepare(),
-    # anon_vma_clone(), unlink_anon_vmas(), mm/rmap.c), so the test is all that must go back.
-    "B23": Undone(
+REVERTED_FIXES = {
+    # The fix replaced `degree` by two counters, whose sum is the old number. They are updated at
+    # the same places (anon_vma_alloc(), anon_vma_fork(), anon_vma_prepare(), anon_vma_clone(),
+    # unlink_anon_vmas(), mm/rmap.c), so only the condition has to be reverted.
+    "B23": RevertedFix(
         bug="B23",
         fixed="2555283eb40d",
         case="B23-lost-page",
@@ -62,8 +65,8 @@ UNDONE = {
             ),
         ),
     ),
-    # A VMA may adopt its neighbour's anon_vma whatever else that one has inherited.
-    "B04": Undone(
+    # A VMA may adopt its neighbour's anon_vma even if the neighbour is a fork child.
+    "B04": RevertedFix(
         bug="B04@avc-6.0",
         fixed="d0e9fe1758f2",
         case="B04-in-v6",
@@ -75,8 +78,8 @@ UNDONE = {
             ),
         ),
     ),
-    # A shared page that comes back from swap belongs to whoever asked first.
-    "B02": Undone(
+    # A shared page that is swapped in gets the anon_vma of the process that faults first.
+    "B02": RevertedFix(
         bug="B02@avc-6.0",
         fixed="ea90002b0fa7",
         case="B02-in-v6",
@@ -86,16 +89,16 @@ UNDONE = {
 
 
 class Source:
-    """A kernel source tree in which fixes can be undone and done again."""
+    """A kernel source tree in which fixes can be reverted and restored."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.saved: dict[Path, str] = {}
 
-    def undo(self, undone: Undone) -> None:
-        """Make the edits of one fix, all or none. Raise ModelError where they do not fit."""
+    def revert(self, fix: RevertedFix) -> None:
+        """Make all edits of one fix. Raise ModelError, and change nothing, if one does not fit."""
         changed: dict[Path, str] = {}
-        for edit in undone.edits:
+        for edit in fix.edits:
             path = self.folder / edit.file
             if not path.exists():
                 raise ModelError(f"there is no {path}; the edits were written for Linux 6.1")
@@ -106,7 +109,7 @@ class Source:
             path.write_text(text, encoding="utf-8")
 
     def restore(self) -> None:
-        """Put everything back as it was."""
+        """Restore all changed files."""
         for path, text in self.saved.items():
             path.write_text(text, encoding="utf-8")
         self.saved.clear()

@@ -1,7 +1,7 @@
-"""Building user-mode kernels from Debian's kernel source: as shipped, and with a fix undone.
+"""Builds user-mode kernels from Debian's kernel source: as shipped, and with a fix reverted.
 
-All have KASAN and DEBUG_VM, so that a use after free is told as such. One build folder serves all
-of them: only what an edit touches is compiled again. Everything lies in one folder::
+All have KASAN and DEBUG_VM, so that a use after free is reported as such. They share one build
+folder, so only files that an edit changes are compiled again. Everything is in one folder::
 
     linux-source-6.1/    the source, unpacked
     build-6.1/           its objects
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rmapcheck.host.errors import Unavailable
-from rmapcheck.host.kernels.edits import UNDONE, Source
+from rmapcheck.host.kernels.edits import REVERTED_FIXES, Source
 from rmapcheck.model.machine.errors import ModelError
 
 TOOLS = {
@@ -28,13 +28,13 @@ TOOLS = {
     "xz": "xz-utils",
     "tar": "tar",
 }
-"""Programs that a build needs, and the Debian packages that they are in."""
+"""Programs that a build needs → the Debian packages that contain them."""
 
 SOURCES = Path("/usr/src")
-"""Where Debian's linux-source packages put their archive."""
+"""Where Debian's linux-source packages install their archive."""
 
-# tinyconfig has next to nothing. On 6.1 it chooses SLOB, under which KASAN cannot be had, so KASAN
-# comes second, once SLUB is settled.
+# We start from tinyconfig. On 6.1 that selects SLOB, which excludes KASAN; so KASAN is enabled in
+# a second step, when SLUB is selected.
 FIRST = (
     "64BIT PRINTK BUG TTY BINFMT_ELF MULTIUSER POSIX_TIMERS FUTEX EPOLL ADVISE_SYSCALLS "
     "PROC_FS PROC_PAGE_MONITOR SYSFS SHMEM TMPFS DEVTMPFS BLOCK BLK_DEV BLK_DEV_UBD "
@@ -44,13 +44,13 @@ FIRST = (
 )
 SECOND = ("KASAN", "KASAN_GENERIC", "KASAN_OUTLINE", "SLUB_RCU_DEBUG")
 NEEDED = ("SLUB", "KASAN", "DEBUG_VM", "SWAP", "MEMCG", "BLK_DEV_UBD", "PROC_PAGE_MONITOR")
-"""What the configuration must have in the end, whatever else it has."""
+"""Options that the final configuration must have."""
 
 Say = Callable[[str], None]
 
 
 class Recipe:
-    """One source, its build folder, and the kernels made of them."""
+    """One kernel source, its build folder, and the kernels built from them."""
 
     def __init__(self, folder: Path, version: str, say: Say, *, jobs: int = 2) -> None:
         self.folder = folder
@@ -61,15 +61,15 @@ class Recipe:
         self.build = folder / f"build-{version}"
 
     def kernel(self, bug: str = "") -> Path:
-        """Return where a kernel is or will be: as shipped, or with the fix of `bug` undone."""
+        """Return the path of a kernel, built or not: as shipped, or without the fix of `bug`."""
         return self.folder / (f"linux-{self.version}-{bug}" if bug else f"linux-{self.version}")
 
     def make_all(self, bugs: Iterable[str]) -> list[Path]:
-        """Build the kernel as shipped and one for each of `bugs`, unless they are there."""
+        """Build the kernel as shipped and one for each of `bugs`, unless they exist already."""
         wanted = ["", *bugs]
         for bug in wanted:
-            if bug and bug not in UNDONE:
-                raise ModelError(f"no fix of {bug!r} can be undone; choose among {_names()}")
+            if bug and bug not in REVERTED_FIXES:
+                raise ModelError(f"no fix of {bug!r} can be reverted; choose among {_names()}")
         missing = [bug for bug in wanted if not self.kernel(bug).exists()]
         if missing:
             check_tools()
@@ -80,7 +80,7 @@ class Recipe:
         return [self.kernel(bug) for bug in wanted]
 
     def unpack(self) -> None:
-        """Unpack the source; raise Unavailable where its package is not installed."""
+        """Unpack the source. Raise Unavailable if its package is not installed."""
         if (self.source / "Makefile").exists():
             return
         archive = SOURCES / f"linux-source-{self.version}.tar.xz"
@@ -99,7 +99,7 @@ class Recipe:
             shutil.rmtree(part, ignore_errors=True)
 
     def configure(self) -> None:
-        """Write the configuration, if there is none, and see that it has what is needed."""
+        """Write the configuration if there is none, and check that it has the NEEDED options."""
         config = self.build / ".config"
         if not config.exists():
             self.build.mkdir(exist_ok=True)
@@ -121,13 +121,13 @@ class Recipe:
         self._make("olddefconfig")
 
     def make(self, bug: str = "") -> Path:
-        """Build one kernel; the source is afterwards as it was."""
+        """Build one kernel, then restore the source."""
         target = self.kernel(bug)
         self.say(f"building {target.name}")
         source = Source(self.source)
         try:
             if bug:
-                source.undo(UNDONE[bug])
+                source.revert(REVERTED_FIXES[bug])
             self._make()
             part = target.with_suffix(".part")
             shutil.copy2(self.build / "linux", part)
@@ -137,14 +137,14 @@ class Recipe:
         return target
 
     def _make(self, *targets: str) -> None:
-        # Without SUBARCH some sources look for the parts of a 32-bit kernel.
+        # Without SUBARCH, some sources include files of a 32-bit kernel.
         self._run(
             *("nice", "-n", "10", "make", "-C", str(self.source), f"O={self.build}"),
             *("ARCH=um", "SUBARCH=x86_64", f"-j{self.jobs}", *targets),
         )
 
     def _run(self, *command: str) -> None:
-        """Run a command; what it prints is kept in build.log. Raise ModelError if it fails."""
+        """Run a command with its output in build.log. Raise ModelError if it fails."""
         log = self.folder / "build.log"
         with log.open("ab") as output:
             done = subprocess.run(
@@ -155,11 +155,11 @@ class Recipe:
 
 
 def _names() -> str:
-    return ", ".join(UNDONE)
+    return ", ".join(REVERTED_FIXES)
 
 
 def check_tools() -> None:
-    """Raise Unavailable where something that a build needs is not there."""
+    """Raise Unavailable if a program that a build needs is missing."""
     lacking = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
     if lacking:
         raise Unavailable(

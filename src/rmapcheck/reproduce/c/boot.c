@@ -1,4 +1,4 @@
-/* PID 1: mount what is needed, load modules, make a blank disk or RAM disk the swap space. */
+/* As PID 1: mount file systems, load modules, and swap to a blank disk or RAM disk. */
 
 static void make_swap(int fd, uint64_t bytes)
 {
@@ -12,7 +12,7 @@ static void make_swap(int fd, uint64_t bytes)
 		fsync(fd);
 }
 
-/* Nothing but a disk whose first page is all zeros is made one. */
+/* Only a disk whose first page is all zeros is made a swap disk. */
 static int swap_on(const char *device)
 {
 	static const char zeros[4096];

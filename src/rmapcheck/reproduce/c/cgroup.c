@@ -1,7 +1,7 @@
 /*
- * Reclaim of everything that the slots have: memory.reclaim of cgroup v2 (Linux 5.19), else
- * memory.force_empty of cgroup v1. Without either, MADV_PAGEOUT, which leaves alone each page that
- * is mapped more than once.
+ * How all pages of the slots are reclaimed: with memory.reclaim of cgroup v2 (Linux 5.19), or with
+ * memory.force_empty of cgroup v1. Without either, with MADV_PAGEOUT, which leaves alone pages that
+ * are mapped more than once.
  */
 
 static char group[200], group_knob[240];
@@ -91,7 +91,7 @@ static void find_reclaim(void)
 	say("no memory cgroup: MADV_PAGEOUT instead");
 }
 
-/* The first slot enters the group before it maps anything; those that it forks are born there. */
+/* The first slot enters the group before it maps anything; processes that it forks start there. */
 static void enter_reclaim(void)
 {
 	char path[240];

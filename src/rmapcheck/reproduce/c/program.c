@@ -1,13 +1,13 @@
 /*
- * How it works. Each process of the run is a slot: a process that does one operation when it is
- * told to, in each of the arenas, and says what came of it. Arenas are copies of the run's address
- * space, side by side with gaps between them, so that neighbours never merge: what one bug does to
- * one page it does here to hundreds, which no accident does. In the end everything is reclaimed,
- * for which the kernel must find each page through its rmap; a page that it does not find stays
- * mapped.
+ * How it works. Each process of the run is a slot: on command it carries out one operation in each
+ * of the arenas, and answers with the result. Arenas are copies of the run's address space, with
+ * gaps between them, so that VMAs of different arenas never merge. A bug that affects one page in
+ * the run affects hundreds of pages here, which could not happen by chance. At the end everything
+ * is reclaimed. For that the kernel must find each page through its rmap; a page that it does not
+ * find stays mapped.
  *
- * Run it as root on a machine with swap, or as PID 1 of a kernel started for it. Exit code and
- * last line: 0 "VERDICT: OK", 1 "VERDICT: BUG ...", 4 "VERDICT: SKIP reason".
+ * Run it as root on a machine with swap, or as PID 1 of a kernel booted for it. Exit code and last
+ * line: 0 "VERDICT: OK", 1 "VERDICT: BUG ...", 4 "VERDICT: SKIP reason".
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,7 +46,7 @@
 #endif
 
 #define PAGE 4096UL
-/* Above a static program and its heap, below its stack, on every 64-bit machine. */
+/* On every 64-bit machine this is above a static program and its heap, and below its stack. */
 #define BASE 0x100000000UL
 #define LIMIT 20000
 
@@ -55,17 +55,17 @@ enum what { MMAP, MUNMAP, MPROTECT, MREMAP, MADVISE, READ, WRITE, FORK, EXIT, RE
 struct op {
 	enum what what;
 	int mm, start, length, new_length, to, arg, child;
-	int result;		/* 0 or -errno, by the model */
+	int result;		/* 0 or -errno in the model */
 	const char *text;
 };
 
 enum holds { NOTHING, ZERO, ANON };
 
-/* One page of one process at the end of the run, by the model. */
+/* One page of one process at the end of the run, in the model. */
 struct cell {
 	enum holds holds;
-	int value;		/* the step that wrote it; 0: nothing yet; -1: it cannot be read */
-	int stays;		/* stays mapped when everything is reclaimed */
+	int value;		/* number of the step that wrote it; 0: none; -1: not readable */
+	int stays;		/* it stays mapped when everything is reclaimed */
 };
 
 #include "case.c"

@@ -1,4 +1,4 @@
-/* What is mapped, by /proc/PID/pagemap, and reclaim of everything. */
+/* Finds out from /proc/PID/pagemap what is mapped, and reclaims everything. */
 
 #define PRESENT (1ULL << 63)
 #define SWAPPED (1ULL << 62)
@@ -21,7 +21,7 @@ static uint64_t entry_at(int pagemap, unsigned long at)
 	return entry;
 }
 
-/* In how many arenas the entry of a page has one of the bits `any`, and all the bits `all`. */
+/* Returns in how many arenas the entry of a page has a bit of `any`, and all bits of `all`. */
 static int count(int slot, int page, uint64_t any, uint64_t all)
 {
 	int pagemap = pagemap_of(slot), counted = 0;
@@ -45,7 +45,7 @@ static int controls_present(int slot)
 	return counted;
 }
 
-/* Pages of all slots that are still mapped; zero pages do not count, which nothing unmaps. */
+/* Returns how many pages of all slots are still mapped. */
 static int still_mapped(void)
 {
 	int counted = 0;
@@ -56,7 +56,7 @@ static int still_mapped(void)
 	return counted;
 }
 
-/* Reclaim keeps what was used of late: clear the accessed bits, and drop what CPUs remember. */
+/* Reclaim keeps recently used pages: clear the accessed bits, and with them the TLB entries. */
 static void forget_use(void)
 {
 	char path[40];
@@ -81,9 +81,9 @@ static void reclaim_once(void)
 }
 
 /*
- * Pages that were just used, or are being written, want a second pass or a third. Only what has
- * resisted `PATIENCE` of them, ever longer apart, stays mapped. Once nothing is mapped, two more
- * passes take what was written out of the swap cache.
+ * Pages that were just used, or are being written to swap, need a second or third pass. Reclaim
+ * ends when `PATIENCE` passes in a row, with longer and longer pauses between them, have unmapped
+ * nothing more. Once nothing is mapped, two more passes free the written pages in the swap cache.
  */
 enum { PATIENCE = 15, AFTERWARDS = 2 };
 

@@ -1,4 +1,4 @@
-/* What is printed: plain lines, or TAP with the same lines as its comments. */
+/* Output: plain lines, or TAP with the same lines as comments. */
 
 enum { PASS = 0, FAIL = 1, USAGE = 2, SKIPPED = 4 };
 
@@ -18,7 +18,7 @@ static void say(const char *format, ...)
 	va_end(arguments);
 }
 
-/* The operations, each page that must be unmapped, and the contents of all pages. */
+/* The number of tests: the operations, each page that must be unmapped, and all contents. */
 static int planned(void)
 {
 	int count = 2;
@@ -69,7 +69,7 @@ static void totals(void)
 		       tests - failed - skipped, failed, skipped);
 }
 
-/* Nothing is known of what has not been tested. */
+/* Skips all tests that have not run yet, and ends the program. */
 static void skip(const char *format, ...)
 {
 	va_list arguments;

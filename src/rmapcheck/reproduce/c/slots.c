@@ -1,14 +1,14 @@
 /*
- * Slots: the processes of the run. Each reads numbers of operations from its own pipe and answers
- * through one pipe that all share; the next operation starts when the last has been answered. Only
- * the program itself can write to the slots: when it dies, they read the end of their pipes and go.
+ * Slots: the processes of the run. Each reads numbers of operations from its own pipe, and answers
+ * through a pipe that all share. The next operation starts when the last one has been answered.
+ * Only the main process can write to the slots' pipes: when it dies, they read EOF and exit.
  */
 
 enum { CONTROL = -1, CONTENTS = -2, PAGEOUT = -3 };
 
 struct answer {
 	int result;
-	int arena;		/* where it was not what it was elsewhere */
+	int arena;		/* an arena in which the result was not the expected one */
 	pid_t pid;
 };
 
@@ -67,7 +67,7 @@ static int mapped(unsigned long at, int pages, int protection)
 	return returned(mmap((void *)at, pages * PAGE, protection, flags, -1, 0), at);
 }
 
-/* One operation in one arena: 0 or -errno. */
+/* Carries out one operation in one arena; returns 0 or -errno. */
 static int act(const struct op *op, int arena)
 {
 	unsigned long at = address(arena, op->start);
@@ -118,7 +118,7 @@ static void map_control(void)
 	}
 }
 
-/* The number of a page, from 1, that does not hold what was last written to it; else 0. */
+/* Returns the number, from 1, of a page that does not hold what was last written to it, or 0. */
 static struct answer contents(void)
 {
 	struct answer answer = { 0 };
@@ -138,7 +138,7 @@ static struct answer contents(void)
 	return answer;
 }
 
-/* MADV_PAGEOUT leaves pages alone that somebody else maps too. */
+/* MADV_PAGEOUT leaves alone pages that another process maps too. */
 static int page_out(void)
 {
 	int result = 0;
@@ -193,7 +193,7 @@ static void serve(void)
 	_exit(0);
 }
 
-/* Wait until the descriptor is ready, or the process of the slot has ended. */
+/* Waits until the descriptor is readable or the slot's process has ended; returns the former. */
 static int ready(int fd, int slot)
 {
 	struct pollfd waits[2] = {
@@ -226,7 +226,7 @@ static void settle(int slot, pid_t pid)
 		skip("there is no pidfd_open (Linux 5.3)");
 }
 
-/* A process has no memory any more when its pidfd becomes readable. */
+/* When its pidfd becomes readable, a process has given up its memory. */
 static int wait_end(int slot)
 {
 	int ended = ready(pidfds[slot], 0);
@@ -251,7 +251,7 @@ static void serve_first(void)
 	serve();
 }
 
-/* Refuse to map over anything that is there. */
+/* Skips the run if something is already mapped where the arenas will be. */
 static void check_room(void)
 {
 	size_t length = control(2 * arenas) - BASE;

@@ -1,4 +1,4 @@
-/* The run, what must be true before its end, and what came of it. */
+/* Runs the steps, compares the state with the model, reclaims, and prints the verdict. */
 
 static void clean_up(void)
 {
@@ -61,7 +61,7 @@ static void run_steps(void)
 	test(GOOD, "every operation returns what it does in the model");
 }
 
-/* Before anything is reclaimed, pages are where the model has them, or this kernel differs. */
+/* Before the reclaim, pages must be where the model has them; otherwise this kernel differs. */
 static void compare_with_model(void)
 {
 	for (int slot = 1; slot <= SLOTS; slot++)
@@ -75,7 +75,7 @@ static void compare_with_model(void)
 		}
 }
 
-/* Pages that nobody ever shared: if these are not unmapped, it says nothing that others are not. */
+/* Control pages, which were never shared. If they stay mapped, the others prove nothing. */
 static void map_controls(void)
 {
 	for (int slot = 1; slot <= SLOTS; slot++)
@@ -109,7 +109,7 @@ static void check_contents(void)
 	test(wrong ? BAD : GOOD, "every page holds what was written to it");
 }
 
-/* Pages that MADV_PAGEOUT leaves alone were not asked for, so that nothing is said of them. */
+/* Without a cgroup, only pages with a single mapping count: MADV_PAGEOUT skips the others. */
 static uint64_t asked(void)
 {
 	return group[0] ? PRESENT : PRESENT | ALONE;
@@ -119,7 +119,7 @@ struct seen {
 	int lost;		/* pages mapped in at least half of the arenas */
 	int few;		/* pages mapped in less than half of them */
 	int not_asked;
-	int unpredicted;	/* pages of which the model says otherwise */
+	int unpredicted;	/* pages for which the model predicts the opposite */
 };
 
 static void report_page(int slot, int page, struct seen *seen)
