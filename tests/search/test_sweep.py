@@ -1,4 +1,4 @@
-"""A sweep loses nothing when a worker is killed; its results go on, merge and contradict."""
+"""Sweeps: killed workers lose no results, a sweep can be continued, and results can be merged."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def test_a_killed_worker_loses_nothing():
     assert came == {job.id: do(job) for job in made}
 
 
-def test_the_command_goes_on_where_it_was(tmp_path, capsys):
+def test_the_command_continues_where_it_stopped(tmp_path, capsys):
     pytest.importorskip("distributed")
     file = str(tmp_path / "s")
     command = ["sweep", "run", "avc-7.0", "--mms", "1", "--pages", "1", "--into", file]
@@ -75,8 +75,8 @@ def test_the_command_goes_on_where_it_was(tmp_path, capsys):
     assert "1 HOLDS" in capsys.readouterr().out
 
 
-def test_ctrl_c_is_told_in_our_sentence_only(tmp_path):
-    """A terminal sends it to the workers too, and dask would log what it then stops."""
+def test_ctrl_c_prints_one_sentence_only(tmp_path):
+    """A terminal sends Ctrl-C to the workers, too, and dask would log which of them it stops."""
     pytest.importorskip("distributed")
     file = tmp_path / "s"
     command = [*RMAPCHECK, "sweep", "run", "avc-7.0", "--engines", "walk"]
@@ -113,24 +113,24 @@ def test_files_merge_unless_they_contradict_each_other(tmp_path):
     assert not (tmp_path / "e").exists()
 
 
-def test_what_is_no_file_of_results_is_refused(tmp_path, capsys):
+def test_other_files_are_refused(tmp_path, capsys):
     def refused(path):
         assert run(["sweep", "report", str(path)]) == 2
         return capsys.readouterr().err
 
-    assert "there are no results" in refused(tmp_path / "none")
-    (tmp_path / "text").write_text("no database at all, and long enough to be looked at" * 40)
-    assert "is no file of sweep results" in refused(tmp_path / "text")
+    assert "there is no file" in refused(tmp_path / "none")
+    (tmp_path / "text").write_text("not a database, and long enough to be read as one" * 40)
+    assert "is not a file of sweep results" in refused(tmp_path / "text")
     with sqlite3.connect(tmp_path / "other") as db:
         db.execute("create table x (y)")
-    assert "is no file of sweep results" in refused(tmp_path / "other")
+    assert "is not a file of sweep results" in refused(tmp_path / "other")
     newer = stored(tmp_path / "newer")
     with sqlite3.connect(newer) as db:
         db.execute("pragma user_version = 2")
     assert "has format 2" in refused(newer)
 
 
-def test_without_dask_the_remedy_is_told(monkeypatch, capsys):
+def test_without_dask_the_error_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert run(["sweep", "run", "avc-7.0"]) == 2
     assert "pip install 'rmapcheck[cluster]'" in capsys.readouterr().err

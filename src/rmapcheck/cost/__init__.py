@@ -1,1 +1,1 @@
-"""What each scheme costs: bytes and steps, measured by the model on named workloads."""
+"""The cost of schemes: bytes and steps, counted by the model on named workloads."""

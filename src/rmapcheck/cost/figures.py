@@ -1,8 +1,8 @@
-"""Figures that were quoted in the mails, beside what the model counts of the same thing.
+"""Figures quoted in mails about rmap, compared with what the model counts.
 
-A model counts objects and steps; it has no clock. So bytes, objects and numbers of list nodes can
-be compared; seconds cannot, and where the quoted figure is one of time the note says what is.
-Sources are message ids, commits and articles, as in docs/reference/spec.
+The model counts objects and steps; it has no clock. So bytes, objects and numbers of list nodes
+can be compared, but seconds cannot. Where a quoted figure is a time, the note says what is
+compared instead. Sources are message ids, commits and articles, as in docs/reference/spec.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ class Figure:
     quoted: float
     unit: str
     counted: Value
-    """What the model counts; None where a scheme for it is missing."""
+    """Returns what the model counts, in `unit`; None if there is no scheme for it."""
     note: str = ""
 
     @property
     def ratio(self) -> float | None:
-        """Counted over quoted."""
+        """The counted value divided by the quoted one; None if there is no counted value."""
         value = self.counted()
         return None if value is None else value / self.quoted
 
@@ -46,7 +46,7 @@ def scheme(name: str) -> type[Scheme] | None:
 
 
 def phase(name: str, workload: str, starts: str, scale: int = 0) -> Measured | None:
-    """Return one phase of a workload for a scheme."""
+    """Return the phase of a workload whose name starts with `starts`, on the scheme `name`."""
     cls = scheme(name)
     if cls is None:
         return None
@@ -54,13 +54,13 @@ def phase(name: str, workload: str, starts: str, scale: int = 0) -> Measured | N
 
 
 def bytes_per_mapping(name: str) -> float | None:
-    """Return the bytes that a mapping of a widely shared page costs on i386."""
+    """Return the bytes for each mapping of a widely shared page, on i386."""
     m = phase(name, "database", "every process")
     return None if m is None else m.size[I386] / m.mappings
 
 
 def scaled(name: str, mappings: float, unit: float) -> Value:
-    """Return the bytes of so many mappings, in `unit`."""
+    """Return a function that returns the size of so many mappings, in units of `unit` bytes."""
 
     def value() -> float | None:
         per = bytes_per_mapping(name)
@@ -70,7 +70,7 @@ def scaled(name: str, mappings: float, unit: float) -> Value:
 
 
 def nodes_of_a_walk(name: str, workload: str, per: Callable[[Measured], float]) -> Value:
-    """Return the nodes that the walk of one page touches, over `per` of the workload."""
+    """Return a function that returns the nodes of a walk for one page, divided by `per`."""
 
     def value() -> float | None:
         found = phase(name, workload, "reclaim")
@@ -80,12 +80,12 @@ def nodes_of_a_walk(name: str, workload: str, per: Callable[[Measured], float]) 
 
 
 def one(_measured: Measured) -> float:
-    """Return 1: the nodes themselves are what is quoted."""
+    """Return 1, to divide by: the quoted figure is a plain number of nodes."""
     return 1.0
 
 
 def fork_exit_ratio(before: str, after: str) -> Value:
-    """Return the steps of fork and exit in one scheme over those in another."""
+    """Return a function that returns the steps of fork and exit: `before`'s over `after`'s."""
 
     def value() -> float | None:
         a, b = phase(before, "fork_exit", "fork"), phase(after, "fork_exit", "fork")
@@ -95,13 +95,13 @@ def fork_exit_ratio(before: str, after: str) -> Value:
 
 
 def slots_used() -> float | None:
-    """Return how many slots of a chunk of seven are in use when pages are widely shared."""
+    """Return how many of a chunk's seven slots are used on average if pages are widely shared."""
     per = bytes_per_mapping("pte_chain-2.5.35")
     return per and 32 / per
 
 
 def looked_at_first() -> float | None:
-    """Return which part of all mappings is looked at before the first page is free."""
+    """Return the share of all mappings that a scan looks at before the first page is free."""
     cls = scheme("virtual_scan-2.4")
     if cls is None:
         return None
@@ -147,7 +147,7 @@ FIGURES: tuple[Figure, ...] = (
         quoted=1.5,
         unit="×",
         counted=fork_exit_ratio("pte_chain-2.5.55", "objrmap-2.5.62-3"),
-        note="steps, not time: what fork does beside rmap takes time too, and few steps",
+        note="steps, not time: fork's other work takes time, too, but few steps",
     ),
     Figure(
         what="VMAs visited for one page of a file with N disjoint windows, over N",
@@ -155,7 +155,7 @@ FIGURES: tuple[Figure, ...] = (
         quoted=1.0,
         unit="×",
         counted=nodes_of_a_walk("objrmap-core-1", "windows", lambda m: m.scale),
-        note="plain lists of i_mmap",
+        note="i_mmap is a plain list",
     ),
     Figure(
         what="VMAs visited for a child's own page, N children, over N: anon_vma",
@@ -177,22 +177,22 @@ FIGURES: tuple[Figure, ...] = (
         quoted=1.0,
         unit="×",
         counted=looked_at_first,
-        note="swap_out() of v2.4 comes to the last mapping of any page only at the end",
+        note="swap_out() of v2.4 reaches the last mapping of any page only at the end",
     ),
 )
 
-SILENT: tuple[tuple[str, str], ...] = (
+NOT_COUNTED: tuple[tuple[str, str], ...] = (
     (
         "kernbench, SDET, AIM7, make -j, daniel.sh (seconds)",
         "a model has no clock, no caches and no contention",
     ),
     (
         "prio_tree against plain lists: 204 s against over 19,834 s (Rajesh Venkatasubramanian)",
-        "seconds again; nodes, in the table of `windows`: N in a list, 3.5 in a prio_tree of 120",
+        "seconds again; for nodes see the table of `windows`: N in a list, 3.5 in a prio_tree",
     ),
     (
         "profile ticks of page_remove_rmap() (Martin Bligh)",
-        "a tick is time; the nodes that it looked at are counted",
+        "a tick is a time; the model counts the nodes that the function visits",
     ),
 )
-"""What was quoted and cannot be counted, and why."""
+"""Quoted figures that the model cannot count, each with the reason."""

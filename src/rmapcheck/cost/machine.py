@@ -1,9 +1,9 @@
-"""A machine as large as a workload wants, which counts what its operations cost.
+"""A machine of any size that counts what its operations cost.
 
-It is the model that the checker runs, with pools beyond the limits of stored states. Steps are
-those of model/machine/cost.py; bytes are the live objects of the scheme times their size in its
-kernels. What the kernel spends outside rmap is the same for all schemes and is not counted, except
-for locks and allocations, which are those of the whole operation.
+It runs the same model as the checker, with pools beyond the limits of stored states. Steps are
+counted as in model/machine/cost.py. Bytes are the scheme's live objects times their size in the
+kernels of that time. Work outside rmap is the same for all schemes, so it is not counted, except
+for locks and allocations: these are counted for the whole operation.
 """
 
 from typing import Any
@@ -23,12 +23,12 @@ I386, BITS64 = 0, 1
 
 
 class CostError(Exception):
-    """A workload that could not be carried out; what it counted means nothing."""
+    """A workload could not be carried out, so its counts are not valid."""
 
 
 @attrs.frozen
 class Steps:
-    """How many steps of each kind."""
+    """Numbers of steps, by kind."""
 
     locks: int = 0
     allocs: int = 0
@@ -55,17 +55,17 @@ class Steps:
 
     @property
     def total(self) -> int:
-        """All of them, as if each cost the same."""
+        """The sum of all steps, as if each cost the same."""
         return self.locks + self.allocs + self.nodes + self.entries
 
 
 class Machine:
-    """A run of `scheme` that counts; limits as those of Scope, but as large as one likes."""
+    """A run of `scheme` that counts steps. `limits` are those of Scope, but may be larger."""
 
     def __init__(self, scheme: type[Scheme], **limits: Any) -> None:  # noqa: ANN401
         self.scheme = scheme
         if scheme.virtual_scan:
-            limits["swaps"] = limits["folios"]  # it swaps out whatever it meets on its way
+            limits["swaps"] = limits["folios"]  # a scan swaps out every page on its way
         self.scope = Scope.large(**limits)
         self.st = Kernel(self.scope, scheme())
         for name in self.st.layout.structs:
@@ -75,7 +75,7 @@ class Machine:
         boot(self.st)
 
     def do(self, op: Operation) -> None:
-        """Carry `op` out and count. Raise CostError if it fails."""
+        """Carry out `op` and add its steps. Raise CostError if it fails."""
         outcome = run(self.st, op)
         if outcome.error or outcome.oops or outcome.exhausted:
             why = outcome.oops or outcome.exhausted or f"error {outcome.error}"
@@ -84,7 +84,7 @@ class Machine:
         self.steps += Steps(st.nr_locks, st.nr_allocs, st.nr_nodes, st.nr_entries)
 
     def read_all(self, mm: int, start: int, length: int) -> None:
-        """Load from each page of a range."""
+        """Read from each page of a range."""
         for address in range(start, start + length):
             self.do(Read(mm=mm, address=address))
 
@@ -96,7 +96,7 @@ class Machine:
         return folio
 
     def reclaim_anon(self, mm: int, address: int) -> None:
-        """Free the anonymous page at (mm, address): by its rmap, or else by scanning for it."""
+        """Free the anonymous page at (mm, address): by its rmap, or by a scan if it has none."""
         if self.scheme.virtual_scan:
             folio = self.folio_at(mm, address)
             self.scan_until(folio)
@@ -112,7 +112,10 @@ class Machine:
             self.do(Reclaim(mm=mm, file=1, index=index))
 
     def scan_until(self, folio: int) -> None:
-        """Scan page tables until nobody maps `folio`; swap_out() of 2.4."""
+        """Scan page tables until no entry maps `folio`, as swap_out() of v2.4 does.
+
+        Raise CostError if the scan does not find all entries.
+        """
         st = self.st
         for _ in range(4 * st.pte.size):
             if not st.folio.is_live(folio):
@@ -125,7 +128,7 @@ class Machine:
             self.do(SwapScan(mm=turn))
         raise CostError(f"{self.scheme.name}: the scan does not find page {folio}")
 
-    # What there is.
+    # Measuring the state.
 
     def size(self, word: int) -> int:
         """Return the bytes of the scheme's own structs; `word` is I386 or BITS64."""
@@ -140,7 +143,7 @@ class Machine:
         return sum(1 for p in self.st.pte[1:-1] if p.folio)
 
     def precision(self, folio: int) -> tuple[int, int, int]:
-        """Return of one page: nodes its walk touches, entries it visits, and those that map it."""
+        """Walk for one page; return the nodes touched, entries visited, and entries mapping it."""
         from rmapcheck.model.mm.rmap import rmap_visits
 
         rwc = RmapWalkControl(limit=10**9)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from rmapcheck.cost.figures import FIGURES, SILENT
+from rmapcheck.cost.figures import FIGURES, NOT_COUNTED
 from rmapcheck.cost.machine import BITS64, I386
 from rmapcheck.cost.workloads import WORKLOADS, Measured, measure
 from rmapcheck.model.scheme import Scheme
@@ -24,14 +24,14 @@ FIGURES_HEAD = ("quoted", "by", "figure", "model", "ratio", "note")
 
 
 def number(value: float) -> str:
-    """Return a number in at most four digits, or with none behind the point."""
+    """Return a number as text: integers and numbers from 100 on without decimals."""
     if value == int(value) or value >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def row(name: str, m: Measured) -> Row:
-    """Return what one phase cost, for each time."""
+    """Return the row of one phase: its cost divided by how often it did its work."""
     s, per = m.steps, m.per
     visits = f"{m.precision[1]} for {m.precision[2]}" if m.precision[1] else ""
     return (
@@ -45,26 +45,27 @@ def row(name: str, m: Measured) -> Row:
 
 
 def rows(workload: str, schemes: Iterable[type[Scheme]] = (), scale: int = 0) -> Rows:
-    """Return the rows of one workload."""
+    """Return the rows of one workload; without `schemes`, those of all schemes."""
     chosen = list(schemes) or list(catalogue.schemes().values())
     able = [c for c in chosen if c.maps_files or not WORKLOADS[workload].files]
     return [row(c.name, m) for c in able for m in measure(c, workload, scale)]
 
 
 def figure_rows() -> Rows:
-    """Return the quoted figures beside the model's."""
+    """Return the quoted figures with the counted ones."""
     found: Rows = []
     for f in FIGURES:
         value, ratio = f.counted(), f.ratio
         counted = "no scheme" if value is None else f"{number(value)} {f.unit}"
-        said = "" if ratio is None else f"{ratio:.2f}"
-        found.append((f.what, f.source, f"{number(f.quoted)} {f.unit}", counted, said, f.note))
-    found += [(what, "", "", "says nothing", "", why) for what, why in SILENT]
+        ratio_text = "" if ratio is None else f"{ratio:.2f}"
+        quoted = f"{number(f.quoted)} {f.unit}"
+        found.append((f.what, f.source, quoted, counted, ratio_text, f.note))
+    found += [(what, "", "", "not counted", "", why) for what, why in NOT_COUNTED]
     return found
 
 
 def joined_rows(workload: str) -> Rows:
-    """Return the rows of one workload, phase by phase, equal ones as one."""
+    """Return the rows of one workload, phase by phase, with equal rows merged into one."""
     phases: dict[str, Rows] = {}
     for r in rows(workload):
         phases.setdefault(r[1], []).append(r)
@@ -85,16 +86,17 @@ INTRODUCTION = """# What each scheme costs
 
 <!-- made by `make docs` from src/rmapcheck/cost -->
 
-`rmapcheck cost` runs workloads on the very model that is checked, with large pools, and counts:
-locks taken, allocations, list and tree nodes (and slots of arrays) looked at, page-table entries
-that walks and scans look at, and the bytes of the scheme's own structs that are live at the end,
-with the sizes that they had on i386 and on 64-bit machines. Locks and allocations are those of the
-whole operation, so that the virtual scan, which has no rmap, shows what the rest of the kernel
-takes. *walk* says how many entries the walk of one page visits, and how many of them map it.
+`rmapcheck cost` runs workloads on the same model that is checked, with large pools. It counts
+locks taken, allocations, list and tree nodes (and slots of arrays) visited, and page-table entries
+that walks and scans look at. It also counts the bytes of the scheme's own structs that are live at
+the end, with the sizes that they had on i386 and on 64-bit machines. Locks and allocations are
+those of the whole operation, so the virtual scan, which has no rmap, shows what the rest of the
+kernel needs. *walk* is how many entries the walk for one page visits, and how many of them map the
+page.
 
-Schemes with the same counts share a row: `a … b` means a, b and all between them in the list of
-[schemes](schemes.md).
+Schemes with the same counts share a row: `a … b` means a, b and all schemes between them in the
+list of [schemes](schemes.md).
 
-A model has no clock: steps are not seconds. `--scale N` makes a workload larger or smaller."""
+The model has no clock, so steps are not seconds. `--scale N` changes the size of a workload."""
 
-FIGURES_TEXT = """*ratio* is the model's figure over the quoted one."""
+FIGURES_TEXT = """*ratio* is the model's figure divided by the quoted one."""

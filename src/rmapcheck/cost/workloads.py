@@ -1,8 +1,8 @@
-"""The named workloads: what the mails about rmap measured, in the operations of the model.
+"""The workloads: what people measured in mails about rmap, as operations of the model.
 
-Each is a function of a scale that returns what it measured; set-up is not counted. The scale is
-how many processes (or pages, or windows) there are; what is said of other numbers in `figures.py`
-follows from what one mapping, one child or one walk costs.
+Each workload is a function of a scheme and a scale that yields what it measured. Its set-up is not
+counted. The scale is the number of processes, pages or windows. `figures.py` computes the cost at
+other scales from the cost of one mapping, one child or one walk.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,30 +16,31 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.model.schemes.pte_chain import PteChainChunks, with_line
 
 NRPTE = 7
-"""Slots of a chunk in a cache line: 32 bytes of i386, or 64 of a 64-bit machine."""
+"""Slots of a chunk that fills a cache line: 32 bytes on i386, 64 on a 64-bit machine."""
 
 
 @attrs.frozen(kw_only=True)
 class Measured:
-    """What one scheme showed in one phase of a workload."""
+    """What was counted on one scheme in one phase of a workload."""
 
     workload: str
     phase: str
     scale: int
     steps: Steps
     per: int
-    """How many times the phase did what it is about: children, pages, walks."""
+    """How often the phase did its work: the number of children, pages or walks."""
     unit: str
+    """What `per` counts, such as "child"."""
     size: tuple[int, int] = (0, 0)
     """Bytes of the scheme's structs at the end, on i386 and 64-bit."""
     mappings: int = 0
     precision: tuple[int, int, int] = (0, 0, 0)
-    """Nodes, visited entries and mapping entries of one walk."""
+    """Of the walk for one page: nodes touched, entries visited, and entries that map the page."""
 
 
 @attrs.frozen
 class Workload:
-    """A workload by its name."""
+    """A workload, its name and the scale that it has by default."""
 
     name: str
     title: str
@@ -48,13 +49,13 @@ class Workload:
     files: bool = False
 
 
-def era(scheme: type[Scheme]) -> type[Scheme]:
+def with_full_chunks(scheme: type[Scheme]) -> type[Scheme]:
     """Return `scheme` with chunks as long as a cache line; searches use shorter ones."""
     return with_line(scheme, NRPTE) if issubclass(scheme, PteChainChunks) else scheme
 
 
 class _Phase:
-    """Counts what is done since it began."""
+    """Counts the steps since it was made, or since its last `end`."""
 
     def __init__(self, machine: Machine, workload: str, scale: int) -> None:
         self.machine = machine
@@ -65,7 +66,7 @@ class _Phase:
     def end(
         self, phase: str, per: int, unit: str, precision: tuple[int, int, int] = (0, 0, 0)
     ) -> Measured:
-        """Return the steps since the last end."""
+        """Return what was counted since the last `end`."""
         m = self.machine
         steps = m.steps - self.before
         self.before = m.steps
@@ -83,10 +84,16 @@ class _Phase:
 
 
 def fork_exit(scheme: type[Scheme], n: int) -> Iterator[Measured]:
-    """A process with n pages of a file and n/4 of its own forks; the child exits."""
+    """A process maps n pages of a file and n/4 anonymous pages; it forks, and the child exits."""
     own = max(n // 4, 1)
     m = Machine(
-        era(scheme), mms=2, pages=n + own, folios=3 * n, objects=8 * n, files=1, file_pages=n
+        with_full_chunks(scheme),
+        mms=2,
+        pages=n + own,
+        folios=3 * n,
+        objects=8 * n,
+        files=1,
+        file_pages=n,
     )
     m.do(MmapFile(mm=1, start=0, length=n, file=1, pgoff=0, shared=False))
     m.do(Mmap(mm=1, start=n, length=own))
@@ -101,8 +108,9 @@ def fork_exit(scheme: type[Scheme], n: int) -> Iterator[Measured]:
 
 
 def database(scheme: type[Scheme], n: int, few: int = 4) -> Iterator[Measured]:
-    """n processes map the same n pages of shared memory; then `few` pages are reclaimed."""
-    m = Machine(era(scheme), mms=n, pages=n, vmas=n + 1, folios=n + 1, objects=n * n, files=1,
+    """n processes map the same n pages of shared memory; then `few` of them are reclaimed."""
+    m = Machine(with_full_chunks(scheme), mms=n, pages=n, vmas=n + 1, folios=n + 1, objects=n * n,
+    files=1,
                 file_pages=n)  # fmt: skip
     m.do(MmapFile(mm=1, start=0, length=n, file=1, pgoff=0, shared=True))
     for child in range(2, n + 1):
@@ -121,7 +129,14 @@ def database(scheme: type[Scheme], n: int, few: int = 4) -> Iterator[Measured]:
 
 def shells(scheme: type[Scheme], n: int) -> Iterator[Measured]:
     """A shell with 16 pages starts n programs, each of which execs and exits."""
-    m = Machine(era(scheme), mms=n + 1, pages=18, vmas=4 * n + 4, folios=18 * n, objects=64 * n)
+    m = Machine(
+        with_full_chunks(scheme),
+        mms=n + 1,
+        pages=18,
+        vmas=4 * n + 4,
+        folios=18 * n,
+        objects=64 * n,
+    )
     m.do(Mmap(mm=1, start=0, length=16))
     for address in range(16):
         m.do(Write(mm=1, address=address))
@@ -137,7 +152,8 @@ def shells(scheme: type[Scheme], n: int) -> Iterator[Measured]:
 
 def children(scheme: type[Scheme], n: int) -> Iterator[Measured]:
     """A server with n pages has n children, each of which writes to all; then pages are freed."""
-    m = Machine(era(scheme), mms=n + 1, pages=n, vmas=2 * n + 4, folios=n * (n + 2), swaps=n,
+    m = Machine(with_full_chunks(scheme), mms=n + 1, pages=n, vmas=2 * n + 4, folios=n * (n + 2),
+    swaps=n,
                 objects=2 * n * (n + 2))  # fmt: skip
     m.do(Mmap(mm=1, start=0, length=n))
     for address in range(n):
@@ -160,8 +176,9 @@ def children(scheme: type[Scheme], n: int) -> Iterator[Measured]:
 
 
 def windows(scheme: type[Scheme], n: int) -> Iterator[Measured]:
-    """One process maps n windows of one page each, all of one file and apart; then reclaim."""
-    m = Machine(era(scheme), mms=1, pages=2 * n, vmas=n + 1, folios=n + 1, objects=2 * n, files=1,
+    """One process maps n separate windows of a file, one page each; then pages are reclaimed."""
+    m = Machine(with_full_chunks(scheme), mms=1, pages=2 * n, vmas=n + 1, folios=n + 1, objects=2 *
+    n, files=1,
                 file_pages=n)  # fmt: skip
     for i in range(n):
         m.do(MmapFile(mm=1, start=2 * i, length=1, file=1, pgoff=i, shared=True))
@@ -176,8 +193,9 @@ def windows(scheme: type[Scheme], n: int) -> Iterator[Measured]:
 
 
 def generations(scheme: type[Scheme], n: int) -> Iterator[Measured]:
-    """Process 1 forks 2, 2 forks 3 … n deep, all alive; the last one's page is freed."""
-    m = Machine(era(scheme), mms=n + 1, pages=1, vmas=2 * n + 4, folios=2 * n + 4, swaps=4,
+    """Process 1 forks 2, 2 forks 3 … to depth n; all stay alive; the last one's page is freed."""
+    m = Machine(with_full_chunks(scheme), mms=n + 1, pages=1, vmas=2 * n + 4, folios=2 * n + 4,
+    swaps=4,
                 objects=2 * n * n + 64)  # fmt: skip
     m.do(Mmap(mm=1, start=0, length=1))
     m.do(Write(mm=1, address=0))
@@ -199,13 +217,13 @@ WORKLOADS: dict[str, Workload] = {
         Workload("database", "N processes share N pages of a file", 60, database, True),
         Workload("shells", "a shell starts N programs", 60, shells),
         Workload("children", "a server, N children, N pages of each", 60, children),
-        Workload("windows", "N windows of one file, apart", 120, windows, True),
+        Workload("windows", "N separate windows of one file", 120, windows, True),
         Workload("generations", "a line of N forks, all alive", 60, generations),
     )
 }
 
 
 def measure(scheme: type[Scheme], name: str, scale: int = 0) -> list[Measured]:
-    """Return what `scheme` shows in workload `name`, at its own scale or another."""
+    """Return the phases of workload `name` on `scheme`; `scale` 0 means the workload's default."""
     workload = WORKLOADS[name]
     return list(workload.run(scheme, scale or workload.scale))

@@ -1,1 +1,1 @@
-"""A matrix of searches and random runs, done by many processes, and its results in one file."""
+"""Sweeps: many searches and random runs on many processes, with the results in one file."""

@@ -1,7 +1,7 @@
-"""Jobs on dask.distributed: a local cluster, or one that a scheduler's address names.
+"""Runs jobs on dask.distributed: on a local cluster, or on the cluster of a scheduler.
 
-A worker that dies takes nothing along: its jobs are given to others, and what is done is in the
-file of results already. A job that keeps on killing workers is given up as UNKNOWN.
+When a worker dies, its jobs are given to other workers; finished jobs are already in the file of
+results. A job that kills several workers gets the result UNKNOWN.
 """
 
 import logging
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.sweep.jobs import Job, do, nothing
+from rmapcheck.sweep.jobs import Job, do, empty_result
 from rmapcheck.verdict import Exit
 
 MISSING = (
@@ -20,19 +20,23 @@ MISSING = (
     "pip install 'rmapcheck[cluster]'"
 )
 DEATHS = 3
-"""Workers that a job may outlive."""
-DEAF = """\
+"""A job is tried again after it has killed this many workers, but no more."""
+WORKER_PRELOAD = """\
 import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 logging.getLogger("distributed.worker.state_machine").setLevel(logging.ERROR)
 """
-"""What local workers run first: Ctrl-C, which they get too, is for the sweep, which ends them.
-All that this logger warns of is each job that is cancelled then."""
+"""What local workers run first. They get Ctrl-C as well as the sweep; they ignore it, because the
+sweep ends them. The logger would then warn of each cancelled job."""
 
 
 @contextmanager
 def client(scheduler: str, workers: int) -> Iterator[Any]:
-    """Yield a dask client. Raise ModelError without dask, or without the scheduler."""
+    """Yield a dask client: of `scheduler` if its address is given, else of a local cluster.
+
+    `workers`: local processes; 0 means one for each core. Raise ModelError if dask is not
+    installed, or if no scheduler answers at the address.
+    """
     try:
         import dask
         import distributed
@@ -44,7 +48,7 @@ def client(scheduler: str, workers: int) -> Iterator[Any]:
         "n_workers": workers or cores,
         "threads_per_worker": 1,
         "dashboard_address": None,
-        "preload": DEAF,
+        "preload": WORKER_PRELOAD,
     }
     try:
         made = distributed.Client(scheduler, timeout=10) if scheduler else None
@@ -74,7 +78,7 @@ def _logging_restored() -> Iterator[None]:
 
 @contextmanager
 def _silent_once_interrupted() -> Iterator[None]:
-    """After Ctrl-C have nothing logged any more: dask warns of each worker that it stops."""
+    """Turn off logging after Ctrl-C; otherwise dask warns of each worker that it stops."""
     try:
         yield
     except KeyboardInterrupt:
@@ -83,7 +87,7 @@ def _silent_once_interrupted() -> Iterator[None]:
 
 
 def timed(job: Job) -> tuple[dict[str, Any], float]:
-    """Do a job on a worker; return its result and the seconds it took."""
+    """Do a job, on a worker; return its result and the seconds that it took."""
     begin = time.monotonic()
     return do(job), time.monotonic() - begin
 
@@ -93,7 +97,7 @@ def run(
     connected: Any,  # noqa: ANN401 - a client of dask, which is imported where it is used
     done: Callable[[Job, dict[str, Any], float], None],
 ) -> None:
-    """Have all jobs done; tell `done` of each as soon as it is."""
+    """Do all jobs on the cluster, and call `done` with the job, result and seconds of each."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
@@ -103,7 +107,7 @@ def run(
         try:
             result, seconds = future.result()
         except KilledWorker:
-            text = f"UNKNOWN(the job killed {DEATHS + 1} workers, perhaps for want of memory)"
-            result, seconds = nothing("UNKNOWN", text, Exit.INCONCLUSIVE), 0.0
+            text = f"UNKNOWN(the job killed {DEATHS + 1} workers, perhaps by lack of memory)"
+            result, seconds = empty_result("UNKNOWN", text, Exit.INCONCLUSIVE), 0.0
         done(job, result, seconds)
         future.release()

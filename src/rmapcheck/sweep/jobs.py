@@ -1,7 +1,7 @@
-"""The matrix: which jobs a sweep has, and what one job does.
+"""The jobs of a sweep, and how to do one.
 
-A job is plain data and says everything that its result depends on; its id is a digest of that. So
-it may be done twice, elsewhere, or again after a crash: the result is the same.
+A job is plain data that determines its result, and its id is a digest of that data. So a job may
+be done twice, on another machine, or again after a crash: the result is the same.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ SEEDED = ("walk", "hypothesis")
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What ends a job that does not end by itself."""
+    """The limits of each job."""
 
     max_states: int | None = None
     max_seconds: float | None = 60.0
     max_memory_mb: int = 2000
     steps: int = 20_000
-    """Of a walk; Hypothesis does a hundredth as many runs of fifty operations."""
+    """Operations of a walk. Hypothesis makes a hundredth as many runs of fifty operations each."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,14 +50,14 @@ class Job:
     scope: dict[str, Any]
     engine: str
     seed: int
-    """0 for explore, which draws nothing at random."""
+    """0 for explore, which is not random."""
     limits: dict[str, Any]
     code: str
     """Digest of the model, the invariants and the scheme's own file."""
 
     @property
     def id(self) -> str:
-        """What the job is known by in every file of results."""
+        """The key of the job in files of results: a digest of all its fields."""
         text = json.dumps(attrs.asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -70,7 +70,11 @@ def matrix(
     seeds: Iterable[int] = (0,),
     limits: Limits | None = None,
 ) -> Iterator[Job]:
-    """Yield the jobs. Without scopes: a bug's own, and for others the ladder's first seven."""
+    """Yield the jobs for all combinations.
+
+    Without `scopes`, a bug gets its own scope, and other schemes the first seven scopes of the
+    ladder of verify. Raise SchemeError for a scheme that does not exist.
+    """
     given, seeds = tuple(scopes), tuple(seeds)
     limited = attrs.asdict(limits or Limits())
     for name in schemes:
@@ -89,14 +93,14 @@ def matrix(
 
 
 def own_scopes(cls: type[Scheme]) -> tuple[Scope, ...]:
-    """Return the scopes of a scheme for which none was named."""
+    """Return the default scopes of a scheme."""
     own = bug_scope(cls)
     return (own,) if own else LADDER[:7]
 
 
 @cache
 def code_of(scheme: str) -> str:
-    """Return the digest of everything a verdict on `scheme` may depend on."""
+    """Return a digest of all the code on which a verdict about `scheme` depends."""
     digest = hashlib.sha256()
     for package in (model, invariants, native):
         folder = Path(str(package.__file__)).parent
@@ -109,11 +113,14 @@ def code_of(scheme: str) -> str:
 
 
 def do(job: Job) -> dict[str, Any]:
-    """Do a job, and return its result as plain data."""
+    """Do a job, and return its result as plain data.
+
+    Raise ModelError if the code on this machine is not that of the sweep.
+    """
     if code_of(job.scheme) != job.code:
         raise ModelError(
             f"this worker has another version of the model, or of {job.scheme}, than the sweep; "
-            "install the same on every machine"
+            "install the same version on every machine"
         )
     cls = find_scheme(job.scheme)
     scope = Scope(**{**job.scope, "ops": tuple(job.scope["ops"])})
@@ -124,7 +131,7 @@ def do(job: Job) -> dict[str, Any]:
         with scheme_errors(cls), watchdog(cls):
             verdict, figures = _RUN[job.engine](cls, scope, job.seed, limits, target)
     except (ModelError, EngineError) as error:
-        return nothing("ERROR", f"ERROR({error})", Exit.USAGE)
+        return empty_result("ERROR", f"ERROR({error})", Exit.USAGE)
     return {
         "verdict": verdict.status.value,
         "text": str(verdict),
@@ -135,8 +142,8 @@ def do(job: Job) -> dict[str, Any]:
     }
 
 
-def nothing(verdict: str, text: str, code: Exit) -> dict[str, Any]:
-    """Return the result of a job that came to none."""
+def empty_result(verdict: str, text: str, code: Exit) -> dict[str, Any]:
+    """Return the result of a job that ended without a verdict, with all figures 0."""
     figures: dict[str, Any] = {"invariants": [], "trace": [], "states": 0, "steps": 0, "depth": 0}
     return {"verdict": verdict, "text": text, "exit": int(code), **figures}
 

@@ -1,4 +1,4 @@
-"""The file in which a sweep's results land: SQLite, one row a job."""
+"""The file with the results of a sweep: SQLite, with one row for each job."""
 
 import json
 import sqlite3
@@ -14,7 +14,7 @@ from rmapcheck.sweep.jobs import Job
 
 FORMAT = 1
 _APPLICATION = 0x726D6170
-"""The application id in the file's head: "rmap"."""
+"""The application id of the SQLite file: "rmap"."""
 _TABLE = """
 create table result (
   id text primary key,
@@ -30,18 +30,21 @@ class ResultsError(ModelError):
 
 
 class Results:
-    """One file of results; every row is on the disk when `put` returns."""
+    """A file of results. Rows are on disk when `put` returns.
+
+    `new`: create the file if there is none. Raise ResultsError if the file cannot be used.
+    """
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
         if not new and not path.exists():
-            raise ResultsError(f"there are no results at {path}; `rmapcheck sweep run` makes them")
+            raise ResultsError(f"there is no file {path}; `rmapcheck sweep run` makes one")
         self.path = path
         try:
             self.db = sqlite3.connect(path)
             self._open(new=new)
         except sqlite3.Error as error:
             raise ResultsError(
-                f"{path} is no file of sweep results, or damaged ({error}); name another"
+                f"{path} is not a file of sweep results, or is damaged ({error}); name another"
             ) from None
 
     def _open(self, *, new: bool) -> None:
@@ -54,14 +57,14 @@ class Results:
                 self.db.execute(f"pragma user_version = {FORMAT}")
                 self.db.execute(_TABLE)
         elif application != _APPLICATION:
-            raise ResultsError(f"{self.path} is no file of sweep results; name another")
+            raise ResultsError(f"{self.path} is not a file of sweep results; name another")
         elif number != FORMAT:
             raise ResultsError(
-                f"{self.path} has format {number}, and this rmapcheck knows {FORMAT} only; "
+                f"{self.path} has format {number}, but this rmapcheck reads only {FORMAT}; "
                 "use the version that wrote it"
             )
         if self.db.execute("pragma quick_check").fetchone() != ("ok",):
-            raise ResultsError(f"{self.path} is damaged; start anew in another file")
+            raise ResultsError(f"{self.path} is damaged; start again with another file")
 
     def close(self) -> None:
         """Close the file."""
@@ -73,7 +76,7 @@ class Results:
         return None if row is None else json.loads(row[0])
 
     def put(self, job: Job, result: dict[str, Any], seconds: float) -> None:
-        """Write a result down; one that is there already gives way only if it decides nothing."""
+        """Store the result of a job. A stored HOLDS or VIOLATED is never replaced."""
         known = self.get(job)
         if known is not None and decided(known):
             return
@@ -83,15 +86,15 @@ class Results:
             self.db.execute("insert or replace into result values (?, ?, ?, ?)", row)
 
     def rows(self) -> Iterator[tuple[Job, dict[str, Any], float]]:
-        """Yield all jobs with their results and seconds, in an order that does not change."""
+        """Yield all jobs with their results and seconds, always in the same order."""
         sql = "select job, result, seconds from result order by job, id"
         for job, result, seconds in self.db.execute(sql):
             yield Job(**json.loads(job)), json.loads(result), seconds
 
     def merge(self, other: "Results") -> None:
-        """Take over the other file's results.
+        """Copy the results of the other file into this one.
 
-        Raise ResultsError if both have a job with results that contradict each other.
+        Raise ResultsError if the two files have different verdicts for a job.
         """
         for job, result, seconds in other.rows():
             known = self.get(job) or result
@@ -104,12 +107,15 @@ class Results:
 
 
 def decided(result: dict[str, Any]) -> bool:
-    """Tell whether a result is the same however fast the machine is."""
+    """Tell whether a result is final: it would be the same on a faster machine."""
     return result["verdict"] in ("HOLDS", "VIOLATED")
 
 
 def merged(files: list[Path], into: Path) -> int:
-    """Merge files of results into one; return how many results it then has."""
+    """Merge files of results into `into`; return how many results it then has.
+
+    Raise ResultsError if a file cannot be read, or if two files contradict each other.
+    """
     fresh = not into.exists()
     try:
         with closing(Results(into, new=True)) as target:

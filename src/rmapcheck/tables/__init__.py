@@ -1,1 +1,1 @@
-"""Tables and pages of the documentation, made from the code."""
+"""Tables and pages of the documentation, generated from the code."""

@@ -1,4 +1,4 @@
-"""`python -m rmapcheck.tables docs` writes every generated page of the documentation."""
+"""`python -m rmapcheck.tables docs` regenerates the generated pages of the documentation."""
 
 import sys
 from pathlib import Path
@@ -8,12 +8,12 @@ from rmapcheck.tables import designs, reference
 
 
 def pages() -> dict[str, str]:
-    """Return all generated pages by their paths below docs."""
+    """Return the text of all generated pages, by path below docs."""
     return {**designs.pages(), **reference.pages(), "reference/cost.md": cost.page()}
 
 
 def main() -> None:
-    """Write the pages into the folder named on the command line, and remove old designs."""
+    """Write the pages into the folder that the command line names; remove pages of old designs."""
     folder = Path(sys.argv[1])
     made = pages()
     for old in (folder / "schemes").glob("*.md"):

@@ -1,9 +1,8 @@
 """The generated pages of the designs: docs/schemes/DESIGN.md, and README.md, their index.
 
-A page has the essays at the head of the design's modules, a table of its eras (the schemes), and
-what the model says of them: structs, states, bugs, costs. What is equal in several eras is said
-once. All of it comes from what the checker itself uses, so that a page cannot say what the code
-does not.
+A page has the essays from the design's modules, a table of its eras (the schemes), and facts from
+the model: structs, states, bugs, costs. Rows that are equal for several eras are merged.
+Everything is generated from the code that the checker runs, so a page cannot contradict the code.
 """
 
 import inspect
@@ -31,7 +30,7 @@ from rmapcheck.report.recording import record
 from rmapcheck.tables.prose import ROOT, fenced, linked, prose
 
 SCALE = 12
-"""Of the workloads; docs/reference/cost.md has them larger."""
+"""Scale of the workloads; docs/reference/cost.md has a larger one."""
 
 PICTURED = Scope(mms=2, pages=5, folios=5, objects=20, swaps=2, files=1)
 STEPS: tuple[Operation, ...] = (
@@ -46,8 +45,8 @@ STEPS: tuple[Operation, ...] = (
     Mremap(mm=2, start=0, length=2, new_length=2, to=2),
     SwapOut(mm=1, address=0),
 )
-"""The child has a page of its own and one in common with its parent, moved both, and a page of the
-parent is swapped out."""
+"""At the end, the child has one page of its own and one that it shares with its parent. Both were
+moved. A page of the parent is swapped out."""
 
 DESIGNS = {
     "pte_chain_list": "pte_chain",
@@ -57,16 +56,16 @@ DESIGNS = {
     "anon_vma_root": "avc",
     "anon_vma_reuse": "avc",
 }
-"""The design of a module of model/schemes whose name is another."""
+"""Modules of model/schemes that are not named after their design, and that design."""
 
 SPECIFIED = {"rmap_speedup": "pte_chain", "rmap15": "pte_chain", "anon_vma_rfc": "anon_vma"}
-"""The page of docs/reference/spec for a design that has none of its name."""
+"""Designs without their own page in docs/reference/spec, and the page that has their rules."""
 
 Eras = list[type[Scheme]]
 
 
 def design_of(cls: type[Scheme]) -> str:
-    """Return the design, which is the page, that a scheme belongs to."""
+    """Return the design of a scheme, which is also the name of its page."""
     module = cls.__module__.rpartition(".")[2]
     return DESIGNS.get(module, module)
 
@@ -80,7 +79,7 @@ def designs() -> dict[str, Eras]:
 
 
 def container_of(cls: type[Scheme]) -> str:
-    """Return the container of a file's VMAs that a scheme has, in a word."""
+    """Return the module name of the scheme's i_mmap; "–" if it maps no files."""
     return type(cls.i_mmap).__module__.rpartition(".")[2] if cls.maps_files else "–"
 
 
@@ -107,14 +106,14 @@ def page(design: str, eras: Eras) -> str:
 
 
 def modules(eras: Eras) -> list[str]:
-    """Return the modules of a design, each after those that its classes derive from."""
+    """Return the modules of a design; a module comes after those with the bases of its classes."""
     design = design_of(eras[0])
     every = [base for cls in eras for base in reversed(cls.__mro__) if issubclass(base, Scheme)]
     return list(dict.fromkeys(b.__module__ for b in every if design_of(b) == design))
 
 
 def essay(module: str) -> tuple[str, str]:
-    """Return the first line of a module's head, and the rest after a link to its file."""
+    """Return the first line of a module's docstring, and the rest after a link to its file."""
     head, _, text = (inspect.getdoc(sys.modules[module]) or "").partition("\n\n")
     source = linked(f"model/schemes/{module.rpartition('.')[2]}.py")
     return " ".join(head.split()).rstrip("."), f"Source: {source}\n\n{prose(text)}"
@@ -126,16 +125,16 @@ def names(eras: Eras) -> list[str]:
 
 
 def which(some: list[str], eras: Eras) -> str:
-    """Return the names of some of a page's schemes; "all" if it is all of several."""
+    """Return the names of some of a page's schemes; "all" if it is all of two or more."""
     return "all" if eras[1:] and len(some) == len(eras) else spans(some, names(eras))
 
 
 def merged(rows_of: Iterable[Row], eras: Eras) -> Iterator[Row]:
-    """Yield the rows of a page's schemes, equal ones as one."""
+    """Yield the rows of a page's schemes, with equal rows merged into one."""
     every = names(eras)
-    everybody = spans(every, every)
+    all_names = spans(every, every)
     for first, *rest in joined(rows_of, every):
-        yield "all" if eras[1:] and first == everybody else first, *rest
+        yield "all" if eras[1:] and first == all_names else first, *rest
 
 
 def first_paragraph(text: str | None) -> str:
@@ -146,14 +145,14 @@ def first_paragraph(text: str | None) -> str:
 def era_table(eras: Eras) -> str:
     """Return a row for each era."""
     made: Rows = [
-        (f"`{c.name}`", c.era.kernels, container_of(c), what_is_its_own(c), said(c.era.flaws))
+        (f"`{c.name}`", c.era.kernels, container_of(c), what_differs(c), listed(c.era.flaws))
         for c in eras
     ]
-    return table(("scheme", "kernels", "i_mmap", "what is its own", "bugs it had"), made)
+    return table(("scheme", "kernels", "i_mmap", "what differs", "bugs it had"), made)
 
 
-def what_is_its_own(cls: type[Scheme]) -> str:
-    """Return the docstring of a scheme without the kernels, which stand beside it."""
+def what_differs(cls: type[Scheme]) -> str:
+    """Return the docstring of a scheme without its kernels, which have their own column."""
     text = " ".join(inspect.cleandoc(cls.__doc__ or "").split())
     kernels = text.partition(": ")[0]
     if re.fullmatch(r"v[\d.]+\S*(?: (?:…|and)(?: \S+)?)?", kernels):
@@ -161,29 +160,29 @@ def what_is_its_own(cls: type[Scheme]) -> str:
     return linked(text)
 
 
-def said(things: tuple[str, ...]) -> str:
-    """Return things in a cell of a table."""
+def listed(things: tuple[str, ...]) -> str:
+    """Return the things as text for a cell of a table."""
     return ", ".join(things) or "–"
 
 
 def lacking(eras: Eras) -> str:
-    """Return what these kernels did not have yet, or no more."""
-    made = merged([(c.name, said(c.era.lacks)) for c in eras], eras)
+    """Return the features of the model that these kernels did not have, as a list."""
+    made = merged([(c.name, listed(c.era.lacks)) for c in eras], eras)
     lines = [f"- {who}: {what}" for who, what in made if what != "–"]
     return (
-        "\n".join(["What these kernels lacked of the model's features:", "", *lines])
+        "\n".join(["Features of the model that these kernels did not have:", "", *lines])
         if lines
         else ""
     )
 
 
 def decisions(eras: Eras) -> str:
-    """Return the methods and switches by which each era differs from what it is built on."""
+    """Return the methods and switches in which each era differs from the scheme it extends."""
     made: Rows = []
     for cls in eras:
         own = own_classes(cls)
         if own == [cls] and is_whole(own):
-            made.append((cls.name, "all hooks", f"`{cls.__name__}` writes them out"))
+            made.append((cls.name, "all hooks", f"`{cls.__name__}` defines all of them"))
             continue
         shown = [cls] if is_whole(own) else own
         made += [(cls.name, f"`{n}()`", text) for n, text in sorted(_methods(cls, shown))]
@@ -194,7 +193,7 @@ def decisions(eras: Eras) -> str:
 
 
 def own_classes(cls: type[Scheme]) -> list[type[Scheme]]:
-    """Return the class and those of its bases that are no scheme by themselves."""
+    """Return the class and those of its bases that are not schemes by themselves."""
     own = [cls]
     for base in cls.__mro__[1:]:
         if base is Scheme or (issubclass(base, Scheme) and base.name):
@@ -205,7 +204,7 @@ def own_classes(cls: type[Scheme]) -> list[type[Scheme]]:
 
 
 def is_whole(own: list[type[Scheme]]) -> bool:
-    """Tell whether classes are built on no other scheme."""
+    """Tell whether the classes extend no other scheme."""
     return all(
         b in own or b is Scheme or not issubclass(b, Scheme) for c in own for b in c.__bases__
     )
@@ -229,10 +228,10 @@ def _switches(cls: type[Scheme], own: list[type[Scheme]]) -> Iterator[tuple[str,
 
 
 def structs(eras: Eras) -> str:
-    """Return the structs of the eras, and what they add to those of others, with their bytes."""
+    """Return the structs of the eras and the fields that they add to the core's, with sizes."""
     made = [(cls.name, *row) for cls in eras for row in _structs(cls)]
     if not made:
-        return "None: it keeps no books."
+        return "None: it does no bookkeeping."
     head = ("schemes", "struct", "fields that rmap uses", "bytes i386", "bytes 64-bit")
     text = "Bytes are those of the whole struct, where they are known."
     return f"{table(head, merged(made, eras))}\n\n{text}"
@@ -252,34 +251,34 @@ def _structs(cls: type[Scheme]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def pictures(eras: Eras) -> str:
-    """Return the state of the newest era after the run of the index, and how others differ."""
+    """Return the final state of the index's run on the newest era, and what differs on others."""
     drawn: dict[str, list[str]] = {}
     for cls in reversed(eras):
         drawn.setdefault(picture(cls), []).append(cls.name)
     (newest, who), *others = drawn.items()
     parts = [
-        f"{which(who, eras)} after [the run of the index](README.md#the-run-of-the-pictures):",
+        f"{which(who, eras)}, after [the run of the index](README.md#the-run-of-the-pictures):",
         "\n".join(fenced(newest.splitlines())),
-        *(f"{which(n, eras)} instead:\n\n{differing(p, newest)}" for p, n in others),
+        *(f"Different in {which(n, eras)}:\n\n{differing(p, newest)}" for p, n in others),
         *(f"{cls.name}: {line}" for cls in eras for line in violated(cls)),
     ]
     return "\n\n".join(parts)
 
 
 def differing(text: str, newest: str) -> str:
-    """Return the lines of a picture that the newest does not have."""
+    """Return the lines of a picture that are not in the newest era's."""
     known = newest.splitlines()
     return "\n".join(fenced([line for line in text.splitlines() if line not in known]))
 
 
 def picture(cls: type[Scheme]) -> str:
-    """Return the state in which the run ends, as the model has it."""
+    """Return the final state of the run as text."""
     done = record(cls, PICTURED, STEPS)
     return state_text(done.state(done.frames[-1].after))
 
 
 def violated(cls: type[Scheme]) -> list[str]:
-    """Return what the run violates, and where it stops, for a scheme that never held."""
+    """Return what the run violates and where it stops; only schemes that never held have such."""
     done = record(cls, PICTURED, STEPS)
     found = [
         f"step {f.number} violates `{v.invariant}`: {v}" for f in done.frames for v in f.violations
@@ -288,7 +287,7 @@ def violated(cls: type[Scheme]) -> list[str]:
 
 
 def invariants(eras: Eras) -> str:
-    """Return which invariants these schemes are held to beside the universal ones."""
+    """Return which invariants these schemes must satisfy, besides the universal ones."""
     held: dict[str, list[str]] = {}
     for cls in eras:
         for inv in applicable(cls):
@@ -299,14 +298,14 @@ def invariants(eras: Eras) -> str:
         groups.setdefault(which(who, eras), []).append(f"`{name}`")
     design = design_of(eras[0])
     text = (
-        f"[The rules](../reference/spec/{SPECIFIED.get(design, design)}.md). "
-        "Checked: the universal invariants, and of [the others](../reference/invariants.md):"
+        f"[The rules](../reference/spec/{SPECIFIED.get(design, design)}.md). Checked are the "
+        "universal invariants, and these of [the others](../reference/invariants.md):"
     )
     return "\n".join([text, "", *(f"- {who}: {', '.join(inv)}" for who, inv in groups.items())])
 
 
 def bugs(eras: Eras) -> str:
-    """Return the bugs that are seeded on these schemes, and those that their kernels had."""
+    """Return the bugs that are seeded into these schemes, and those that their kernels had."""
     made: Rows = []
     for name, cls in sorted(catalogue.bugs().items()):
         had = spans([c.name for c in eras if name in c.era.flaws], names(eras))
@@ -314,9 +313,9 @@ def bugs(eras: Eras) -> str:
         if had or seeded != "–":
             made.append((f"`{name}`", seeded, had or "–"))
     if not made:
-        return "None is seeded, and none is known that these kernels had."
-    text = "What went wrong, what catches it and the saved runs: [bugs](../reference/bugs.md)."
-    return f"{text}\n\n{table(('bug', 'seeded on', 'these kernels had it'), made)}"
+        return "None is seeded, and these kernels had none that is known."
+    text = "What went wrong, what catches it, and the saved runs: [bugs](../reference/bugs.md)."
+    return f"{text}\n\n{table(('bug', 'seeded into', 'these kernels had it'), made)}"
 
 
 def cost(eras: Eras) -> str:
@@ -325,7 +324,7 @@ def cost(eras: Eras) -> str:
     for workload in WORKLOADS:
         found = sorted(rows(workload, eras, SCALE), key=lambda row: row[1])
         made += merged([(name, workload, *row) for name, *row in found], eras)
-    text = f"N = {SCALE}. [The columns, and a larger N](../reference/cost.md)."
+    text = f"N = {SCALE}. [What the columns mean, and a larger N](../reference/cost.md)."
     return f"{text}\n\n{table((HEAD[0], 'workload', *HEAD[1:]), made)}"
 
 
@@ -355,13 +354,13 @@ def index() -> str:
 
 
 def run_of_the_pictures() -> str:
-    """Return the operations after which each page draws the state."""
+    """Return the operations whose final state is drawn on each page."""
     lines = [f"{number:2}  {op}" for number, op in enumerate(STEPS, 1)]
     return "\n".join(fenced([f"scope  {PICTURED}", *lines]))
 
 
 def one_run() -> str:
-    """Return what the walks visit in the saved run that every scheme can carry out."""
+    """Return how many entries the walks visit in a saved run that every scheme can carry out."""
     path = ROOT / "docs" / "examples" / "twelve-operations.json"
     case = load_case(path)
     every = catalogue.every_scheme()
@@ -370,16 +369,16 @@ def one_run() -> str:
         c = precision(cls, case.scope, case.steps)
         made.append((name, *map(str, (c.pages, c.mapping, c.visited, c.nodes))))
     text = f"""[{path.name}](../examples/{path.name}) has a fork, copies on write, a VMA
-split and one cut off, mremap of a shared page, its swap-out and swap-in, and an exit. After
-each step every mapped page is walked for (without rmap: scanned for). Two versions of anonmm
-copy the page that mremap moves; a scan unmaps other pages on its way, so that fewer are left to
-be asked about. Otherwise the same pages are mapped and shared; `rmapcheck diff` says where the
-books differ."""
+that is split and one that is shortened, mremap of a shared page, its swap-out and swap-in, and an
+exit. After each step there is a walk for every mapped page (without rmap: a scan of page tables).
+Two versions of anonmm copy the page that mremap moves, and a scan unmaps other pages on its way,
+so their numbers of mappings differ. On all other schemes the same pages are mapped and shared.
+`rmapcheck diff` shows where their bookkeeping differs."""
     head = ("schemes", "walks", "mappings", "visited", "nodes")
     return f"{text}\n\n{table(head, joined(made, list(every)))}"
 
 
 def pages() -> dict[str, str]:
-    """Return the pages by their paths below docs."""
+    """Return the text of the pages, by path below docs."""
     made = {f"schemes/{design}.md": page(design, eras) for design, eras in designs().items()}
     return {"schemes/README.md": index(), **made}

@@ -14,7 +14,7 @@ def summary(cls: type[Scheme]) -> str:
 
 
 def scheme_rows() -> Rows:
-    """Return name, kernels, what it is, and the bugs these kernels had, for each scheme."""
+    """Return name, kernels, title, and the bugs that the kernels had, of each scheme."""
     rows: Rows = []
     for cls in catalogue.every_scheme().values():
         rows.append((cls.name, cls.era.kernels, cls.title, ", ".join(cls.era.flaws) or "–"))
@@ -32,7 +32,7 @@ def bug_rows() -> Rows:
 
 
 def invariant_rows() -> Rows:
-    """Return name, where it comes from, who is held to it, and what it says."""
+    """Return name, source, schemes that must satisfy it, and meaning of each invariant."""
     rows: Rows = []
     for inv in INVARIANTS.values():
         who = "all" if inv.universal and not inv.only else _eras(inv)
@@ -41,7 +41,7 @@ def invariant_rows() -> Rows:
 
 
 def _eras(invariant: Invariant) -> str:
-    """Return the schemes held to an invariant, those in a row as their first and last."""
+    """Return the schemes that must satisfy an invariant; neighbours become "first … last"."""
     every = catalogue.schemes()
     return spans([n for n, cls in every.items() if invariant in applicable(cls)], list(every))
 

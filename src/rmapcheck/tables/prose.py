@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: their drawings, and links to the files and rules that they name."""
+"""Turns docstrings into Markdown: fences their drawings, links the files and rules they name."""
 
 import inspect
 import re
@@ -11,7 +11,7 @@ CITATION = re.compile(r"\b([a-z_]+)#([a-z]+(?:-[a-z]+)*)")
 
 
 def prose(text: str | None) -> str:
-    """Return a docstring as Markdown: drawings fenced; files and rules of the spec linked."""
+    """Return a docstring as Markdown, with its drawings in fences and its references as links."""
     found: list[str] = []
     drawing: list[str] | None = None
     for line in inspect.cleandoc(text or "").splitlines():
@@ -29,12 +29,12 @@ def prose(text: str | None) -> str:
 
 
 def fenced(lines: list[str]) -> list[str]:
-    """Return a drawing as a block of Markdown."""
+    """Return the lines of a drawing, without their common indent, in a fence."""
     return ["```text", *textwrap.dedent("\n".join(lines)).strip("\n").splitlines(), "```"]
 
 
 def linked(line: str) -> str:
-    """Return a line with the files and rules that it names as links, seen from docs/schemes."""
+    """Return a line of a page in docs/schemes, with the files and rules that it names as links."""
 
     def link(match: "re.Match[str]") -> str:
         name = match[0] if "/" in match[0] else f"model/schemes/{match[0]}"
@@ -45,7 +45,7 @@ def linked(line: str) -> str:
 
 
 def cited(line: str, spec: str) -> str:
-    """Return a line with each PAGE#RULE as a link into the folder `spec`."""
+    """Return a line with each PAGE#RULE as a link; `spec` is the path of the specification."""
 
     def link(match: "re.Match[str]") -> str:
         known = (SPEC / f"{match[1]}.md").is_file()

@@ -14,7 +14,7 @@ MADE = "<!-- made by `make docs` -->"
 
 @cache
 def cases() -> dict[str, list[str]]:
-    """Return the saved cases by their scheme, without the @SCHEME."""
+    """Return the file names of the saved cases, by scheme or bug without its @SCHEME."""
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "counterexamples").glob("*.json")):
         if path.name != "schema.json":
@@ -32,8 +32,8 @@ def schemes() -> str:
     rows: Rows = [row(*cells) for cells in ROWS["schemes"]()]
     return page(
         "Schemes, oldest first",
-        "The bugs in the last column are those that these kernels had and that the model shows: "
-        "`verify` of such a scheme ends with VIOLATED. `rmapcheck schemes` prints this list.",
+        "The last column lists bugs that these kernels had and that the model shows: `verify` of "
+        "such a scheme ends with VIOLATED. `rmapcheck schemes` prints this list.",
         table(HEADS["schemes"], rows),
     )
 
@@ -46,9 +46,9 @@ def bugs() -> str:
         rows.append((f"`{name}`", scheme, wrong, f"`{invariant}`", fix, ", ".join(links) or "–"))
     return page(
         "Seeded bugs",
-        "Each is a subclass in `model/bugs` that overrides one decision of its scheme. Tests "
-        "demand that the invariant named here catches it. B numbers bugs of v2.6.28 and later "
-        "([all of them, seeded or not](spec/bugs.md)), E earlier ones.",
+        "Each bug is a subclass in `model/bugs` that overrides one decision of its scheme. Tests "
+        "check that the invariant named here catches it. Numbers with B are bugs of v2.6.28 and "
+        "later ([all of them, seeded or not](spec/bugs.md)), numbers with E earlier ones.",
         table((*HEADS["bugs"], "saved run"), rows),
     )
 
@@ -61,19 +61,19 @@ def invariants() -> str:
     ]
     return page(
         "Invariants",
-        "What is checked in every state, or after every operation. *source* names the rule of the "
-        "[specification](spec/README.md), the commit or the kernel function that it comes from.",
+        "These are checked in every state, or after every operation. *source* names the rule of "
+        "the [specification](spec/README.md), the commit, or the kernel function it comes from.",
         table(HEADS["invariants"], rows),
     )
 
 
 def page(title: str, *parts: str) -> str:
-    """Return a generated page."""
+    """Return the text of a generated page."""
     return "\n\n".join([f"# {title}", MADE, *parts]) + "\n"
 
 
 def pages() -> dict[str, str]:
-    """Return the pages by their paths below docs."""
+    """Return the text of the pages, by path below docs."""
     return {
         "reference/schemes.md": schemes(),
         "reference/bugs.md": bugs(),
