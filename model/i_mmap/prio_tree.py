@@ -191,10 +191,12 @@ class IMmapPrioTree(PrioTree):
             return
         if radix_index(st, node) <= last:
             self.prio_tree_report(st, node, rwc, found)
+        # No child ends later than its parent: below one that ends before `first` all do.
         child = st.vma[node].shared_left
         if child != node and heap_index(st, child) >= first:
             self.prio_tree_visit(st, child, mask // 2, value, first, last, rwc, found)
         child = st.vma[node].shared_right
+        # To the right everything starts at `value + mask` or later.
         if child != node and last >= value + mask and heap_index(st, child) >= first:
             self.prio_tree_visit(st, child, mask // 2, value + mask, first, last, rwc, found)
 

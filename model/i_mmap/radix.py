@@ -108,6 +108,7 @@ class PrioTree(IMmap):
             moved = root.i_mmap_node
             self.prio_tree_remove(st, mapping, moved)
             init_node(st, moved)
+            # The roots that come loose are a line to the left, below `node`.
             if first == 0:
                 first = moved
             else:
@@ -118,6 +119,7 @@ class PrioTree(IMmap):
         if first:
             st.vma[node].shared_left = first
             st.vma[first].shared_parent = node
+        # What is left of the old tree hangs at its end.
         if root.i_mmap_node:
             st.vma[last].shared_left = root.i_mmap_node
             st.vma[root.i_mmap_node].shared_parent = last
@@ -156,6 +158,7 @@ class PrioTree(IMmap):
         """
         inserted = node
         cur = st.address_space[mapping].i_mmap_node
+        # It ends beyond what the bits of the root can say.
         if cur == 0 or heap_index(st, node) > max_index(st, mapping):
             self.prio_tree_expand(st, mapping, node)
             return node
@@ -165,6 +168,7 @@ class PrioTree(IMmap):
             if radix_index(st, cur) == radix_index(st, node):
                 if heap_index(st, cur) == heap_index(st, node):
                     return cur
+            # A heap by the end: it takes this place, and whoever had it goes on down.
             if self.prio_tree_before(st, node, cur):
                 self.prio_tree_replace(st, mapping, cur, node)
                 displaced = cur
@@ -173,6 +177,7 @@ class PrioTree(IMmap):
             index = radix_index(st, node)
             if by_size:
                 index = heap_index(st, node) - index
+            # A radix tree by the start: the bit of this level decides.
             if index & mask:
                 if right_empty(st, cur):
                     init_node(st, node)
@@ -187,6 +192,7 @@ class PrioTree(IMmap):
                     st.vma[node].shared_parent = cur
                     return inserted
                 cur = st.vma[cur].shared_left
+            # All bits of the start are used up: on with those of the size.
             mask //= 2
             if mask == 0:
                 mask = self.size_mask(st, mapping)

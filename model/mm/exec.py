@@ -65,12 +65,20 @@ def setup_stack(st: "Kernel", mm: int, top: int) -> int:
 
 
 def shift_arg_pages(st: "Kernel", mm: int, shift: int) -> int:
-    """Move the stack down by `shift` pages; shift_arg_pages(), fs/exec.c. Return 0 or -ENOMEM."""
+    """Move the stack down by `shift` pages; shift_arg_pages(), fs/exec.c. Return 0 or -ENOMEM.
+
+    ::
+
+        ......S    one page, at the top
+        ...SSSS    the same VMA covers both places while the entry moves
+        ...S...    and is cut off behind it
+    """
     acquire(st, MMAP_LOCK, mm)
     vma = st.mm[mm].mmap
     v = st.vma[vma]
     start = v.vm_start
     range_changes(st, vma, 0)
+    # vm_pgoff stays, and is now that of the new start: so the page keeps its index.
     v.vm_start = start - shift
     range_changed(st, vma, 0)
     moved = move_page_tables(st, vma, start, vma, start - shift, 1)

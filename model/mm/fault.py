@@ -128,6 +128,7 @@ def do_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) ->
         do_fault_around(st, vma, address)
         if st.pte[ptep].folio:
             return 0
+    # A store to a private range needs a copy at once, and never maps the page of the file.
     copies = write and not st.vma[vma].vm_flags & VM_SHARED
     if st.scheme.era.cow_prepares_first and copies and st.scheme.anon_vma_prepare(st, vma):
         return -ENOMEM
@@ -147,6 +148,8 @@ def do_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) ->
         error = finish_fault(st, vma, address, ptep, folio, write=write)
         if error == 0:
             return 0
+    # The reference that filemap_fault() took: a mapped page keeps it, one that was copied does
+    # not.
     folio_put(st, folio)
     return error
 
@@ -177,9 +180,11 @@ def finish_fault(
     """
     acquire(st, FOLIO_LOCK, folio)
     error = 0
+    # A walk by the file looks at the linear place; for any other the scheme needs its own record.
     if st.scope.nonlinear and st.folio[folio].index != linear_page_index(st, vma, address):
         error = st.scheme.page_convert_anon(st, folio)
         tell(st, "convert", folio)
+    # This may sleep, so it comes before page_table_lock, a spinlock, is taken.
     if error or st.scheme.pte_chain_alloc(st):
         release(st, FOLIO_LOCK, folio)
         return -ENOMEM
@@ -199,6 +204,7 @@ def finish_fault(
 
 def _map_new_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
     """Map a fresh page, in place of whatever the entry maps. Return 0 or -ENOMEM."""
+    # Everything that may sleep or fail comes before page_table_lock is taken.
     if st.scheme.pte_chain_alloc(st):
         return -ENOMEM
     if st.scheme.anon_vma_prepare(st, vma):
@@ -218,12 +224,15 @@ def _map_new_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
     p = st.pte[ptep]
     p.folio = folio
     p.flags = maybe_mkwrite(st, vma) | young(st)
+    # Only now that the entry shows the copy: a sharer that finds itself alone with the old page
+    # reuses it, and must not while it can still be read here.
     if old:
         st.scheme.folio_remove_rmap(st, old, vma, address, ptep)
     tell(st, "fault", vma, ptep, folio, old)
     release(st, PTL, mm)
     st.scheme.pte_chain_free(st)
     if old:
+        # If this was its last mapping, its copy in swap is of no use any more.
         free_swap_cache(st, old, held=1)
         folio_put(st, old)
     return 0
@@ -261,14 +270,17 @@ def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
     if st.scheme.era.anon_exclusive and f.exclusive:
         passed(st, "write fault reuses an exclusive page")
         return True
+    # This entry holds one reference, and the swap cache one: with more, somebody else has it too.
     if f.refcount > (2 if f.swap else 1):
         return False
     acquire(st, FOLIO_LOCK, folio)
     if f.swap:
         passed(st, "write fault on a page of the swap cache")
+        # The reference of the swap cache goes only if no swap entry names the slot.
         folio_free_swap(st, folio)
     reuse = f.refcount == 1
     if reuse:
+        # No other process maps it any more, so that a walk need not visit any.
         st.scheme.folio_move_anon_rmap(st, folio, vma)
         if st.scheme.era.anon_exclusive:
             f.exclusive = 1
@@ -284,6 +296,7 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
     entry = p.swap
     if st.scheme.rmap_get_cpu(st):
         return -ENOMEM
+    # A sharer of the slot may have brought the page back already. It must be the same page.
     folio = st.swap[entry].folio
     if folio:
         passed(st, "swap-in from the swap cache")
@@ -300,8 +313,10 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
     acquire(st, PTL, st.vma[vma].vm_mm)
     st.folio[folio].refcount += 1
     swap_free(st, entry)
+    # Fork clears the mark, so the page was exclusive when it went and nobody has joined since.
     exclusive = bool(p.flags & PTE_EXCLUSIVE)
     if write and st.folio[folio].refcount == 2:
+        # A store by the last user takes the page over, if the slot can go, and copies nothing.
         exclusive = folio_free_swap(st, folio) or exclusive
         if exclusive:
             passed(st, "swap-in by a write takes the page over")
@@ -319,6 +334,7 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
     st.scheme.rmap_put_cpu(st)
     if write and not exclusive:
         passed(st, "swap-in by a write finds the page shared")
+    # The page is mapped read-only now; the store is a write fault like any other.
     if (write and not exclusive) or st.scheme.mremap_moved_anon_rmap(st, folio, address):
         error = do_wp_page(st, vma, address, ptep)
         if error:

@@ -42,6 +42,7 @@ def sys_fork(st: "Kernel", oldmm: int, mm: int) -> int:
     tell(st, "dup_mm", mm, oldmm)
     acquire(st, MMAP_LOCK, oldmm)
     acquire(st, MMAP_LOCK, mm)
+    # Before the child has any entry, so that the scan comes by each that fork copies.
     if st.scheme.virtual_scan and st.scheme.joins_mmlist_first(st):
         mmlist_add(st, mm, oldmm)
     error = dup_mmap(st, mm, oldmm)
@@ -74,6 +75,7 @@ def dup_mmap(st: "Kernel", mm: int, oldmm: int) -> int:
 
 def dup_pages(st: "Kernel", mm: int, tmp: int, mpnt: int) -> int:
     """Link the child's copy of one VMA and fill its entries. Return 0 or -ENOMEM."""
+    # A walker that goes by the entry alone asks find_vma() for its VMA: link first, then fill.
     if st.scheme.era.links_vma_first:
         vma_link_list(st, mm, tmp)
     else:
@@ -98,13 +100,17 @@ def dup_vma(st: "Kernel", mpnt: int) -> int:
     tmp = vm_area_dup(st, mpnt)
     if tmp == 0:
         return 0
+    # mlock() binds the process that called it; no child inherits it.
     st.vma[tmp].vm_flags &= ~VM_LOCKED
     if st.vma[tmp].vm_flags & VM_WIPEONFORK:
         passed(st, "fork wipes a VMA")
+        # The child starts without pages here, so that no page is to be found through this VMA.
         st.vma[tmp].anon_vma = 0
     elif st.scheme.anon_vma_fork(st, tmp, mpnt):
         kmem_cache_free(st, st.vma, tmp)
         return 0
+    # Behind the parent: a truncation that has emptied the parent meets the child afterwards, with
+    # whatever fork had copied by then.
     vma_link_file(st, tmp, mpnt)
     return tmp
 
@@ -113,6 +119,7 @@ def copy_page_range(st: "Kernel", dst_vma: int, src_vma: int) -> int:
     """Copy the entries of one VMA; copy_page_range(), mm/memory.c. Return 0 or -ENOMEM."""
     address = st.vma[src_vma].vm_start
     while address < st.vma[src_vma].vm_end:
+        # This may sleep, so it comes before the spinlocks of both page tables are taken.
         if st.scheme.pte_chain_alloc(st):
             return -ENOMEM
         acquire(st, PTL, st.vma[src_vma].vm_mm)
@@ -156,11 +163,13 @@ def copy_one_pte(st: "Kernel", dst_vma: int, src_vma: int, address: int) -> None
     if src.folio:
         passed(st, "fork shares a page")
         if not st.vma[src_vma].vm_flags & VM_SHARED:
+            # The next store by either of them is to fault, and to copy the page.
             src.flags &= ~PTE_WRITE
         copy_present_page(st, src.folio, dst_vma, src_vma, address, ptep)
     elif src.swap:
         passed(st, "fork shares a swap slot")
         swap_duplicate(st, src.swap)
+        # Two entries name the slot now: neither may take the page over at swap-in.
         src.flags &= ~PTE_EXCLUSIVE
     elif src.flags:
         passed(st, "fork copies an entry of the zero page")
@@ -184,5 +193,6 @@ def copy_present_page(
         st.scheme.folio_dup_file_rmap(st, folio, dst_vma, src_vma, address, ptep)
         return
     if st.scheme.era.anon_exclusive:
+        # Two entries map it now; a write fault that finds itself alone claims it again.
         st.folio[folio].exclusive = 0
     st.scheme.folio_dup_anon_rmap(st, folio, dst_vma, src_vma, address, ptep)

@@ -74,10 +74,12 @@ def install_page(st: "Kernel", vma: int, address: int, index: int) -> int:
         return -ENOMEM
     acquire(st, FOLIO_LOCK, folio)
     off = linear_page_index(st, vma, address) != index
+    # A walk by the file looks at the linear place; for any other the scheme needs its own record.
     error = st.scheme.page_convert_anon(st, folio) if off else 0
     tell(st, "convert", folio)
     if error == 0:
         error = st.scheme.pte_chain_alloc(st)
+    # Nothing has been zapped yet, so that the old entry stays as it was.
     if error:
         release(st, FOLIO_LOCK, folio)
         folio_put(st, folio)

@@ -107,6 +107,7 @@ def mmap_region(
     if vma_merge_new_range(st, vmg):
         return 0
     passed(st, "mmap makes a VMA")
+    # No neighbour takes the range. The new VMA gets an anon_vma at its first fault.
     vma = kmem_cache_alloc(st, st.vma)
     if vma == 0:
         return -ENOMEM
@@ -170,6 +171,7 @@ def mprotect_fixup(st: "Kernel", mm: int, vma: int, start: int, end: int, prot: 
         passed(st, "mprotect changes nothing")
         return 0
     if prot & VM_WRITE:
+        # Private memory is charged the first time that it becomes writable.
         if v.vm_flags & (VM_WRITE | VM_ACCOUNT | VM_SHARED) == 0:
             passed(st, "mprotect charges")
             flags |= VM_ACCOUNT
@@ -227,6 +229,7 @@ def madvise_flags(
     """
     acquire(st, MMAP_LOCK, mm)
     end = start + length
+    # A hole is an error, but what lies behind it is advised all the same.
     unmapped = -ENOMEM if has_hole(st, mm, start, end) else 0
     error = 0
     while start < end and error == 0:

@@ -84,6 +84,7 @@ def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> i
         file=v.vm_file,
         anon_vma=v.anon_vma,
     )
+    # vma_merge_extend() makes no VMA: what the neighbour below cannot take is refused.
     if vma_merge_new_range(st, vmg) != vma:
         return -ENOMEM
     passed(st, "mremap grows in place")
@@ -115,6 +116,7 @@ def remap_move(
         if not st.scheme.era.mremap_checks_first and vma_lookup(st, mm, start):
             return unmap_too_soon(st, mm, start, length, new_length, to) or error
         return error
+    # A range that shrinks loses its tail first, so that what moves is as long as its target.
     if new_length < length:
         passed(st, "mremap moves and shrinks")
         error = do_munmap(st, mm, start + new_length, start + length)
@@ -126,6 +128,7 @@ def remap_move(
             break
         if st.vma[vma].vm_start > address:
             passed(st, "mremap moves the hole between VMAs")
+        # Nothing moves from a hole: what is mapped at its place in the target stays.
         address = max(address, st.vma[vma].vm_start)
         end = min(start + length, st.vma[vma].vm_end)
         if address > start:
@@ -190,13 +193,24 @@ def move_vma(
     *,
     dontunmap: bool,
 ) -> int:
-    """Copy the VMA, move its entries, drop the old range; move_vma(), mm/mremap.c."""
+    """Copy the VMA, move its entries, drop the old range; move_vma(), mm/mremap.c.
+
+    ::
+
+        start     to
+        OOOOOO    ......    entries are in O
+        OOOOOO    NNNNNN    the copy: in the rmap of the same pages, without entries
+        OOOOOO    NNNNNN    entries are in N; walks still visit both
+        ......    NNNNNN    unless MREMAP_DONTUNMAP keeps O, without entries
+    """
     new_vma = copy_vma(st, mm, vma, start, to, new_length)
     if new_vma == 0:
         return -ENOMEM
+    # The copy may have merged with the source itself, if that was never faulted.
     source = vma_lookup(st, mm, start)
     moved = move_page_tables(st, source, start, new_vma, to, length)
     if moved < length:
+        # Memory ran out half-way: what has moved goes back, and the new range is dropped.
         move_page_tables(st, new_vma, to, source, start, moved)
         tell(st, "move", source, new_vma, start, to)
         do_munmap(st, mm, to, to + new_length)
@@ -205,6 +219,8 @@ def move_vma(
     if not dontunmap:
         return do_munmap(st, mm, start, start + length)
     s = st.vma[source]
+    # Without entries it needs no place in the rmap. A part of a VMA shares its anon_vmas with the
+    # rest, which may have pages.
     if s.vm_start == start and s.vm_end == start + length and source != new_vma:
         if s.anon_vma:
             passed(st, "dontunmap takes the anon_vma from a whole VMA")
@@ -221,6 +237,8 @@ def copy_vma(st: "Kernel", mm: int, vma: int, start: int, to: int, length: int) 
     """
     v = st.vma[vma]
     pgoff = linear_page_index(st, vma, start)
+    # Never faulted: no page has an index by the old place yet, so that it may fit the new one, and
+    # merge there.
     if v.anon_vma == 0 and v.vm_file == 0:
         pgoff = to
     if pgoff == to:
@@ -253,6 +271,7 @@ def copy_vma(st: "Kernel", mm: int, vma: int, start: int, to: int, length: int) 
     n.vm_start = to
     n.vm_end = to + length
     n.vm_pgoff = pgoff
+    # Pages that move keep their anon_vma and index: walks from there must find the copy.
     if st.scheme.anon_vma_clone(st, new, vma, VMA_OP_REMAP):
         kmem_cache_free(st, st.vma, new)
         return 0
@@ -271,6 +290,7 @@ def move_page_tables(
     mm = st.vma[vma].vm_mm
     mapping = st.vma[vma].vm_file
     for i in range(length):
+        # Both may sleep, so they come before any lock of this page is taken.
         if break_cow(st, vma, start + i) or st.scheme.rmap_get_cpu(st):
             return i
         if mapping:

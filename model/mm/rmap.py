@@ -84,6 +84,8 @@ def rmap_walk(st: "Kernel", folio: int, action: int) -> int:
     for ptep in rwc.visited:
         mm = ptep_to_mm(st, ptep)
         acquire(st, PTL, mm)
+        # The scheme says where the page may be; whether it is there is known only under this lock.
+        # Chains of entries name no place where it is not.
         if st.pte[ptep].folio == folio or not st.scheme.walker_checks_pte(st, folio):
             found = found or ptep
             count += 1

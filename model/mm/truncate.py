@@ -56,6 +56,7 @@ def unmap_mapping_range(
             for address in range(start, end):
                 unmap_mapping_page(st, vma, address, even_cows=even_cows)
     if st.scope.nonlinear and st.scheme.era.truncates_nonlinear:
+        # The range of a nonlinear VMA does not say which pages it maps: look at every entry.
         for vma in st.scheme.i_mmap.nonlinear(st, mapping, rwc):
             for address in range(st.vma[vma].vm_start, st.vma[vma].vm_end):
                 unmap_nonlinear_page(st, vma, address, first, last)

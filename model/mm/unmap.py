@@ -58,7 +58,11 @@ def zap_pte(st: "Kernel", vma: int, address: int, ptep: int) -> None:
 def do_munmap(st: "Kernel", mm: int, start: int, end: int) -> int:
     """Unmap `start` … `end`, whatever is there. Return 0 or -ENOMEM.
 
-    do_vmi_munmap(), mm/vma.c. A failure at the second end leaves the first split done.
+    do_vmi_munmap(), mm/vma.c. A failure at the second end leaves the first split done::
+
+        AAAAAAAABBCCCCCC   `start` is in A, `end` in C
+        AAAAaaaabbccCCCC   both are split; what is in small letters goes
+        AAAA        CCCC
     """
     vma = find_vma(st, mm, start)
     if vma and st.vma[vma].vm_start < start < st.vma[vma].vm_end:
@@ -78,6 +82,8 @@ def do_munmap(st: "Kernel", mm: int, start: int, end: int) -> int:
 
 def unmap_region(st: "Kernel", mm: int, vma: int, start: int, end: int) -> None:
     """Zap and remove the VMAs from `vma` on that lie below `end`; all are whole."""
+    # All entries go before any VMA leaves the rmap: as long as a page is mapped, a walk must find
+    # it.
     first = vma
     while vma and st.vma[vma].vm_start < end:
         zap_page_range(st, vma, start, end)

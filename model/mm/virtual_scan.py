@@ -163,6 +163,8 @@ def try_to_swap_out(st: "Kernel", vma: int, ptep: int, scan: "RmapWalkControl") 
         return 0
     if folio_test_anon(st, folio) and st.folio[folio].swap == 0 and not add_to_swap(st, folio):
         return 0
+    # The reference of this entry is about to go; by those that are left the page may be freed or
+    # not.
     left = st.folio[folio].refcount - 1
     if folio_test_anon(st, folio):
         swap_duplicate(st, st.folio[folio].swap)
@@ -178,6 +180,7 @@ def try_to_swap_out(st: "Kernel", vma: int, ptep: int, scan: "RmapWalkControl") 
         unmap_everywhere(st, folio, scan)
         left = st.folio[folio].refcount
     if left > 1:
+        # Without rmap nobody knows who else maps it; the scan comes by them in its time.
         passed(st, "the scan leaves a page mapped elsewhere")
         return 0
     return 1

@@ -130,7 +130,10 @@ def range_changed(st: "Kernel", vma: int, adjust: int) -> None:
 def split_vma(st: "Kernel", mm: int, vma: int, address: int, *, new_below: bool) -> int:
     """Split `vma` at `address`; the new VMA is the part below or above. Return 0 or -ENOMEM.
 
-    __split_vma(), mm/vma.c.
+    __split_vma(), mm/vma.c::
+
+        VVVVVVVV -> VVVVNNNN   new above
+        VVVVVVVV -> NNNNVVVV   new below: `vma` starts later, and so does its vm_pgoff
     """
     new = vm_area_dup(st, vma)
     if new == 0:
@@ -142,10 +145,13 @@ def split_vma(st: "Kernel", mm: int, vma: int, address: int, *, new_below: bool)
     else:
         n.vm_pgoff += address - n.vm_start
         n.vm_start = address
+    # Pages of either part may be in any anon_vma of the whole. No range has changed yet, so that a
+    # failure leaves the VMA as it was.
     if st.scheme.anon_vma_clone(st, new, vma, VMA_OP_SPLIT):
         kmem_cache_free(st, st.vma, new)
         return -ENOMEM
     passed(st, "split")
+    # Trees are ordered by ranges: one changes only while its VMA is out of them.
     range_changes(st, vma, 0)
     if new_below:
         v.vm_pgoff += address - v.vm_start

@@ -119,6 +119,7 @@ def vma_merge_new_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
     vmg.next = st.vma[vmg.prev].vm_next if vmg.prev else st.mm[vmg.mm].mmap
     left = can_vma_merge_left(st, vmg)
     right = not vmg.just_expand and can_vma_merge_right(st, vmg)
+    # A range without an anon_vma fits both, even where the two do not fit one another.
     if left and right and not st.scheme.are_anon_vmas_compatible(st, vmg.prev, vmg.next):
         passed(st, "a new range joins one side only: anon_vmas differ")
         right = False
@@ -151,8 +152,10 @@ def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
     gone = vmg.next if target != vmg.next else 0
     if gone and st.vma[gone].vm_end != vmg.end:
         gone = 0
+    # What may fail comes before any range changes, so that a failure is no more than "no merge".
     if gone and st.scheme.dup_anon_vma(st, target, gone, target):
         return -ENOMEM
+    # Pages that mremap is about to move in are in the anon_vmas of its source (61f67c230a5e).
     if (
         vmg.copied_from
         and st.scheme.era.inherits_copied_from
@@ -169,6 +172,7 @@ def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
         t.vm_pgoff = vmg.pgoff
         range_changed(st, target, gone)
     if gone:
+        # Its chain may go with it: the target has the same one, or has just got a copy.
         remove_vma(st, vmg.mm, gone)
     if vmg.copied_from == 0:
         tell(st, "expand", target, gone)
@@ -211,6 +215,7 @@ def vma_merge_existing_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
 def _merge_both(st: "Kernel", vmg: VmaMergeStruct) -> int:
     passed(st, "merge case 6")
     prev = vmg.prev
+    # One source is enough: where both have an anon_vma, it is the same one, with the same chain.
     source = vmg.next if st.vma[vmg.next].anon_vma else vmg.middle
     if st.vma[prev].anon_vma == 0 and st.vma[source].anon_vma:
         passed(st, "case 6 imports a chain")
@@ -249,6 +254,7 @@ def _merge_right(st: "Kernel", vmg: VmaMergeStruct) -> int:
     following = vmg.next
     middle = vmg.middle
     whole = vmg.start == st.vma[middle].vm_start
+    # The last argument is the VMA that vma_adjust() was called for, until v6.1.
     if st.scheme.dup_anon_vma(st, following, middle, following if whole else middle):
         return -ENOMEM
     passed(st, "merge case 8" if whole else "merge case 4")
@@ -282,6 +288,8 @@ def vma_modify(st: "Kernel", vma: int, start: int, end: int, flags: int) -> int:
         anon_vma=v.anon_vma,
         middle=vma,
     )
+    # A merge gives exactly this range to a neighbour; else the range has to become a VMA of its
+    # own.
     merged = vma_merge_existing_range(st, vmg)
     if merged:
         return merged

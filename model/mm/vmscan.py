@@ -28,9 +28,11 @@ def swap_out(st: "Kernel", folio: int) -> int:
         passed(st, "swap-out of a page in the swap cache")
     if st.folio[folio].refcount > 1 and not st.folio[folio].swap:
         passed(st, "swap-out of a shared page")
+    # Each entry is to name the slot, so that the page must have one before it is unmapped.
     if st.folio[folio].swap or add_to_swap(st, folio):
         if st.scheme.folio_mapped(st, folio):
             rmap_walk(st, folio, UNMAP)
+        # Only the swap cache has it now: every mapping, if there was any, has been found.
         if st.folio[folio].refcount == 1:
             entry = st.folio[folio].swap
             st.folio[folio].swap = 0
@@ -56,6 +58,7 @@ def reclaim_file_folio(st: "Kernel", folio: int) -> int:
         if rmap_walk(st, folio, UNMAP):
             passed(st, "a mapped page of a file is reclaimed")
         tell(st, "reclaim", folio)
+    # Only the page cache has it now: every mapping, if there was any, has been found.
     freed = st.folio[folio].refcount == 1
     release(st, FOLIO_LOCK, folio)
     if freed:

@@ -251,6 +251,7 @@ class AvcList(Scheme):
     def find_mergeable_anon_vma(self, st: "State", vma: int) -> int:
         """Return a neighbour's anon_vma that `vma` may adopt, or 0; mm/mmap.c (mm/vma.c)."""
         v = st.vma[vma]
+        # With one anon_vma for both, they can merge as soon as their protections are alike.
         near = v.vm_next
         if near:
             anon_vma = self.reusable_anon_vma(st, near, vma, near)
@@ -267,6 +268,7 @@ class AvcList(Scheme):
         """Give `vma` its first anon_vma, a neighbour's if possible; anon_vma_prepare()."""
         if st.vma[vma].anon_vma:
             return 0
+        # Allocations may sleep: first those, then the lock.
         avc = kmem_cache_alloc(st, st.anon_vma_chain)
         if avc == 0:
             return -ENOMEM
@@ -280,6 +282,7 @@ class AvcList(Scheme):
                 return -ENOMEM
             self.count_root(st, anon_vma)
             passed(st, "a root anon_vma is made")
+        # Others may be walking an adopted anon_vma.
         lock = self.lock_of(st, anon_vma)
         acquire(st, ANON_VMA_LOCK, lock)
         st.vma[vma].anon_vma = anon_vma
@@ -309,8 +312,11 @@ class AvcList(Scheme):
             acquire(st, ANON_VMA_LOCK, lock)
             self.anon_vma_chain_link(st, dst, avc, anon_vma)
             release(st, ANON_VMA_LOCK, lock)
+            # Only a child may get another anon_vma for its own; split and merge share that of the
+            # source.
             if operation == VMA_OP_FORK:
                 self.consider_reuse(st, dst, src, anon_vma)
+        # Counted last: of a clone that fails, nothing has to be taken back.
         if st.vma[dst].anon_vma:
             self.count_active(st, st.vma[dst].anon_vma, 1)
         if length > 1:
@@ -326,14 +332,19 @@ class AvcList(Scheme):
 
     def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
         """Give the child's VMA the parent's chain and an anon_vma of its own; anon_vma_fork()."""
+        # Never faulted: there is no page to share.
         if st.vma[pvma].anon_vma == 0:
             return 0
+        # Copied with the struct, it is the parent's; new pages of the child shall not go there.
         st.vma[vma].anon_vma = 0
+        # Shared pages are in the anon_vmas of the parent: walks from there must come by the child.
         if self.anon_vma_clone(st, vma, pvma, VMA_OP_FORK):
             return -ENOMEM
+        # The clone has found an idle anon_vma, which now serves as the child's own.
         if st.vma[vma].anon_vma:
             passed(st, "anon_vma reused at fork")
             return 0
+        # One of its own, for what the child writes: no walk for these pages comes by the parent.
         anon_vma = self.anon_vma_alloc(st)
         if anon_vma == 0:
             self.unlink_anon_vmas(st, vma)
@@ -343,6 +354,7 @@ class AvcList(Scheme):
             self.put_anon_vma(st, anon_vma)
             self.unlink_anon_vmas(st, vma)
             return -ENOMEM
+        # Before it is linked, since the lock of its list is the root's (from v2.6.36 on).
         self.join_family(st, vma, pvma, anon_vma)
         lock = self.lock_of(st, anon_vma)
         acquire(st, ANON_VMA_LOCK, lock)
@@ -362,11 +374,13 @@ class AvcList(Scheme):
 
         The importer of vma_adjust(), mm/mmap.c; dup_anon_vma(), mm/vma.c since v6.3.
         """
+        # Where `dst` has one, it is the same, with the same chain: else they would not merge.
         if st.vma[src].anon_vma == 0 or st.vma[dst].anon_vma:
             return 0
         st.vma[dst].anon_vma = st.vma[src].anon_vma
         source = self.adjust_source(src, adjusted)
         if self.anon_vma_clone(st, dst, source, VMA_OP_MERGE_UNFAULTED):
+            # With one, and no chain, the next fault would take the VMA for prepared.
             st.vma[dst].anon_vma = 0
             return -ENOMEM
         passed(st, "merge imports a chain")

@@ -218,6 +218,7 @@ class AvcPublish(AvcMerge):
     def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
         if st.vma[src].anon_vma == 0:
             return 0
+        # No lock yet: no walker sees what is only in the list of the VMA.
         pavc = st.vma[src].anon_vma_chain
         while pavc:
             avc = kmem_cache_alloc(st, st.anon_vma_chain)
@@ -226,6 +227,7 @@ class AvcPublish(AvcMerge):
                 return -ENOMEM
             self.anon_vma_chain_assign(st, dst, avc, st.anon_vma_chain[pavc].anon_vma)
             pavc = st.anon_vma_chain[pavc].same_vma
+        # From here on nothing can fail.
         self.publish(st, dst, src, operation)
         return 0
 
@@ -258,8 +260,10 @@ class AvcPublish(AvcMerge):
 
     def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
         """Both allocations come before the clone, so that nothing need be torn down after it."""
+        # Never faulted: there is no page to share.
         if st.vma[pvma].anon_vma == 0:
             return 0
+        # Copied with the struct, it is the parent's; new pages of the child shall not go there.
         st.vma[vma].anon_vma = 0
         anon_vma = self.anon_vma_alloc(st)
         if anon_vma == 0:
@@ -268,13 +272,16 @@ class AvcPublish(AvcMerge):
         if avc == 0:
             self.put_anon_vma(st, anon_vma)
             return -ENOMEM
+        # Shared pages are in the anon_vmas of the parent: walks from there must come by the child.
         error = self.anon_vma_clone(st, vma, pvma, VMA_OP_FORK)
         if error or st.vma[vma].anon_vma:
+            # Not needed: the clone has failed, or found an idle anon_vma for the child.
             self.put_anon_vma(st, anon_vma)
             kmem_cache_free(st, st.anon_vma_chain, avc)
             if error == 0:
                 passed(st, "anon_vma reused at fork")
             return error
+        # Before it is linked, since the lock of its tree is the root's.
         self.join_family(st, vma, pvma, anon_vma)
         lock = self.lock_of(st, anon_vma)
         acquire(st, ANON_VMA_LOCK, lock)

@@ -99,6 +99,7 @@ class AvcRoot(AvcList):
         root = st.anon_vma[anon_vma].root
         passed(st, "an anon_vma goes" if root != anon_vma else "a root anon_vma goes")
         kmem_cache_free(st, st.anon_vma, anon_vma)
+        # Each member holds its root, whose lock protects it.
         if root != anon_vma:
             self.put_anon_vma(st, root)
 
@@ -112,12 +113,16 @@ class AvcRoot(AvcList):
         while avc:
             anon_vma = st.anon_vma_chain[avc].anon_vma
             self.remove(st, avc)
+            # Freed below: in the kernel that takes the root's lock, to wait for a walker who has
+            # it.
             if st.anon_vma[anon_vma].head == 0:
                 self.uncount_child(st, anon_vma)
             avc = st.anon_vma_chain[avc].same_vma
+        # It may live on, for others; but this VMA no longer has it for its own.
         if st.vma[vma].anon_vma:
             self.count_active(st, st.vma[vma].anon_vma, -1)
         release(st, ANON_VMA_LOCK, root)
+        # From the newest to the oldest, so that the root, if it goes, goes last.
         avc = st.vma[vma].anon_vma_chain
         while avc:
             following = st.anon_vma_chain[avc].same_vma

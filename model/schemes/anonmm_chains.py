@@ -99,6 +99,7 @@ class AnonmmChains(AnonmmFamily):
             last = chain
             chain = st.rmap_chain[chain].next
             i = 0
+        # All slots are taken: what rmap_get_cpu() set aside is needed.
         chain = self.get_rmap_chain(st)
         if last:
             st.rmap_chain[last].next = chain

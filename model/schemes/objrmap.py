@@ -256,6 +256,7 @@ class Objrmap5c(Objrmap5a):
         assert_held(st, FOLIO_LOCK, folio, "a page is converted")
         f = st.folio[folio]
         mapping = f.address_space
+        # Somebody has done it before this one got the lock, or the page was truncated.
         if f.pg_anon or mapping == 0:
             return 0
         chunks = (f.mapcount + self.nrpte - 1) // self.nrpte if f.mapcount > 1 else 0
@@ -264,6 +265,7 @@ class Objrmap5c(Objrmap5a):
             return spare
         acquire(st, I_MMAP_LOCK, mapping)
         found = self.collect(st, folio, mapping)
+        # The count is about to be given up: from then on the chain is all that is known.
         if len(found) != f.mapcount:
             bug(st, "page_convert_anon() finds another number of entries than mapcount")
         f.mapcount = 0
