@@ -83,7 +83,7 @@ def test_c_notes_goals_and_leaves_other_branches_out():
 
 
 def test_c_is_told_the_name_of_a_branch_and_no_variable():
-    with pytest.raises(Untranslatable, match="the name of a branch, as a string"):
+    with pytest.raises(Untranslatable, match="the name of a branch as a string literal"):
         translate(Variable, Scope())
 
 

@@ -1,4 +1,4 @@
-"""The search in C and the interpreted one agree in everything, and disagreement is noticed."""
+"""The search in C and the interpreted search agree in everything; disagreement is detected."""
 
 import subprocess
 
@@ -48,7 +48,7 @@ def _own_cache(tmp_path_factory):
 
 
 def agree(scheme, scope, **limits):
-    """Search with both engines and compare all that they report."""
+    """Search with both engines, and compare their reports."""
     native = explore(scheme, scope, engine="native", **limits)
     python = explore(scheme, scope, engine="python", **limits)
     assert (native.engine, python.engine) == ("native", "python")
@@ -92,7 +92,7 @@ def test_both_agree_without_symmetry(name):
 
 
 @needs_compiler
-def test_a_target_passes_over_other_violations():
+def test_a_search_for_a_target_ignores_other_violations():
     scope = Scope(mms=1, pages=2, ops=("mmap", "mprotect", "fault"))
     for target in ("", "active_in_chain", "walk_complete", "use_after_free", "lock_discipline"):
         agree(bugs()["B01"], scope, target=target, max_states=300)
@@ -133,7 +133,7 @@ FAULTY = PIN.scope
 
 
 def counted(*defines):
-    """Return the counts of a search to the end, with faults planted."""
+    """Return the counts of a complete search in C with these planted faults."""
     search = NativeSearch(schemes()[PIN.name], FAULTY, defines=defines)
     search.start()
     while search.run(None, None, 1.0) is Ended.SLICE:
@@ -161,7 +161,7 @@ def test_narrow_fields_give_the_same_counts():
 
 
 @needs_compiler
-def test_a_mistranslation_is_noticed_when_the_trace_is_replayed(monkeypatch):
+def test_a_mistranslation_is_detected_when_the_trace_is_replayed(monkeypatch):
     scheme = schemes()["avc-6.0"]
     good = translate(scheme, FAULTY)
     old = "st->folio.o[i], 0, sizeof"
@@ -173,11 +173,11 @@ def test_a_mistranslation_is_noticed_when_the_trace_is_replayed(monkeypatch):
         explore_native(scheme, FAULTY, translation=wrong)
 
 
-# What cannot be translated, and what the model does wrong.
+# What cannot be translated, and errors of the model.
 
 
 class Lambda(AvcRoot):
-    """Uses what does not become C."""
+    """Uses a lambda, which cannot be translated."""
 
     name = "lambda"
 
@@ -187,7 +187,7 @@ class Lambda(AvcRoot):
 
 
 class TooBig(AvcRoot):
-    """Counts a page's mappings in hundreds."""
+    """Makes a mapcount too large for its field."""
 
     name = "too-big"
 
@@ -196,7 +196,7 @@ class TooBig(AvcRoot):
 
 
 class Negative(PteChainArray):
-    """Reads a slot in front of the first."""
+    """Reads a slot before the first one."""
 
     name = "negative"
 
@@ -205,7 +205,7 @@ class Negative(PteChainArray):
 
 
 class Endless(AvcRoot):
-    """Waits for something that does not come."""
+    """Has a loop that does not end."""
 
     name = "endless"
 
@@ -215,7 +215,7 @@ class Endless(AvcRoot):
 
 
 class Bottomless(AvcRoot):
-    """Looks for the root of the root."""
+    """Has a recursion that does not end."""
 
     name = "bottomless"
 
@@ -263,7 +263,7 @@ def test_without_a_compiler_the_search_is_interpreted(monkeypatch):
         explore(schemes()["pte_chain-2.6.0"], TINY, engine="native")
 
 
-def test_a_compiler_that_fails_is_survived(monkeypatch, tmp_path):
+def test_a_failing_compiler_means_an_interpreted_search(monkeypatch, tmp_path):
     broken = tmp_path / "gcc"
     broken.write_text("#!/bin/sh\necho sorry >&2\nexit 1\n")
     broken.chmod(0o755)
@@ -342,7 +342,7 @@ def test_the_environment_chooses_the_engine(monkeypatch):
 
 
 @needs_compiler
-def test_a_reporter_is_told_and_may_interrupt():
+def test_a_reporter_is_called_and_may_interrupt():
     class Impatient:
         def progress(self, search):
             assert search.frontier

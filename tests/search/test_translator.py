@@ -1,4 +1,4 @@
-"""What the translator makes of a scheme that is composed of parts, and what it refuses."""
+"""The translator: how it translates a scheme that is composed of parts, and what it refuses."""
 
 import inspect
 import re
@@ -28,14 +28,14 @@ TINY = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault",
 
 @attrs.frozen(kw_only=True)
 class OfSteps(Era):
-    """An era with facts of its own."""
+    """An era with additional facts."""
 
     root_lock: bool = True
     steps: tuple[int, ...] = (0, 1)
 
 
 class Climb:
-    """Goes from an anon_vma to the one above it."""
+    """Returns the anon_vma above another one."""
 
     up: ClassVar[int] = 1
 
@@ -48,7 +48,7 @@ class Climb:
 
 
 class Ladder(Climb):
-    """Says when there is nothing above."""
+    """Returns 0 if there is no anon_vma above."""
 
     def parent(self, st, anon_vma):
         return super().parent(st, anon_vma) if anon_vma else self.nothing()
@@ -60,7 +60,7 @@ class Ladder(Climb):
 
 @attrs.frozen
 class Family:
-    """Finds the oldest of a family."""
+    """Finds the oldest anon_vma of a family."""
 
     climb: ClassVar[Climb] = Ladder()
     turns: int = 2
@@ -78,7 +78,7 @@ class Family:
 
 
 class Composed(AvcRoot):
-    """AvcRoot, whose family is an object two levels deep."""
+    """AvcRoot with a part that contains another part."""
 
     name = "composed"
     family: ClassVar[Family] = Family()
@@ -92,7 +92,7 @@ class Composed(AvcRoot):
 
 
 class Unlocked(Composed):
-    """Without the root lock: the branch of that era is no C."""
+    """Without the root lock, a branch is taken that cannot be translated."""
 
     name = "unlocked"
     era: ClassVar[OfSteps] = OfSteps(root_lock=False)
@@ -110,7 +110,7 @@ def test_a_scheme_of_parts_gives_the_counts_of_one_without():
 
 
 def functions(scheme, name):
-    """Return how many functions in C were made of those called `name`."""
+    """Return how many C functions were written for Python functions called `name`."""
     source = translate(scheme, TINY).source
     return len(re.findall(rf"^static int {name}_\d+\(.*\) {{$", source, re.MULTILINE))
 
@@ -137,7 +137,7 @@ def test_two_parts_of_one_class_are_two():
 
 
 class Counted:
-    """Counts how often it is asked."""
+    """Has attributes that may change."""
 
     start: ClassVar[int] = 1
     order: ClassVar[list[int]] = [1, 2]
@@ -156,7 +156,7 @@ class Counted:
 
 @attrs.define
 class Thawed:
-    """Has a field that anyone may set."""
+    """Has a field that can be assigned to."""
 
     depth: int = 1
 
@@ -164,26 +164,45 @@ class Thawed:
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("self.part.asked", "Counted.asked may change; Counted would have to be frozen"),
-        ("self.part.asked + 1", "Counted.asked may change; Counted would have to be frozen"),
-        ("self.part.often", "Counted.often may change; Counted would have to be frozen"),
+        ("self.part.asked", "Counted.asked may change; Counted must be a frozen class"),
+        ("self.part.asked + 1", "Counted.asked may change; Counted must be a frozen class"),
+        ("self.part.often", "Counted.often may change; Counted must be a frozen class"),
         ("self.part.order[0]", "Counted.order is a list, which may change"),
         ("self.part.pair", "Counted.pair holds a list, which may change"),
         ("self.part.height", "Counted has no attribute 'height'"),
         ("self.part.climb(st)", "Counted has no method climb()"),
         ("self.part.start(st)", "Counted has no method start()"),
-        ("self.part.own(st)", "own of this Counted is not of its class"),
-        ("self.thawed.depth", "Thawed.depth may change; Thawed would have to be frozen"),
+        ("self.part.own(st)", "own is not a method of the class Counted"),
+        ("self.thawed.depth", "Thawed.depth may change; Thawed must be a frozen class"),
         ("st.scheme.era.no_such", "OfSteps has no attribute 'no_such'"),
         ("st.scheme.era.steps.no_such", "a constant has no 'no_such' that C can read"),
+        ("no_such(anon_vma)", "no_such is not defined in the module of this function"),
+        ("no_such(anon_vma, 1)", "no_such is not defined in the module of this function"),
+        ("LIMIT(anon_vma)", "LIMIT is not a function in the module of this function"),
+        ("divmod(anon_vma, 2)", "divmod() with these arguments is not translated"),
+        ("abs(anon_vma)", "abs() of a number is not translated"),
+        ("anon_vma.root", "a number has no 'root' that C can read"),
+        ("anon_vma.root()", "a number has no method root() in C"),
+        ("anon_vma[0]", "a number has no elements"),
+        ("st.anon_vma[st.vma]", "a number is needed here, not a pool"),
+        ("anon_vma + st.anon_vma[1]", "a number is needed here, not an object of a pool"),
+        ("anon_vma in st.vma", "`in` is not translated for a pool"),
+        (
+            "1 if anon_vma else st.vma[1]",
+            "the two values must be of the same kind, not a number and an object of a pool",
+        ),
+        (
+            "st.vma[1] == st.vma[2]",
+            "this comparison of an object of a pool and another one is not translated",
+        ),
     ],
 )
-def test_what_is_no_constant_is_refused_in_one_sentence(tmp_path, expression, reason):
+def test_what_cannot_be_translated_is_refused_with_one_sentence(tmp_path, expression, reason):
     part = Counted()
     part.own = part.method
     file = tmp_path / "refused.py"
     file.write_text(f"def lock_of(self, st, anon_vma):\n    return {expression}\n")
-    space = {}
+    space = {"LIMIT": 3}
     exec(compile(file.read_text(), str(file), "exec"), space)
     members = {"part": part, "thawed": Thawed(), "lock_of": space["lock_of"]}
     with pytest.raises(Untranslatable) as refused:
@@ -191,17 +210,17 @@ def test_what_is_no_constant_is_refused_in_one_sentence(tmp_path, expression, re
     assert str(refused.value) == f"{file}:2: {reason}."
 
 
-def test_a_part_has_nothing_to_assign_to():
+def test_attributes_of_a_part_cannot_be_assigned_to():
     class Assigning(Composed):
         def lock_of(self, st, anon_vma):
             self.family.turns = 1
             return anon_vma
 
-    with pytest.raises(Untranslatable, match="turns of a part cannot be assigned to"):
+    with pytest.raises(Untranslatable, match="turns of a part of the scheme cannot be assigned"):
         translate(Assigning, TINY)
 
 
-def test_one_name_is_one_part():
+def test_one_name_cannot_be_two_parts():
     class Either(Composed):
         other: ClassVar[Family] = Family()
 
@@ -210,12 +229,14 @@ def test_one_name_is_one_part():
             family = self.other
             return family.root(st, anon_vma)
 
-    with pytest.raises(Untranslatable, match="family is first a part, then a part"):
+    with pytest.raises(
+        Untranslatable, match="family is first a part of the scheme, then another one"
+    ):
         translate(Either, TINY)
 
 
 class Merges(Composed):
-    """Makes a struct that only the running operation knows."""
+    """Makes a struct that is a local variable."""
 
     def lock_of(self, st, anon_vma):
         vmg = VmaMergeStruct(mm=1, start=0, end=anon_vma, pgoff=0, flags=0, file=0)
@@ -256,8 +277,8 @@ class Misspelt(Composed):
     ("scheme", "reason"),
     [
         (Returns, "a vma_merge_struct is on the stack and cannot be returned"),
-        (Positional, "VmaMergeStruct takes its fields by name"),
-        (Incomplete, "start is not given"),
+        (Positional, "VmaMergeStruct must get its fields by name"),
+        (Incomplete, "field start is missing"),
         (Misspelt, "vma_merge_struct has no field 'ende'"),
     ],
 )
@@ -279,7 +300,7 @@ def example(language):
 
 
 def unnumbered(code):
-    """Return C without the numbers of functions, which change with all that is called before."""
+    """Return C code without the numbers of functions, which depend on all functions before."""
     return re.sub(r"_\d+\(", "(", code)
 
 

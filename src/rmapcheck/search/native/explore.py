@@ -1,4 +1,4 @@
-"""A search in C from its beginning, or from a checkpoint, to its verdict."""
+"""Runs a search in C from its start, or from a checkpoint, to its verdict."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from rmapcheck.verdict import Status
 SLICE = 0.05
 """Seconds of search between two returns to Python, for Ctrl-C and reporters."""
 DOUBTFUL = 1e-3
-"""With a likelier collision of fingerprints than this, a search that ran empty is UNKNOWN."""
+"""If a collision of fingerprints is more probable than this, a finished search is UNKNOWN."""
 
 
 @attrs.define(kw_only=True)
@@ -35,7 +35,7 @@ class _Run:
     saved: float = attrs.Factory(time.monotonic)
 
     def go(self) -> Exploration:
-        """Search to the end; leave a checkpoint there, unless that is a violation."""
+        """Search to the end, and write a checkpoint there unless a violation was found."""
         if self.checkpoints.resume:
             self._resume()
         else:
@@ -90,7 +90,7 @@ class _Run:
         )
 
     def save(self) -> None:
-        """Write a checkpoint, if one is wanted."""
+        """Write a checkpoint, if checkpoints are requested."""
         path = self.checkpoints.path
         if path is None:
             return
@@ -126,18 +126,18 @@ def _foreign(name: str, theirs: object, ours: object) -> str:
 
 
 def _below(p: float) -> str:
-    """Return `p` with one digit, rounded up."""
+    """Return `p` as text with one digit, rounded up."""
     exponent = math.floor(math.log10(p))
     return f"{math.ceil(p / 10**exponent)}e{exponent}"
 
 
 def collision(states: int) -> float:
-    """Return a bound on the probability that two of so many states share 64 bits."""
+    """Return a bound on the probability that two of so many states share a 64-bit fingerprint."""
     return max(states, 2) ** 2 / 2**65
 
 
 def out_of_memory(limit_mb: int | None) -> str:
-    """Say what memory limit ended a search."""
+    """Return which memory limit ended a search, as a part of a sentence; the limit is in MB."""
     if limit_mb is None:
         return "the memory of this machine used"
     return f"{limit_mb} MB used"

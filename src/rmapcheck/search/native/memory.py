@@ -1,4 +1,4 @@
-"""How much memory a search may take, so that the kernel's OOM killer is never met."""
+"""How much memory a search may take, so that the kernel's OOM killer does not end it."""
 
 import resource
 from collections.abc import Iterator
@@ -6,19 +6,22 @@ from pathlib import Path
 
 MEGABYTE = 1 << 20
 SHARE = 0.8
-"""Part of the memory now available that a search may take, whatever its own limit."""
+"""Proportion of the available memory that a search may take, even if its own limit is higher."""
 MARGIN = 4 * MEGABYTE
-"""What the interpreter may come to need while the search runs and when it reports."""
+"""Bytes that the interpreter may need while the search runs, and for its report."""
 PLENTY = 1 << 50
 
 
 def used() -> int:
-    """Return the bytes that this process has had at most, as ru_maxrss counts them."""
+    """Return the largest memory use of this process so far in bytes (ru_maxrss)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def budget(limit_mb: int | None) -> int:
-    """Return how many bytes a search may take; 0 if the limit is used up before it begins."""
+    """Return how many bytes a search may take; 0 if the limit is already used up.
+
+    `limit_mb` is the search's own limit in MB.
+    """
     left = int(min((*_available(), PLENTY)) * SHARE)
     if limit_mb is not None:
         left = min(left, limit_mb * MEGABYTE - used() - MARGIN)
@@ -26,7 +29,7 @@ def budget(limit_mb: int | None) -> int:
 
 
 def _available() -> Iterator[int]:
-    """Yield what is left of each limit of this machine and of the control groups around us."""
+    """Yield the bytes that are left of each limit: the machine's, and those of our cgroups."""
     for line in _lines(Path("/proc/meminfo")):
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
@@ -53,7 +56,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _number(path: Path) -> int | None:
-    """Return the number in a file; None if there is no such file, or no limit in it."""
+    """Return the number in a file; None if there is no such file, or no number in it."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):

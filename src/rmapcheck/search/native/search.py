@@ -1,4 +1,4 @@
-"""Exhaustive search in C: the same states, counts and traces as rmapcheck.explore, sooner."""
+"""Exhaustive search in C: the same states, counts and traces as the interpreted search, faster."""
 
 import ctypes
 import enum
@@ -34,12 +34,12 @@ BROKEN = {
     14: "too many locks were held at once",
     15: "a field that the scheme does not have was set",
     16: "a state has too many possible operations",
-    17: "a step fails only now and then",
+    17: "a step fails once but not when it is repeated",
 }
 
 
 class Ended(enum.IntEnum):
-    """Why a slice of the search ended; as in engine.c."""
+    """Why a slice of the search ended; the same numbers as in engine.c."""
 
     SLICE = 0
     EXHAUSTED = 1
@@ -87,18 +87,18 @@ class _Keys(Sequence[bytes]):
         library, handle = self.search.library, self.search.handle
         at = library.search_key(handle, index, ctypes.byref(length))
         if not at:
-            raise LookupError(f"state {index} is known by its fingerprint only")
+            raise LookupError(f"of state {index} only the fingerprint is stored")
         return self.search.packing.unpack(ctypes.string_at(at, length.value))
 
 
 class OutOfMemory(Exception):  # noqa: N818 - a limit, which ends the search with UNKNOWN
-    """The memory limit leaves no room even to begin."""
+    """The memory limit is too small to start the search."""
 
 
 class NativeSearch(Search):
-    """One search in C; looks like Search to reporters and tests.
+    """One search in C, with the interface of Search for reporters and tests.
 
-    Raises Untranslatable and BuildError. `defines` plants faults, for tests.
+    The constructor raises Untranslatable or BuildError. Tests use `defines` to plant faults.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class NativeSearch(Search):
         oopses = [OOPSES.get(i, "") for i in range(len(OOPSES) + 1)]
         tests = [*names, *oopses, "lock_discipline", "failure_atomicity"]
         wants = [wanted(self.target, name) for name in tests]
-        # Number 0 is no oops: there it says that any oops in an invariant is of interest.
+        # 0 is not the number of an oops; this byte says whether an oops in an invariant counts.
         wants[len(names)] = any(wanted(self.target, name) for name in OOPSES.values())
         return bytes(wants)
 
@@ -158,7 +158,7 @@ class NativeSearch(Search):
         return check_state(self.st, self.invariants)
 
     def sync(self) -> None:
-        """Bring the counters up to date."""
+        """Copy the counters from the library."""
         report = self.report
         self.next, self.generated, self.depth = report.next, report.generated, report.depth
         for number, cls in enumerate(OPERATIONS):
@@ -172,7 +172,7 @@ class NativeSearch(Search):
         self.words |= {g.name for g, met in zip(goals, report.met, strict=False) if met}
 
     def run(self, max_states: int | None, max_depth: int | None, seconds: float) -> Ended:
-        """Search for `seconds`, or until something ends the search."""
+        """Search for at most `seconds`; return why the search or this slice ended."""
         never = (1 << 63) - 1
         ended = self.library.search_run(
             self.handle,
@@ -192,12 +192,12 @@ class NativeSearch(Search):
             op = self._operation(key, ordinal, fail)
             key = self._after(key, op) if self.fingerprint else self.keys[number]
             if self.fingerprint and self._print_of(key) != self._print(number):
-                raise EngineError(f"{op} leads elsewhere than it did in the search")
+                raise EngineError(f"{op} leads to another state than in the search")
             steps.append((op, key))
         return steps
 
     def _line(self, index: int) -> list[int]:
-        """Return the states on the way to state `index`, and it, without the first."""
+        """Return the numbers of the states on the path to state `index`, without the first."""
         numbers = []
         while index:
             numbers.append(index)
@@ -217,12 +217,15 @@ class NativeSearch(Search):
         return int(self.library.search_print_of(packed, len(packed)))
 
     def origin(self, index: int) -> tuple[int, int, int]:
-        """Return the parent of state `index`, and the step that leads to it; see From."""
+        """Return the parent of state `index`, and the ordinal and `fail` of the step to it.
+
+        They are fields of From in c/search.c.
+        """
         number = self.library.search_from(self.handle, index)
         return number >> 32, number >> 16 & 0xFFFF, number >> 6 & 0x3FF
 
     def _operation(self, key: bytes, ordinal: int, fail: int) -> Operation:
-        """Return operation number `ordinal` of those possible in a state."""
+        """Return number `ordinal` of the operations that are possible in a state."""
         self.load(key)
         op = possible_operations(self.st)[ordinal]
         return attrs.evolve(op, fail=fail) if fail else op
@@ -244,7 +247,7 @@ class NativeSearch(Search):
         return str(self.translation.checks[number].name)
 
     def broken(self) -> Exploration:
-        """Return the violation that the checked replay finds, or raise what is wrong."""
+        """Return the violation that the checked replay finds; raise an error if it finds none."""
         trace = self.trace(self.report.parent, None)
         last = self.last()
         full = [*trace, *self._named_last(trace, last)]
@@ -253,7 +256,7 @@ class NativeSearch(Search):
         if left and again.violations and again.step == len(full):
             return self.violated(self.ending(list(again.violations)), last, self.report.parent)
         if left and self.target:
-            raise build.BuildError("a number leaves its range, which is not what is looked for")
+            raise build.BuildError("a number is out of range, which this search does not look for")
         number = ctypes.c_int64(self.report.number).value
         what = BROKEN.get(self.report.failure, "the model failed").format(number=number)
         raise EngineError(f"{what}, at {last} after {len(trace)} operations")
@@ -265,7 +268,7 @@ class NativeSearch(Search):
     # Checkpoints.
 
     def identity(self) -> dict[str, Any]:
-        """Return what a checkpoint has to agree in with the search that goes on from it."""
+        """Return what must be equal in a checkpoint and in the search that continues from it."""
         return {
             "scheme": self.scheme.name,
             "scope": str(self.scope),
@@ -281,7 +284,7 @@ class NativeSearch(Search):
         return numbers | {name: list(getattr(self.report, name)) for name in SAVED_ARRAYS}
 
     def packed(self) -> Iterator[bytes]:
-        """Yield all states, as the library packs them."""
+        """Yield all states in pieces, in the format of c/saved.c."""
         buffer = ctypes.create_string_buffer(PIECE)
         used = ctypes.c_uint64()
         number, states = 0, self.report.states
@@ -292,7 +295,10 @@ class NativeSearch(Search):
             yield buffer.raw[: used.value]
 
     def restore(self, counters: dict[str, Any], reader: Reader) -> None:
-        """Take over the counters and all states. Raise OutOfMemory if there is no room."""
+        """Restore the counters and all states of a checkpoint.
+
+        Raise OutOfMemory if there is no room, and a CheckpointError if the content is impossible.
+        """
         try:
             for name in SAVED:
                 setattr(self.report, name, counters[name])

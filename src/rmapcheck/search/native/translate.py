@@ -27,14 +27,14 @@ from rmapcheck.search.native.translator.program import Program
 from rmapcheck.search.native.translator.source import Definition, Untranslatable, definition
 
 OOPSES = ("null_dereference", "use_after_free", "double_free", "kernel_bug")
-"""What any check may run into, so that a search for one of these needs all checks."""
+"""Oopses, which can happen in any check: a search for one of these needs all checks."""
 STEP_CHECKS = (use_after_free, failure_atomicity, lock_discipline)
-"""Invariants on steps, which engine.c knows by heart."""
+"""Invariants on steps; engine.c has its own code for them."""
 
 
 @attrs.frozen
 class Translation:
-    """A C file, and what its numbers mean."""
+    """A C file, and the meaning of the numbers that it reports."""
 
     source: str
     checks: tuple[Invariant, ...]
@@ -51,9 +51,10 @@ def translate(
     named: tuple[str, ...] = (),
     target: str = "",
 ) -> Translation:
-    """Return `scheme` in `scope` as C. Raise Untranslatable if a part of it cannot become C.
+    """Return `scheme` in `scope` as C. Raise Untranslatable if a part cannot be translated.
 
-    What `target` does not ask for is left out: other invariants, and the tracking of locks.
+    With a `target`, everything that it does not need is left out: other invariants, and the
+    tracking of locks.
     """
     checks = checks_of(scheme, target)
     locks = wanted(target, "lock_discipline")
@@ -68,7 +69,7 @@ def translate(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Syntax trees stay: to look for garbage among them takes a sixth of a translation."""
+    """Turn the garbage collector off: it would take a sixth of a translation and find nothing."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -79,7 +80,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def checks_of(scheme: type[Scheme], target: str) -> tuple[Invariant, ...]:
-    """Return the invariants on states that a search for `target` has to look at."""
+    """Return the invariants on states that a search for `target` has to check."""
     oopses = any(wanted(target, oops) for oops in OOPSES)
     checks = []
     for inv in applicable(scheme):
@@ -89,7 +90,7 @@ def checks_of(scheme: type[Scheme], target: str) -> tuple[Invariant, ...]:
         elif inv.step not in STEP_CHECKS:
             where = _definition(inv.step)
             raise Untranslatable(
-                where.file, where.node.lineno, f"the step invariant {inv.name} is not known in C"
+                where.file, where.node.lineno, f"the step invariant {inv.name} has no code in C"
             )
     return tuple(checks)
 
@@ -152,12 +153,12 @@ def _file(name: str) -> str:
 
 def _definition(function: Any) -> Definition:  # noqa: ANN401
     if not isinstance(function, FunctionType):
-        raise Untranslatable("?", 0, f"{function!r} is no Python function")
+        raise Untranslatable("?", 0, f"{function!r} is not a Python function")
     return definition(function)
 
 
 def _head(program: Program, checks: int, goals: int) -> list[str]:
-    """Return the constants; must come after everything that may name a string."""
+    """Return the constants. Call it last, since any other part may number further strings."""
     layout, scope = program.layout, program.scope
     for struct in layout.structs:
         program.text(struct)
@@ -195,13 +196,13 @@ def _tables(program: Program) -> list[str]:
 def _roots(
     program: Program, name: str, functions: list[Any], values: dict[str, Value], mode: str
 ) -> str:
-    """Return a table of the C functions made of `functions`."""
+    """Return a C table of the translations of `functions`."""
     names = [root(program, GRAMMAR, _definition(f), values, mode) for f in functions]
     return f"static int (*const {name}[])(S *) = {{ {', '.join([*names, '0'])} }};"
 
 
 def _apply(program: Program, st: Value) -> str:
-    """Return the function that carries out an operation of any class."""
+    """Return the C function that carries out any operation."""
     cases = []
     for number, cls in enumerate(OPERATIONS):
         if cls.exists(program.scope):
@@ -222,7 +223,7 @@ def _apply(program: Program, st: Value) -> str:
 
 
 def _possible(program: Program, st: Value) -> str:
-    """Return the function that offers all operations, in the order of possible_operations()."""
+    """Return the C function that lists all operations, in the order of possible_operations()."""
     calls = []
     for cls in OPERATIONS:
         if cls.exists(program.scope):

@@ -1,16 +1,16 @@
-/* The canonical form of a state: the least of its stored forms.
+/* The canonical form of a state: the smallest of its stored forms.
 
-   encode() gives objects their names; only the order of the processes is left open. All orders of
-   n processes would be n! forms. But what of a process does not depend on names (its signature: its
-   VMAs, its page table, without references) sorts most states to the end; only processes whose
-   signatures are equal are tried in each order, group by group:
+   encode() numbers objects, but the result still depends on the order of the processes. To try all
+   orders of n processes would take n! forms. So processes are first sorted by signature: their VMAs
+   and page tables without references, which do not depend on names. Only processes with equal
+   signatures are tried in each order, group by group:
 
-     order     2 4 | 1 3 | 5      dead ones come last, in any order: they are all alike
-               group of equals; here 2! * 2! forms, of which the least is the key
+     order     2 4 | 1 3 | 5      dead processes come last; their order does not matter
+               groups with equal signatures: 2! * 2! forms, the smallest of which is the key
 */
 
 #if SYMMETRY && !defined(FAULT_NO_CANON)
-/* Put the next permutation of v[0 … n) in its place; 0 after the last, and then sorted again. */
+/* Replace v[0 … n) by its next permutation. After the last one, return 0 and leave v sorted. */
 static int permute(int *v, int n)
 {
   int i = n - 1, j = n - 1, t;

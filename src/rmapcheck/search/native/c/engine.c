@@ -1,24 +1,24 @@
 /* One worker: one step, one state.
 
-     open_state()    load the parent into `base`, list what is possible there
-       step()        copy `base` to `work`, carry the operation out
-         end_step()  count the step, judge it
+     open_state()    load the parent into `base`, and list the operations that are possible there
+       step()        copy `base` to `work`, and carry out the operation
+         end_step()  count the step, and check it
            store()   bring the new state into its canonical form, and put it into `found`
-     look_up()       is it new? then load it and look at goals and invariants
+     look_up()       if the state is new, load it, and check goals and invariants
 
-   A look-up waits twice for memory, for a slot and for a record, which took a third of the search
-   when a state was looked up at once. So `found` is a ring of 32 states on their way, each a little
-   further with every step that is taken:
+   A look-up waits twice for memory: for a slot and for a record. When each state was looked up
+   immediately, this took a third of the search. So `found` is a ring of 32 states, and each of them
+   advances a stage with the steps that follow:
 
      led_to        the key is written                                    store()
-        - 1        it is hashed, and its slot sent for                   hash_last()
-        - 16       the slot is there: the record is sent for             fetch()
-        - 32       both are there: is the state new?                     look_up()
+        - 1        it is hashed, and its slot is prefetched              hash_last()
+        - 16       the slot has arrived, and the record is prefetched    fetch()
+        - 32       both have arrived: is the state new?                  look_up()
 
-   So a state is checked after it was stored, from its key and under its canonical names. */
+   So a state is checked after it was stored: it is loaded from its key, with canonical names. */
 
-/* SEARCH stores new states. Once a step is known to end the search, AGAIN takes it once more to say
-   how, and COUNT takes those after it, which one worker would not have taken. */
+/* SEARCH stores new states. When a step has ended the search, AGAIN repeats it to find out how, and
+   COUNT repeats the steps after it, which one worker would not have taken. */
 enum { SEARCH, AGAIN, COUNT };
 
 static void see(Worker *w, S *st)
@@ -27,7 +27,7 @@ static void see(Worker *w, S *st)
     if (!w->c.met[i] && !w->search->r.c.met[i] && goals[i](st)) w->c.met[i] = 1;
 }
 
-/* Note that the model itself or the modelled kernel fails; 0 is what nothing wrong is. */
+/* Note that the model or the modelled kernel failed; return 0 if it did not. */
 static int broken(Worker *w, const S *st)
 {
   Report *r = &w->search->r;
@@ -45,8 +45,8 @@ static int found(Worker *w, int what)
   return VIOLATION;
 }
 
-/* Run the invariants. One that runs into an oops is passed over: unless one that comes later says
-   what is wrong, the oops is what was found. Volatile, as longjmp() comes back with them. */
+/* Check the invariants. If one runs into an oops, continue with the next; the oops is the result
+   only if no later invariant is violated. The variables are volatile because of longjmp(). */
 static int check_state(Worker *w, S *st)
 {
   Search *s = w->search;
@@ -65,8 +65,8 @@ static int check_state(Worker *w, S *st)
   return crash && s->want_oops[crash] ? found(w, FOUND_OOPS + crash) : 0;
 }
 
-/* A failed operation must leave what processes see as it was: compare it in `base` and in `work`.
-   The projection may run into an oops of its own, hence the second trap; -1 then. */
+/* A failed operation must not change what processes see: compare that in `base` and in `work`.
+   The projection itself may run into an oops, hence the second trap; then return -1. */
 static int same_projection(Worker *w, S *st)
 {
   List a = {0, CAPACITY, w->before_v}, b = {0, CAPACITY, w->after_v};
@@ -79,7 +79,7 @@ static int same_projection(Worker *w, S *st)
   return list_equal(&a, &b);
 }
 
-/* Look at a state that is new; not 0 if the search ends with it. */
+/* Check a new state; return nonzero if the search ends with it. */
 static int check_new(Worker *w, S *st)
 {
   jmp_buf trap;
@@ -92,7 +92,7 @@ static int check_new(Worker *w, S *st)
 
 static Pending *waiting(Worker *w, unsigned number) { return &w->found[number % BATCH]; }
 
-/* Look the oldest up of the states that steps have led to, and check it if it is new. */
+/* Look up the oldest state in `found`, and check it if it is new. */
 static void look_up(Worker *w)
 {
   S *st = &w->work;
@@ -103,7 +103,7 @@ static void look_up(Worker *w)
   if (check_new(w, st)) note_stop(w->search, __atomic_fetch_or(mine, BAD, __ATOMIC_SEQ_CST));
 }
 
-/* A key is hashed one step after it was made: loads so soon after narrower stores would wait. */
+/* A key is hashed one step after it was written, since wide loads after narrow stores stall. */
 static void hash_last(Worker *w)
 {
   if (w->looked_up != w->led_to) hash_key(w->search, waiting(w, w->led_to - 1));
@@ -116,7 +116,7 @@ static void flush(Worker *w)
   while (w->looked_up != w->led_to) look_up(w);
 }
 
-/* Take the state that a step led to down, to be looked up; or check it, if that is all. */
+/* Put the state after a step into `found`; if states are not stored now, only check it. */
 static int store(Worker *w, S *st, From from)
 {
   Pending *p = waiting(w, w->led_to);
@@ -135,7 +135,7 @@ static int store(Worker *w, S *st, From from)
   return 0;
 }
 
-/* Look at one step; not 0 if the search ends with it. */
+/* Check one step; return nonzero if the search ends with it. */
 static int judge(Worker *w, S *st, const Op *op, int oops, int error)
 {
   Search *s = w->search;
@@ -153,7 +153,7 @@ static From this_step(const Worker *w)
          w->offers[w->ordinal].type << 1;
 }
 
-/* Count a step; 1 if it leads to a state that the scope has room for. */
+/* Count a step; return 1 if it leads to a state that fits into the scope. */
 static int count_step(Worker *w, const S *st)
 {
   w->c.enabled[w->offers[w->ordinal].type] += !w->fail;
@@ -167,8 +167,8 @@ static int count_step(Worker *w, const S *st)
   return !st->exhausted;
 }
 
-/* Judge the step that was taken, and store the state that it led to. An oops that is not looked for
-   ends the step and no more: behind it there is no state. */
+/* Check a step, and store the state that it led to. An oops that the search does not look for ends
+   only the step: after an oops there is no state. */
 static int end_step(Worker *w, int mode, int oops)
 {
   S *st = &w->work;
@@ -189,8 +189,8 @@ static int end_step(Worker *w, int mode, int oops)
   return wrong;
 }
 
-/* Take the step that comes next; `trap` leads to cut_short(). One trap does for all the steps from
-   a state, as setting one takes as long as many a step. */
+/* Take the next step; `trap` leads to cut_short(). One trap serves all steps from a state, because
+   setting one takes as long as a short step. */
 static int step(Worker *w, int mode, jmp_buf *trap)
 {
   S *st = &w->work;
@@ -203,7 +203,7 @@ static int step(Worker *w, int mode, jmp_buf *trap)
   return end_step(w, mode, 0);
 }
 
-/* The operation ran into an oops, or what it left cannot be stored. */
+/* The operation ran into an oops, or the state after it cannot be stored. */
 static int cut_short(Worker *w, int mode)
 {
   if (!w->storing) return end_step(w, mode, w->work.failure);
@@ -211,15 +211,15 @@ static int cut_short(Worker *w, int mode)
   return broken(w, &w->work);
 }
 
-/* The step that follows: with alloc_fail each operation is taken once more for each allocation that
-   it made when none failed. */
+/* Go on to the next step. With alloc_fail, each operation is repeated for each allocation that it
+   made when none failed. */
 static void next_step(Worker *w)
 {
   if (ALLOC_FAIL && w->fail < w->allocs) w->fail++;
   else w->ordinal++, w->fail = 0;
 }
 
-/* Load the state w->parent and list what is possible there; not 0 if that fails. */
+/* Load the state w->parent and list its possible operations; return nonzero if that fails. */
 static int open_state(Worker *w)
 {
   jmp_buf trap;
@@ -234,8 +234,8 @@ static int open_state(Worker *w)
   return broken(w, &w->base);
 }
 
-/* Tell whether one more state can be stored, those in `found` included: a step that was taken cannot
-   be refused any more. What is in `found` may be known, so it is looked up before giving up. */
+/* Return whether one more state can be stored in addition to those in `found`, because a step
+   cannot be undone. States in `found` may be known ones, so look them up before giving up. */
 static int has_room(Worker *w)
 {
   uint64_t n = w->led_to - w->looked_up;
@@ -248,7 +248,7 @@ static int has_room(Worker *w)
   return 0;
 }
 
-/* Take all steps from the state w->parent; 0 if there is no room for one more new state. */
+/* Take all steps from the state w->parent; return 0 if there is no room for another new state. */
 static int expand(Worker *w, int mode)
 {
   jmp_buf trap;

@@ -1,4 +1,4 @@
-/* The two hashes of a key: where it is in the table, and what may stand for it. */
+/* The two hashes of a key: its place in the table, and the fingerprint that may replace it. */
 
 static ALWAYS uint64_t fold(uint64_t a, uint64_t b)
 {
@@ -13,8 +13,8 @@ static ALWAYS uint64_t eight(const unsigned char *b)
   return w;
 }
 
-/* Sixteen bytes a multiplication, and none waits for another; the last sixteen may be counted
-   twice in part. Two keys of one hash are told apart by comparing them. */
+/* One multiplication for sixteen bytes, none of which waits for another. The last sixteen bytes may
+   overlap the ones before. Two keys with the same hash are distinguished by comparing them. */
 static inline uint64_t hash(const unsigned char *b, int n)
 {
   uint64_t h = n, a = 0x9e3779b97f4a7c15u, c = 0xe7037ed1a0b428dbu;
@@ -27,8 +27,8 @@ static inline uint64_t hash(const unsigned char *b, int n)
   return fold(h ^ 0xa0761d6478bd642fu, 0xd6e8feb86659fd93u);
 }
 
-/* What a state is known by once its key is dropped. Unlike hash(), two keys that differ in one
-   word only never have one print: each step here can be undone. */
+/* What identifies a state after its key is dropped. Unlike with hash(), two keys that differ in one
+   word only never have the same fingerprint, because each step here is invertible. */
 static uint64_t fingerprint(const unsigned char *b, int n)
 {
   uint64_t h = 0x9e3779b97f4a7c15u ^ n, w;

@@ -1,6 +1,6 @@
-/* Memory is counted before it is taken, in whole pages, and given back at once. A search that took
-   what the machine does not have would be killed, and its verdict lost; this one ends with UNKNOWN
-   and what it has found out. By mmap(), as free() may keep what it gets. */
+/* Memory is counted in whole pages before it is allocated, and returned immediately. A search that
+   uses more than the machine has would be killed, and its result lost; this one ends with UNKNOWN
+   and reports what it has found. It uses mmap(), because free() may keep memory. */
 
 enum { HUGE = 1 << 21, PAGE = 4096, ADDRESS = 48, LEAST = 1 << 16, MOST = 1 << 20 };
 #define RECORD_MOST (sizeof(Record) + KEY + 8)
@@ -28,8 +28,8 @@ static void give(Search *s, void *p, uint64_t n)
   __atomic_sub_fetch(&s->r.bytes, pages(n), __ATOMIC_RELAXED);
 }
 
-/* Return room for the longest record at the end of a chain, or 0. The first segment is small, since
-   small searches are many, and each is twice as long as the one before, up to a megabyte. */
+/* Return the last segment of a chain, with room for the longest record, or 0. The first segment is
+   small, because most searches are small; each further one is twice as long, up to a megabyte. */
 static Segment *room(Worker *w, Chain *chain)
 {
   Search *s = w->search;
@@ -49,7 +49,7 @@ static Segment *room(Worker *w, Chain *chain)
   return g;
 }
 
-/* Tell whether a chain has room for `n` records without a further segment. */
+/* Return whether a chain has room for `n` records without another segment. */
 static int holds(const Chain *chain, int n)
 {
   return chain->last && chain->last->room - chain->last->used >= n * RECORD_MOST;

@@ -21,12 +21,12 @@ static Record *next_record(Worker *w)
   return x;
 }
 
-/* Number the new states as one worker would have met them: the children of the first parent, in
-   the order of its operations, then those of the second. They lie in the segments of all workers,
-   in the order in which these were quick.
+/* Number the new states in the order in which one worker would have met them: the children of the
+   first parent, in the order of its operations, then those of the second. In the segments of the
+   workers they are in an order that depends on the workers' speed.
 
-   A counting sort by parent: how many children has each, and where do its children begin? Those of
-   one parent are few and nearly in order, so that an insertion sort by step does the rest. */
+   First a counting sort by parent: how many children does each have, and where do they begin? The
+   children of one parent are few and nearly in order, so an insertion sort by step does the rest. */
 static void number(Search *s)
 {
   uint64_t parents = s->r.next - s->round, total = s->r.states;
@@ -54,7 +54,7 @@ static void number(Search *s)
   s->r.states = total;
 }
 
-/* Drop the records of states that are expanded; their seals stay. */
+/* Drop the records of states that are expanded; only their Sealed entries stay. */
 static void seal(Search *s)
 {
   for (; s->fingerprint && s->sealed < s->r.next; s->sealed++)

@@ -1,9 +1,9 @@
-/* What translated code stands on: oopses, lists, locks.
+/* What translated code uses: oopses, lists, locks.
 
-   Python raises an exception where an index is wrong, an object freed, a loop endless. C would go
-   on with whatever it finds, and the search would store a state that no kernel can be in. So every
-   look-up is tested, and what fails the test jumps out of the operation. A test that succeeds is
-   a compare and a branch not taken, since stop() is cold and never put in line. */
+   Python raises an exception for a wrong index, a freed object or an endless loop. C would continue
+   with arbitrary data, and the search would store a state that no kernel can have. So every look-up
+   is checked, and if the check fails, stop() jumps out of the operation. A check that succeeds
+   costs a compare and a branch that is not taken: stop() is cold and never inlined. */
 
 static void __attribute__((noreturn, cold, noinline)) stop(S *st, int why, int subject, int number)
 {
@@ -18,13 +18,14 @@ static inline void count_loop(S *st)
   if (__builtin_expect(++st->loops > LOOPS, 0)) stop(st, MODEL_LOOP, 0, 0);
 }
 
-/* In a loop, which counts its turns in a register. */
+/* Called in a loop, which counts its turns in a register. */
 static ALWAYS void count_turn(S *st, int turns)
 {
   if (__builtin_expect(turns > LOOPS, 0)) stop(st, MODEL_LOOP, 0, 0);
 }
 
-/* At the head of a function that calls itself: the stack holds a thousand calls, as Python's. */
+/* Called at the start of a recursive function: the stack has room for a thousand calls, as in
+   Python. */
 static inline void count_call(S *st)
 {
   st->loops += LOOPS / 1000 - 1;
@@ -171,8 +172,8 @@ static inline Walk *walk_start(Walk *w, int *room)
   return w;
 }
 
-/* The functions of model/machine/locks.py, written a second time; tests compare both engines.
-   A violation is only counted: its sentence comes from the replay in Python. */
+/* The functions of model/machine/locks.py, written again in C; tests compare both engines.
+   A violation is only counted: its message comes from the replay in Python. */
 
 static inline void lock_acquire(S *st, int kind, int index, int write)
 {
@@ -230,7 +231,7 @@ static inline void lock_might_sleep(S *st)
   for (int i = 0; i < st->held; i++) st->splats += SPINNING >> st->lock[i].kind & 1;
 }
 
-/* passed(), of a branch that is a goal: each word once. */
+/* passed(), for a branch that is a goal: adds each word once. */
 static void reach(S *st, int text)
 {
   for (int i = 0; i < st->reached; i++)
@@ -247,9 +248,9 @@ static void begin(S *st, int fail_at)
 
 static inline Op *offer(S *st);
 
-/* The numbers that objects get where a state is stored: NEW until they are met, and `gone` for
-   what is not there; drawn in layout/numbering.py. Sixteen at a time, without a branch, as every
-   state that is stored begins with this for each pool. */
+/* Initialize the numbers of a pool's objects before a state is stored: NEW for live objects, `gone`
+   for others; drawn in layout/numbering.py. It does sixteen at a time without a branch, because it
+   runs for each pool of every state that is stored. */
 enum { NEW = 255 };
 typedef unsigned char Sixteen __attribute__((vector_size(16)));
 

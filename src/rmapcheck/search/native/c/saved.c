@@ -1,4 +1,4 @@
-/* The store as bytes, for checkpoints: the states in the order of their numbers, end to end.
+/* The states as bytes, for checkpoints: one after another in the order of their numbers.
 
       0               8               16
      +---------------+---------------+
@@ -10,15 +10,15 @@
      | from          | size  | key                    |     all others
      +---------------+-------+------------------------+
 
-   Which of both a state is follows from its number: with fingerprints those that are expanded (the
-   counter `next`) are sealed, without them none. Addresses are not saved: the table is filled again.
-   The file around this, with the counters and a digest for each piece, is that of checkpoint.py.
+   The form of a state follows from its number: with fingerprints, expanded states (before the
+   counter `next`) are sealed; without fingerprints, none. Addresses are not saved: the table is
+   filled again. checkpoint.py adds the rest of the file: counters, and a digest for each piece.
 
-   A digest proves that a file was not damaged, and not that it makes sense: one may be written by
-   hand. So what is read is believed in nothing: keys must be what encode() could have written and
-   break no invariant, and the counters must be those of these states. */
+   A digest proves that a file is not damaged, but not that its content makes sense: it may have
+   been written by hand. So everything is checked when it is read: keys must be ones that encode()
+   could have written, they must violate no invariant, and the counters must fit these states. */
 
-/* Write states from number `first` on, as many as have room; return the number after the last. */
+/* Write states from number `first` on, as long as there is room; return the next number. */
 uint64_t search_pack(Search *s, uint64_t first, unsigned char *to, uint64_t room, uint64_t *used)
 {
   unsigned char *at = to;
@@ -53,8 +53,8 @@ static int unpack_sealed(Search *s, const unsigned char *b)
   return 1;
 }
 
-/* Tell whether a key that a file holds is one that a search can have stored: it says as much as it
-   is long, it is the canonical form of what it says, and that is a state without a violation. */
+/* Return whether a search could have stored a key from a file: its length fits its content, it is
+   the canonical form of its state, and that state violates no invariant. */
 static int makes_sense(Worker *w, const unsigned char *key, int n)
 {
   S *st = &w->work;
@@ -79,8 +79,8 @@ static int unpack_key(Search *s, From from, const unsigned char *key, int n)
   return 1;
 }
 
-/* Store the states that search_pack() wrote; 1 if that went well, 0 without memory, -1 if they
-   make no sense. `next`, `depth` and `layer_end` of the report must have been set. */
+/* Store the states that search_pack() wrote. Return 1, or 0 if there is too little memory, or -1 if
+   they are impossible. `next`, `depth` and `layer_end` of the report must be set before. */
 int search_unpack(Search *s, const unsigned char *b, uint64_t n)
 {
   const unsigned char *end = b + n;
@@ -111,14 +111,14 @@ static uint64_t sum(const uint64_t *v, int n)
   return total;
 }
 
-/* Tell whether the counters can be those of a search that stored these states: each is reached
-   later than the one before it, from a state that is expanded, and layers end where they should. */
+/* Return whether a search that stored these states can have these counters: each state is reached
+   later than the one before it, from an expanded state, and layers end where they should. */
 int search_sound(Search *s)
 {
   const Report *r = &s->r;
   uint64_t end = 1, depth = 0, last = 0, found = 0;
   if (!r->states || r->next > r->states) return 0;
-  uint64_t now = r->next < r->states ? r->next : r->states - 1; /* a state of the layer in hand */
+  uint64_t now = r->next < r->states ? r->next : r->states - 1; /* a state of the current layer */
   for (uint64_t i = 1; i < r->states; i++) {
     From from = from_of(s, i);
     if (i > 1 && from <= from_of(s, i - 1)) return 0;

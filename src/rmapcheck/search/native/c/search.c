@@ -1,14 +1,14 @@
-/* What a search is made of: a store that all workers share, and a machine for each worker.
+/* The data structures of a search: a store that all workers share, and a machine for each worker.
 
      Search ── slot[]     the table of states (visited.c)
           │    place[]    their records by number: the order in which one worker meets them
           │    r          the counters that Python reads
           │
-          ├─ Worker 0 ── base      the state in hand, from which all its steps start
+          ├─ Worker 0 ── base      the current state, from which all its steps start
           │              work      a copy of it, on which the next step is taken
           │              offers    the operations that are possible in it
-          │              found     where steps led to, not looked up yet (engine.c)
-          │              records   segments for new states, which no other worker writes to
+          │              found     states after steps, not looked up yet (engine.c)
+          │              records   segments for new states, written by this worker only
           ├─ Worker 1
           …
 */
@@ -19,7 +19,7 @@
 enum { RUNNING_ON, EXHAUSTED, VIOLATION, BROKEN, MEMORY, STATES, DEPTH };
 enum { FOUND_OOPS = 1000, FOUND_LOCKS = 2000, FOUND_ATOMICITY = 3000 };
 
-/* How a state is reached first: by which step, from which state.
+/* How a state was first reached: by which step, from which state.
 
       63                     32 31          16 15          6 5      1   0
      +-------------------------+--------------+-------------+--------+-----+
@@ -28,9 +28,9 @@ enum { FOUND_OOPS = 1000, FOUND_LOCKS = 2000, FOUND_ATOMICITY = 3000 };
        the state that the        operation, as  allocation    of the   the state
        step starts from          listed there   that fails    op       violates
 
-   One number, so that workers can lower it by compare-and-swap, and in this order of parts, so that
-   the lesser number is the earlier step of a search by one worker. The type is known from the
-   ordinal, but only by listing what is possible in the parent once more; reports count by type. */
+   It is one number, so that workers can lower it with compare-and-swap. The parts are in this order
+   so that a smaller number is an earlier step of a search by one worker. Reports count by type; to
+   derive it from the ordinal, the operations of the parent would have to be listed again. */
 typedef uint64_t From;
 enum { BAD = 1, TYPE_BITS = 5, FAIL_BITS = 10, ORDINAL_BITS = 16 };
 enum { FAIL_AT = 1 + TYPE_BITS, ORDINAL_AT = FAIL_AT + FAIL_BITS, PARENT_AT = 32 };
@@ -41,16 +41,16 @@ _Static_assert(OPERATIONS <= 1 << TYPE_BITS, "the type of an operation must fit"
 static inline int bits(From f, int at, int n) { return f >> at & ((1u << n) - 1); }
 static inline uint64_t parent_of(From f) { return f >> PARENT_AT; }
 
-/* A stored state. `size` is the length of its key, which encode() wrote; load() reads a word at a
-   time and may look at up to seven bytes behind the key, so there is always something.
+/* A stored state. `size` is the length of its key, which encode() wrote. load() reads whole words,
+   and may read up to seven bytes after the key, so there is always slack.
 
       0               8       10                         10 + size        a multiple of 8
      +---------------+-------+--------------------------+-- - - - --------+
      | from          | size  | key                      | slack           |
      +---------------+-------+--------------------------+-- - - - --------+
 
-   With fingerprints a state is known by 64 bits once it is expanded. Its `from` is then where it
-   can stay, and the record, which is larger, is dropped with its segment (seal() in numbers.c):
+   With fingerprints, only 64 bits of a state are kept once it is expanded. Then its `from` moves to
+   a Sealed, and the record, which is larger, is dropped with its segment (seal() in numbers.c):
 
      slot ──► Sealed   +-------+-------+     16 bytes for good
                        | from  | print |
@@ -65,16 +65,16 @@ typedef struct {
 } Record;
 _Static_assert(KEY < 1 << 16, "the size of a key must fit");
 
-/* Records lie end to end in segments. A segment never moves, as slots hold addresses, and belongs
-   to one worker, which so writes a record without asking anyone.
+/* Records are stored one after another in segments. A segment never moves, because slots contain
+   addresses. It belongs to one worker, which can therefore write records without locking.
 
      +------+------+------+-------+--------+----------+------+-- - - - - - --+
      | next | used | room | depth | Record | Record   | Rec… | free          |
      +------+------+------+-------+--------+----------+------+-- - - - - - --+
                                   at                         at + used       at + room
 
-   `depth` is the layer that was being expanded: a segment has the states of one, where records are
-   dropped, and is dropped as a whole. */
+   `depth` is the layer that was being expanded. If records are dropped, a segment contains states
+   of one layer only, so that it can be dropped as a whole. */
 typedef struct Segment {
   struct Segment *next;
   uint64_t used, room, depth;
@@ -97,7 +97,7 @@ typedef struct {
   Counts c;
 } Report;
 
-/* A state that a step has led to and that has not been looked up yet; see engine.c. */
+/* A state after a step, not looked up yet; see engine.c. */
 enum { BATCH = 32 };
 typedef struct {
   From from;
@@ -111,10 +111,10 @@ typedef struct {
   struct Search *search;
   Counts c;
   Chain records, seals;
-  Segment *read; /* where the records begin that have no number yet */
+  Segment *read; /* where the records without a number begin */
   uint64_t read_at, quota, added;
-  uint64_t parent, end; /* of the states in hand, those still to be expanded */
-  int open, ordinal, fail, allocs, error, storing; /* the step that comes next from the first of them */
+  uint64_t parent, end; /* the states that are drawn but not expanded yet */
+  int open, ordinal, fail, allocs, error, storing; /* the next step from the first of them */
   int explains, dry;
   Op *offers;
   int offered, offers_room;
@@ -135,13 +135,13 @@ typedef struct Search {
   int workers, fingerprint, full;
   uint64_t *slot, slots, memory;
   Record **place; /* by number */
-  uint64_t sealed;  /* states before this one have no record any more */
+  uint64_t sealed;  /* states before this one no longer have a record */
   uint64_t round, round_end, max_states;
   double end;
   unsigned char want[CHECKS + 1], want_oops[OOPS_KINDS], want_locks, want_atomicity;
   Worker *worker[WORKERS];
   uint32_t count[ROUND + 1];
-  /* What workers write while others read. */
+  /* Written by workers while others read. */
   uint64_t claimed __attribute__((aligned(64))), fresh, stop;
   int pause, starved;
 } Search;
@@ -164,8 +164,8 @@ static void __attribute__((cold, noinline)) more_offers(S *st)
   w->offers_room = room;
 }
 
-/* Return where the next operation is written. To copy one that was just written elsewhere, field by
-   field, would wait for these stores. */
+/* Return where the next operation shall be written. Writing it elsewhere and copying it would stall
+   until the stores of its fields are done. */
 static inline Op *offer(S *st)
 {
   Worker *w = st->search;

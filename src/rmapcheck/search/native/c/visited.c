@@ -1,7 +1,7 @@
-/* The visited set: every state that was met, each once. Open addressing with linear probing.
+/* The visited set: all states found so far. It uses open addressing with linear probing.
 
-   A slot is one word, so that a worker publishes a state by one compare-and-swap and nobody ever
-   reads half of a slot. Records are in segments (search.c); a slot leads to one:
+   A slot is one word, so that a worker publishes a state with one compare-and-swap and no one ever
+   reads half of a slot. Records are in segments (search.c); a slot points to one:
 
       63        48 47                                0
      +------------+-----------------------------------+
@@ -11,27 +11,27 @@
       bits of the   the machines that this runs on
       hash
 
-   A look-up begins at the slot that the lowest bits of the hash name and ends at the state or at an
-   empty slot. The tag has the other end of the hash, so of the records of other states only one in
-   65,536 is read; nearly every look-up costs one miss of the cache for the slot, and one for the
-   record if the state is known:
+   A look-up begins at the slot given by the lowest bits of the hash, and ends at the state or at an
+   empty slot. The tag has the highest bits of the hash, so only one in 65,536 records of other
+   states is read. Nearly every look-up costs one cache miss for the slot, and one for the record if
+   the state is known:
 
      hash & (slots - 1)
            │
            ▼
      ┌───┬───┬───┬───┬───┐
-     │   │ A │ B │ C │   │     C's tag differs from those of A and B, which are passed by
-     └───┴───┴───┴───┴───┘     without a look at their records
-                       └────── here a new state would go
+     │   │ A │ B │ C │   │     C's tag differs from those of A and B, which are skipped
+     └───┴───┴───┴───┴───┘     without reading their records
+                       └────── a new state would go here
 
-   Nothing is ever taken out, so an empty slot is the end of a probe for good, without tombstones.
+   Nothing is ever removed, so a probe always ends at an empty slot, and there are no tombstones.
    The table doubles when three fifths are used (`easily`): there a look-up takes 1.8 slots on
    average if the state is known, and 3.6 if it is new. If there is no memory for that, the table is
    filled to three quarters (`at_most`), 2.5 and 8.5 slots, before the search ends with UNKNOWN. */
 
-/* The table doubles. Slots that follow each other belong to records anywhere in memory, so the new
-   table is filled from the records, in the order in which they lie there, and not from the old one.
-   The price is that each key is hashed again, which is cheaper than a miss of the cache. */
+/* Doubling the table. Neighbouring slots point to records anywhere in memory. So the new table is
+   filled from the records in the order in which they are stored, not from the old table. Each key
+   must be hashed again, but that is cheaper than a cache miss. */
 
 static uint64_t easily(uint64_t slots) { return slots / 5 * 3; }
 static uint64_t at_most(uint64_t slots) { return slots / 4 * 3; }
@@ -43,8 +43,8 @@ static void put_slot(Search *s, uint64_t h, void *x)
   s->slot[at] = h >> ADDRESS << ADDRESS | (uintptr_t)x;
 }
 
-/* Put an entry whose slot was sent for sixteen entries ago, and send for that of a new one: all of
-   these slots are misses, which so overlap. */
+/* Insert an entry whose slot was prefetched sixteen entries ago, and prefetch the slot of a new
+   one. All these slots are cache misses, which overlap in this way. */
 typedef struct { uint64_t hash; void *record; } Entry;
 enum { ENTRIES = 16 };
 
@@ -74,7 +74,7 @@ static void put_slots(Search *s, Worker *w)
   for (int i = 0; i < ENTRIES; i++) put_later(s, entry, n++, 0, 0);
 }
 
-/* Double the table, and the room for numbers with it. */
+/* Double the table, and the array of numbers with it. */
 static int more_slots(Search *s)
 {
   uint64_t old = s->slots, n = old ? 2 * old : 1 << 12;
@@ -99,8 +99,8 @@ static void note_stop(Search *s, From from)
       return;
 }
 
-/* A known state is reached again, perhaps by an earlier step: then that is how it is reached, or
-   parents would depend on which worker was quicker. */
+/* A known state is reached again. If the step is an earlier one, it becomes the way in which the
+   state is reached; otherwise parents would depend on which worker was faster. */
 static void reached_by(Search *s, From *at, From from)
 {
   From old = __atomic_load_n(at, __ATOMIC_RELAXED);
@@ -131,8 +131,8 @@ static int same(Search *s, uint64_t slot, uint64_t h, const unsigned char *key, 
   return x->size == n && memcmp(x->key, key, n) == 0;
 }
 
-/* Write a state down where no other worker looks yet; return what its slot points to. Unless add()
-   publishes it, `used` stays, and the next state is written over it. */
+/* Write a state where no other worker reads yet; return what its slot will point to. Unless add()
+   publishes it, `used` stays as it is, and the next state overwrites it. */
 static From *write_down(Worker *w, const Pending *p)
 {
   Segment *g = w->records.last, *sealed = w->seals.last;
@@ -145,8 +145,8 @@ static From *write_down(Worker *w, const Pending *p)
   return &x->sealed->from;
 }
 
-/* Fill an empty slot. If another worker was quicker, `old` has what it stored. Released here and
-   acquired in add(), so that nobody sees a slot before the record that it leads to. */
+/* Fill an empty slot. If another worker was faster, `old` gets what it stored. The release here and
+   the acquire in add() ensure that no one sees a slot before the record that it points to. */
 static int publish(Search *s, uint64_t at, uint64_t *old, uint64_t slot)
 {
 #ifdef FAULT_RACE
@@ -165,7 +165,7 @@ static void hash_key(Search *s, Pending *p)
   __builtin_prefetch(&s->slot[p->hash & (s->slots - 1)]);
 }
 
-/* Make a state that is known by its key one to be looked up. */
+/* Prepare the look-up of a state, given its key. */
 static Pending *pend(Worker *w, From from, const unsigned char *key, int n)
 {
   Pending *p = w->found;
@@ -176,7 +176,7 @@ static Pending *pend(Worker *w, From from, const unsigned char *key, int n)
   return p;
 }
 
-/* The slot has come; fetch the record, if it is likely to be the state's. */
+/* The slot has arrived; prefetch its record if the tag matches. */
 static void fetch(Search *s, const Pending *p)
 {
   uint64_t slot = __atomic_load_n(&s->slot[p->hash & (s->slots - 1)], __ATOMIC_ACQUIRE);
@@ -185,7 +185,7 @@ static void fetch(Search *s, const Pending *p)
   __builtin_prefetch((char *)pointee(slot) + 64);
 }
 
-/* Store a state; return where its From is if it is new, else 0. */
+/* Store a state; return the address of its From if it is new, else 0. */
 static From *add(Worker *w, const Pending *p)
 {
   Search *s = w->search;
@@ -199,7 +199,7 @@ static From *add(Worker *w, const Pending *p)
     if (!old) {
       if (!mine) mine = write_down(w, p);
       if (publish(s, at, &old, h >> ADDRESS << ADDRESS | (uintptr_t)mine)) break;
-      continue; /* another worker was quicker: look at what it stored */
+      continue; /* another worker was faster: look at what it stored */
     }
     if (same(s, old, h, p->key, p->size)) {
       reached_by(s, pointee(old), p->from);

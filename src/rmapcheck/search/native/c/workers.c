@@ -1,8 +1,8 @@
-/* Breadth-first search by several workers, with the results of one.
+/* Breadth-first search by several workers, with the same results as with one.
 
-   In a round all workers take steps from states of one layer, which they draw in order, sixteen at
-   a time, and store what is new. Then, alone, the first worker numbers the new states, which makes
-   them those of a search by one worker. By number:
+   In a round, all workers take steps from states of one layer, which they draw in order, sixteen at
+   a time, and store new states. Then the first worker alone numbers the new states in the order of
+   a search by one worker. States by number:
 
      0             round        claimed     round_end     layer_end        states
      +---------------+------------+------------+-------------+----------------+ - - - - - -
@@ -10,11 +10,11 @@
      |               | a worker   | yet        |             |                | round: no number
      +---------------+------------+------------+-------------+----------------+ - - - - - -
 
-   What ends a search is the least step at which one worker would have stopped (`stop`). Workers
-   may have gone beyond it, each as far as it was quick: states that were reached, and steps that
-   were taken, after it are taken back. So no result depends on how many workers there are. */
+   A search ends at the earliest step at which one worker would have stopped (`stop`). Workers may
+   have gone beyond it. States that were reached and steps that were taken after it are taken back.
+   So no result depends on the number of workers. */
 
-enum { STACK = 1 << 24 }; /* the model's functions may call themselves a thousand deep */
+enum { STACK = 1 << 24 }; /* functions of the model may recurse a thousand levels deep */
 
 static double now(void)
 {
@@ -23,7 +23,7 @@ static double now(void)
   return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-/* Give the worker states to expand; 0 if there are none, or the round is over. */
+/* Give the worker states to expand; return 0 if there are none, or if the round is over. */
 static int draw(Worker *w, uint64_t fresh)
 {
   Search *s = w->search;
@@ -55,7 +55,7 @@ static void *labour(void *arg)
   return 0;
 }
 
-/* Let the workers work, in threads as far as there are threads to be had; 1 if one wants room. */
+/* Run all workers, in threads as far as threads can be created; return 1 if one needs more room. */
 static int labour_all(Search *s, int workers)
 {
   pthread_t thread[WORKERS];
@@ -73,8 +73,8 @@ static int labour_all(Search *s, int workers)
   return dry | s->starved;
 }
 
-/* Share out the table's room among the workers; 0 if there is too little. The table never grows
-   while they work: one that has used its quota stops all (`pause`), and then they go on. */
+/* Divide the table's free slots among the workers; return 0 if there are too few. The table never
+   grows while they work: a worker that has used up its quota pauses all (`pause`). */
 static int share_out(Search *s)
 {
   uint64_t used = s->r.states, least = 64 * s->workers;
@@ -86,7 +86,7 @@ static int share_out(Search *s)
   return 1;
 }
 
-/* What one worker would not have done. */
+/* Add the counts `c`, or with sign -1 subtract what one worker would not have done. */
 
 static void add_counts(Counts *to, const Counts *c, int sign)
 {
@@ -95,7 +95,7 @@ static void add_counts(Counts *to, const Counts *c, int sign)
   for (int i = 0; i < TEXTS; i++) to->cut[i] += sign * c->cut[i], to->words[i] += sign * c->words[i];
 }
 
-/* Take the steps after `stop` once more, only to count them, and subtract that. */
+/* Repeat the steps after `stop` only to count them, and subtract the counts. */
 static void uncount(Search *s)
 {
   Worker *w = s->worker[0];
@@ -107,7 +107,7 @@ static void uncount(Search *s)
   add_counts(&s->r.c, &w->c, -1);
 }
 
-/* Look once more which of the goals met in this round are met by states that are kept. */
+/* Check again which of the goals met in this round are met by states that are kept. */
 static void meet_again(Search *s, uint64_t before, const unsigned char *met)
 {
   S *st = &s->worker[0]->work;
@@ -133,7 +133,7 @@ static void take_back(Search *s, uint64_t before, const unsigned char *met)
   s->r.next = parent_of(s->stop) + 1;
 }
 
-/* Take the step at which the search ends once more, and say how it ends. */
+/* Repeat the step at which the search ends, and report how it ends. */
 static void explain(Search *s)
 {
   Worker *w = s->worker[0];
@@ -148,7 +148,7 @@ static void explain(Search *s)
   if (!s->r.status) s->r.status = BROKEN, s->r.failure = MODEL_CHANCE;
 }
 
-/* If the round stored too many states: the search ends with the parent at which they were. */
+/* If the round stored too many states, end the search with the parent where the limit was met. */
 static void end_at_states(Search *s, uint64_t before)
 {
   if (s->r.states < s->max_states) return;
@@ -160,7 +160,7 @@ static void end_at_states(Search *s, uint64_t before)
   s->r.status = STATES;
 }
 
-/* The workers have stopped: make their round that of one worker. */
+/* The workers have stopped: turn their round into that of one worker. */
 static void settle(Search *s)
 {
   uint64_t before = s->r.states;
@@ -185,7 +185,7 @@ static void settle(Search *s)
   seal(s);
 }
 
-/* Expand some states of a layer. If memory does not suffice, it is as if nothing had been done. */
+/* Expand some states of a layer. If memory is not sufficient, undo the round. */
 static void round_of(Search *s)
 {
   s->round = s->claimed = s->r.next;
@@ -197,7 +197,7 @@ static void round_of(Search *s)
   do
     if (!share_out(s)) {
       s->r.status = MEMORY;
-      give(s, s->slot, s->slots * sizeof *s->slot); /* what ends the search needs memory too */
+      give(s, s->slot, s->slots * sizeof *s->slot); /* ending the search needs memory, too */
       s->slot = 0;
       return;
     }
@@ -265,7 +265,7 @@ const unsigned char *search_key(Search *s, uint64_t i, uint64_t *n)
   return s->place[i]->key;
 }
 
-/* Store the first state; 1 if that went well. */
+/* Store the first state; return 1 on success. */
 int search_start(Search *s, const unsigned char *key, int n)
 {
   Worker *w = s->worker[0];
@@ -284,7 +284,7 @@ int search_start(Search *s, const unsigned char *key, int n)
   return 1;
 }
 
-/* Search for `seconds`, or until the search ends; the status. */
+/* Search for at most `seconds`, or until the search ends; return the status. */
 int search_run(Search *s, uint64_t max_states, uint64_t max_depth, double seconds)
 {
   s->max_states = max_states ? max_states : 1;

@@ -1,1 +1,1 @@
-"""How C stores a state: structs, keys, the order of processes."""
+"""How C represents a state: structs, keys, the order of processes."""

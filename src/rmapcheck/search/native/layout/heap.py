@@ -1,4 +1,4 @@
-"""The pools in C: structs, checked access, allocation and freeing, after model/machine/heap.py."""
+"""The pools in C: structs, checked access, allocation and freeing, as in model/machine/heap.py."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ POOL = """
 struct {name} {{ {fields} }};
 struct pool_{name} {{
   struct {name} o[{objects}] __attribute__((aligned(64)));
-  /* 0 free, 1 allocated, 2 freed by this very operation */
+  /* 0 free, 1 allocated, 2 freed by this operation */
   unsigned char state[{room}] __attribute__((aligned(16)));
   int alive, high;
 }};
 """
-"""Aligned, so that no sixteen bytes of a copy lie on two lines of the cache, or on two pages."""
+"""Aligned, so that no 16-byte access of a copy crosses a cache line or a page."""
 
 ACCESS = """
 static ALWAYS int {name}_is_live(S *st, unsigned i)
@@ -81,12 +81,12 @@ st->{pool}.o[k].{field} = {size} + 1;
 
 
 def room(struct: StructInfo) -> int:
-    """Return how many bytes there are of one for each object, a multiple of sixteen."""
+    """Return the size in bytes of an array with a byte per object, rounded up to sixteen."""
     return (struct.size + 2 + 15) // 16 * 16
 
 
 def _fields(struct: StructInfo) -> str:
-    """Return the members of a C struct; an array comes as its last element, `ptes[2]`."""
+    """Return the members of a C struct. The layout lists an array element by element."""
     sizes: dict[str, int] = {}
     for field in struct.fields:
         base, _, _ = field.name.partition("[")
@@ -133,7 +133,7 @@ def pools(program: Program) -> str:
 
 
 SMALL = 48
-"""Fields that are copied sooner in line than by a call."""
+"""Up to so many fields, an inline copy is faster than a call of memcpy()."""
 
 COPY = """
 static void copy_state(S *to, const S *from)
@@ -148,7 +148,7 @@ COPY_POOL = """  memcpy(to->{name}.o, from->{name}.o, {bytes});
 
 
 def copy(program: Program) -> str:
-    """Return the function that copies all pools: small ones whole, others as far as in use."""
+    """Return the function that copies all pools: small ones whole, others up to `high`."""
     out = []
     for struct in program.layout.structs.values():
         size = f"sizeof from->{struct.name}.o"
@@ -159,7 +159,7 @@ def copy(program: Program) -> str:
 
 
 def each_file(layout: Layout, body: Callable[[StructInfo], list[str]]) -> list[str]:
-    """Return a loop over all files, where the scope has files."""
+    """Return a loop over all files, if the scope has files."""
     files = layout.structs.get("address_space")
     if files is None:
         return []

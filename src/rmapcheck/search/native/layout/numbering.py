@@ -1,15 +1,16 @@
-"""The numbers that objects get in a stored form: in the order in which references meet them.
+"""The numbers that objects get in a stored form: the order in which a walk meets them.
 
-A state has no names: two states that differ only in which slots of the pools are used are one. So
-encode() (stored.py) does not write down in which slot an object is, but how many of its pool were
-met before it, on a walk that begins at the processes. leaked() (reachable.py) takes the same walk:
-an object that it does not meet hangs on nothing. A pool of four, of which 4 and then 3 were met::
+Objects have no names: two states that differ only in the slots that their objects use count as
+one. So encode() (stored.py) does not store the slot of an object. It stores the object's number in
+its pool, on a walk over references that starts at the processes. leaked() (reachable.py) does the
+same walk: an object that it does not meet cannot be reached. For a pool of four objects, of which
+4 and then 3 were met::
 
               NULL    1    2    3    4   dangling
-    state[]      0    1    0    1    1    0        0 free, 1 live, 2 freed by this very operation
-    label[]      0   255   5    2    1    5        255: live, not met yet (NEW); 5: not there
-    queue[]      4  3                              what was met; `at`: how many of them were asked
-                                                   what they refer to; `n`: how many there are
+    state[]      0    1    0    1    1    0        0 free, 1 live, 2 freed by this operation
+    label[]      0   255   5    2    1    5        255: live, not met yet (NEW); 5: not live
+    queue[]      4  3                              objects that were met; `n`: how many; `at`: of
+                                                   how many of them the references were followed
 """
 
 from rmapcheck.model.machine.fields import StructInfo
@@ -49,11 +50,11 @@ static ALWAYS int named_{name}(S *st, const unsigned char *label, int x)
   return label[x];
 }}
 """
-"""An object of a named pool has its own number from the start, and is stored in its turn."""
+"""An object of a named pool keeps the number of its slot, and is stored at that place."""
 
 
 def numbering(layout: Layout) -> str:
-    """Return what numbers the objects of each pool in the order in which they are met."""
+    """Return the C code that numbers the objects of each pool in the order of the walk."""
     out = []
     for n in layout.heap:
         labels = room(layout.structs[n])
@@ -65,7 +66,7 @@ def numbering(layout: Layout) -> str:
 
 
 def start_numbering(layout: Layout, struct: StructInfo) -> str:
-    """Return the statement with which no object of a pool is met yet, or all are named."""
+    """Return the statement that starts the numbering of a pool."""
     n = struct.name
     if n in layout.named:
         return f"  unsigned char name_of_{n}[{struct.size} + 2]; name_{n}(st, name_of_{n});"
@@ -73,7 +74,7 @@ def start_numbering(layout: Layout, struct: StructInfo) -> str:
 
 
 def adopt(struct: StructInfo) -> str:
-    """Return the function that numbers the least live object that nothing leads to."""
+    """Return the function that numbers the smallest live object that no reference leads to."""
     n = struct.name
     tests = [
         f"    if (a->{f.name} < b->{f.name}) best = x;\n"

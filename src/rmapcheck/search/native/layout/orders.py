@@ -1,11 +1,11 @@
-"""What sorts the processes of a state in C; see Layout.orders."""
+"""Writes the C functions that sort the processes of a state; see Layout.orders."""
 
 from rmapcheck.model.machine.layout import Layout
 from rmapcheck.model.machine.layout_source import pte_offset, renamed
 
 
 def _vma_values(layout: Layout, o: str) -> list[str]:
-    """Return what of a VMA does not depend on names."""
+    """Return the values of a VMA that do not depend on names."""
     fields = layout.structs["vma"].fields
     return [f"{o}->{f.name}" + (" != 0" if renamed(f) else "") for f in fields]
 
@@ -15,7 +15,7 @@ def _folio_values(layout: Layout, o: str) -> list[str]:
 
 
 def signature(layout: Layout) -> str:
-    """Return signature(): what of a process does not depend on names; see Layout.orders."""
+    """Return signature(): the values of a process that do not depend on names."""
     scope, vma, folio = layout.scope, _vma_values(layout, "o"), _folio_values(layout, "f")
     size = (scope.pages + 1) * (len(vma) + 1) + scope.pages * (len(folio) + 2)
     lines = [
@@ -55,10 +55,10 @@ static int compare_whole(S *st, int m, int n)
 
 
 def compare(layout: Layout) -> str:
-    """Return compare_mms(): which signature is less, looked at no further than they agree.
+    """Return compare_mms(), which compares two signatures up to their first difference.
 
-    Where one has more than the other, what stands in the same place is not of one kind, and the
-    whole signatures are compared.
+    If one of two processes has more VMAs, or a page where the other has none, their values no
+    longer correspond. Then the whole signatures are compared.
     """
     pages = layout.scope.pages
 

@@ -1,7 +1,7 @@
-"""How the bytes of a stored form become bits, in C and back again in Python.
+"""How the bytes of a stored form are packed into bits by C, and unpacked by Python.
 
-A field takes as many bits as its largest value. Fields are put together in words of 64 bits, of
-which only the bytes that are used are stored; an object that needs more has several words::
+A field takes as many bits as its largest value needs. Fields are combined in words of 64 bits, of
+which only the used bytes are stored. An object that needs more than one word has several::
 
      63 62       57 56    52                                              0
     +--+-----------+--------+------------+-- - - --+----------------------+
@@ -9,10 +9,10 @@ which only the bytes that are used are stored; an object that needs more has sev
     +--+-----------+--------+------------+-- - - --+----------------------+
     |<- byte 0 ->|<- byte 1 ->|<- byte 2 …   as many bytes as have a bit of a field
 
-The first bit is there only where an object may be missing (a process, an object of a named pool):
-then one byte, 0, stands for all of its bytes. Objects begin at whole bytes, so that C writes each
-with one shift and one store a word, and the first bit is the most significant, so that memcmp()
-orders keys as Python does the stored forms: the least of an orbit is the same for both.
+The first bit exists only for an object that may be missing (a process, an object of a named pool).
+A missing object is stored as a single byte, 0. Objects begin at whole bytes, so that C stores each
+word with one shift and one store. The first bit is the most significant one, so that memcmp()
+orders keys in the same way as Python orders the stored forms: both find the same smallest one.
 """
 
 from collections.abc import Generator, Iterable
@@ -25,7 +25,7 @@ from rmapcheck.model.machine.layout import Layout
 WORD = 64
 """Bits that are read and written at once."""
 ALIGN = -2
-"""In the steps of `Packing`: go on at the next whole byte."""
+"""In the steps of `Packing`: continue at the next whole byte."""
 END = -1
 
 BYTES = """
@@ -51,7 +51,7 @@ static ALWAYS uint64_t fits(S *st, int value, int high)
 """
 
 Place = tuple[str, FieldInfo]
-"""A field, and the C expression of a pointer to its object."""
+"""The C expression of a pointer to an object, and a field of it."""
 
 
 def width(field: FieldInfo) -> int:
@@ -61,7 +61,7 @@ def width(field: FieldInfo) -> int:
 
 @attrs.frozen
 class Word:
-    """Fields that are stored together, behind a bit that is 1 if `flag` is set."""
+    """Fields that are stored together, after a bit 1 if `flag` is set."""
 
     places: tuple[Place, ...]
     flag: bool
@@ -73,11 +73,11 @@ class Word:
 
     @property
     def bytes(self) -> int:
-        """How many bytes that takes."""
+        """How many bytes these bits take."""
         return (self.bits + 7) // 8
 
     def shifts(self) -> Iterable[tuple[Place, int]]:
-        """Yield the fields, and how far from the least significant of 64 bits each ends."""
+        """Yield each field with the number of bits, of 64, to the right of it."""
         left = WORD - self.flag
         for place in self.places:
             left -= width(place[1])
@@ -85,7 +85,7 @@ class Word:
 
 
 def words(places: Iterable[Place], *, flag: bool) -> list[Word]:
-    """Return fields in groups that fit into a word, the first with the flag."""
+    """Return the fields in words; the first word has the flag."""
     out = [Word((), flag)]
     for place in places:
         longer = Word((*out[-1].places, place), out[-1].flag)
@@ -110,7 +110,7 @@ def process_words(layout: Layout) -> list[Word]:
 
 
 def load_words(parts: list[Word], indent: str) -> list[str]:
-    """Return the statements that read words at `b` and leave it behind them."""
+    """Return the statements that read words at `b`, and move `b` to the byte after them."""
     lines = []
     for word in parts:
         lines.append(f"{indent}{{ uint64_t w = get(b); b += {word.bytes}; (void)w;")
@@ -123,13 +123,13 @@ def load_words(parts: list[Word], indent: str) -> list[str]:
 
 @attrs.frozen
 class Packing:
-    """Packs and unpacks the renamed form of a layout, or the raw one."""
+    """Packs and unpacks the renamed form or the raw form of a layout, in Python."""
 
     layout: Layout
     renamed: bool
 
     def pack(self, data: bytes) -> bytes:
-        """Return a stored form of model/machine/layout.py as the search in C has it."""
+        """Return a stored form of model/machine/layout.py in the format of the search in C."""
         steps = self._steps()
         value = count = 0
         bits = next(steps)
@@ -144,7 +144,7 @@ class Packing:
         return value.to_bytes(count // 8, "big")
 
     def unpack(self, data: bytes) -> bytes:
-        """Return the opposite of `pack`."""
+        """Return the stored form of model/machine/layout.py; the opposite of `pack`."""
         value, left, out = int.from_bytes(data, "big"), 8 * len(data), bytearray()
         steps = self._steps()
         bits = next(steps)
@@ -159,7 +159,7 @@ class Packing:
         return bytes(out)
 
     def _steps(self) -> Generator[int, int, None]:
-        """Yield how many bits each byte becomes, being sent the byte; ALIGN, and END at last."""
+        """Yield the number of bits of each byte, which is then sent; also ALIGN, and END last."""
         structs = self.layout.structs
         if self.renamed:
             process = process_words(self.layout)
@@ -195,7 +195,7 @@ def _each(count: int, parts: list[Word]) -> Generator[int, int, None]:
 
 
 def _present(parts: list[Word]) -> Generator[int, int, None]:
-    """A flag, and behind it the fields of what is there."""
+    """Yield the steps of a flag and, if it is set, of the fields of the object."""
     there = yield 1
     for word in parts:
         yield from (width(field) if there else 0 for _, field in word.places)

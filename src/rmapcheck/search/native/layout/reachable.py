@@ -1,4 +1,4 @@
-"""Two questions about references that invariants ask: see Layout.dangling and Layout.leaked."""
+"""Writes the C code for two invariants on references: see Layout.dangling and Layout.leaked."""
 
 from rmapcheck.model.machine.fields import FIXED, StructInfo
 from rmapcheck.model.machine.layout import Layout
@@ -7,7 +7,7 @@ from rmapcheck.search.native.layout.heap import each_file
 
 
 def dangling(layout: Layout) -> str:
-    """Return dangling(): does a live object refer to one that is not; see Layout.dangling."""
+    """Return dangling(): whether a live object refers to one that is not live."""
     out = ["static int dangling(S *st)", "{"]
     for s in layout.structs.values():
         strong = [f for f in s.fields if not named(f) and not f.weak]
@@ -26,7 +26,7 @@ def dangling(layout: Layout) -> str:
 
 
 def leaked(layout: Layout) -> str:
-    """Return leaked(): does a live object hang on nothing; see Layout.leaked."""
+    """Return leaked(): whether a live object cannot be reached by references."""
     return "\n".join(
         [
             "static int leaked(S *st)",
@@ -42,7 +42,7 @@ def leaked(layout: Layout) -> str:
 
 
 def _meet_first(layout: Layout) -> list[str]:
-    """Return the statements that meet what processes, page tables and files refer to."""
+    """Return the statements that number the objects to which processes and files refer."""
     scope, structs = layout.scope, layout.structs
     return [
         f"  for (int m = 1; m <= {scope.mms}; m++) {{",
@@ -59,7 +59,7 @@ def _meet_first(layout: Layout) -> list[str]:
 
 
 def _meet_rest(layout: Layout) -> list[str]:
-    """Return the loop that meets what objects refer to that were met, until there is no more."""
+    """Return the loop that follows the references of numbered objects until all are followed."""
     lines = ["  for (int more = 1; more;) {", "    more = 0;"]
     for n in layout.heap:
         lines += [
@@ -73,8 +73,8 @@ def _meet_rest(layout: Layout) -> list[str]:
 
 
 def _meet(s: StructInfo) -> list[str]:
-    """Return the statements that meet what object `o` refers to."""
-    # A VMA that only its file knows is lost all the same.
+    """Return the statements that number the objects to which object `o` refers."""
+    # A reference from the file's container does not count: a VMA needs a process.
     skipped = ("", *FIXED, *(("vma",) if s.name == "address_space" else ()))
     return [
         f"    if (o->{f.name} && {f.target}_is_live(st, o->{f.name}))"

@@ -5,17 +5,17 @@ The renamed form of a machine with two processes, of which one has exited, and o
     +-----------------------+---+---------------+---+-------+-------+---+---------+-- - -
     | 1 mm  pte pte pte …   | 0 | address_space | 2 | vma 1 | vma 2 | 1 | folio 1 | 0 …
     +-----------------------+---+---------------+---+-------+-------+---+---------+-- - -
-     process 1, with all of   |   every file, as  |   each in the order in which  |
-     its page table           |   files are never |   references met it           no swap slot
-                 process 2 is not there           how many there are
+     process 1, with all of   |   every file, as  |   VMAs in the order in which  |
+     its page table           |   files are never |   references meet them        no swap slot
+                 process 2 is missing             how many there are
 
-What refers to an object holds its number in that order, so the form is the same whatever slots the
-pools use. It depends on the order of the processes: the least of the forms in all orders that come
-into question is the state's key (c/canonical.c). In a *named* pool each slot has its place, and a
-slot that is free is a byte, 0. The raw form has every pool like that.
+A reference is stored as the object's number in that order, so the form does not depend on which
+slots the pools use. It does depend on the order of the processes. The smallest of the forms, over
+all orders that have to be tried, is the state's key (c/canonical.c). In a *named* pool each slot
+has a fixed place, and a free slot is a byte 0. In the raw form, every pool is like that.
 
-encode() leaves room for a pool before it meets its objects, as all that live will come: those to
-which nothing refers are adopted in the end, the least first.
+encode() reserves room for all live objects of a pool before it meets them. Objects to which no
+reference leads are numbered at the end, the smallest first.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ from rmapcheck.search.native.layout.packed import (
 
 
 def _value(layout: Layout, place: Place) -> str:
-    """Return what is stored of a field."""
+    """Return the C expression for the stored value of a field."""
     pages, entries = layout.scope.pages, layout.structs["pte"].size
     o, field = place
     value = f"{o}->{field.name}"
@@ -60,7 +60,7 @@ def _number(place: Place) -> str:
 
 
 def _puts(parts: list[Word], to: str, value: Callable[[Place], str]) -> list[str]:
-    """Return the statements that store words at `to`; the values in the order of the fields."""
+    """Return the statements that store words at `to`; values are evaluated in field order."""
     lines, offset = [], 0
     for word in parts:
         lines.append(f"{{ uint64_t x = {'1ull << 63' if word.flag else '0'};")
@@ -77,7 +77,7 @@ def _bytes(parts: list[Word]) -> int:
 
 
 def encode(layout: Layout) -> str:
-    """Return encode(): the renamed form for one order of the processes; see Layout.encode."""
+    """Return encode(), which writes the renamed form for one order of the processes."""
     scope, structs = layout.scope, layout.structs
     process = process_words(layout)
     out = [
@@ -112,7 +112,7 @@ def encode(layout: Layout) -> str:
 
 
 def _put_object(layout: Layout, struct: StructInfo, to: str, *, flag: bool = False) -> list[str]:
-    """Return the statements that store object `o` at `to`, and go on behind it."""
+    """Return the statements that store object `o` at `to`, and move `to` to the byte after it."""
     parts = object_words(struct, flag=flag)
     return [
         *_puts(parts, to, lambda place: _value(layout, place)),
@@ -121,7 +121,7 @@ def _put_object(layout: Layout, struct: StructInfo, to: str, *, flag: bool = Fal
 
 
 def _place_of_pool(layout: Layout, struct: StructInfo) -> list[str]:
-    """Return the statements that leave room for a pool: all that lives will be stored."""
+    """Return the statements that reserve room for all live objects of a pool."""
     n, alive = struct.name, f"st->{struct.name}.alive"
     if n in layout.named:
         size = f"{alive} * {_bytes(object_words(struct, flag=True))} + {struct.size} - {alive}"
@@ -133,7 +133,7 @@ def _place_of_pool(layout: Layout, struct: StructInfo) -> list[str]:
 
 
 def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
-    """Return the statements that store the objects of a pool that are met and not yet stored."""
+    """Return the statements that store the objects of a pool that are numbered but not stored."""
     n, flag = struct.name, struct.name in layout.named
     if not struct.size:
         return []
@@ -152,7 +152,7 @@ def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
 
 
 def load(layout: Layout) -> str:
-    """Return load(): the opposite of encode()."""
+    """Return load(), the opposite of encode()."""
     scope, structs = layout.scope, layout.structs
     out = [
         "static void load(S *st, const unsigned char *b)",
@@ -187,7 +187,7 @@ def load(layout: Layout) -> str:
 
 
 def well_formed(layout: Layout, *, renamed_form: bool) -> str:
-    """Return well_formed(): can the first `n` bytes be a key, as far as their number says."""
+    """Return well_formed(): whether `n` bytes have the length that their content requires."""
     structs = layout.structs
     out = ["static int well_formed(const unsigned char *b, int n)", "{"]
     out += ["  const unsigned char *end = b + n;"]
@@ -215,7 +215,7 @@ def well_formed(layout: Layout, *, renamed_form: bool) -> str:
 
 
 def _always_live(layout: Layout) -> list[str]:
-    """Return what says that all entries and files are there."""
+    """Return the statements that mark all entries and files as live."""
     lines = []
     for name in ("pte", "address_space"):
         if name in layout.structs:
@@ -242,7 +242,7 @@ def _load_named(s: StructInfo) -> list[str]:
 
 
 def raw(layout: Layout) -> str:
-    """Return encode() and load() of the raw form: every object in its place."""
+    """Return encode() and load() of the raw form, in which every object is in its own place."""
     out = ["static int encode(S *st, const int *order, unsigned char *to)", "{"]
     out += ["  unsigned char *b = to;"]
     for s in layout.structs.values():

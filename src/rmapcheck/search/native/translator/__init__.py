@@ -1,1 +1,1 @@
-"""Functions of the model, from Python to C."""
+"""The translator: turns functions of the model from Python into C."""

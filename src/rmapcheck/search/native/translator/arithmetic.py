@@ -21,7 +21,7 @@ UNARY = {ast.USub: "(-({0}))", ast.UAdd: "({0})", ast.Invert: "(~({0}))"}
 
 
 def operator(body: Body, node: ast.BinOp | ast.AugAssign) -> str:
-    """Return how C writes the operator of `node`, with {0} and {1} for its operands."""
+    """Return C code for the operator of `node`, with {0} and {1} for its operands."""
     text = BINARY.get(type(node.op))
     if text is None:
         body.refuse(node, f"the operator {type(node.op).__name__} is not translated")
@@ -29,7 +29,7 @@ def operator(body: Body, node: ast.BinOp | ast.AugAssign) -> str:
 
 
 def binary(body: Body, node: ast.BinOp) -> Value:
-    """Arithmetic on numbers, and lists put together."""
+    """Translate arithmetic on numbers, and `+` and `*` of lists."""
     if isinstance(node.left, ast.List) or is_list(body, node.left):
         return join(body, node)
     text = operator(body, node)
@@ -38,7 +38,7 @@ def binary(body: Body, node: ast.BinOp) -> Value:
 
 
 def is_list(body: Body, node: ast.expr) -> bool:
-    """Tell whether an operand is a list variable."""
+    """Return whether an operand is a list variable."""
     return (
         isinstance(node, ast.Name)
         and node.id in body.variables
@@ -47,7 +47,7 @@ def is_list(body: Body, node: ast.expr) -> bool:
 
 
 def unary(body: Body, node: ast.UnaryOp) -> Value:
-    """``not x``, ``-x``, ``~x``."""
+    """Translate ``not x``, ``-x`` and ``~x``."""
     if isinstance(node.op, ast.Not):
         condition = test(body, node)
         known = int(condition) if condition in ("0", "1") else MISSING

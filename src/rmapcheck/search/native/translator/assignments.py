@@ -1,7 +1,7 @@
 """Assignments to variables, fields and elements.
 
-A value is evaluated before the place that it goes to is looked up, as in Python: a call in it may
-have freed the object that has the field.
+As in Python, the value is evaluated before its target is looked up, because a call in the value
+may free the object that has the field.
 """
 
 import ast
@@ -23,9 +23,9 @@ from rmapcheck.search.native.translator.kinds import (
 
 
 def assign(body: Body, node: ast.Assign) -> None:
-    """``a = b``, ``a.x = b``, ``a, b = c``."""
+    """Translate ``a = b``, ``a.x = b`` and ``a, b = c``."""
     if len(node.targets) != 1:
-        body.refuse(node, "one assignment, one target")
+        body.refuse(node, "an assignment with several targets (a = b = c) is not translated")
     target = node.targets[0]
     value = body.expr(node.value)
     if isinstance(target, ast.Tuple):
@@ -35,7 +35,7 @@ def assign(body: Body, node: ast.Assign) -> None:
 
 
 def annotated(body: Body, node: ast.AnnAssign) -> None:
-    """``found: list[int] = []``."""
+    """Translate ``found: list[int] = []``."""
     if node.value is None:
         return
     rows = isinstance(node.annotation, ast.Subscript) and "tuple" in ast.dump(
@@ -46,12 +46,12 @@ def annotated(body: Body, node: ast.AnnAssign) -> None:
 
 def _unpack(body: Body, target: ast.Tuple, value: Value, source: ast.expr) -> None:
     if value.kind != TUPLE:
-        # What dangling() and leaked() found is for messages only.
+        # The objects that dangling() and leaked() return are needed for messages only.
         for name in target.elts:
             _assign(body, name, Value("", WORDS), source)
         return
     if len(value.parts) != len(target.elts):
-        body.refuse(target, "the numbers of targets and values differ")
+        body.refuse(target, "there are not as many targets as values")
     names = []
     for part in value.parts:
         if part.kind.ctype and part.kind.name not in ("list", "rows"):
@@ -73,7 +73,7 @@ def _assign(
     elif isinstance(target, ast.Subscript):
         _assign_element(body, target, value)
     else:
-        body.refuse(target, f"a {type(target).__name__} cannot be assigned to")
+        body.refuse(target, f"assignment to {type(target).__name__} is not translated")
 
 
 def _assign_name(
@@ -86,7 +86,7 @@ def _assign_name(
         kind = ROWS
     if kind.name in ("list", "rows"):
         if isinstance(source, ast.Name | ast.Attribute):
-            body.refuse(target, "two names of one list are not translated; copy it")
+            body.refuse(target, "a second name for the same list is not translated; copy the list")
         to = body.declare(target.id, kind, target)
         body.emit(f"list_copy(st, {to.code}, {value.code});")
     elif kind.name == "operation":
@@ -99,13 +99,13 @@ def _assign_name(
         body.declare(target.id, kind, target)
         body.variables[target.id] = value
     else:
-        body.refuse(target, f"a {kind.name} cannot be kept in a variable")
+        body.refuse(target, f"{kind.noun} cannot be kept in a variable")
 
 
 def _assign_field(body: Body, target: ast.Attribute, value: Value) -> None:
     base = body.expr(target.value)
     if value.kind not in (INT, TEXT):
-        body.refuse(target, f"a field holds numbers, not a {value.kind.name}")
+        body.refuse(target, f"a field holds a number, not {value.kind.noun}")
     if base.kind.name == "state" and target.attr in (*STATE_NUMBERS, "exhausted"):
         body.emit(f"st->{target.attr} = {value.code};")
         return
@@ -116,7 +116,7 @@ def _assign_field(body: Body, target: ast.Attribute, value: Value) -> None:
         body.emit(f"{on_stack.field(body, base, target)} = {value.code};")
         return
     if base.kind.name != "object":
-        body.refuse(target, f"{target.attr} of a {base.kind.name} cannot be assigned to")
+        body.refuse(target, f"{target.attr} of {base.kind.noun} cannot be assigned to")
     t = body.temp()
     if target.attr in body.program.structs[base.kind.of].absent:
         body.emit(f"{{ int {t} = {value.code}; {base.kind.of}_ok(st, {base.code});")
@@ -128,7 +128,7 @@ def _assign_field(body: Body, target: ast.Attribute, value: Value) -> None:
 
 def _assign_element(body: Body, target: ast.Subscript, value: Value) -> None:
     if value.kind != INT:
-        body.refuse(target, f"an element is a number, not a {value.kind.name}")
+        body.refuse(target, f"an element is a number, not {value.kind.noun}")
     place = element(body, target)
     if place.kind != INT:
         body.refuse(target, "only elements of lists and arrays can be assigned to")
@@ -137,7 +137,7 @@ def _assign_element(body: Body, target: ast.Subscript, value: Value) -> None:
 
 
 def augmented(body: Body, node: ast.AugAssign) -> None:
-    """``a.x += b``: the target is looked up once, before b is worked out."""
+    """Translate ``a.x += b``: the target is looked up once, before b is evaluated."""
     if is_list(body, node.target) and isinstance(node.target, ast.Name):
         to = body.variables[node.target.id]
         body.emit(f"list_extend(st, {to.code}, {body.expr(node.value).code});")
@@ -152,7 +152,7 @@ def augmented(body: Body, node: ast.AugAssign) -> None:
             body.refuse(node, f"{node.target.attr} cannot be assigned to")
     value = body.number(node.value)
     if target.kind != INT or target.code.startswith("((void)"):
-        body.refuse(node, "only numbers that the scheme has can be counted up")
+        body.refuse(node, "augmented assignment is translated for numbers of the scheme only")
     if isinstance(node.target, ast.Name):
         body.emit(f"{target.code} = {text.format(target.code, value.code)};")
         return

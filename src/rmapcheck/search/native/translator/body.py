@@ -1,7 +1,7 @@
-"""The body of one function while it becomes C: its variables, its lines, its refusals.
+"""The C function that is being written: its variables and lines; refuses what is not translated.
 
 `Body.expr` and `Body.block` look up in the grammar (grammar.py) which function translates a node.
-That function gets the body, and comes back to these two for what the node is made of::
+That function gets the body, and calls these two again for the parts of the node::
 
     comparison(body, node)     body.expr(node.left), body.expr(node.comparators[0])  →  Value
     if_(body, node)            body.block(node.body), body.block(node.orelse)        →  lines
@@ -21,7 +21,7 @@ from rmapcheck.search.native.translator.program import Instance, Program
 class Body:
     """One C function that is being written.
 
-    `mode` says what becomes of `yield`; see generators.py.
+    `mode` says how `yield` is translated; see generators.py.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Body:
     # Nodes.
 
     def expr(self, node: ast.expr) -> Value:
-        """Translate an expression: fold it, or else let the grammar say how."""
+        """Translate an expression: fold it if it is constant, else look it up in the grammar."""
         folded = self.constants.fold(node)
         if folded is not MISSING:
             return constant(self.program, folded)
@@ -51,14 +51,14 @@ class Body:
         return translate(self, node)
 
     def number(self, node: ast.expr) -> Value:
-        """Translate an expression that must be a number (or boolean)."""
+        """Translate an expression that must be a number, a boolean or a string."""
         value = self.expr(node)
         if value.kind.name not in ("int", "text"):
-            self.refuse(node, f"a number is wanted here, not a {value.kind.name}")
+            self.refuse(node, f"a number is needed here, not {value.kind.noun}")
         return value
 
     def block(self, statements: list[ast.stmt]) -> bool:
-        """Translate statements up to one that never goes on; True if there is one."""
+        """Translate statements, up to a `return`, `break` or the like; True if there is one."""
         for statement in statements:
             translate = self.grammar.statements.get(type(statement))
             if translate is None:
@@ -97,17 +97,18 @@ class Body:
     # Variables.
 
     def new_list(self) -> str:
-        """Return the name of a fresh list of this function, a C variable of its own."""
+        """Declare a new list variable in C, and return its name."""
         name = self.temp()
         self.declared.append(f"int {name}_v[CAPACITY]; List {name} = {{0, CAPACITY, {name}_v}};")
         return name
 
     def declare(self, name: str, kind: Kind, node: ast.AST) -> Value:
-        """Return variable `name`, made at its first assignment, whose kind it keeps."""
+        """Return variable `name`. The first assignment declares it, and decides its kind."""
         known = self.variables.get(name)
         if known is not None:
             if known.kind != kind:
-                self.refuse(node, f"{name} is first a {known.kind.name}, then a {kind.name}")
+                then = kind.noun_after(known.kind)
+                self.refuse(node, f"{name} is first {known.kind.noun}, then {then}")
             return known
         self.count += 1
         c = f"{name}_{self.count}"
@@ -128,8 +129,8 @@ class Body:
 
 @attrs.frozen
 class Grammar:
-    """Which function translates which form of node; GRAMMAR in grammar.py is the only one."""
+    """Node type → the function that translates it; GRAMMAR in grammar.py is the only instance."""
 
     expressions: Mapping[type[ast.expr], Callable[[Body, Any], Value]]
     statements: Mapping[type[ast.stmt], Callable[[Body, Any], bool | None]]
-    """True: what comes behind the statement is never reached."""
+    """True means that the code after the statement is never reached."""

@@ -1,8 +1,8 @@
-"""Calls: where each kind of call is translated.
+"""Calls: decides where a call is translated.
 
 ::
 
-    kmem_cache_alloc(…), len(…)         C knows it by heart           intrinsics.py
+    kmem_cache_alloc(…), len(…)         C has its own code            intrinsics.py
     self.lock_of(…), vma_address(…)     function of the model         resolve.py, functions.py
     found.append(…), st.vma.is_live(…)  method of a list, of a pool   lists.py, intrinsics.py
     Fork(mm=1, child=2)                 an operation                  here
@@ -10,19 +10,18 @@
 
 import ast
 from types import FunctionType
-from typing import Any
 
 from rmapcheck.model.operations import Operation
 from rmapcheck.search.native.translator import functions, intrinsics
 from rmapcheck.search.native.translator.body import Body
 from rmapcheck.search.native.translator.constants import constant
-from rmapcheck.search.native.translator.kinds import WORDS, Kind, Value
+from rmapcheck.search.native.translator.kinds import MISSING, WORDS, Kind, Value
 from rmapcheck.search.native.translator.lists import list_method
 from rmapcheck.search.native.translator.resolve import Callee, resolve, resolve_method
 
 
 def call(body: Body, node: ast.Call) -> Value:
-    """A call of anything."""
+    """Translate any call."""
     func = node.func
     if isinstance(func, ast.Name):
         variable = body.variables.get(func.id)
@@ -30,13 +29,14 @@ def call(body: Body, node: ast.Call) -> Value:
             return _operation(body, variable.const, node)
         if variable is not None:
             body.refuse(node, f"{func.id} is a variable and cannot be called")
-        return _call_global(body, body.constants.lookup(func.id), node)
+        return _call_global(body, func.id, node)
     if isinstance(func, ast.Attribute):
         return _call_attribute(body, func, node)
     return body.refuse(node, "only named functions can be called")
 
 
-def _call_global(body: Body, function: Any, node: ast.Call) -> Value:  # noqa: ANN401
+def _call_global(body: Body, name: str, node: ast.Call) -> Value:
+    function = body.constants.lookup(name)
     known = intrinsics.of_model(body, function, node)
     if known is not None:
         return known
@@ -44,7 +44,10 @@ def _call_global(body: Body, function: Any, node: ast.Call) -> Value:  # noqa: A
         return functions.call(body, Callee(function), node)
     if isinstance(function, type) and issubclass(function, Operation):
         return _operation(body, function, node)
-    return intrinsics.builtin(body, getattr(function, "__name__", ""), node)
+    if not hasattr(function, "__name__"):
+        why = "is not defined" if function is MISSING else "is not a function"
+        body.refuse(node, f"{name} {why} in the module of this function")
+    return intrinsics.builtin(body, function.__name__, node)
 
 
 def _call_attribute(body: Body, func: ast.Attribute, node: ast.Call) -> Value:
@@ -64,11 +67,11 @@ def _call_attribute(body: Body, func: ast.Attribute, node: ast.Call) -> Value:
         return intrinsics.of_pool(body, base, func.attr, node)
     if base.kind.name in ("list", "rows", "array"):
         return list_method(body, base, func.attr, node)
-    return body.refuse(node, f"a {base.kind.name} has no method {func.attr}() in C")
+    return body.refuse(node, f"{base.kind.noun} has no method {func.attr}() in C")
 
 
 def _operation(body: Body, cls: type[Operation], node: ast.Call) -> Value:
-    """``cls(mm=mm, …)``."""
+    """Translate ``cls(mm=mm, …)``."""
     name = body.temp()
     body.declared.append(f"Op {name};")
     parts = [f".type = {body.program.operation_number(cls)}"]
@@ -79,6 +82,6 @@ def _operation(body: Body, cls: type[Operation], node: ast.Call) -> Value:
             value = constant(body.program, default)
         parts.append(f".{field} = {value.code}")
     if given or node.args:
-        body.refuse(node, f"{cls.__name__} has no such arguments")
+        body.refuse(node, f"{cls.__name__} does not take these arguments")
     code = f"({{ {name} = (Op){{{', '.join(parts)}}}; &{name}; }})"
     return Value(code, Kind("operation", cls.__name__), busy=True)

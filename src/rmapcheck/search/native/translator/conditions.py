@@ -1,7 +1,7 @@
-"""Conditions: what is true, what `and` and `or` are worth, comparisons.
+"""Conditions: truth values, the results of `and` and `or`, comparisons.
 
 A condition that is known while translating is "0" or "1" in C. `if`, `and`, `or` and `… if … else`
-look for these two, and leave out what is then never reached.
+check for these two, and leave out code that is then never reached.
 """
 
 import ast
@@ -23,7 +23,7 @@ COMPARE = {
 
 
 def test(body: Body, node: ast.expr) -> str:
-    """Return the C condition for an expression of which only the truth matters."""
+    """Return the C condition for an expression of which only the truth value matters."""
     if isinstance(node, ast.BoolOp):
         return _test_bool(body, node)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
@@ -33,7 +33,7 @@ def test(body: Body, node: ast.expr) -> str:
 
 
 def _test_bool(body: Body, node: ast.BoolOp) -> str:
-    """Join conditions; one that is known decides, or drops out, before C sees the rest."""
+    """Join conditions. A known condition decides the result, or is left out of the C code."""
     ends, sign = ("0", " && ") if isinstance(node.op, ast.And) else ("1", " || ")
     parts = []
     for operand in node.values:
@@ -58,11 +58,11 @@ def truth(body: Body, value: Value, node: ast.AST) -> str:
         return value.code
     if value.kind == LIST:
         return f"({value.code})->n"
-    return body.refuse(node, f"the truth of a {value.kind.name} is not known")
+    return body.refuse(node, f"{value.kind.noun} has no truth value in C")
 
 
 def either(body: Body, node: ast.BoolOp) -> Value:
-    """``a or b`` is a if that is true, else b; ``a and b`` the other way round."""
+    """Translate ``a or b``, which is a if a is true, else b; and ``a and b`` accordingly."""
     first = body.expr(node.values[0])
     rest = node.values[1] if len(node.values) == 2 else ast.BoolOp(node.op, node.values[1:])
     ast.copy_location(rest, node)
@@ -73,7 +73,7 @@ def either(body: Body, node: ast.BoolOp) -> Value:
     if WORDS in (first.kind, second.kind):
         return Value("", WORDS)
     if first.kind not in (INT, TEXT) or second.kind not in (INT, TEXT):
-        body.refuse(node, "`and` and `or` give numbers only")
+        body.refuse(node, "`and` and `or` are translated for numbers only")
     t = body.temp()
     pick = f"{second.code} : {t}" if takes_rest else f"{t} : {second.code}"
     code = f"({{ int {t} = {first.code}; {t} ? {pick}; }})"
@@ -81,7 +81,7 @@ def either(body: Body, node: ast.BoolOp) -> Value:
 
 
 def conditional(body: Body, node: ast.IfExp) -> Value:
-    """``a if c else b``; of a known condition only the branch taken is translated."""
+    """Translate ``a if c else b``; if c is a constant, only the value that it selects."""
     condition = test(body, node.test)
     if condition in ("0", "1"):
         return body.expr(node.body if condition == "1" else node.orelse)
@@ -90,7 +90,8 @@ def conditional(body: Body, node: ast.IfExp) -> Value:
     if WORDS in (a.kind, b.kind) or a.kind == TUPLE:
         return Value("", WORDS)
     if not a.kind.ctype or a.kind.ctype != b.kind.ctype:
-        body.refuse(node, f"the two values are a {a.kind.name} and a {b.kind.name}")
+        what = f"{a.kind.noun} and {b.kind.noun_after(a.kind)}"
+        body.refuse(node, f"the two values must be of the same kind, not {what}")
     return Value(f"(({condition}) ? {a.code} : {b.code})", a.kind, busy=True)
 
 
@@ -98,7 +99,7 @@ def conditional(body: Body, node: ast.IfExp) -> Value:
 
 
 def comparison(body: Body, node: ast.Compare) -> Value:
-    """One comparison, or a chain of them."""
+    """Translate one comparison, or a chain of them."""
     if len(node.ops) > 1:
         return _chain(body, node)
     op, left, right = node.ops[0], node.left, node.comparators[0]
@@ -107,25 +108,26 @@ def comparison(body: Body, node: ast.Compare) -> Value:
     a, b = body.expr(left), body.expr(right)
     if {a.kind.name, b.kind.name} <= {"list", "rows", "array"}:
         if not isinstance(op, ast.Eq | ast.NotEq):
-            body.refuse(node, "lists are compared for equality only")
+            body.refuse(node, "lists can be compared for equality only")
         lists = [Value(as_list(body, v), LIST, busy=True) for v in (a, b)]
         sign = "" if isinstance(op, ast.Eq) else "!"
         return Value(f"({body.ordered(lists, sign + 'list_equal({0}, {1})')})", INT, busy=True)
     if type(op) not in COMPARE or {a.kind.name, b.kind.name} - {"int", "text"}:
-        body.refuse(node, f"a {a.kind.name} and a {b.kind.name} are not compared like this")
+        what = f"{a.kind.noun} and {b.kind.noun_after(a.kind)}"
+        body.refuse(node, f"this comparison of {what} is not translated")
     text = COMPARE[type(op)]
     return Value(f"({body.ordered([a, b], text)})", INT, busy=a.busy or b.busy)
 
 
 def _chain(body: Body, node: ast.Compare) -> Value:
-    """``a < b < c``: Python looks at c only if a and b are in order, and so does this."""
+    """Translate ``a < b < c``. As in Python, c is evaluated only if ``a < b`` is true."""
     values = [body.number(e) for e in (node.left, *node.comparators)]
     names = [body.temp() for _ in values]
     sets = [f"int {n} = {v.code};" for n, v in zip(names, values, strict=True)]
     tests = []
     for op, (a, b) in zip(node.ops, pairwise(names), strict=True):
         if type(op) not in COMPARE:
-            body.refuse(node, "a chain of comparisons has numbers only")
+            body.refuse(node, "a chain of comparisons is translated for numbers only")
         tests.append(f"({COMPARE[type(op)].format(a, b)})")
     code = f"({{ {sets[0]} {sets[1]} {tests[0]} && "
     for i, further in enumerate(tests[1:], 2):
@@ -134,7 +136,7 @@ def _chain(body: Body, node: ast.Compare) -> Value:
 
 
 def _contains(body: Body, node: ast.Compare, left: ast.expr, right: ast.expr) -> Value:
-    """``x in list`` and ``x in (a, b)``, or `not in`."""
+    """Translate ``x in list`` and ``x in (a, b)``, and the same with `not in`."""
     sign = "!" if isinstance(node.ops[0], ast.NotIn) else ""
     x = body.number(left)
     box = body.expr(right)
@@ -147,7 +149,7 @@ def _contains(body: Body, node: ast.Compare, left: ast.expr, right: ast.expr) ->
     elif box.kind.name == "constant":
         codes = [constant(body.program, v).code for v in box.const]
     else:
-        body.refuse(node, f"nothing can be looked for in a {box.kind.name}")
+        body.refuse(node, f"`in` is not translated for {box.kind.noun}")
     t = body.temp()
     tests = " || ".join(f"{t} == {c}" for c in codes) or "0"
     return Value(f"({{ int {t} = {x.code}; {sign}({tests}); }})", INT, busy=x.busy or box.busy)

@@ -1,8 +1,8 @@
-"""Constants: what an expression is worth while translating, and how a constant is written in C.
+"""Constants: finds the value of an expression while translating, and writes constants in C.
 
-The scheme, the scope and the global names are known when a search is translated, and so is much
-that follows from them: `st.scope.pages * 2`, `self.walk_checks_pte`, `"remap" in st.scope.ops`. It
-is folded, and a branch that such a condition closes is never looked at.
+When a search is translated, the scheme, the scope and the global names are known, and so is much
+that depends on them: `st.scope.pages * 2`, `self.walk_checks_pte`, `"remap" in st.scope.ops`. Such
+expressions are folded. A branch that a constant condition excludes is not translated at all.
 """
 
 import ast
@@ -47,7 +47,7 @@ NOT_FOLDED = (
 
 
 class Constants:
-    """The constants that the function `definition` can see; some are in `variables`."""
+    """The constants that the function `definition` can use; some are in `variables`."""
 
     def __init__(self, definition: Definition, variables: dict[str, Value]) -> None:
         self.definition = definition
@@ -55,12 +55,12 @@ class Constants:
         self.globals = definition.function.__globals__
 
     def lookup(self, name: str) -> Any:  # noqa: ANN401
-        """Return what a global name means, or MISSING."""
+        """Return the value of a global name or a builtin, or MISSING."""
         return self.globals.get(name, getattr(builtins, name, MISSING))
 
     def fold(self, node: ast.expr) -> Any:  # noqa: ANN401
         """Return the value of an expression that is known while translating, else MISSING."""
-        # Nearly all are of these three, for which there is no need of a compiler.
+        # Nearly all expressions are of these three types, which need no compile() and eval().
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
@@ -81,7 +81,10 @@ class Constants:
         return self.lookup(name) if variable is None else variable.const
 
     def _attribute(self, node: ast.Attribute) -> Any:  # noqa: ANN401
-        """Return the attribute of a constant, or MISSING; of a part it must be one as well."""
+        """Return the attribute of a constant, or MISSING.
+
+        An attribute of a part of the scheme must be a constant, too; otherwise it is refused.
+        """
         base = self.fold(node.value)
         if base is MISSING:
             return MISSING
@@ -92,9 +95,9 @@ class Constants:
         return getattr(base, node.attr, MISSING)
 
     def _names_in(self, node: ast.expr) -> dict[str, Any] | None:
-        """Return the values of all names in an expression, or None if one is not known.
+        """Return the values of all names in an expression.
 
-        Also None if there is anything else in it that cannot be evaluated while translating.
+        Return None if one is unknown, or if the expression cannot be evaluated while translating.
         """
         names: dict[str, Any] = {}
         for part in ast.walk(node):
@@ -119,7 +122,7 @@ def _may_fold(call: ast.Call) -> bool:
 
 
 def constant(program: Program, value: Any) -> Value:  # noqa: ANN401 - one line a kind
-    """Return a constant as a value. Numbers and strings have C code, all else only its kind."""
+    """Return a constant as a Value. Numbers and strings have C code, others only a kind."""
     if isinstance(value, bool | int):
         return Value(f"({int(value)})" if value < 0 else str(int(value)), INT, value)
     if isinstance(value, str):

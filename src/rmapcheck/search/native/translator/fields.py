@@ -1,4 +1,4 @@
-"""Variables, fields and elements: what `st.vma[v].vm_mm` and its parts are in C."""
+"""Variables, fields and elements: translates `st.vma[v].vm_mm` and its parts."""
 
 import ast
 
@@ -15,11 +15,11 @@ def variable(body: Body, node: ast.Name) -> Value:
     """A variable."""
     if node.id in body.variables:
         return body.variables[node.id]
-    return body.refuse(node, f"{node.id} is no variable with a value here")
+    return body.refuse(node, f"{node.id} has no value here")
 
 
 def attribute(body: Body, node: ast.Attribute) -> Value:
-    """A field of an object, or a number that the state or a pool keeps."""
+    """Translate a field of an object, or a number of the state or of a pool."""
     base = body.expr(node.value)
     name = base.kind.name
     if name == "object":
@@ -40,11 +40,11 @@ def attribute(body: Body, node: ast.Attribute) -> Value:
         return Value(f"st->{node.attr}", INT)
     if name == "state" and node.attr == "exhausted":
         return Value("st->exhausted", TEXT)
-    return body.refuse(node, f"a {name} has no {node.attr!r} that C can read")
+    return body.refuse(node, f"{base.kind.noun} has no {node.attr!r} that C can read")
 
 
 def field(body: Body, base: Value, node: ast.Attribute) -> Value:
-    """A field of a struct; one that the scheme does not have is always 0."""
+    """Translate a field of a struct. A field that the scheme does not have is always 0."""
     struct = body.program.structs[base.kind.of]
     pointer = f"{struct.name}_ok(st, {base.code})"
     if base.code.startswith(f"{struct.name}_at(st, "):
@@ -60,22 +60,22 @@ def field(body: Body, base: Value, node: ast.Attribute) -> Value:
 
 
 def _operation_field(body: Body, base: Value, node: ast.Attribute) -> Value:
-    """An argument of an operation."""
+    """Translate an argument of an operation."""
     kinds = body.program.operation_fields
     if node.attr not in kinds:
-        body.refuse(node, f"operations have no {node.attr!r}")
+        body.refuse(node, f"operations have no argument {node.attr!r}")
     return Value(f"({base.code})->{node.attr}", kinds[node.attr])
 
 
 def element(body: Body, node: ast.Subscript) -> Value:
-    """An object of a pool, an element of a list, or a look-up in a constant."""
+    """Translate an object of a pool, an element of a list, or a look-up in a constant."""
     base = body.expr(node.value)
     if isinstance(node.slice, ast.Slice):
         return part_of(body, base, node.slice, node)
     if base.kind.name == "constant":
         return _look_up(body, base, node)
     if base.kind.name not in ("pool", "list", "array"):
-        body.refuse(node, f"a {base.kind.name} has no elements")
+        body.refuse(node, f"{base.kind.noun} has no elements")
     index = _index(body, base, node.slice)
     busy = base.busy or index.busy
     if base.kind.name == "pool":
@@ -89,7 +89,7 @@ def element(body: Body, node: ast.Subscript) -> Value:
 
 
 def _index(body: Body, base: Value, node: ast.expr) -> Value:
-    """An index; only a constant one may count from the end."""
+    """Translate an index; only a constant index may be negative and count from the end."""
     index = body.number(node)
     if not (index.known and index.const < 0):
         return index
@@ -97,11 +97,11 @@ def _index(body: Body, base: Value, node: ast.expr) -> Value:
         return Value(f"({base.code})->n - {-index.const}", INT, busy=base.busy)
     if base.kind.name == "array":
         return Value(str(base.kind.size + index.const), INT)
-    return body.refuse(node, "a pool has no negative references")
+    return body.refuse(node, "an index of a pool cannot be negative")
 
 
 def _look_up(body: Body, base: Value, node: ast.Subscript) -> Value:
-    """An element of a constant dict or tuple under a key known only in C."""
+    """Translate a look-up in a constant dict or tuple, with a key that is known only in C."""
     key = body.number(node.slice)
     items = base.const
     if not isinstance(items, dict):
@@ -119,11 +119,11 @@ def _look_up(body: Body, base: Value, node: ast.Subscript) -> Value:
 
 
 def several(body: Body, node: ast.Tuple) -> Value:
-    """Several values, to be unpacked; or the witness of a violation, which C drops."""
+    """Translate a tuple: values to be unpacked, or the witness of a violation, which C drops."""
     parts = tuple(body.expr(e) for e in node.elts)
     return Value("", TUPLE, parts=parts, busy=any(p.busy for p in parts))
 
 
 def message(_body: Body, _node: ast.JoinedStr) -> Value:
-    """An f-string: only a message can want it."""
+    """Translate an f-string, which can only be needed for a message."""
     return Value("", WORDS)

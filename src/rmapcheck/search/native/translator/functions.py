@@ -1,7 +1,7 @@
-"""A Python function becomes a C function, once for each use of it.
+"""Turns a Python function into C functions, one for each different use of it.
 
-Two calls share a C function if their arguments are of the same kinds and, where an argument is
-known while translating (the scheme, a pool, a part), of the same value.
+Two calls share a C function if their arguments have the same kinds. Arguments that are known while
+translating (the scheme, a pool, a part) must also have the same values.
 """
 
 import ast
@@ -20,7 +20,7 @@ def call(body: Body, callee: Callee, node: ast.Call) -> Value:
     called = definition(callee.function)
     values = bind(body, called, callee.bound, node)
     if called.generator:
-        body.refuse(node, "a generator can only be handed on with `yield from`")
+        body.refuse(node, "a generator can only be called with `yield from`")
     return invoke(body, called, values, "plain", node)
 
 
@@ -31,7 +31,7 @@ def bind(
     node: ast.Call,
     drop: tuple[str, ...] = (),
 ) -> dict[str, Value]:
-    """Return the value of each parameter, in the order in which Python evaluates them."""
+    """Return the value of each parameter, in the order in which Python evaluates the arguments."""
     names = called.parameters()
     values: dict[str, Value] = dict(zip(names, bound, strict=False))
     for name, arg in zip(names[len(bound) :], node.args, strict=False):
@@ -56,18 +56,18 @@ def _default(body: Body, called: Definition, name: str, node: ast.Call) -> Value
     defaults = dict(zip(reversed(positional), reversed(function.__defaults__ or ()), strict=False))
     value = defaults.get(name, value)
     if value is MISSING:
-        body.refuse(node, f"{called.node.name}() gets no {name}")
+        body.refuse(node, f"{called.node.name}() needs an argument {name}")
     return constant(body.program, value)
 
 
 def invoke(
     body: Body, called: Definition, values: dict[str, Value], mode: str, node: ast.AST
 ) -> Value:
-    """Return the call of the C function for these kinds of arguments."""
+    """Return a call of the C function for arguments of these kinds."""
     order = called.parameters()
     for name in order:
         if values[name].kind in (TUPLE, WORDS):
-            body.refuse(node, f"{name} of {called.node.name}() cannot be passed in C")
+            body.refuse(node, f"argument {name} of {called.node.name}() cannot be passed in C")
     ours = [values[n] for n in order]
     instance = _instance(body.program, body.grammar, called, ours, mode)
     passed = [(n, v) for n, v in values.items() if v.kind.ctype]
@@ -89,7 +89,7 @@ def root(
     for name in called.parameters():
         if name not in values:
             raise Untranslatable(
-                called.file, called.node.lineno, f"nobody passes {name} to this function"
+                called.file, called.node.lineno, f"nothing passes {name} to this function"
             )
     given = [values[n] for n in called.parameters()]
     return _instance(program, grammar, called, given, mode).name
@@ -98,7 +98,7 @@ def root(
 def _instance(
     program: Program, grammar: Grammar, called: Definition, values: list[Value], mode: str
 ) -> Instance:
-    """Return the C function of `called` for such arguments, written when first asked for."""
+    """Return the C function of `called` for such arguments; write it if it is new."""
     kinds = tuple(_kind(v) for v in values)
     key = (called.function, kinds, mode)
     if key in program.instances:
@@ -119,7 +119,7 @@ def _instance(
 
 
 def _kind(value: Value) -> Kind:
-    """Return the kind of an argument; for one that is no C value, together with which it is."""
+    """Return the kind of an argument. If it has no C type, the kind also identifies its value."""
     if value.kind.ctype:
         return value.kind
     return Kind(value.kind.name, value.kind.of or repr(value.const))

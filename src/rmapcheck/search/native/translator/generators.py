@@ -1,9 +1,9 @@
-"""`yield`: no generator becomes C as such, but two uses of one do.
+"""`yield`: there are no generators in C, but two uses of generators are translated.
 
 ::
 
     mode     function                  yield                              return
-    plain    no generator              refused                            its value
+    plain    not a generator           refused                            its value
     check    an invariant              return 1: something is wrong       return 0
     offer    possible() of a class     write the operation to the list    return 0
              of operations
@@ -25,17 +25,17 @@ def yield_(body: Body, node: ast.Yield) -> None:
     elif body.mode == "offer" and node.value is not None:
         op = body.expr(node.value)
         if op.kind.name != "operation":
-            body.refuse(node, "what is possible must be an operation")
+            body.refuse(node, "possible() must yield operations")
         body.emit(f"*offer(st) = *({op.code});")
     else:
-        body.refuse(node, "a generator is translated only as an invariant or as possible()")
+        body.refuse(node, "a generator must be an invariant or possible() of an operation")
 
 
 def yield_from(body: Body, node: ast.YieldFrom) -> None:
-    """``yield from f(…)``: the generator is translated in the same mode."""
+    """Translate ``yield from f(…)``: the generator f is translated in the same mode."""
     call = node.value
     if not isinstance(call, ast.Call):
-        body.refuse(node, "`yield from` takes a call")
+        body.refuse(node, "`yield from` is translated for calls only")
     callee = _generator(body, call)
     called = definition(callee.function)
     value = invoke(body, called, bind(body, called, callee.bound, call), body.mode, call)

@@ -1,4 +1,4 @@
-"""The subset of Python that becomes C: each form of node, and the function that translates it."""
+"""The subset of Python that is translated: each node type, and the function that translates it."""
 
 import ast
 

@@ -1,6 +1,6 @@
-"""Calls that C knows by heart: allocation, locks, pools, what a step notes, Python's builtins.
+"""Calls for which C has its own code: allocation, locks, pools, notes of a step, builtins.
 
-Their Python source is not translated. Each stands for code in c/runtime.c or layout/heap.py.
+Their Python source is not translated. The code is in c/runtime.c and layout/heap.py.
 """
 
 import ast
@@ -32,7 +32,7 @@ UNSEEN = (events.tell, cost.count_nodes, cost.count_entries)
 
 
 def of_model(body: Body, function: Any, node: ast.Call) -> Value | None:  # noqa: ANN401
-    """Translate a call of a function of model/machine that C has too; None if it is no such."""
+    """Translate a call of a function of model/machine that C has, too; None for other calls."""
     if function is heap.kmem_cache_alloc:
         pool = _pool(body, node.args[1])
         return Value(f"{pool}_alloc(st)", INT, busy=True)
@@ -61,7 +61,7 @@ def of_model(body: Body, function: Any, node: ast.Call) -> Value | None:  # noqa
 def _pool(body: Body, node: ast.expr) -> str:
     pool = body.expr(node)
     if pool.kind.name != "pool":
-        body.refuse(node, "a pool is wanted here")
+        body.refuse(node, "a pool is needed here")
     return pool.kind.of
 
 
@@ -83,17 +83,17 @@ def _lock(body: Body, function: Any, node: ast.Call) -> Value:  # noqa: ANN401
     result = INT if function in (locks.held_index, locks.trylock) else NONE
     body.program.asks_locks |= result is INT
     if not body.program.locks:
-        # Nobody asks for lock_discipline; but whose lock it is may lead through freed memory.
+        # Locks are not tracked, but finding the lock's owner may still access freed memory.
         text = " ".join(f"(void)({{{i}}});" for i in range(len(args)))
         text = f"({{{{ {text} 0; }}}})"
     return Value(body.ordered(args, text), result, busy=True)
 
 
 def _passed(body: Body, branch: ast.expr) -> Value:
-    """``passed(st, "split")``: C notes no branches but those that are goals of the search."""
+    """Translate ``passed(st, "split")``. C notes only branches that are goals of the search."""
     names = {c.value for c in ast.walk(branch) if isinstance(c, ast.Constant)}
     if not any(isinstance(name, str) for name in names):
-        body.refuse(branch, "passed() is given the name of a branch, as a string")
+        body.refuse(branch, "passed() must get the name of a branch as a string literal")
     if not names & body.program.goals:
         return Value("", NONE)
     return Value(f"reach(st, {body.number(branch).code})", NONE, busy=True)
@@ -119,7 +119,7 @@ def of_state(body: Body, func: ast.Attribute, node: ast.Call) -> Value | None:
 
 
 def of_pool(body: Body, base: Value, name: str, node: ast.Call) -> Value:
-    """``st.vma.is_live(v)`` and its like."""
+    """Translate ``st.vma.is_live(v)`` and similar calls."""
     pool = base.kind.of
     if name == "is_live":
         index = body.number(node.args[0])
@@ -133,7 +133,7 @@ def of_pool(body: Body, base: Value, name: str, node: ast.Call) -> Value:
 
 
 def builtin(body: Body, name: str, node: ast.Call) -> Value:
-    """``len(found)``, ``min(a, b)``, ``any(… for … in …)`` and their like."""
+    """Translate ``len(found)``, ``min(a, b)``, ``any(… for … in …)`` and similar calls."""
     if name in ("any", "all", "sum") and isinstance(node.args[0], ast.GeneratorExp):
         return over_generator(body, name, node.args[0])
     if name == "set" and not node.args:
@@ -143,7 +143,7 @@ def builtin(body: Body, name: str, node: ast.Call) -> Value:
         code = body.ordered(both, f"{name}_of({{0}}, {{1}})")
         return Value(code, INT, busy=any(v.busy for v in both))
     if len(node.args) != 1 or node.keywords:
-        body.refuse(node, f"{name or 'this'}() is not translated, at least not like this")
+        body.refuse(node, f"{name}() with these arguments is not translated")
     return _builtin_of_one(body, name, body.expr(node.args[0]), node)
 
 
@@ -155,7 +155,7 @@ def _builtin_of_one(body: Body, name: str, value: Value, node: ast.Call) -> Valu
     if name == "str":
         return Value("", WORDS)
     if value.kind.name not in ("list", "array"):
-        body.refuse(node, f"{name}() of a {value.kind.name} is not translated")
+        body.refuse(node, f"{name}() of {value.kind.noun} is not translated")
     code = as_list(body, value)
     if name == "len":
         return Value(f"({code})->n", INT, busy=value.busy)

@@ -1,20 +1,20 @@
-"""What an expression is while it is translated: C code, a kind, and its value where that is known.
+"""The result of translating an expression: C code, a kind, and the value if it is known.
 
-::
+The kinds, and their types in C::
 
     int         whole number or boolean               int
-    text        string that matters, by its number    int
-    words       string that only a message needs      nothing: messages come from the replay
+    text        string that the model needs           int, the number of the string
+    words       string that only a message needs      none: messages come from the replay
     object      alias of a struct, `p = st.pte[i]`    struct pte *, 0 for NULL and 1 for freed
     list, rows  list of numbers, of tuples of them    List *
     array       array field, `c.ptes`                 int *, its length is `size`
     walk        RmapWalkControl                       Walk *
     local       a struct on the stack, on_stack.py    struct vma_merge_struct *
     operation   an operation                          const Op *
-    tuple       several values                        `parts`
-    part        object that is an attribute of a      nothing: known while translating
+    tuple       several values                        none: see `parts`
+    part        object that is an attribute of a      none: known while translating
                 scheme, or of another part
-    state, scheme, pool, class, constant              nothing: known while translating
+    state, scheme, pool, class, constant              none: known while translating
 """
 
 from typing import Any, Final
@@ -35,10 +35,19 @@ class Kind:
 
     @property
     def ctype(self) -> str:
-        """The C type of a variable of this kind, or "" where there is none."""
+        """The C type of a variable of this kind, or "" if there is none."""
         if self.name in ("object", "local"):
             return f"struct {self.of} *"
         return _CTYPES.get(self.name, "")
+
+    @property
+    def noun(self) -> str:
+        """The kind in words, with its article, for messages."""
+        return _NOUNS[self.name]
+
+    def noun_after(self, other: "Kind") -> str:
+        """Return the kind in words, for a message that has just named `other`."""
+        return "another one" if self.noun == other.noun else self.noun
 
 
 _CTYPES = {
@@ -49,6 +58,27 @@ _CTYPES = {
     "array": "FIELD *",
     "walk": "Walk *",
     "operation": "const Op *",
+}
+
+_NOUNS = {
+    "int": "a number",
+    "text": "a string",
+    "words": "text for a message",
+    "object": "an object of a pool",
+    "list": "a list of numbers",
+    "rows": "a list of tuples",
+    "array": "an array field",
+    "walk": "an RmapWalkControl",
+    "local": "a struct on the stack",
+    "operation": "an operation",
+    "tuple": "a tuple",
+    "part": "a part of the scheme",
+    "state": "the state",
+    "scheme": "the scheme",
+    "pool": "a pool",
+    "class": "a class",
+    "constant": "a constant",
+    "none": "no value",
 }
 
 INT = Kind("int")
@@ -72,12 +102,12 @@ class Value:
     kind: Kind
     const: Any = MISSING
     busy: bool = False
-    """It calls a function of the model, so that the order of evaluation matters."""
+    """It calls a function of the model, so the order of evaluation matters."""
     parts: "tuple[Value, ...]" = ()
 
     @property
     def known(self) -> bool:
-        """Tell whether the value is a constant."""
+        """Return whether the value is a constant."""
         return self.const is not MISSING
 
 

@@ -1,7 +1,7 @@
-"""Lists of numbers, and sets, which are lists in which nothing comes twice.
+"""Lists of numbers, and sets, which in C are lists without duplicates.
 
-A list is a variable of the C function, of CAPACITY numbers: what makes one names it first and
-fills it where the expression stands.
+A list is a variable of the C function with room for CAPACITY numbers. It is declared at the head
+of the function, and filled where the expression is.
 """
 
 import ast
@@ -41,7 +41,7 @@ def _display(body: Body, add: str, elements: list[ast.expr]) -> Value:
 
 
 def join(body: Body, node: ast.BinOp) -> Value:
-    """``[0] * n`` and ``a + b``."""
+    """Translate ``[0] * n`` and ``a + b``."""
     to = body.new_list()
     a = body.expr(node.left)
     if isinstance(node.op, ast.Mult) and isinstance(node.left, ast.List):
@@ -49,15 +49,15 @@ def join(body: Body, node: ast.BinOp) -> Value:
         return Value(f"list_repeat(st, &{to}, {a.code}, {b.code})", LIST, busy=True)
     b = body.expr(node.right)
     if not isinstance(node.op, ast.Add) or b.kind != LIST:
-        body.refuse(node, "lists can be added, and repeated from a display, only")
+        body.refuse(node, "of lists only `a + b` and `[x] * n` are translated")
     code = f"list_extend(st, list_copy(st, &{to}, {{0}}), {{1}})"
     return Value(body.ordered([a, b], code), LIST, busy=True)
 
 
 def part_of(body: Body, base: Value, part: ast.Slice, node: ast.expr) -> Value:
-    """A slice, as a list of its own."""
+    """Translate a slice, which becomes a new list."""
     if base.kind.name not in ("list", "array") or part.step is not None:
-        body.refuse(node, f"a {base.kind.name} cannot be sliced like this")
+        body.refuse(node, f"this slice of {base.kind.noun} is not translated")
     low = body.number(part.lower).code if part.lower else "0"
     high = body.number(part.upper).code if part.upper else "CAPACITY"
     to = body.new_list()
@@ -66,7 +66,7 @@ def part_of(body: Body, base: Value, part: ast.Slice, node: ast.expr) -> Value:
 
 
 def list_method(body: Body, base: Value, name: str, node: ast.Call) -> Value:
-    """``found.append(x)`` and its like."""
+    """Translate ``found.append(x)`` and similar calls."""
     code = as_list(body, base)
     item = body.expr(node.args[0]) if node.args else constant(body.program, 0)
     if name == "append" and item.kind == TUPLE and base.kind.name == "rows":
@@ -79,4 +79,4 @@ def list_method(body: Body, base: Value, name: str, node: ast.Call) -> Value:
         return Value(f"set_discard({code}, {item.code})", NONE, busy=True)
     if name == "count":
         return Value(f"list_count({code}, {item.code})", INT, busy=base.busy or item.busy)
-    return body.refuse(node, f"{name}() of a {base.kind.name} is not translated")
+    return body.refuse(node, f"{name}() of {base.kind.noun} is not translated")

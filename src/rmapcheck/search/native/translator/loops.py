@@ -1,7 +1,7 @@
 """Loops: `for` over numbers, comprehensions, and any(), all() and sum() of a generator expression.
 
-`range()` and what is looped over are evaluated once, before the loop, as in Python. The C loop
-counts in a variable of its own, so that its body may assign to the loop's variable.
+As in Python, `range()` or the list is evaluated once, before the loop. The C loop counts in a
+separate variable, so that its body may assign to the loop's variable.
 """
 
 import ast
@@ -15,7 +15,7 @@ from rmapcheck.search.native.translator.kinds import INT, LIST, TEXT, Kind, Valu
 from rmapcheck.search.native.translator.lists import as_list
 
 Loop = tuple[list[str], list[str]]
-"""What opens a loop in C, up to the first line of its body, and what closes it."""
+"""The lines that open a loop in C, up to the first line of its body; the lines that close it."""
 
 
 def loop(body: Body, target: ast.expr, over: ast.expr) -> Loop:
@@ -31,7 +31,7 @@ def loop(body: Body, target: ast.expr, over: ast.expr) -> Loop:
     if box.kind.name == "constant":
         return _each_constant(body, target, list(box.const), over)
     if box.kind.name not in ("list", "array"):
-        body.refuse(over, f"a loop over a {box.kind.name} is not translated")
+        body.refuse(over, f"a loop over {box.kind.noun} is not translated")
     i, s = body.temp(), body.temp()
     x = _loop_variable(body, target, INT)
     opening = [
@@ -43,7 +43,7 @@ def loop(body: Body, target: ast.expr, over: ast.expr) -> Loop:
 
 def _loop_variable(body: Body, target: ast.expr, kind: Kind) -> str:
     if not isinstance(target, ast.Name):
-        body.refuse(target, "a loop over numbers has one variable")
+        body.refuse(target, "a loop over numbers must have one variable")
     return body.declare(target.id, kind, target).code
 
 
@@ -65,7 +65,7 @@ def _count(body: Body, target: ast.expr, args: list[Value], node: ast.Call) -> L
 
 def _count_down(body: Body, target: ast.expr, call: ast.Call) -> Loop:
     if not (isinstance(call.func, ast.Name) and call.func.id == "range" and len(call.args) < 3):
-        body.refuse(call, "reversed() takes a range() here")
+        body.refuse(call, "reversed() is translated for range() only")
     args = [body.number(a) for a in call.args]
     start = args[0].code if len(args) > 1 else "0"
     i, low = body.temp(), body.temp()
@@ -87,11 +87,11 @@ def _enumerate(body: Body, target: ast.Tuple, call: ast.Call) -> Loop:
 
 
 def _each_constant(body: Body, target: ast.expr, items: list[Any], node: ast.expr) -> Loop:
-    """A loop over a constant tuple or dict."""
+    """Return the C loop over a constant tuple or dict."""
     values = [constant(body.program, v) for v in items]
     kinds = {v.kind for v in values}
     if len(kinds) > 1 or not kinds <= {INT, TEXT}:
-        body.refuse(node, "a loop over constants has numbers only, or strings only")
+        body.refuse(node, "a loop over constants must be over numbers only, or strings only")
     x = _loop_variable(body, target, kinds.pop() if kinds else INT)
     i, table = body.temp(), body.temp()
     codes = ", ".join(v.code for v in values) or "0"
@@ -106,21 +106,21 @@ def _each_constant(body: Body, target: ast.expr, items: list[Any], node: ast.exp
 
 
 def list_comprehension(body: Body, node: ast.ListComp) -> Value:
-    """``[f(x) for x in list if c]``."""
+    """Translate ``[f(x) for x in list if c]``."""
     to = body.new_list()
     code = _nest(body, node, lambda v: f"list_add(st, &{to}, {v.code});")
     return Value(f"({{ {to}.n = 0; {code} &{to}; }})", LIST, busy=True)
 
 
 def set_comprehension(body: Body, node: ast.SetComp) -> Value:
-    """``{f(x) for x in list if c}``."""
+    """Translate ``{f(x) for x in list if c}``."""
     to = body.new_list()
     code = _nest(body, node, lambda v: f"set_add(st, &{to}, {v.code});")
     return Value(f"({{ {to}.n = 0; {code} &{to}; }})", LIST, busy=True)
 
 
 def over_generator(body: Body, name: str, node: ast.GeneratorExp) -> Value:
-    """any(), all() and sum() of a generator expression."""
+    """Translate any(), all() and sum() of a generator expression."""
     t = body.temp()
     if name == "sum":
         code = _nest(body, node, lambda v: f"{t} += {v.code};")
@@ -150,7 +150,7 @@ def _nest(
             closing.insert(0, "}")
     value = body.expr(node.elt)
     if value.kind not in (INT, TEXT, LIST):
-        body.refuse(node, f"a comprehension gives numbers, not {value.kind.name}s")
+        body.refuse(node, f"an element of a comprehension must be a number, not {value.kind.noun}")
     if value.kind == LIST:
         value = Value(f"({value.code})->n", INT)
     body.variables.clear()

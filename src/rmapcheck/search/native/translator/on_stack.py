@@ -1,4 +1,4 @@
-"""Structs that a function of the model makes for itself and hands on: on the stack, in C too.
+"""Structs that are local variables of a function of the model; in C they are on the stack.
 
 ::
 
@@ -6,7 +6,7 @@
     vmg.end = v.vm_end                              vmg_2->end = …, where vmg_2 is &t1
     vma_expand(st, vmg)                             vma_expand_7(st, vmg_2)
 
-All fields are numbers, and none returns such a struct.
+All their fields are numbers, and no function may return such a struct.
 """
 
 import ast
@@ -22,7 +22,7 @@ from rmapcheck.search.native.translator.kinds import MISSING, Kind, Value
 
 CLASSES: tuple[type, ...] = (VmaMergeStruct,)
 FIELDS = {pool_name(cls): tuple(a.name for a in attrs.fields(cls)) for cls in CLASSES}
-"""By the name of the struct in C."""
+"""Name of the struct in C → its fields."""
 
 
 def structs() -> list[str]:
@@ -31,14 +31,14 @@ def structs() -> list[str]:
 
 
 def is_local(cls: Any) -> bool:  # noqa: ANN401
-    """Tell whether a call of `cls` makes such a struct."""
+    """Return whether a call of `cls` makes such a struct."""
     return isinstance(cls, type) and cls in CLASSES
 
 
 def make(body: Body, cls: Any, node: ast.Call) -> Value:  # noqa: ANN401
-    """``VmaMergeStruct(mm=mm, …)``: a variable of the C function, and what it is set to."""
+    """Translate ``VmaMergeStruct(mm=mm, …)``: declare a C variable, and assign its fields."""
     if node.args:
-        body.refuse(node, f"{cls.__name__} takes its fields by name")
+        body.refuse(node, f"{cls.__name__} must get its fields by name")
     given = {str(k.arg): body.number(k.value) for k in node.keywords}
     values = given | {
         a.name: _default(body, a, node) for a in attrs.fields(cls) if a.name not in given
@@ -53,12 +53,12 @@ def make(body: Body, cls: Any, node: ast.Call) -> Value:  # noqa: ANN401
 def _default(body: Body, field: "attrs.Attribute[Any]", node: ast.Call) -> Value:
     value = MISSING if field.default is attrs.NOTHING else field.default
     if value is MISSING:
-        body.refuse(node, f"{field.name} is not given")
+        body.refuse(node, f"field {field.name} is missing")
     return constant(body.program, value)
 
 
 def field(body: Body, base: Value, node: ast.Attribute) -> str:
-    """Return the C place of a field."""
+    """Return the C code of a field."""
     if node.attr not in FIELDS[base.kind.of]:
         body.refuse(node, f"{base.kind.of} has no field {node.attr!r}")
     return f"({base.code})->{node.attr}"

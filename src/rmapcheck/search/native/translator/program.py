@@ -1,4 +1,4 @@
-"""What is known of one scheme in one scope, and what of it has become C."""
+"""What is known of one scheme in one scope, and which C functions have been written for it."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -73,10 +73,11 @@ class Instance:
             elif {self.result, kind} <= {TEXT, WORDS}:
                 self.result = WORDS
             else:
-                refuse(f"it returns a {self.result.name} here and a {kind.name} there")
+                then = kind.noun_after(self.result)
+                refuse(f"the function returns {self.result.noun} elsewhere and {then} here")
 
     def prototype(self) -> str:
-        """Return the head of the C function."""
+        """Return the declaration of the C function, without the semicolon."""
         params = ["S *st", *(f"{k.ctype}p_{n}" for n, k in self.parameters)]
         result = self.result.ctype or "int "
         if self.result.name in ("list", "rows"):
@@ -85,7 +86,7 @@ class Instance:
 
 
 class Program:
-    """The C program of `scheme` in `scope`; `symmetry` and `named` as in `explore`."""
+    """The C program of `scheme` in `scope`; `symmetry` and `named` are those of `explore`."""
 
     def __init__(
         self,
@@ -100,9 +101,10 @@ class Program:
         self.scope = scope
         self.symmetry = symmetry
         self.locks = locks
-        """Track what locks are held."""
+        """Track which locks are held."""
         self.asks_locks = False
-        """The model asks which are, so that it needs them for more than lock_discipline."""
+        """The model itself checks which locks are held, so they are tracked even without
+        lock_discipline."""
         self.layout = layout_of(scope, scheme, named)  # type: ignore[arg-type]
         self.structs = {n: _facts(self.layout, n) for n in self.layout.structs}
         self.state = self._state_facts()
@@ -115,27 +117,27 @@ class Program:
         self.tables: dict[Any, str] = {}
         self.functions: list[str] = []
         self.walks = 0
-        """Places where a walk begins: each has room of its own."""
+        """Number of places where a walk begins; each has its own memory for visits."""
         self.parts: list[object] = []
 
     def _state_facts(self) -> StateFacts:
-        """Return what is known of the state while translating: pools, scope, scheme."""
+        """Return what is known of the state while translating: pools, scope and scheme."""
         facts: dict[str, Any] = {n: PoolFacts(n, s.size) for n, s in self.structs.items()}
         facts |= {"scope": self.scope, "pages": self.scope.pages, "every_name": not self.symmetry}
         facts["scheme"] = self.scheme()
         return StateFacts(facts)
 
     def text(self, text: str) -> int:
-        """Return the number of a string; that of "" is 0, so that it is false in C too."""
+        """Return the number of a string. "" has number 0, so that it is false in C, too."""
         return self.texts.setdefault(text, len(self.texts))
 
     def table(self, values: dict[str, str], key: str) -> str:
-        """Return the look-up of `key` in a constant table."""
+        """Return C code that looks up `key` in a constant table."""
         name = self.tables.setdefault(tuple(values.items()), f"table_{len(self.tables)}")
         return f"{name}(st, {key})"
 
     def part_number(self, part: object) -> int:
-        """Return the number of a part of the scheme; parts that are equal are still two."""
+        """Return the number of a part of the scheme; two equal objects have two numbers."""
         for number, known in enumerate(self.parts):
             if known is part:
                 return number
@@ -148,13 +150,13 @@ class Program:
 
     @staticmethod
     def arguments(operation: type[Operation]) -> dict[str, Any]:
-        """Return the arguments of an operation and their defaults (0 where there is none)."""
+        """Return the arguments of an operation and their defaults (0 if there is no default)."""
         fields = attrs.fields(operation)
         return {a.name: 0 if a.default is attrs.NOTHING else a.default for a in fields}
 
 
 def _operation_fields() -> dict[str, Kind]:
-    """Return the arguments of all operations, strings apart from numbers."""
+    """Return the arguments of all operations, and their kinds: strings or numbers."""
     return {
         a.name: TEXT if a.type in (str, "str") else INT
         for cls in OPERATIONS

@@ -1,9 +1,9 @@
-"""Which Python function a call means. All of it is known while translating: C never dispatches.
+"""Finds the Python function that a call means. It is always known while translating.
 
 ::
 
     st.scheme.anon_vma_fork(…), self.lock_of(…)   method of the searched scheme, along its MRO
-    super().folio_remove_rmap(…)                  the next one along it, behind this function's
+    super().folio_remove_rmap(…)                  the next one along the MRO after this function
     self.i_mmap.insert(…)                         method of a part of the scheme (parts.py)
     Fork.possible(…), cls.offers(…)               method of a class
     op.targets(…)                                 method of an operation
@@ -24,7 +24,7 @@ from rmapcheck.search.native.translator.parts import is_own, is_part
 
 @attrs.frozen
 class Callee:
-    """A function of the model, and the arguments that it has before any is passed."""
+    """A function of the model, and the arguments that are already bound to it."""
 
     function: Any
     """A FunctionType; mypy would take it for a method of this class."""
@@ -33,9 +33,9 @@ class Callee:
 
 
 def resolve(body: Body, func: ast.Attribute) -> Callee | None:
-    """Return what `func` means if that can be told before its base is translated, else None."""
+    """Return what `func` means; None if that is known only after its base is translated."""
     if isinstance(func.value, ast.Call) and _is_super(func.value):
-        return _next_in_line(body, func)
+        return _next_method(body, func)
     base = body.constants.fold(func.value)
     if isinstance(base, type):
         return _method(body, base, func.attr, constant(body.program, base), func)
@@ -56,7 +56,7 @@ def resolve_method(body: Body, base: Value, func: ast.Attribute) -> Callee | Non
 
 def _method_of_part(body: Body, part: object, func: ast.Attribute) -> Callee:
     if is_own(part, func.attr):
-        body.refuse(func, f"{func.attr} of this {type(part).__name__} is not of its class")
+        body.refuse(func, f"{func.attr} is not a method of the class {type(part).__name__}")
     return _method(body, type(part), func.attr, constant(body.program, part), func)
 
 
@@ -71,7 +71,7 @@ def _method(body: Body, cls: type, name: str, base: Value, node: ast.AST) -> Cal
 
 
 def _bound(body: Body, cls: type, found: object, base: Value) -> Callee:
-    """Return what Python makes of `base.name` where `found` is in the class; or of `cls.name`."""
+    """Return what `base.name` means in Python if the class contains `found`; or `cls.name`."""
     if isinstance(found, classmethod):
         return Callee(found.__func__, (constant(body.program, cls),))
     if isinstance(found, staticmethod):
@@ -79,8 +79,8 @@ def _bound(body: Body, cls: type, found: object, base: Value) -> Callee:
     return Callee(found, () if base.const is cls else (base,))
 
 
-def _next_in_line(body: Body, func: ast.Attribute) -> Callee:
-    """``super().name``: the next class along the MRO after the one this function is in."""
+def _next_method(body: Body, func: ast.Attribute) -> Callee:
+    """Return what ``super().name`` means: the next one in the MRO after this function's class."""
     own = body.definition.function
     values = body.variables.values()
     self_ = next((v for v in values if v.kind.name in ("scheme", "part")), None)

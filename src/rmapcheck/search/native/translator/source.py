@@ -1,4 +1,4 @@
-"""Where a function of the model is written, and the complaint about what cannot be translated."""
+"""Finds the source of a function of the model; the error for what cannot be translated."""
 
 import ast
 import inspect
@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 import attrs
 
 
-class Untranslatable(Exception):  # noqa: N818 - it is no error: the search runs interpreted instead
-    """A piece of the model lies outside the subset of Python that becomes C.
+class Untranslatable(Exception):  # noqa: N818 - not an error: the search runs interpreted instead
+    """A part of the model is outside the subset of Python that can be translated to C.
 
-    The text is one sentence that names file, line and reason.
+    The text is one sentence with file, line and reason.
     """
 
     def __init__(self, file: str, line: int, reason: str) -> None:
@@ -35,7 +35,7 @@ class Definition:
 
     @property
     def generator(self) -> bool:
-        """Tell whether the function yields."""
+        """Return whether the function is a generator."""
         return inspect.isgeneratorfunction(self.function)
 
     def parameters(self) -> list[str]:
@@ -53,7 +53,7 @@ Place = tuple[str, int]
 
 
 def _function_nodes(body: Sequence[ast.AST]) -> Iterator[ast.FunctionDef]:
-    """Yield the functions among statements. `ast.walk` would look into each expression."""
+    """Yield the functions among statements. `ast.walk` would also visit every expression."""
     for node in body:
         if isinstance(node, ast.FunctionDef):
             yield node
@@ -67,7 +67,10 @@ def _function_nodes(body: Sequence[ast.AST]) -> Iterator[ast.FunctionDef]:
 def _functions(
     file: str, stamp: tuple[int, int]
 ) -> tuple[dict[Place, ast.FunctionDef], dict[Place, CodeType]]:
-    """Return syntax trees and code of all functions of a file, as it was at `stamp`."""
+    """Return syntax trees and code objects of all functions of a file.
+
+    `stamp` is the file's time and size, so that a changed file is not taken from the cache.
+    """
     tree = ast.parse(Path(file).read_bytes())
     nodes = {}
     for node in _function_nodes(tree.body):
@@ -84,7 +87,7 @@ def _functions(
 
 @cache
 def definition(function: FunctionType) -> Definition:
-    """Return where `function` is written. Raise Untranslatable if that cannot be found out."""
+    """Return the source of `function`. Raise Untranslatable if it cannot be found."""
     code = function.__code__
     file = inspect.getsourcefile(function)
     if file is None or not Path(file).is_file():

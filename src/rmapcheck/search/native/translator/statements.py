@@ -14,7 +14,7 @@ def pass_(_body: Body, _node: ast.Pass) -> None:
 
 
 def alone(body: Body, node: ast.Expr) -> None:
-    """A call, a docstring or a yield."""
+    """Translate an expression statement: a call, a docstring or a yield."""
     if isinstance(node.value, ast.Constant):
         return
     if isinstance(node.value, ast.Yield):
@@ -28,7 +28,7 @@ def alone(body: Body, node: ast.Expr) -> None:
 
 
 def if_(body: Body, node: ast.If) -> bool:
-    """Of a known condition only the branch taken is translated."""
+    """Translate an `if`; if its condition is a constant, only the branch that is taken."""
     condition = test(body, node.test)
     if condition in ("0", "1"):
         return body.block(node.body if condition == "1" else node.orelse)
@@ -42,7 +42,7 @@ def if_(body: Body, node: ast.If) -> bool:
 
 
 def while_(body: Body, node: ast.While) -> None:
-    """A loop; one that never ends is reported."""
+    """Translate a loop. C counts its turns, and reports one that does not end."""
     if node.orelse:
         body.refuse(node, "`else` of a loop is not translated")
     turns = body.temp()
@@ -53,7 +53,7 @@ def while_(body: Body, node: ast.While) -> None:
 
 
 def for_(body: Body, node: ast.For) -> None:
-    """A loop over numbers."""
+    """Translate a loop over numbers."""
     if node.orelse:
         body.refuse(node, "`else` of a loop is not translated")
     opening, closing = loop(body, node.target, node.iter)
@@ -63,19 +63,19 @@ def for_(body: Body, node: ast.For) -> None:
 
 
 def break_(body: Body, _node: ast.Break) -> bool:
-    """Leave the loop."""
+    """Translate `break`."""
     body.emit("break;")
     return True
 
 
 def continue_(body: Body, _node: ast.Continue) -> bool:
-    """Go on with the loop."""
+    """Translate `continue`."""
     body.emit("continue;")
     return True
 
 
 def return_(body: Body, node: ast.Return) -> bool:
-    """Return a number, a list or an object."""
+    """Translate the `return` of a number, a list or an object."""
     if body.mode == "plain":
         _return_value(body, node)
     else:
