@@ -1,4 +1,4 @@
-"""The command line: exit codes, JSON, quiet, and what happens when a run is cut short."""
+"""The command line: exit codes, JSON, --quiet, and what each command prints and writes."""
 
 import json
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_exit_code(args, code, rmapcheck):
         assert err.count("\n") == 1
 
 
-def test_what_a_scope_leaves_no_room_for_is_told(rmapcheck):
+def test_operations_that_a_scope_never_allows_are_named(rmapcheck):
     ops = ["--ops", "mprotect,fork"]
     assert "never possible in this scope: mprotect\n" in rmapcheck("explore", "avc-7.0", *ops)[1]
     assert "never possible" not in rmapcheck("explore", "avc-7.0", "--ops", "mmap,fork")[1]
@@ -104,7 +104,7 @@ def test_what_a_scope_leaves_no_room_for_is_told(rmapcheck):
 def test_a_bug_expects_its_own_violation():
     bug = catalogue.bugs()["B28"]
     assert expected_bug(bug).violates == "merge_symmetric"
-    inherits = type("Mended", (bug,), {"name": "mended"})
+    inherits = type("Inherits", (bug,), {"name": "inherits"})
     assert expected_bug(inherits) is None
     found = Climber(bug, budget=5).climb()
     assert found.exit == Exit.EXPECTED
@@ -122,7 +122,7 @@ def test_a_flaw_that_the_kernels_had_is_expected(rmapcheck):
     assert rmapcheck("explore", "mine.py", *B29_SCOPE)[0] == Exit.UNEXPECTED
 
 
-def test_a_crash_of_our_own(rmapcheck, monkeypatch):
+def test_a_fault_of_rmapcheck_itself(rmapcheck, monkeypatch):
     def fail(_text):
         raise ZeroDivisionError("oh")
 
@@ -137,7 +137,7 @@ def test_a_crash_of_our_own(rmapcheck, monkeypatch):
     assert "Traceback" in err
 
 
-def test_a_crash_in_json(rmapcheck, monkeypatch):
+def test_a_fault_of_rmapcheck_itself_in_json(rmapcheck, monkeypatch):
     monkeypatch.setattr(exploring, "find_scheme", None)
     code, out, _err = rmapcheck("explore", "avc-7.0", "--json")
     assert json.loads(out)["exit"] == code == Exit.CRASH
@@ -192,14 +192,14 @@ def test_json_of_a_search_has_everything(rmapcheck):
     assert value["distinct"] > 0
 
 
-def test_quiet_leaves_the_verdict(rmapcheck):
+def test_quiet_prints_only_the_verdict(rmapcheck):
     _code, out, _err = rmapcheck("explore", "B28", "--quiet")
     assert out == "B28: VIOLATED(merge_symmetric, step 3), as expected\n"
     _code, out, _err = rmapcheck("bugs", "--quiet")
     assert out.split()[0] == "B01"
 
 
-def test_demo_keeps_the_case_where_it_is_told_to(rmapcheck, tmp_path):
+def test_demo_keeps_the_case_in_the_folder_that_is_named(rmapcheck, tmp_path):
     code, out, _err = rmapcheck("demo", "kept")
     assert code == Exit.EXPECTED
     (path,) = (tmp_path / "kept").glob("*.json")
@@ -317,7 +317,7 @@ def edited(path, **changes):
     path.write_text(json.dumps({**json.loads(CASE.read_text()), **changes}))
 
 
-def test_replay_tells_of_a_damaged_case_and_goes_on(rmapcheck, tmp_path):
+def test_replay_reports_a_damaged_case_and_continues(rmapcheck, tmp_path):
     (tmp_path / "damaged.json").write_text("{")
     edited(tmp_path / "unknown.json", scheme="avc-7.00")
     args = ["replay", "damaged.json", CASE, "unknown.json"]
@@ -330,7 +330,7 @@ def test_replay_tells_of_a_damaged_case_and_goes_on(rmapcheck, tmp_path):
     assert [result["exit"] for result in results] == [2, 0, 2]
 
 
-def test_a_case_of_an_invariant_that_nobody_knows(rmapcheck, tmp_path):
+def test_a_case_of_an_unknown_invariant(rmapcheck, tmp_path):
     edited(tmp_path / "x.json", expect={"invariant": "coverag", "step": 1, "verdict": "VIOLATED"})
     code, _out, err = rmapcheck("replay", "x.json")
     assert code == Exit.USAGE
@@ -346,7 +346,7 @@ def test_the_case_that_is_read_is_not_overwritten(command, rmapcheck, tmp_path):
     for name in ("case.json", "link.json"):
         code, _out, err = rmapcheck(command, path, "--output", name)
         assert code == Exit.USAGE
-        assert err == f"rmapcheck: {name} is the case that is read; name another --output.\n"
+        assert err == f"rmapcheck: {name} is the case itself; name another --output.\n"
         assert path.read_bytes() == CASE.read_bytes()
     assert rmapcheck(command, path, "--output", "other")[0] == Exit.EXPECTED
 

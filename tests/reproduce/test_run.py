@@ -195,12 +195,12 @@ def test_the_command_shows_both_and_says_whether_they_agree(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "3        1     200 of 200            stays mapped  -" in done.stdout
     assert done.stdout.splitlines()[-1] == (
-        "as expected, the kernel does as B23 does: "
+        "as expected, the kernel behaves like B23: "
         "BUG (1 page stayed mapped, just those of the model)."
     )
     done = rmapcheck("kernel", "run", B23, "--kernel", lost, "--holds")
     assert done.stdout.splitlines()[-1].startswith(
-        "not as expected, the kernel does not do as avc-6.0 does: BUG (1 page"
+        "not as expected, the kernel does not behave like avc-6.0: BUG (1 page"
     )
     done = rmapcheck("kernel", "run", B23, "--kernel", lost, "--holds", "--json")
     assert done.returncode == 1
@@ -210,13 +210,13 @@ def test_the_command_shows_both_and_says_whether_they_agree(tmp_path):
     done = rmapcheck("kernel", "run", B23, "--kernel", fine)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == (
-        "not as expected, the kernel has not the bug of B23: "
-        "the kernel does as avc-6.0 does, which is expected with --holds."
+        "not as expected, the kernel does not have the bug of B23: "
+        "it behaves like avc-6.0, which is expected with --holds."
     )
     done = rmapcheck("kernel", "run", B23, "--kernel", fine, "--holds")
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith(
-        "as expected, the kernel does as avc-6.0 does: OK"
+        "as expected, the kernel behaves like avc-6.0: OK"
     )
 
 
@@ -226,7 +226,7 @@ def test_the_command_says_when_nothing_is_shown(tmp_path):
     log = tmp_path / "log"
     done = rmapcheck("kernel", "run", B23, "--kernel", silent, "--log", log)
     assert done.returncode == 3
-    assert "nothing is shown of this kernel" in done.stdout
+    assert "nothing is known about this kernel" in done.stdout
     assert log.read_text() == "hello"
 
 

@@ -29,7 +29,7 @@ def test_the_first_counterexample_ends_it(capsys):
     ]
 
 
-def test_a_limit_ends_it_and_what_is_left_is_said(capsys):
+def test_a_limit_ends_the_stages_and_the_rest_is_listed(capsys):
     assert run([*SMALL, "--max-states", "20", *ONE, *TWO, "--stage", "pages=3"]) == 3
     text = capsys.readouterr().out
     assert "stage  mms=1,pages=2: UNKNOWN (20 states reached" in text
@@ -39,8 +39,8 @@ def test_a_limit_ends_it_and_what_is_left_is_said(capsys):
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        ([*TWO, *ONE], "'mms=1,pages=1' has pages=1, narrower than the 2 of --stage"),
-        (["--stage", "page=1"], "must be BOUND=N, with a bound of mms, pages"),
+        ([*TWO, *ONE], "'mms=1,pages=1' has pages=1, but --stage 'mms=1,pages=2' before it has 2"),
+        (["--stage", "page=1"], "must be BOUND=N, where BOUND is one of mms, pages"),
         (["--stage", "pages=two"], "must be BOUND=N"),
         (["--stage", "mms=1,mms=2"], "names a bound twice"),
         (["--stage", "pages=99"], "pages must be from 1 to 32, not 99"),

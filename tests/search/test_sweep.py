@@ -88,7 +88,7 @@ def test_ctrl_c_prints_one_sentence_only(tmp_path):
         os.killpg(sweep.pid, signal.SIGINT)
         _, said = sweep.communicate(timeout=60)
     assert sweep.returncode == 130
-    sentence = f"interrupted: what is done is in {file}; the same command goes on."
+    sentence = f"interrupted: finished jobs are in {file}; the same command continues."
     assert said == f"rmapcheck: {sentence}\n"
 
 

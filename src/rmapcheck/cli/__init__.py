@@ -1,6 +1,6 @@
-"""The command line: typer makes the commands, rich the tables; `main` is the entry point.
+"""The command line. typer makes the commands, rich the tables; `main` is the entry point.
 
-Nothing of ours is imported until `run` can say what an interruption means: importing takes time.
+Importing the commands takes time. So they are imported inside `run`, which handles Ctrl-C.
 """
 
 import sys
@@ -22,7 +22,7 @@ def run(args: list[str]) -> int:
     try:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="replace")  # a terminal that knows ASCII only
+                stream.reconfigure(errors="replace")  # for terminals that can show only ASCII
         from rmapcheck.cli.commands import call
 
         return call(args)
@@ -31,7 +31,7 @@ def run(args: list[str]) -> int:
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute may be anything
-    """Return `app`, which typer makes, for those who want to look at the commands."""
+    """Return the attribute `app`, typer's description of the commands, imported on first use."""
     if name == "app":
         from rmapcheck.cli import commands
 

@@ -1,4 +1,4 @@
-"""replay, minimize, diff, show, export: the commands that work on saved cases."""
+"""replay, minimize, diff, show, export: the commands for saved cases."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,26 +30,26 @@ Other = Annotated[
     typer.Option("--scheme", metavar="SCHEME", help="Run the operations on this scheme instead."),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there.")
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")
 ]
 
 WORST = (Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
-"""Of several cases, the worst exit code counts."""
+"""Exit codes, worst first; the worst one of several cases counts."""
 
 
 def loaded(scheme: str) -> type[Scheme] | None:
-    """Return the scheme named by --scheme, or None if there is none."""
+    """Return the scheme that --scheme names, or None without --scheme."""
     return find_scheme(scheme) if scheme else None
 
 
 def cases_of(paths: list[Path]) -> list[Path]:
-    """Return the paths without the schema, which NAME/*.json also names."""
+    """Return the paths without the schema, which FOLDER/*.json includes."""
     several = len(paths) > 1
     return [path for path in paths if not (several and path.name == SCHEMA_FILE.name)]
 
 
 def own_scheme(path: Path, case: Case) -> type[Scheme]:
-    """Return the scheme that the case names; the CaseError if there is none names the file."""
+    """Return the scheme that the case names. Raise CaseError, naming the file, for a plug-in."""
     try:
         return scheme_of(case)
     except CaseError as error:
@@ -62,13 +62,13 @@ def replay_command(
     cases: Cases,
     scheme: Other = "",
     holds: Annotated[
-        bool, typer.Option("--holds", help="Expect that nothing is violated (any more).")
+        bool, typer.Option("--holds", help="Expect that nothing is violated.")
     ] = False,
     refine: Refine = "",
 ) -> int:
     """Run saved cases again.
 
-    On another scheme than the case's own, nothing but HOLDS is expected, unless it is a bug.
+    On another scheme than the case's own, HOLDS is expected, unless that scheme is a bug.
     """
     other = loaded(scheme)
     codes, results = [], []
@@ -107,7 +107,7 @@ def _replay_one(
 def _refine_one(
     out: Out, path: Path, other: type[Scheme] | None, refine: str
 ) -> tuple[Exit, dict[str, Any]]:
-    """Look up each step of a case in a spec."""
+    """Replay a case and check that a spec allows each step."""
     case = load_case(path)
     cls = other or own_scheme(path, case)
     observer = observer_of(cls, refine)
@@ -115,15 +115,15 @@ def _refine_one(
         done = replay(cls, case.scope, case.steps, target=aim(refine, ""), observer=observer)
     spec = observer.name if observer else ""
     why = str(done.violations[0]) if done.violations else ""
-    said = f"step {done.step} is refused. {why}" if why else "each step is allowed"
+    result_text = f"step {done.step} is not allowed. {why}" if why else "each step is allowed"
     code = Exit.UNEXPECTED if why else Exit.EXPECTED
-    out.verdict(f"{path}: {cls.name} against the spec {spec}: {said}", good=good(code))
+    out.verdict(f"{path}: {cls.name} against the spec {spec}: {result_text}", good=good(code))
     result = {"case": str(path), "scheme": cls.name, "spec": spec, "step": done.step, "why": why}
     return code, {**result, "exit": int(code)}
 
 
 def _code(done: CaseReplay, cls: type[Scheme], *, own: bool, holds: bool) -> Exit:
-    """Return 0 if what happened was expected, 3 if the scheme could not run the case, else 1."""
+    """Return 0 if the verdict is as expected, 3 if the scheme cannot run the case, else 1."""
     if done.status is Status.UNKNOWN:
         return Exit.INCONCLUSIVE
     fine = done.as_expected
@@ -133,7 +133,7 @@ def _code(done: CaseReplay, cls: type[Scheme], *, own: bool, holds: bool) -> Exi
 
 
 def _sentence(done: CaseReplay, *, own: bool) -> str:
-    """Return what happened; the case's expectation belongs to its own scheme only."""
+    """Return the verdict as a sentence; with what the case expects only on its own scheme."""
     if own or done.replayed is None:
         return str(done)
     if not done.replayed.violations:
@@ -164,14 +164,14 @@ def minimize_command(
     scheme: Other = "",
     save: Annotated[
         Path | None,
-        typer.Option("--save", metavar="FOLDER", help="Where to; otherwise beside the case."),
+        typer.Option("--save", metavar="FOLDER", help="Save it here; otherwise beside the case."),
     ] = None,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Overwrite the case instead.")
     ] = False,
     max_seconds: Annotated[float, typer.Option(help="Seconds.")] = 20.0,
 ) -> int:
-    """Shorten a case. Leave out what its violation does not need."""
+    """Shorten a case. Remove everything that its violation does not need."""
     before = load_case(case)
     cls = loaded(scheme) or own_scheme(case, before)
     with scheme_errors(cls), watchdog(cls):
@@ -204,13 +204,13 @@ def diff_command(
     case: OneCase,
     schemes: Annotated[
         list[str],
-        typer.Option("--schemes", metavar="A,B", help="Two or more; give it twice, or commas."),
+        typer.Option("--schemes", metavar="A,B", help="Two or more, separated by commas."),
     ],
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Show the states where they first differ.")
     ] = False,
     walks: Annotated[
-        bool, typer.Option("--walks", help="Show what walks for every mapped page visit, in sum.")
+        bool, typer.Option("--walks", help="Show how many entries the walks for all pages visit.")
     ] = False,
 ) -> int:
     """Compare schemes on the steps of a case."""
@@ -253,7 +253,7 @@ def show_command(
     ] = "text",
     output: Output = None,
 ) -> int:
-    """Explain a case. Each step, the last state before and after, and the reason."""
+    """Explain a case. Show each step, the states around the last one, and the reason."""
     loaded_case = load_case(case)
     cls = loaded(scheme) or own_scheme(case, loaded_case)
     with scheme_errors(cls), watchdog(cls):
@@ -271,7 +271,7 @@ def export_command(
     scheme: Other = "",
     output: Output = None,
 ) -> int:
-    """Write a case in the words of another tool."""
+    """Write a case as a pytest function, a C program, or in another format."""
     loaded_case = load_case(case)
     cls = loaded(scheme) or own_scheme(case, loaded_case)
     with scheme_errors(cls), watchdog(cls):
@@ -280,13 +280,13 @@ def export_command(
 
 
 def _deliver(out: Out, text: str, output: Path | None, source: Path, case: Case) -> int:
-    """Write the text to `output`, or print it; the `source` it was made of is not overwritten."""
+    """Write the text to `output`, or print it. Raise ModelError if `output` is the `source`."""
     if output is None:
         out.text(text)
     else:
         try:
             if output.exists() and output.samefile(source):
-                raise ModelError(f"{output} is the case that is read; name another --output")
+                raise ModelError(f"{output} is the case itself; name another --output")
             output.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ModelError(f"{output} cannot be written ({error.strerror})") from None

@@ -1,4 +1,4 @@
-"""All commands, in the order of the help, and how a call of one ends."""
+"""All commands, in the order of the help, and the exit code of a call."""
 
 import os
 import sys
@@ -66,7 +66,7 @@ ORDER = (
 app.registered_commands.sort(key=lambda command: ORDER.index(str(command.name)))
 
 
-def _say_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"rmapcheck {version()}\n")
         raise typer.Exit(Exit.EXPECTED)
@@ -77,10 +77,12 @@ def _whole(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_say_version, help="Say which this is."),
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Define the options that come before a command."""
 
 
 def call(args: list[str]) -> int:
@@ -95,7 +97,7 @@ def call(args: list[str]) -> int:
         if error.filename is not None:
             raise
         _drop_output()
-        return _tell(f"the output cannot be written ({error.strerror or error})")
+        return _output_error(f"the output cannot be written ({error.strerror or error})")
     return code
 
 
@@ -114,20 +116,20 @@ def _typed(args: list[str]) -> int:
 
 
 def _drop_output() -> None:
-    """Send what is still buffered nowhere, lest Python complain of it when it exits."""
+    """Drop buffered output, so that Python does not complain about it when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell(sentence: str) -> int:
+def _output_error(sentence: str) -> int:
     try:
         return Out().error(sentence, Exit.USAGE)
-    except OSError:  # standard error is of no use either
+    except OSError:  # standard error cannot be written to, either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         return Exit.USAGE
 
 
 def _wrong_use(error: Exception, args: list[str]) -> int:
-    """Say what typer (with a click of its own, or click's) found wrong with the arguments."""
+    """Print what typer found wrong with the arguments, and return the exit code."""
     sentence = str(error.format_message())  # type: ignore[attr-defined]
     if sentence:
         if not sentence.endswith("?"):

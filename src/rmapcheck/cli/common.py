@@ -1,4 +1,4 @@
-"""What all commands share: options, output, and how each way of ending becomes an exit code."""
+"""What all commands share: options, output, and exit codes."""
 
 import errno
 import functools
@@ -23,13 +23,13 @@ from rmapcheck.search.interpreted import Search
 from rmapcheck.verdict import Exit
 
 WIDTH = 100
-"""Columns where there is no terminal, so that the output is the same everywhere."""
+"""Columns of the output if it does not go to a terminal, so that it is the same everywhere."""
 
 app = typer.Typer(
     name="rmapcheck",
-    help="Check a reverse-mapping scheme: say whether its invariants hold, and in which scope.",
-    epilog="Exit codes: 0 as expected, 1 not, 2 wrong use, 3 inconclusive, 70 crash of "
-    "rmapcheck's own, 130 interrupted, 141 nobody reads the output.",
+    help="Check whether the invariants of a reverse-mapping scheme hold, and in which scope.",
+    epilog="Exit codes: 0 as expected, 1 not as expected, 2 wrong use, 3 inconclusive, "
+    "70 a fault of rmapcheck itself, 130 interrupted, 141 broken pipe.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,34 +39,34 @@ app = typer.Typer(
 
 kernel_app = typer.Typer(
     name="kernel",
-    help="Hold the model against kernels that run; without a command, against this one.",
+    help="Compare the model with real kernels; without a command, with the running one.",
     rich_markup_mode=None,
 )
 app.add_typer(kernel_app)
 
 
 class _Console(Console):
-    """A console that leaves a broken pipe to `commands.call`."""
+    """A console that lets `commands.call` handle a broken pipe."""
 
     def on_broken_pipe(self) -> None:
-        """Rich would exit with code 1."""
-        raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
+        """Raise BrokenPipeError; rich itself would exit with code 1."""
+        raise BrokenPipeError(errno.EPIPE, "the reader of the output has gone")
 
 
 class Out:
-    """Where a command writes: results to standard output, everything else to standard error."""
+    """The output of a command: results go to standard output, the rest to standard error."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
         self.covered: Callable[[], str] = lambda: ""
-        """After an interruption: what had been done."""
+        """Called after an interruption: returns what was done before it."""
         plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
         self.stdout = _Console(width=_width(sys.stdout), **plain)
         self.stderr = _Console(stderr=True, width=_width(sys.stderr), **plain)
 
     def show(self, what: RenderableType, *, style: str | None = None) -> None:
-        """Print, unless JSON or nothing but the verdict is wanted."""
+        """Print `what`, unless --json or --quiet is given."""
         if self.as_json or self.quiet:
             return
         if self.stdout.is_terminal or isinstance(what, str):
@@ -78,18 +78,18 @@ class Out:
             sys.stdout.write(f"{line.rstrip()}\n")
 
     def verdict(self, text: str, *, good: bool | None = None) -> None:
-        """Print a line that --quiet leaves."""
+        """Print a line of the verdict, which --quiet prints, too. `good` gives its colour."""
         if not self.as_json:
             style = {True: "bold green", False: "bold red", None: "bold yellow"}[good]
             self.stdout.print(text, style=style, soft_wrap=True)
 
     def text(self, text: str) -> None:
-        """Print text that is the result itself, such as an exported file."""
+        """Print text that is the result itself, such as an export; not with --json."""
         if not self.as_json:
             sys.stdout.write(text)
 
     def data(self, value: Any) -> None:  # noqa: ANN401 - JSON may be anything
-        """Print the result as JSON, if that is wanted."""
+        """Print the result as JSON, if --json is given."""
         if self.as_json:
             ascii_only = "utf" not in (sys.stdout.encoding or "utf").lower()
             text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=ascii_only)
@@ -97,19 +97,19 @@ class Out:
             sys.stdout.write("\n")
 
     def error(self, sentence: str, code: Exit) -> Exit:
-        """Say what is wrong, in one sentence, and return the exit code."""
+        """Print an error, also as JSON if --json is given, and return the exit code."""
         self.data({"error": self.complain(sentence), "exit": int(code)})
         return code
 
     def complain(self, sentence: str) -> str:
-        """Say what is wrong on standard error, and return it as it was said."""
+        """Print a sentence on standard error; return it as it was printed, on one line."""
         sentence = " ".join(sentence.split()).rstrip(".")
         sentence += "" if sentence.endswith("?") else "."
         self.stderr.print(f"rmapcheck: {sentence}", soft_wrap=True)
         return sentence
 
     def progress(self) -> "Progress":
-        """Return a reporter for a search; silent off a terminal."""
+        """Return a reporter for a search; it prints only on a terminal."""
         live = self.stderr.is_terminal and not self.quiet and not self.as_json
         return Progress(self.stderr if live else None)
 
@@ -119,7 +119,7 @@ def _width(stream: Any) -> int | None:  # noqa: ANN401 - whatever sys.stdout is
 
 
 class Progress:
-    """Shows how far a search is, and remembers it for an interruption."""
+    """Shows the progress of a search on a terminal, and keeps it in case of an interruption."""
 
     def __init__(self, console: Console | None) -> None:
         self.console = console
@@ -129,7 +129,7 @@ class Progress:
         self.what = ""
 
     def progress(self, search: Search) -> None:
-        """Reporter.progress: called by the search every few hundred states."""
+        """Note the progress; the search calls this every few hundred states."""
         self.search = search
         if self.console is not None and time.monotonic() > self.next:
             self.next = time.monotonic() + 0.2
@@ -145,7 +145,7 @@ class Progress:
         self.spinner.update(text)
 
     def begin(self, what: str) -> None:
-        """Note what starts now."""
+        """Start to report on another search, described by `what`."""
         self.what = what
         self.search = None
         self.say(what)
@@ -157,7 +157,7 @@ class Progress:
             self.spinner = None
 
     def figures(self) -> str:
-        """Return how far the search is."""
+        """Return the progress of the search as text; "" before it has begun."""
         s = self.search
         if s is None:
             return ""
@@ -179,20 +179,20 @@ def _option(name: str, kind: Any, default: Any, *flags: str, text: str) -> inspe
 
 COMMON = (
     _option("as_json", bool, False, "--json", text="Print the result as JSON."),
-    _option("quiet", bool, False, "--quiet", "-q", text="Print the verdict and nothing else."),
+    _option("quiet", bool, False, "--quiet", "-q", text="Print only the verdict."),
     _option("debug", bool, False, "--debug", text="Show the traceback of a crash."),
 )
 
 _NUMBERS = {
     "mms": "Processes.",
     "pages": "Pages of each address space.",
-    "vmas": "VMAs in all.",
+    "vmas": "VMAs of all processes together.",
     "folios": "Page frames.",
     "swaps": "Swap slots.",
     "objects": "Rmap objects of each kind.",
-    "anon_vmas": "anon_vmas, if not as many as other rmap objects.",
+    "anon_vmas": "anon_vmas; 0: as many as other rmap objects.",
     "protections": "How many of RW, R, NONE, RWX mmap and mprotect use.",
-    "premapped": "Pages that process 1 has mapped from the start.",
+    "premapped": "Pages that process 1 has mapped at boot.",
     "rss_limit": "RLIMIT_RSS of every process, in pages; 0: none.",
     "files": "Files that can be mapped; 0: none.",
     "file_pages": "Pages of each file.",
@@ -200,7 +200,7 @@ _NUMBERS = {
 _SWITCHES = {
     "alloc_fail": "Let each allocation fail once.",
     "young": "Model the accessed bit.",
-    "recycle": "Freed rmap objects come back under their old identity.",
+    "recycle": "Reuse the memory of freed rmap objects for new ones.",
 }
 
 SCOPE = (
@@ -217,7 +217,7 @@ SCOPE = (
         str | None,
         None,
         "--ops",
-        text="Operation groups or parts of them, as in mmap,write.",
+        text="Operation groups, or parts of them, such as mmap,write.",
     ),
 )
 
@@ -229,7 +229,7 @@ class Choice:
     given: dict[str, Any]
 
     def over(self, base: Scope) -> Scope:
-        """Return `base` with what was given in its place. Raise ScopeError for nonsense."""
+        """Return `base` with the given options. Raise ScopeError if that is not a valid scope."""
         return attrs.evolve(base, **self.given) if self.given else base
 
 
@@ -238,7 +238,7 @@ def _choice(options: dict[str, Any]) -> Choice:
     if "ops" in given:
         given["ops"] = tuple(name.strip() for name in given["ops"].split(",") if name.strip())
         if not given["ops"]:
-            raise ScopeError("--ops names no operation group; write them as in mmap,fault,fork")
+            raise ScopeError("--ops is empty; name operation groups, such as mmap,fault,fork")
     return Choice(given)
 
 
@@ -249,11 +249,14 @@ def command(
     group: typer.Typer = app,
     bare: bool = False,
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Make a function a command (of a `group`), with the common options and perhaps a scope's.
+    """Return a decorator that makes a function a command with the common options.
 
-    `bare`: it is what the group does where no command of it is named.
+    The function gets `out` and its own options, and returns the exit code.
 
-    It is called with `out`, with `scope` (a Choice) if wanted, and returns its exit code.
+    `scope`: also add the scope options; the function gets them as `scope`, a Choice.
+    `name`: name of the command; by default, typer's.
+    `group`: the typer app that the command belongs to.
+    `bare`: run the function if the group is called without a command.
     """
 
     def register(function: Callable[..., int]) -> Callable[..., int]:
@@ -287,11 +290,11 @@ def command(
 
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-"""What is wrong with standard output when it cannot be written to; `commands.call` says so."""
+"""Errors of writing to standard output; `commands.call` reports them."""
 
 
 def _check_limits(named: dict[str, Any]) -> None:
-    """Raise ModelError for a limit that is no limit: nan, inf, less than nothing."""
+    """Raise ModelError for a limit that is not a finite number greater than 0."""
     for name, value in named.items():
         if value is None or not (
             name in ("budget", "checkpoint_every") or name.startswith("max_")
@@ -334,7 +337,7 @@ def _guarded(
 
 
 def _cut_short(what: str, covered: str) -> str:
-    """Return what ended a command, and what it had done, or before what it was."""
+    """Return one sentence with the reason why a command ended early and what it had done."""
     between = "" if not covered else " " if covered.startswith("before ") else ": "
     return f"{what}{between}{covered}"
 
@@ -342,5 +345,5 @@ def _cut_short(what: str, covered: str) -> str:
 def _crash(error: Exception) -> str:
     return (
         f"this is a fault of rmapcheck {version()} itself ({type(error).__name__}: {error}); "
-        "please report it with the command you typed and what it prints with --debug"
+        "please report it, with the command that you typed and its output with --debug"
     )

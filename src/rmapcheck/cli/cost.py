@@ -1,4 +1,4 @@
-"""cost: what each scheme costs, in bytes and steps."""
+"""cost: counts what each scheme costs, in bytes and steps."""
 
 from typing import Annotated, Any
 
@@ -19,16 +19,16 @@ def cost_command(
     out: Out,
     schemes: Schemes = None,
     workload: Annotated[
-        list[str] | None, typer.Option("--workload", metavar="NAME", help="One; may be repeated.")
+        list[str] | None, typer.Option("--workload", metavar="NAME", help="May be repeated.")
     ] = None,
     scale: Annotated[
-        int, typer.Option(metavar="N", min=0, max=2000, help="Size; 0: the workload's own.")
+        int, typer.Option(metavar="N", min=0, max=2000, help="Size; 0: the workload's default.")
     ] = 0,
     figures: Annotated[
-        bool, typer.Option(help="At the end, figures quoted in mails beside the model's.")
+        bool, typer.Option(help="At the end, compare figures quoted in mails with the model's.")
     ] = True,
 ) -> int:
-    """Count what each scheme costs. On named workloads: locks, allocations, nodes, bytes."""
+    """Count what each scheme costs. Locks, allocations, nodes and bytes, on named workloads."""
     from rmapcheck.cost.tables import FIGURES_HEAD, HEAD, figure_rows, row
     from rmapcheck.cost.workloads import WORKLOADS, measure
 

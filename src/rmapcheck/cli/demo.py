@@ -1,4 +1,4 @@
-"""demo: finds CVE-2026-23077 by exhaustive search, and shows everything that follows from it."""
+"""demo: finds CVE-2026-23077 by exhaustive search; explains, saves and replays it."""
 
 import tempfile
 from contextlib import nullcontext
@@ -27,7 +27,7 @@ BUG = "B29"
 def demo_command(
     out: Out,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="FOLDER", help="Keep the case there.")
+        Path | None, typer.Argument(metavar="FOLDER", help="Keep the case in this folder.")
     ] = None,
 ) -> int:
     """Find a real historical bug in seconds. Then explain it, save it, and replay it."""

@@ -1,4 +1,4 @@
-"""doctor: says whether everything is there and works."""
+"""doctor: checks whether everything that rmapcheck needs is installed and works."""
 
 import importlib.metadata
 import importlib.util
@@ -36,7 +36,7 @@ NEEDED = (
 
 @attrs.frozen
 class Check:
-    """One thing looked at."""
+    """The result of one check."""
 
     name: str
     fine: bool
@@ -49,11 +49,11 @@ def doctor_command(
     kernel: Annotated[
         bool,
         typer.Option(
-            "--kernel", help="Say what can be compared with the running kernel, instead."
+            "--kernel", help="Check instead what can be compared with the running kernel."
         ),
     ] = False,
 ) -> int:
-    """Check the installation. Python, packages, schemes, plug-ins, a folder to write to."""
+    """Check the installation. Python, packages, schemes, plug-ins, the current folder."""
     if kernel:
         return _kernel(out)
     checks = list(_checks())
@@ -70,7 +70,7 @@ def doctor_command(
 
 
 def _kernel(out: Out) -> int:
-    """Set a stage up, and say which tiers it has and why others are missing."""
+    """Set up a stage; print which tiers it has, and why the others are missing."""
     from rmapcheck.oracle.calibrate import calibrated_stage
     from rmapcheck.oracle.eras import running
     from rmapcheck.oracle.stage import TIERS, StageOptions
@@ -114,7 +114,7 @@ def _package(name: str) -> Check:
 
 
 def _compiler() -> Check:
-    """A compiler is not needed, but it makes long searches some twenty times as fast."""
+    """Return which compiler is used. None is needed, but long searches are 20 times as fast."""
     from rmapcheck.host.compile import compiler
 
     return Check("C compiler", True, compiler() or "none, so long searches are interpreted")

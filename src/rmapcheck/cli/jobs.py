@@ -1,6 +1,6 @@
-"""Several schemes verified at once, a process each; what they say comes in the order asked for.
+"""Verifies several schemes at once, each in its own process; results are printed in order.
 
-A budget is one of wall time, so that two rows on two cores take no longer than one.
+A budget is wall-clock time, so two schemes on two cores take no longer than one.
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Any
 from rmapcheck.cli.common import Out
 from rmapcheck.verdict import Exit
 
-SAYS = (Exit.EXPECTED, Exit.UNEXPECTED, Exit.INCONCLUSIVE)
-"""How a process ends that printed a verdict; any other way it complained."""
+WITH_VERDICT = (Exit.EXPECTED, Exit.UNEXPECTED, Exit.INCONCLUSIVE)
+"""Exit codes of a process that printed a verdict. With others it printed an error."""
 PATIENCE = 5
-"""Seconds in which a process may end by itself."""
+"""Seconds that a process has to end after SIGINT; then it is killed."""
 START = "from rmapcheck.cli import main; main()"
 
 
@@ -30,7 +30,10 @@ def cores() -> int:
 def verify_many(
     out: Out, names: list[str], options: list[str], jobs: int
 ) -> tuple[list[int], list[Any]]:
-    """Run `verify NAME` with `options` for each name, `jobs` at a time; return codes and JSON."""
+    """Run `verify NAME` with `options` for each name, `jobs` at a time.
+
+    Print the results in the order of the names. Return the exit codes, and the results as JSON.
+    """
     common = [*options, *(["--json"] if out.as_json else ["--quiet"] if out.quiet else [])]
     running: set[subprocess.Popen[str]] = set()
 
@@ -39,9 +42,9 @@ def verify_many(
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as child:  # noqa: S603 - ourselves
             running.add(child)
-            said, complaint = child.communicate()
+            stdout, stderr = child.communicate()
             running.discard(child)
-        return child.returncode, said, complaint
+        return child.returncode, stdout, stderr
 
     codes: list[int] = []
     results: list[Any] = []
@@ -51,9 +54,9 @@ def verify_many(
         try:
             futures.extend(pool.submit(one, name) for name in names)
             for name, future in zip(names, futures, strict=True):
-                code, said, complaint = future.result()
-                codes.append(code if code in (*SAYS, Exit.USAGE) else Exit.CRASH)
-                results.append(_shown(out, name, code, said, complaint))
+                code, stdout, stderr = future.result()
+                codes.append(code if code in (*WITH_VERDICT, Exit.USAGE) else Exit.CRASH)
+                results.append(_print_result(out, name, code, stdout, stderr))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             _end(running, futures)
@@ -62,7 +65,7 @@ def verify_many(
 
 
 def _end(running: set[subprocess.Popen[str]], futures: list[Future[tuple[int, str, str]]]) -> None:
-    """Interrupt the processes, again and again: one that only just starts may not have noticed."""
+    """Interrupt the processes repeatedly: one that is still starting may miss a signal."""
     started = time.monotonic()
     while not all(future.done() for future in futures):
         patient = time.monotonic() < started + PATIENCE
@@ -71,11 +74,11 @@ def _end(running: set[subprocess.Popen[str]], futures: list[Future[tuple[int, st
         time.sleep(0.2)
 
 
-def _shown(out: Out, name: str, code: int, said: str, complaint: str) -> Any:  # noqa: ANN401 - JSON
-    """Print what one process said as if it had been said here, and return its result."""
-    error = " ".join(complaint.split()).removeprefix("rmapcheck: ")
-    if code not in SAYS:
+def _print_result(out: Out, name: str, code: int, stdout: str, stderr: str) -> Any:  # noqa: ANN401
+    """Print the output of one process as if it were our own, and return its result as JSON."""
+    error = " ".join(stderr.split()).removeprefix("rmapcheck: ")
+    if code not in WITH_VERDICT:
         out.verdict(f"{name}: error: {error}", good=False)
         return {"scheme": name, "error": error, "exit": code}
-    out.text(said)
-    return json.loads(said) if out.as_json else None
+    out.text(stdout)
+    return json.loads(stdout) if out.as_json else None

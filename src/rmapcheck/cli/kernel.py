@@ -1,4 +1,4 @@
-"""kernel: the model against the kernel that is running, operation by operation."""
+"""kernel: compares the model with the running kernel, operation by operation."""
 
 import os
 from contextlib import suppress
@@ -29,21 +29,23 @@ MOST_PAGES = 16
 @command(group=kernel_app, bare=True)
 def kernel_command(
     out: Out,
-    operations: Annotated[int, typer.Option(help="Operations in all.")] = 10_000,
+    operations: Annotated[int, typer.Option(help="Number of operations.")] = 10_000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same operations.")] = 1,
     processes: Annotated[int, typer.Option(help=f"From 1 to {MOST_PROCESSES}.")] = 6,
     pages: Annotated[int, typer.Option(help=f"Of each process, from 1 to {MOST_PAGES}.")] = 10,
     directed: Annotated[
-        float, typer.Option(help="Share of operations chosen for rules that ran seldom.")
+        float, typer.Option(help="Share of operations, 0 to 1, chosen to reach rare rules.")
     ] = 0.5,
     tier: Annotated[
-        str, typer.Option(help="The most to compare: L0, L1 or L2; swap where there is any.")
+        str, typer.Option(help="How much to compare, if possible: L0, L1 or L2.")
     ] = "L1",
-    files: Annotated[bool, typer.Option(help="Map files too.")] = True,
+    files: Annotated[bool, typer.Option(help="Map files, too.")] = True,
     structure: Annotated[
-        bool, typer.Option("--structure", help="Compare the anon_vma graph too (BPF): L2.")
+        bool, typer.Option("--structure", help="Compare the anon_vma graph, too (BPF): L2.")
     ] = False,
-    swap: Annotated[bool, typer.Option(help="Swap to a file of our own, and force walks.")] = True,
+    swap: Annotated[
+        bool, typer.Option(help="Swap to a file made for the run, and force walks.")
+    ] = True,
     shared_swap: Annotated[
         bool, typer.Option("--shared-swap", help="Use the swap that the machine has.")
     ] = False,
@@ -51,9 +53,9 @@ def kernel_command(
         str, typer.Option(metavar="BUG", help="Predict with this seeded bug instead.")
     ] = "",
     max_seconds: Annotated[float | None, typer.Option(help="Seconds.")] = None,
-    save: Annotated[Path, typer.Option(metavar="FOLDER", help="Save a difference there.")] = Path(
-        FOLDER
-    ),
+    save: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Save the run of a difference here.")
+    ] = Path(FOLDER),
 ) -> int:
     """Compare the model with the running kernel, after every operation.
 
@@ -114,7 +116,7 @@ def _compare(
             progress.end()
         shortest = tallies.failed
         if tallies.failed:
-            out.show("a difference; making its run shorter")
+            out.show("a difference; minimizing its run")
             with suppress(OracleError):
                 shortest = minimize_steps(stage, cls, oracle.scope, tallies.failed)
     code = Exit.UNEXPECTED if tallies.failed else Exit.EXPECTED

@@ -1,4 +1,4 @@
-"""kernel build: user-mode kernels as shipped and with a fix undone, and what they do."""
+"""kernel build: builds user-mode kernels with and without a fix, and compares them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from rmapcheck.verdict import Exit
 
 Bugs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="BUG...", help=f"Of {', '.join(REVERTED_FIXES)}; else all."),
+    typer.Argument(metavar="BUG...", help=f"Some of {', '.join(REVERTED_FIXES)}; by default all."),
 ]
 
 
@@ -30,16 +30,16 @@ def kernel_build_command(
     out: Out,
     bugs: Bugs = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where to; else the cache folder.")
+        Path | None, typer.Option("--folder", help="Build here; by default in the cache folder.")
     ] = None,
     version: Annotated[
         str, typer.Option("--linux", metavar="VERSION", help="Of Debian's linux-source-VERSION.")
     ] = "6.1",
-    jobs: Annotated[int, typer.Option(help="Compilers at a time.")] = 2,
+    jobs: Annotated[int, typer.Option(help="How many compilers to run at once.")] = 2,
 ) -> int:
     """Build kernels with and without a fix. Run the bug's case on both.
 
-    It takes some five minutes of a processor and 1.6 GB, once.
+    The first time, this takes about five minutes of CPU time and 1.6 GB of disk.
     """
     wanted = bugs or list(REVERTED_FIXES)
     recipe = Recipe(folder or cache_folder() / "kernels", version, out.show, jobs=jobs)
@@ -54,7 +54,7 @@ def kernel_build_command(
 
 
 def _show_both(out: Out, recipe: Recipe, bug: str) -> Exit:
-    """Run the case on both kernels; each must do as the model of it does."""
+    """Run the case on both kernels; each must behave like its model."""
     fix = REVERTED_FIXES[bug]
     case = load_case(SCHEMA_FILE.parent / f"{fix.case}.json")
     scheme = find_scheme(fix.bug)

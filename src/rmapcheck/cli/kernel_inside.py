@@ -1,4 +1,4 @@
-"""kernel inside: the model against another kernel, user-mode Linux, operation by operation."""
+"""kernel inside: compares the model with a user-mode Linux, operation by operation."""
 
 import json
 import shlex
@@ -19,20 +19,22 @@ from rmapcheck.verdict import Exit
 def kernel_inside_command(
     out: Out,
     kernel: Annotated[Path, typer.Argument(metavar="FILE", help="A user-mode Linux with hostfs.")],
-    operations: Annotated[int, typer.Option(help="Operations in all.")] = 5_000,
+    operations: Annotated[int, typer.Option(help="Number of operations.")] = 5_000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same operations.")] = 1,
-    processes: Annotated[int, typer.Option(help="As of `kernel`.")] = 6,
-    pages: Annotated[int, typer.Option(help="As of `kernel`.")] = 10,
-    scheme: Annotated[str, typer.Option(metavar="BUG", help="As of `kernel`.")] = "",
-    memory: Annotated[int, typer.Option(metavar="MB", help="What the kernel is given.")] = 512,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Then it is given up.")] = 600,
-    save: Annotated[Path, typer.Option(metavar="FOLDER", help="Save a difference there.")] = Path(
-        FOLDER
-    ),
+    processes: Annotated[int, typer.Option(help="As for `rmapcheck kernel`.")] = 6,
+    pages: Annotated[int, typer.Option(help="As for `rmapcheck kernel`.")] = 10,
+    scheme: Annotated[str, typer.Option(metavar="BUG", help="As for `rmapcheck kernel`.")] = "",
+    memory: Annotated[int, typer.Option(metavar="MB", help="Memory of the kernel.")] = 512,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Stop the kernel after this time.")
+    ] = 600,
+    save: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Save the run of a difference here.")
+    ] = Path(FOLDER),
 ) -> int:
-    """Compare the model with another kernel: `rmapcheck kernel`, run in user-mode Linux.
+    """Compare the model with another kernel: run `rmapcheck kernel` in user-mode Linux.
 
-    The exit code is what it is there. Root is not needed.
+    The exit code is that of `rmapcheck kernel`. Root is not needed.
     """
     if not 128 <= memory <= 100_000:
         raise ModelError(f"--memory must be from 128 to 100000 megabytes, not {memory}")
@@ -42,21 +44,21 @@ def kernel_inside_command(
     words += [f"--pages={pages}", *(["--json"] if out.as_json else [])]
     words += [f"--scheme={shlex.quote(scheme)}"] if scheme else []
     try:
-        said = compare_in_uml(kernel, words, seconds=timeout, memory=memory, save=save)
+        done = compare_in_uml(kernel, words, seconds=timeout, memory=memory, save=save)
     except Unavailable as error:
         return out.error(str(error), Exit.INCONCLUSIVE)
-    for line in said.errors.splitlines():
+    for line in done.errors.splitlines():
         out.complain(line.removeprefix("rmapcheck: "))
-    if out.as_json and said.text:
-        out.data(json.loads(said.text))
-    _show(out, said.text.splitlines(), said.code)
-    for case in said.cases:
+    if out.as_json and done.text:
+        out.data(json.loads(done.text))
+    _show(out, done.text.splitlines(), done.code)
+    for case in done.cases:
         out.verdict(f"copied    {case}", good=None)
-    return said.code
+    return done.code
 
 
 def _show(out: Out, lines: list[str], code: Exit) -> None:
-    """Print what was said there, the verdict as such."""
+    """Print the output from inside; its verdict also with --quiet."""
     for line in lines:
         if line.startswith(("no difference", "the first difference", "nothing was compared")):
             out.verdict(line, good=good(code))

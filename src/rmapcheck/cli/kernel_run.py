@@ -1,4 +1,4 @@
-"""kernel run: a saved case on a real kernel, next to what the model says of it."""
+"""kernel run: runs a saved case on a real kernel, and compares it with the model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,22 +36,24 @@ def kernel_run_command(
     holds: Annotated[
         bool, typer.Option("--holds", help="Expect a kernel that does not have the case's bug.")
     ] = False,
-    arenas: Annotated[int, typer.Option(help="How often the run is done, side by side.")] = 200,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Then it is given up.")] = 120,
-    memory: Annotated[int, typer.Option(metavar="MB", help="What the kernel is given.")] = 256,
+    arenas: Annotated[int, typer.Option(help="How many copies of the run to do at once.")] = 200,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Stop the kernel after this time.")
+    ] = 120,
+    memory: Annotated[int, typer.Option(metavar="MB", help="Memory of the kernel.")] = 256,
     module: Annotated[
         list[Path] | None, typer.Option("--module", metavar="FILE.ko", help="Load it first.")
     ] = None,
     log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="Write there what is printed.")
+        Path | None, typer.Option("--log", metavar="FILE", help="Write the kernel's output here.")
     ] = None,
     shared_swap: Annotated[
         bool, typer.Option("--shared-swap", help="Use the swap that the machine has.")
     ] = False,
 ) -> int:
-    """Run a case on a real kernel. Say which pages stay mapped there, and in the model.
+    """Run a case on a real kernel. Show which pages stay mapped there, and in the model.
 
-    0: the kernel does as the model says; 1: it does not; 3: it cannot be said.
+    0: the kernel behaves like the model; 1: it does not; 3: it could not be checked.
     """
     _check(arenas, timeout, memory)
     saved = load_case(case)
@@ -95,9 +97,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def show(out: Out, done: Reproduction) -> None:
-    """Print the kernel's pages beside the model's, and whether the two agree."""
+    """Print which pages stay mapped on the kernel and in the model, and whether the two agree."""
     out.show(f"case    {done.case.title}")
-    out.show(f"kernel  {done.kernel or 'it did not come to say which it is'}")
+    out.show(f"kernel  {done.kernel or 'it did not get far enough to print its version'}")
     out.show(_table(done))
     for splat in done.splats:
         out.show(f"kernel  {splat}")
@@ -122,19 +124,19 @@ def _table(done: Reproduction) -> Any:  # noqa: ANN401 - a rich table
 
 
 def sentence(done: Reproduction) -> str:
-    """Return what came of the run, as one sentence: as expected, or not, or nothing at all."""
-    said = f"{done.verdict or 'no verdict'}{f' ({done.reason})' if done.reason else ''}"
+    """Return the result of the run as one sentence: as expected, not as expected, or unknown."""
+    result = f"{done.verdict or 'no verdict'}{f' ({done.reason})' if done.reason else ''}"
     if done.exit is Exit.INCONCLUSIVE:
         why = "" if done.verdict != "OK" or done.distinguishes else f" {UNSEEN}"
-        return f"nothing is shown of this kernel: {said}.{why}"
+        return f"nothing is known about this kernel: {result}.{why}"
     expected = done.prediction.scheme.name
     names = [made.scheme.name for made in _predictions(done) if done.agrees(made)]
     if expected in names:
-        return f"as expected, the kernel does as {expected} does: {said}."
+        return f"as expected, the kernel behaves like {expected}: {result}."
     if not names:
-        return f"not as expected, the kernel does not do as {expected} does: {said}."
-    does = f"the kernel does as {names[0]} does, which is expected with --holds"
-    return f"not as expected, the kernel has not the bug of {expected}: {does}."
+        return f"not as expected, the kernel does not behave like {expected}: {result}."
+    other = f"it behaves like {names[0]}, which is expected with --holds"
+    return f"not as expected, the kernel does not have the bug of {expected}: {other}."
 
 
 def _json(done: Reproduction) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""schemes, bugs, invariants: the tables of what there is."""
+"""schemes, bugs, invariants: the commands that print lists."""
 
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import plain_table
@@ -35,5 +35,5 @@ def bugs_command(out: Out) -> int:
 
 @command(name="invariants")
 def invariants_command(out: Out) -> int:
-    """List the invariants. Each with the schemes that are held to it."""
+    """List the invariants. Each with the schemes that must satisfy it."""
     return _table(out, "invariants", ROWS["invariants"]())

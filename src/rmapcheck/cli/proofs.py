@@ -1,6 +1,6 @@
-"""The work of `rmapcheck prove`: one spec after the other, and what is printed of each.
+"""The work of `rmapcheck prove`: proves one spec after the other, and prints the results.
 
-Beside cli.prove, since this imports the solvers.
+It is not in cli.prove, because it imports the solvers.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ SOLVERS = ("z3", "cvc5", "both")
 
 
 @attrs.frozen
-class Wanted:
+class ProveOptions:
     """The options of the command."""
 
     solver: str
@@ -39,12 +39,12 @@ class Wanted:
     suggest: bool
     export: Path | None
     run_seconds: float = 0.0
-    """How long to look for a real run where there is a counterexample; 0: not at all."""
+    """Seconds to look for a run that leads to a counterexample; 0: do not look."""
 
-    def options(self) -> Options:
-        """Return what the prover is told. Raise SpecError for nonsense."""
+    def for_prover(self) -> Options:
+        """Return the options of the prover. Raise SpecError if one is not valid."""
         if self.solver not in SOLVERS:
-            raise SpecError(f"--solver is z3, cvc5 or both, not {self.solver!r}")
+            raise SpecError(f"--solver must be z3, cvc5 or both, not {self.solver!r}")
         if self.timeout <= 0:
             raise SpecError(f"--timeout must be more than 0, not {self.timeout:g}")
         if self.run_seconds < 0:
@@ -52,43 +52,43 @@ class Wanted:
         return Options(solver=self.solver, seed=self.seed, timeout=self.timeout, cores=self.why)
 
 
-def run(out: Out, names: Sequence[str], wanted: Wanted, *, every: bool) -> set[Exit]:
-    """Prove the specs that are named; return the exit codes."""
+def run(out: Out, names: Sequence[str], given: ProveOptions, *, every: bool) -> set[Exit]:
+    """Prove the specs that are named, or `every` one; return the exit codes."""
     chosen = [*names, *(specs() if every else ())]
     if not chosen:
-        raise SpecError(f"name a spec, or --all; there are {', '.join(specs())}")
-    options = wanted.options()
-    check_folder(wanted.export)
+        raise SpecError(f"name a spec, or use --all; there are {', '.join(specs())}")
+    options = given.for_prover()
+    check_folder(given.export)
     codes, found, proofs = set(), [], Proofs()
     for name in dict.fromkeys(chosen):
         spec = find_spec(name)
-        report = _proved(out, spec, options, proofs)
-        codes.add(show(out, report, wanted))
+        report = _prove(out, spec, options, proofs)
+        codes.add(show(out, report, given))
         found.append(report_json(report))
-        if report.failures and wanted.run_seconds and not every:
-            found[-1]["pursuit"] = _follow_up(out, report, wanted.run_seconds)
-        if wanted.suggest and report.failures:
+        if report.failures and given.run_seconds and not every:
+            found[-1]["pursuit"] = _follow_up(out, report, given.run_seconds)
+        if given.suggest and report.failures:
             _show_suggestions(out, report)
-        if wanted.export is not None:
-            written, proved = export(report, wanted.export)
-            out.show(f"wrote {written} obligations and {proved} proofs to {wanted.export}")
+        if given.export is not None:
+            written, proved = export(report, given.export)
+            out.show(f"wrote {written} obligations and {proved} proofs to {given.export}")
     out.data(found if len(found) > 1 else found[0])
     return codes
 
 
 def check_folder(folder: Path | None) -> None:
-    """Raise SpecError unless obligations can be written below `folder`."""
+    """Raise SpecError if `folder` is given but cannot be made."""
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        why = f"no folder can be made there ({error.strerror})"
-        raise SpecError(f"--export {folder}: {why}; name another place") from None
+        why = f"this folder cannot be made ({error.strerror})"
+        raise SpecError(f"--export {folder}: {why}; name another one") from None
 
 
 @contextlib.contextmanager
-def hardly_any_garbage() -> Iterator[None]:
-    """Formulas make no cycles; looking for some took a fifth of the time of all proofs."""
+def rare_garbage_collection() -> Iterator[None]:
+    """Search for garbage cycles rarely: formulas make none, and it took a fifth of the time."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)
     try:
@@ -97,8 +97,8 @@ def hardly_any_garbage() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _proved(out: Out, spec: Spec, options: Options, proofs: Proofs) -> Report:
-    """Prove one spec; on a terminal, say how far that is."""
+def _prove(out: Out, spec: Spec, options: Options, proofs: Proofs) -> Report:
+    """Prove one spec, and show the progress on a terminal."""
     progress = out.progress()
     total = len(spec.transitions) + 1
 
@@ -107,13 +107,13 @@ def _proved(out: Out, spec: Spec, options: Options, proofs: Proofs) -> Report:
         progress.say(f"{spec.name}: {operation}, {done} of {total} operations done")
 
     try:
-        with hardly_any_garbage():
+        with rare_garbage_collection():
             return prove(spec, options, proofs, begin=begin)
     finally:
         progress.end()
 
 
-def show(out: Out, report: Report, wanted: Wanted) -> Exit:
+def show(out: Out, report: Report, given: ProveOptions) -> Exit:
     """Print one report; return its exit code."""
     spec = report.spec
     out.show(f"proving {title(spec)}")
@@ -125,7 +125,7 @@ def show(out: Out, report: Report, wanted: Wanted) -> Exit:
             out.show(line)
     for result in [*report.failures, *report.undecided]:
         _show_failure(out, result)
-    if wanted.why:
+    if given.why:
         _show_needs(out, report)
     code = exit_code(report)
     out.verdict(f"{spec.name}: {sentence(report)}", good=good(code))
@@ -145,7 +145,7 @@ def _show_failure(out: Out, result: Result) -> None:
 
 def _show_needs(out: Out, report: Report) -> None:
     out.show("")
-    out.show("why   each proof, and the lemmas and conditions that it needs")
+    out.show("why   each proof ← the lemmas and conditions that it needs")
     for r in report.results:
         if r.answers and r.needs is not None:
             out.show(f"      {r.operation} × {r.goal.name} ← {', '.join(r.needs) or 'nothing'}")
@@ -156,30 +156,30 @@ def _show_suggestions(out: Out, report: Report) -> None:
     for lemma in lemmas:
         out.show(f"lemma {lemma}")
     if enough:
-        out.show("      With these, which hold in all states met and are kept, nothing fails.")
+        out.show("      With these lemmas, nothing fails; they hold in all states visited.")
     else:
         out.show("      No clause of three literals over these words is enough.")
     out.show("")
 
 
 def _follow_up(out: Out, report: Report, seconds: float) -> dict[str, Any]:
-    """Look for a run that breaks what could not be proved; return what JSON adds.
+    """Look for a run that violates what could not be proved; return its part of the JSON.
 
-    A run is replayed, and explained; where there is none, the CTI stays one.
+    A run that is found is replayed and explained.
     """
     found = scheme_of(report)
     out.show("")
     if found is None:
-        out.show("run   none looked for: the spec's `schemes` name no scheme of the model")
+        out.show("run   not looked for: the spec's `schemes` name no scheme of the model")
         return {"scheme": None}
     name, scheme = found
     lemma = telling(report.failures).goal.name
     pursuit = pursue(scheme, lemma, seconds=seconds)
-    wanted = pursuit.aimed_at[0] or "anything"
-    out.show(f"run   of {name} that breaks {lemma} (invariant {wanted}): {pursuit.verdict}")
+    target = pursuit.aimed_at[0] or "anything"
+    out.show(f"run   of {name} that breaks {lemma} (invariant {target}): {pursuit.verdict}")
     result = {"scheme": name, "lemma": lemma, "run": str(pursuit.verdict)}
     if pursuit.verdict.status is not Status.VIOLATED:
-        out.show("      the counterexample may be unreachable: it stays a CTI")
+        out.show("      none found: the state of the counterexample may be unreachable")
         return result
     steps = [str(op) for op in pursuit.verdict.trace]
     return {**result, "steps": steps, **report_violation(out, scheme, pursuit.verdict, name, None)}

@@ -1,4 +1,4 @@
-"""--refine: each step that a command takes is looked up in a spec."""
+"""--refine: checks that a spec allows each step of a run."""
 
 from typing import Annotated, Any
 
@@ -16,13 +16,16 @@ Refine = Annotated[
     typer.Option(
         "--refine",
         metavar="SPEC",
-        help=f"Check that each step is one of SPEC: {OWN} (the scheme's), a name, or FILE.py.",
+        help=f"Check that SPEC allows each step: {OWN} (the scheme's spec), a name, or FILE.py.",
     ),
 ]
 
 
 def observer_of(cls: type[Scheme], refine: str) -> Observer | None:
-    """Return what looks each step up, or None without --refine. Raise SpecError for no spec."""
+    """Return what checks each step against a spec, or None without --refine.
+
+    Raise SpecError if there is no such spec.
+    """
     if not refine:
         return None
     from rmapcheck.prove.refinement.refine import Refinement
@@ -32,7 +35,7 @@ def observer_of(cls: type[Scheme], refine: str) -> Observer | None:
 
 
 def aim(refine: str, target: str) -> str:
-    """Return what a run is to look for: a refused step, where --refine is given."""
+    """Return the target of a run: with --refine, a step that is not allowed; else `target`."""
     if not refine:
         return target
     from rmapcheck.prove.refinement.refine import NAME
@@ -49,21 +52,21 @@ def show_explained(out: Out, observer: Observer) -> None:
 
 
 def finish_refined(out: Out, cls: type[Scheme], verdict: Verdict, observer: Observer) -> int:
-    """Print which step was refused, or that none was; return the exit code."""
+    """Print which step is not allowed, or that all are; return the exit code."""
     show_explained(out, observer)
     code = {Status.VIOLATED: Exit.UNEXPECTED, Status.HOLDS: Exit.EXPECTED}.get(
         verdict.status, Exit.INCONCLUSIVE
     )
     data: dict[str, Any] = {"spec": observer.name, "explained": dict(observer.explained)}
-    said = "each step is allowed"
+    result = "each step is allowed"
     if verdict.status is Status.VIOLATED:
-        said = f"step {len(verdict.trace)} is refused"
+        result = f"step {len(verdict.trace)} is not allowed"
         for number, op in enumerate(verdict.trace, 1):
             out.show(f"{number:3}  {op}")
         out.show("")
         out.show(str(verdict.violations[0]))
         data |= {"trace": [str(op) for op in verdict.trace], "why": str(verdict.violations[0])}
-    line = f"{cls.name} against the spec {observer.name}: {verdict}: {said}"
+    line = f"{cls.name} against the spec {observer.name}: {verdict}: {result}"
     out.verdict(line, good=code is Exit.EXPECTED)
     out.data({**data, "verdict": verdict.status.value, "exit": int(code)})
     return int(code)

@@ -1,4 +1,4 @@
-"""Showing verdicts: as lines, as JSON, and as saved cases."""
+"""Prints verdicts as lines and as JSON, and saves violations as cases."""
 
 import shlex
 from pathlib import Path
@@ -20,14 +20,14 @@ FOLDER = "counterexamples"
 
 
 def scope_json(scope: Scope) -> dict[str, Any]:
-    """Return the scope as a case file has it."""
+    """Return the scope as JSON, as in a case file."""
     import attrs
 
     return {**attrs.asdict(scope), "ops": list(scope.ops)}
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """Return everything that a verdict says."""
+    """Return the whole verdict as JSON."""
     return {
         "verdict": verdict.status.value,
         "text": str(verdict),
@@ -46,30 +46,33 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def good(code: int) -> bool | None:
-    """Return the colour of an exit code: True green, None yellow, False red."""
+    """Return the `good` of Out.verdict for an exit code: True green, None yellow, False red."""
     return {Exit.EXPECTED: True, Exit.INCONCLUSIVE: None}.get(Exit(code), False)
 
 
 def verdict_line(scheme: type[Scheme], verdict: Verdict, target: str = "") -> str:
-    """Return the verdict, and of a seeded bug whether it is the expected one, or `target`."""
+    """Return the verdict as a line; for a seeded bug, also whether it is the expected verdict.
+
+    `target`: the invariant that was searched for, if not all of them.
+    """
     shown = f"HOLDS({verdict.how})" if verdict.engine == "verify" else str(verdict)
     if verdict.status is not Status.HOLDS:
         shown = str(verdict)
     line = f"{scheme.name}: {shown}"
     bug = expected_bug(scheme)
     if target and bug is None and verdict.status in (Status.HOLDS, Status.SAMPLED):
-        line = f"{line}, of {target} alone"
+        line = f"{line}, only {target} was checked"
     if bug is None:
         flaw = known_flaw(scheme, verdict)
         return f"{line}, as expected: these kernels had {flaw}" if flaw else line
     if verdict.status is Status.UNKNOWN or verdict.status is Status.SAMPLED:
-        return f"{line}; this bug is to be caught by {bug.violates}"
+        return f"{line}; {bug.violates} should catch this bug"
     caught = exit_code(scheme, verdict, target) == Exit.EXPECTED
     return f"{line}, {'as expected' if caught else f'but {bug.violates} should catch this bug'}"
 
 
 def history_of(scheme: type[Scheme]) -> History:
-    """Return what is known of a seeded bug."""
+    """Return the history of a seeded bug; an empty one for other schemes."""
     bug = expected_bug(scheme)
     if bug is None:
         return History()
@@ -77,7 +80,7 @@ def history_of(scheme: type[Scheme]) -> History:
 
 
 def reference(scheme: type[Scheme], text: str) -> str:
-    """Return how a case file is to call the scheme: built-in name, or FILE.py as typed."""
+    """Return the name of the scheme for a case file: built-in, or FILE.py as it was typed."""
     if not is_plugin(scheme):
         return scheme.name
     file, colon, rest = text.partition(".py")
@@ -89,7 +92,7 @@ def reference(scheme: type[Scheme], text: str) -> str:
 
 
 def make_case(scheme: type[Scheme], verdict: Verdict, text: str) -> Case:
-    """Return the case of a violation."""
+    """Return the case of a violation; `text` is what the user typed to name the scheme."""
     bug = expected_bug(scheme)
     return case_from(
         verdict,
@@ -103,10 +106,10 @@ def make_case(scheme: type[Scheme], verdict: Verdict, text: str) -> Case:
 def report_violation(
     out: Out, scheme: type[Scheme], verdict: Verdict, text: str, save: Path | None
 ) -> dict[str, Any]:
-    """Explain a violation, save and replay its case, and say how to see it again.
+    """Explain a violation, save and replay its case, and print the command that repeats it.
 
-    Without `save` a plug-in's case goes into `counterexamples`; a seeded bug's is not saved.
-    Return what JSON adds.
+    Without `save`, a plug-in's case is saved in `counterexamples`, and others are not saved.
+    Return this part of the JSON.
     """
     case = make_case(scheme, verdict, text)
     out.show("")
@@ -126,7 +129,7 @@ def report_violation(
 def saved_lines(
     path: Path, scheme: type[Scheme], case: Case, again: CaseReplay
 ) -> tuple[str, str, str]:
-    """Return where the case is, what its replay showed, and the command that repeats it."""
+    """Return three lines: the path of the case, the result of its replay, the command for it."""
     option = f" --scheme {shlex.quote(case.scheme)}" if is_plugin(scheme) else ""
     return (
         f"saved     {path}",
@@ -136,14 +139,14 @@ def saved_lines(
 
 
 def case_json(case: Case) -> Any:  # noqa: ANN401 - JSON
-    """Return the case as its file holds it."""
+    """Return the case as JSON, as its file has it."""
     import json
 
     return json.loads(case_text(case))
 
 
 def plain_table(*columns: str, right: tuple[int, ...] = ()) -> Table:
-    """Return an empty table without frames, which reads well off a terminal too."""
+    """Return an empty table without frames, which can also be read outside a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i in right else "left")

@@ -1,4 +1,4 @@
-"""new: writes a scheme to start from, its test, and a line about both."""
+"""new: writes a scheme to start from, its test, and a line about it in README.md."""
 
 import keyword
 import sys
@@ -15,18 +15,18 @@ from rmapcheck.verdict import Exit
 
 SCHEME = Template('''"""$title: a variant of anon_vma_chain, as it is in v7.0 (avc-7.0).
 
-An anon_vma stands for pages that were first written under one VMA; an anon_vma_chain (AVC) says
-that a VMA may map pages of an anon_vma. Whoever maps a page must have an AVC to the anon_vma that
-page->mapping names, or reclaim does not find that mapping.
+An anon_vma stands for the pages that were first written in one VMA. An anon_vma_chain (AVC) means
+that a VMA may map pages of an anon_vma. A VMA that maps a page must have an AVC to the anon_vma in
+page->mapping; otherwise reclaim does not find that mapping.
 
-Each method below is one decision, written out as v7.0 takes it. Change one, then run
+Each method below is one decision, as v7.0 takes it. Change one, then run
 
     rmapcheck verify $file
 
-To see a fault caught, let `may_adopt` return True at once, or set inherits_copied_from to False.
+To see how a fault is caught, let `may_adopt` return True, or set inherits_copied_from to False.
 
-A scheme may not look at page tables (st.pte): they are what its answers are checked against. All
-that it remembers must be in structs or fields of the state, never in self.
+A scheme must not look at page tables (st.pte), because its answers are checked against them. What
+it remembers must be in structs or fields of the state, never in self.
 """
 
 import attrs
@@ -36,23 +36,24 @@ from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 
 
 class $cls(AvcPublish):
-    """What is different about this scheme, in one line."""
+    """Write here, in one line, what is different about this scheme."""
 
     name = "$name"
-    title = "what `rmapcheck verify` calls it"
+    title = "a short title for `rmapcheck verify` to print"
 
-    # Decision 1: a merge of the VMA that mremap() copies gives its anon_vma to a neighbour that
-    # was never faulted. Without this, pages are moved into a VMA that has no anon_vma.
+    # Decision 1: when mremap() merges the copied VMA with a neighbour that was never faulted, the
+    # neighbour gets its anon_vma. Without this, pages are moved into a VMA that has no anon_vma.
     era = attrs.evolve(AvcPublish.era, kernels="none yet", inherits_copied_from=True)
 
-    # Decision 2: fork may give the child an idle anon_vma of an ancestor instead of a new one,
-    # so that chains stop growing. Idle: nobody's own, and with at most one child.
+    # Decision 2: fork may give the child an idle anon_vma of an ancestor instead of a new one, so
+    # that chains stop growing. Idle means: no VMA's own, and with at most one child.
     def may_reuse(self, st, anon_vma, own):
         a = st.anon_vma[anon_vma]
         return a.num_children < 2 and a.num_active_vmas == 0
 
     # Decision 3: a VMA that is faulted for the first time may adopt its neighbour's anon_vma, so
-    # that the two can merge later. Not if the neighbour has inherited others: their chains differ.
+    # that the two can merge later. It may not if the neighbour has inherited other anon_vmas,
+    # because then the two chains would differ.
     def reusable_anon_vma(self, st, old, a, b):
         if anon_vma_compatible(st, a, b) and self.may_adopt(st, old):
             return st.vma[old].anon_vma
@@ -61,8 +62,9 @@ class $cls(AvcPublish):
     def may_adopt(self, st, neighbour):
         return chain_is_singular(st, neighbour)
 
-    # Decision 4: may `tgt` take over pages whose VMA has `anon_vma` (0: was never faulted)?
-    # Whichever of the two is faulted must not be a fork child, whose chain is longer than one.
+    # Decision 4: may `tgt` take over pages whose VMA has `anon_vma` (0: was never faulted)? If
+    # only one of the two is faulted, it must not be a fork child, whose chain has more than one
+    # AVC.
     def is_mergeable_anon_vma(self, st, tgt, anon_vma, middle, copied_from):
         other = st.vma[tgt].anon_vma
         if other == 0 and anon_vma:
@@ -71,14 +73,14 @@ class $cls(AvcPublish):
             return not self.is_fork_child(st, tgt)
         return other == anon_vma
 
-    # Decision 5: a write fault in a VMA that is alone with the page moves it down to the VMA's
-    # own anon_vma, so that later walks look at fewer VMAs.
+    # Decision 5: when only this VMA maps a page, a write fault moves the page down to the VMA's
+    # own anon_vma, so that later walks visit fewer VMAs.
     def folio_move_anon_rmap(self, st, folio, vma):
         st.folio[folio].mapping = st.vma[vma].anon_vma
 ''')
 
 TEST = Template('''\
-"""$name passes what every scheme must pass; `rmapcheck verify` goes further."""
+"""Tests that every scheme must pass, for $name; `rmapcheck verify` checks more."""
 
 from pathlib import Path
 
@@ -98,12 +100,14 @@ LINE = Template("- `$file` ($name): what is different about it. Check: `rmapchec
 @command(name="new")
 def new_command(
     out: Out,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the scheme, as in lazy_clone.")],
-    folder: Annotated[Path, typer.Option("--folder", help="Where to.")] = Path(),
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Of the scheme, such as lazy_clone.")
+    ],
+    folder: Annotated[Path, typer.Option("--folder", help="Write the files here.")] = Path(),
 ) -> int:
     """Write a scheme of your own to start from.
 
-    NAME.py passes, and says how to make it fail; test_NAME.py is its test.
+    NAME.py passes all checks, and explains how to make it fail; test_NAME.py is its test.
     """
     words = _words(name)
     files = {
@@ -130,19 +134,19 @@ def new_command(
 def _words(name: str) -> dict[str, str]:
     module = name.removesuffix(".py").replace("-", "_")
     if not module.isidentifier() or keyword.iskeyword(module) or not module.isascii():
-        raise ModelError(f"{name!r} is no name of a Python module; choose one such as lazy_clone")
+        raise ModelError(f"{name!r} cannot name a Python module; choose a name like lazy_clone")
     if module in sys.stdlib_module_names:
-        raise ModelError(f"{module!r} is a module of Python's own; choose another name")
+        raise ModelError(f"{module!r} is a module of Python itself; choose another name")
     shown = module.replace("_", "-")
     if shown in catalogue.schemes() or shown in catalogue.bugs():
-        raise ModelError(f"a built-in scheme is called {shown!r} already; choose another name")
+        raise ModelError(f"there is already a built-in scheme {shown!r}; choose another name")
     cls = "".join(word[:1].upper() + word[1:] for word in module.split("_"))
     title = module.replace("_", " ")
     return {"name": shown, "file": f"{module}.py", "cls": cls, "title": title}
 
 
 def _add_line(path: Path, line: str) -> Path:
-    """Append the line to the README of the folder, which is made if there is none."""
+    """Append the line to the folder's README.md, which is created if there is none."""
     text = path.read_text(encoding="utf-8") if path.exists() else "# Schemes\n\n"
     if line not in text:
         path.write_text(text + ("" if text.endswith("\n") else "\n") + line, encoding="utf-8")

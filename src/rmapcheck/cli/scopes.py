@@ -1,4 +1,4 @@
-"""scopes: how large a scope is, before it is searched."""
+"""scopes: estimates the size of a scope before it is searched."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from rmapcheck.search.estimate import Estimate, estimate
 from rmapcheck.verdict import Exit
 from rmapcheck.verify.climb import LADDER
 
-SURE = "40 of 43 such ranges that were checked held the true number"
+SURE = "of 43 such ranges that were checked, 40 had the true number"
 
 
 @command(scope=True, name="scopes")
@@ -27,9 +27,9 @@ def scopes_command(
     scope: Choice,
     seconds: Annotated[float, typer.Option(help="CPU time for the sample.")] = 2.0,
 ) -> int:
-    """Estimate states, time and memory of a search before it is run.
+    """Estimate the states, time and memory of a search before it is run.
 
-    From the layers that a short search gets through, and with how sure that is.
+    The estimate is made from the layers that a short search finishes.
     """
     if not 0 < seconds < math.inf:
         raise ModelError(f"--seconds must be finite and more than 0, not {seconds:g}")
@@ -46,13 +46,13 @@ def scopes_command(
         f"sample  {found.seen} states, {len(found.layers) - 1} layers, {found.seconds:.1f} s, "
         f"engine {found.engine}"
     )
-    out.verdict(f"{cls.name}: {said(found)}", good=found.complete or None)
+    out.verdict(f"{cls.name}: {sentence(found)}", good=found.complete or None)
     out.data({"scheme": cls.name, "scope": scope_json(chosen), **attrs.asdict(found)})
     return Exit.EXPECTED
 
 
 def rows(found: Estimate) -> list[tuple[str, str, str]]:
-    """Return what the scope takes: states, time of one worker, memory."""
+    """Return the estimates, at least and at most: states, time of one worker, memory."""
 
     def row(name: str, text: Callable[[float], str], worse: float = 1.0) -> tuple[str, str, str]:
         high = "?" if found.high is None else text(found.high * worse)
@@ -65,26 +65,24 @@ def rows(found: Estimate) -> list[tuple[str, str, str]]:
         return f"{found.scaled(states, found.bytes) / 2**20:,.0f} MB"
 
     out = [row("states", lambda states: f"{states:,.0f}"), row("time", time)]
-    # The table doubles when it is full, and for a moment there are two.
+    # A table that is full is replaced by one of twice its size; both exist for a moment.
     return [*out, row("memory", memory, 1.0 if found.complete else 2.0)] if found.bytes else out
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
+    """Return a time as text, in a suitable unit."""
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s"
 
 
-def said(found: Estimate) -> str:
-    """Return the guess and how sure it is, in one line."""
+def sentence(found: Estimate) -> str:
+    """Return the estimate and how sure it is, in one line."""
     if found.violated:
-        return f"violated within {found.seen} states; explore shows how"
+        return f"violated within {found.seen} states; `rmapcheck explore` shows how"
     if found.complete:
         return f"{found.seen} states, which is all of them"
     if found.high is None:
-        return (
-            f"more than {found.low:,} states; how many more a longer sample (--seconds) may tell"
-        )
+        return f"more than {found.low:,} states; a longer sample (--seconds) may give a range"
     return f"{found.low:,} to {found.high:,} states ({SURE})"

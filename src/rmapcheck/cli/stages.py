@@ -1,4 +1,4 @@
-"""Ever wider scopes, searched one after the other: `explore --stage`."""
+"""`explore --stage`: searches wider and wider scopes, one after the other."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -17,21 +17,24 @@ Stages = Annotated[
     typer.Option(
         "--stage",
         metavar="BOUND=N[,…]",
-        help="Search this scope first, then the next --stage, which must be no narrower; say of "
-        "each what it covered, and stop at the first that does not hold.",
+        help="Search the scope with these bounds, then that of the next --stage, which must not "
+        "be narrower. Stop at the first that does not hold.",
     ),
 ]
 Stage = tuple[str, Scope]
 
 
 def stages_of(scope: Scope, texts: list[str]) -> list[Stage]:
-    """Return `scope` with the bounds of each stage. Raise ModelError if one is narrower."""
+    """Return `scope` with the bounds of each stage; without stages, `scope` alone.
+
+    Raise ModelError if a stage is not valid, or narrower than the one before it.
+    """
     stages: list[Stage] = []
     for text in texts:
         parts = [_bound(part) for part in text.split(",")]
         bounds: dict[str, Any] = dict(parts)
         if len(bounds) < len(parts):
-            raise ModelError(f"--stage {text!r} names a bound twice; give each one number")
+            raise ModelError(f"--stage {text!r} names a bound twice; give each bound once")
         wider = attrs.evolve(scope, **bounds)
         if stages:
             _check_wider(stages[-1], (text, wider))
@@ -47,7 +50,7 @@ def _bound(text: str) -> tuple[str, int]:
     name, _, value = text.partition("=")
     if name not in _bounds() or not value.isdigit():
         known = ", ".join(_bounds())
-        raise ModelError(f"--stage {text!r} must be BOUND=N, with a bound of {known}")
+        raise ModelError(f"--stage {text!r} must be BOUND=N, where BOUND is one of {known}")
     return name, int(value)
 
 
@@ -56,15 +59,18 @@ def _check_wider(before: Stage, stage: Stage) -> None:
         low, high = getattr(before[1], name), getattr(stage[1], name)
         if high < low:
             raise ModelError(
-                f"--stage {stage[0]!r} has {name}={high}, narrower than the {low} of "
-                f"--stage {before[0]!r}; put it first"
+                f"--stage {stage[0]!r} has {name}={high}, but --stage {before[0]!r} before it has "
+                f"{low}; order the stages from narrow to wide"
             )
 
 
 def search_stages(
     out: Out, stages: list[Stage], search: Callable[[Scope], Exploration]
 ) -> tuple[Exploration, list[dict[str, Any]]]:
-    """Search until a stage does not hold; return its result, and what each stage covered."""
+    """Search one stage after the other, until one does not hold.
+
+    Return the result of the last search, and what each stage covered, as JSON.
+    """
     covered = []
     for number, (text, scope) in enumerate(stages):
         done = search(scope)

@@ -1,4 +1,4 @@
-"""sweep: a matrix of searches and random runs on many processes, and what came of it."""
+"""sweep: many searches and random runs on many processes, and a report of their results."""
 
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +20,7 @@ from rmapcheck.verify.climb import LADDER
 
 sweep_app = typer.Typer(
     name="sweep",
-    help="Do many searches and random runs, on one machine or many, and collect the results.",
+    help="Do many searches and random runs, on one or many machines, and collect the results.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -39,10 +39,10 @@ def sweep_run_command(
         bool, typer.Option("--all", help="All schemes and bugs that come with rmapcheck.")
     ] = False,
     into: Annotated[
-        Path, typer.Option("--into", metavar="FILE", help="The file of results, new or not.")
+        Path, typer.Option("--into", metavar="FILE", help="The file of results; may exist.")
     ] = Path("sweep.sqlite"),
     ladder: Annotated[
-        int | None, typer.Option(min=1, max=len(LADDER), help="The first N scopes of verify's.")
+        int | None, typer.Option(min=1, max=len(LADDER), help="Use the first N scopes of verify.")
     ] = None,
     engines: Annotated[
         str, typer.Option(metavar="NAMES", help=f"Some of {','.join(ENGINES)}.")
@@ -56,21 +56,21 @@ def sweep_run_command(
         int, typer.Option(min=0, max=256, help="Local processes; 0: one for each core.")
     ] = 0,
     scheduler: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="A dask scheduler, as in tcp://HOST:8786.")
+        str, typer.Option(metavar="ADDRESS", help="Of a dask scheduler, such as tcp://HOST:8786.")
     ] = "",
     retry: Annotated[
-        bool, typer.Option("--retry", help="Do jobs again that ended with UNKNOWN.")
+        bool, typer.Option("--retry", help="Do jobs that ended with UNKNOWN again.")
     ] = False,
 ) -> int:
-    """Do a matrix of jobs: schemes × scopes × engines × seeds. Those in FILE are not done again.
+    """Do the jobs schemes × scopes × engines × seeds. Jobs in FILE are not done again.
 
-    Without scope options: a bug's own scope, and the first seven of verify's for a scheme.
+    Without scope options: a bug gets its own scope, a scheme the first seven scopes of verify.
     """
     from rmapcheck.sweep import cluster
 
     names = [*(schemes or []), *([*catalogue.schemes(), *catalogue.bugs()] if every else [])]
     if not names:
-        raise ModelError("a sweep needs a scheme: a built-in name, FILE.py, or --all")
+        raise ModelError("a sweep needs schemes; name some (built-in, FILE.py), or use --all")
     limits = Limits(
         max_states=max_states, max_seconds=max_seconds, max_memory_mb=max_memory_mb, steps=steps
     )
@@ -84,7 +84,7 @@ def sweep_run_command(
     todo = list({job.id: job for job in jobs}.values())
     with cluster.client(scheduler, workers) as connected, closing(Results(into, new=True)) as rows:
         waiting = [job for job in todo if _wanted(rows.get(job), retry=retry)]
-        out.covered = lambda: f"what is done is in {into}; the same command goes on"
+        out.covered = lambda: f"finished jobs are in {into}; the same command continues"
 
         def done(job: Job, result: dict[str, Any], seconds: float) -> None:
             rows.put(job, result, seconds)
@@ -101,7 +101,7 @@ def _wanted(result: dict[str, Any] | None, *, retry: bool) -> bool:
 
 def _scopes(scope: Choice, ladder: int | None) -> tuple[Scope, ...]:
     if scope.given and ladder is not None:
-        raise ModelError("--ladder names scopes, and so do scope options; give one of them")
+        raise ModelError("--ladder and scope options both choose scopes; use only one of them")
     if ladder is not None:
         return LADDER[:ladder]
     return (scope.over(Scope()),) if scope.given else ()
@@ -111,7 +111,7 @@ def _engines(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in ENGINES:
-            raise ModelError(f"--engines names {name!r}; choose among {', '.join(ENGINES)}")
+            raise ModelError(f"there is no engine {name!r}; choose from {', '.join(ENGINES)}")
     return names or list(ENGINES)
 
 
@@ -126,9 +126,9 @@ def _end(
     codes = [Exit(result["exit"]) for result in results]
     code = next((code for code in WORST if code in codes), Exit.EXPECTED)
     counts = {v: sum(r["verdict"] == v for r in results) for v in sorted({*_verdicts(results)})}
-    said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
-    surprising = sum(code == Exit.UNEXPECTED for code in codes)
-    line = f"{len(results)} jobs: {said}; {surprising} unexpected; {done} done now, in {into}"
+    verdicts = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+    unexpected = sum(code == Exit.UNEXPECTED for code in codes)
+    line = f"{len(results)} jobs: {verdicts}; {unexpected} unexpected; {done} done now, in {into}"
     out.verdict(line, good={Exit.EXPECTED: True, Exit.INCONCLUSIVE: None}.get(code, False))
     figures = {"jobs": len(results), "done": done, "verdicts": counts, "exit": int(code)}
     out.data(figures if rows is None else {**figures, "rows": rows})
@@ -143,9 +143,9 @@ def _verdicts(results: list[dict[str, Any]]) -> list[str]:
 def sweep_merge_command(
     out: Out,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of results.")],
-    into: Annotated[Path, typer.Option("--into", metavar="FILE", help="The file of all.")],
+    into: Annotated[Path, typer.Option("--into", metavar="FILE", help="The merged file.")],
 ) -> int:
-    """Merge files of results. A job that both have must have come to the same."""
+    """Merge files of results. Results for the same job must not contradict each other."""
     number = merged(files, into)
     out.verdict(f"{into} has {number} results", good=True)
     out.data({"into": str(into), "results": number})
@@ -154,7 +154,7 @@ def sweep_merge_command(
 
 @command(name="report", group=sweep_app)
 def sweep_report_command(out: Out, file: File) -> int:
-    """Show what a sweep came to, and exit as its worst job would."""
+    """Show the results of a sweep. The exit code is that of its worst job."""
     with closing(Results(file)) as results:
         rows = list(results.rows())
     table = plain_table(
