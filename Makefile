@@ -1,13 +1,13 @@
-# Everything people do here, and what CI does. `make` alone lists the targets. The first target that needs
-# it makes .venv, with nothing but Python 3.11 or newer (with pip and venv); `make clean` removes it.
+# All tasks for people and for CI. `make` alone lists them. The first task that needs .venv creates it; this takes
+# only Python 3.11 or newer, with pip and venv. `make clean` removes it.
 
 .DEFAULT_GOAL := help
 
-# Tried in this order, and the first that is 3.11 or newer is taken; `make PYTHON=… test` names another.
+# The first of these that is Python 3.11 or newer is used. To name another: `make PYTHON=… test`.
 PYTHON  ?= python3.11 python3 python3.14 python3.13 python3.12
-# Processes for the tests; `make test WORKERS=0` runs them in one, where a debugger works.
+# Processes that run tests. `make test WORKERS=0` runs all tests in one process, so that a debugger works.
 WORKERS ?= 2
-# More words for pytest: `make test ARGS='-k fork'`.
+# Arguments for pytest: `make test ARGS='-k fork'`.
 ARGS    ?=
 
 BIN       := .venv/bin
@@ -37,13 +37,13 @@ docs: $(INSTALLED) ## regenerate docs/schemes and the tables of docs/reference f
 nightly: $(INSTALLED) ## run the tests that take minutes, with many more examples
 	$(BIN)/python -m pytest -n $(WORKERS) -m nightly --hypothesis-profile=nightly $(ARGS)
 
-pins: $(INSTALLED) ## search the pinned scopes again, write their numbers and show which changed
+pins: $(INSTALLED) ## search the pinned scopes again, write tests/pinned.toml, show what changed
 	$(BIN)/python -m pytest -q -m pinned --regenerate-pins $(ARGS)
 	git --no-pager diff -- tests/pinned.toml
 
 bench: $(INSTALLED) ## run the benchmarks, benchmarks/bench_*.py
 	@set -e; for script in benchmarks/bench_*.py; do \
-	    if [ ! -e "$$script" ]; then echo "no $$script"; exit 1; fi; \
+	    if [ ! -e "$$script" ]; then echo "there is no $$script"; exit 1; fi; \
 	    echo "== $$script"; $(BIN)/python "$$script"; \
 	done
 
@@ -53,14 +53,14 @@ kernels: $(INSTALLED) ## build user-mode kernels with and without a fix, and com
 peers: $(INSTALLED) ## compare the search with SPIN, rumur and (with TLC_JAR) TLC; takes twenty minutes
 	$(BIN)/python benchmarks/peers/run.py
 
-clean: ## remove .venv and everything that was built or cached
+clean: ## remove .venv, builds and caches
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-# Installed again only when pyproject.toml is newer: the install is editable, so code needs no reinstall.
+# Install again only if pyproject.toml has changed: the install is editable, so changes to code need no reinstall.
 $(INSTALLED): pyproject.toml
 	@set -e; python=; \
 	for candidate in $(PYTHON); do \
@@ -68,11 +68,11 @@ $(INSTALLED): pyproject.toml
 	    then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	    echo "rmapcheck needs Python 3.11 or newer; none of these is: $(PYTHON)." >&2; \
+	    echo "rmapcheck needs Python 3.11 or newer, but none of these is: $(PYTHON)." >&2; \
 	    echo "Name one with: make PYTHON=/path/to/python3" >&2; exit 1; \
 	fi; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
-	    echo "making .venv with $$python"; $$python -m venv --clear .venv; }
+	    echo "creating .venv with $$python"; $$python -m venv --clear .venv; }
 	@echo "installing rmapcheck and its tools into .venv"
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

@@ -1,8 +1,8 @@
 """Hypothesis profiles for the whole test suite.
 
-`make test` uses Hypothesis's own: "default", and where CI is set "ci" (no deadline, always the
-same examples). `make test ARGS=--hypothesis-profile=dev` is for a quick look while writing, and
-`make nightly` names "nightly", which is for new ground: random even in CI.
+`make test` uses Hypothesis's own profiles: "default", or "ci" if the variable CI is set (no
+deadline, always the same examples). `make test ARGS=--hypothesis-profile=dev` is for quick runs
+while you write code. `make nightly` uses "nightly": it tries new examples, even in CI.
 """
 
 from hypothesis import HealthCheck, settings

@@ -1,4 +1,4 @@
-"""A spec of one's own: VMAs that map pages, found by the anon_vmas whose members the VMAs are."""
+"""An example of a spec: pages lead to anon_vmas, and the members of an anon_vma are VMAs."""
 
 from rmapcheck.logic import (
     If,
@@ -24,11 +24,11 @@ class Page(Sort):
 
 
 class AnonVma(Sort):
-    """What finds the VMAs of a page."""
+    """Leads from a page to the VMAs that may map it."""
 
 
 class MyRmap(Spec):
-    """Fork joins the child to all that its parent is in, and gives it one of its own."""
+    """Fork makes the child a member of its parent's anon_vmas, and of a new one of its own."""
 
     name = "my-rmap"
 
@@ -42,7 +42,7 @@ class MyRmap(Spec):
 
     @operation
     def mmap(self, st, v: Vma, n: AnonVma):
-        """A new VMA with a new anon_vma."""
+        """Add a VMA with a new anon_vma."""
         st.require(~st.vma(v) & ~st.alive(n))
         st.vma[v] = True
         st.alive[n] = True
@@ -52,14 +52,14 @@ class MyRmap(Spec):
 
     @operation
     def fault(self, st, v: Vma, p: Page):
-        """Map a page that nobody maps."""
+        """Map a page that no VMA maps."""
         st.require(st.vma(v) & forall(Vma, lambda w: ~st.pte(w, p)))
         st.pte[v, p] = True
         st.mapping[p] = st.own(v)
 
     @operation
     def fork(self, st, v: Vma, c: Vma, n: AnonVma):
-        """The child's c maps what v does."""
+        """Add the child's VMA c, which maps the same pages as v."""
         st.require(st.vma(v) & ~st.vma(c) & ~st.alive(n))
         st.members.add(Vma, lambda w, a: (w == c) & (st.member(v, a) | (a == n)))
         st.vma[c] = True
@@ -70,7 +70,7 @@ class MyRmap(Spec):
 
     @operation
     def munmap(self, st, v: Vma):
-        """v goes, and with it the anon_vmas that have no other member."""
+        """Remove v, and the anon_vmas that have no other member."""
         st.require(st.vma(v))
         left = define(AnonVma, lambda a: exists(Vma, lambda w: st.member(w, a) & (w != v)))
         st.members.sub(Vma, lambda w, a: (w == v) & st.member(v, a))
@@ -81,7 +81,7 @@ class MyRmap(Spec):
 
     @invariant
     def coverage(self, st):
-        """Who maps a page is a member of its anon_vma."""
+        """A VMA that maps a page is a member of the page's anon_vma."""
         return forall(Vma, Page, lambda v, p: st.pte(v, p) >> st.member(v, st.mapping(p)))
 
     @invariant
@@ -91,7 +91,7 @@ class MyRmap(Spec):
 
     @invariant
     def nothing_dangles(self, st):
-        """Only allocated VMAs map pages, and members are allocated, both of them."""
+        """Only allocated VMAs map pages or are members, and only of allocated anon_vmas."""
         return forall(
             Vma,
             AnonVma,
