@@ -17,6 +17,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.search.native.search import Ended, NativeSearch
+from rmapcheck.search.question import Question
 
 sys.path.insert(0, str(Path(__file__).with_name("peers")))
 
@@ -57,7 +58,7 @@ def search(
     scope: Scope, seconds: float, scheme: type[Scheme], target: str = ""
 ) -> tuple[int, float, int, bool]:
     """Return states, CPU seconds, bytes, and whether the search came to its end."""
-    found = NativeSearch(scheme, scope, memory_mb=3000, target=target)
+    found = NativeSearch(Question(scheme, scope, target=target), memory_mb=3000)
     found.start()
     begin = time.process_time()
     ended = Ended.SLICE

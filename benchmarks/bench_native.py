@@ -20,6 +20,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.native.search import Ended, NativeSearch
 from rmapcheck.search.native.translate import Translation, translate
+from rmapcheck.search.question import Question
 
 OPS = tuple(g for g in GROUPS if g not in FILE_GROUPS)
 FULL = Scope(mms=2, pages=2, folios=2, swaps=1, vmas=5, objects=10, ops=OPS)
@@ -52,7 +53,7 @@ def in_c(
     scheme: type[Scheme], scope: Scope, states: int, translation: Translation
 ) -> tuple[float, NativeSearch]:
     """Search that many states; return the CPU seconds it took, and the search."""
-    search = NativeSearch(scheme, scope, translation=translation)
+    search = NativeSearch(Question(scheme, scope), translation=translation)
     search.start()
     start = time.process_time()
     while search.run(states, None, 1.0) is Ended.SLICE:

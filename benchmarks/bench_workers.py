@@ -12,10 +12,10 @@ import time
 from rich.console import Console
 from rich.table import Table
 
+from rmapcheck.explore import explore
 from rmapcheck.model.machine.scope import GROUPS, Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import bugs, schemes
-from rmapcheck.search.native.explore import explore_native
 
 FULL = Scope(mms=2, pages=2, folios=2, swaps=1, vmas=5, objects=10, ops=GROUPS)
 B23 = Scope(**{**bugs()["B23"].bug.scope, "ops": tuple(bugs()["B23"].bug.scope["ops"])})
@@ -29,7 +29,7 @@ def once(run: tuple, workers: int) -> tuple[float, float, tuple[int, int]]:
     """Search once; return wall time, CPU time, and what was counted."""
     _, scheme, scope, options = run
     wall, cpu = time.monotonic(), time.process_time()
-    done = explore_native(scheme, scope, workers=workers, **options)
+    done = explore(scheme, scope, workers=workers, engine="native", **options)
     return time.monotonic() - wall, time.process_time() - cpu, (done.distinct, done.generated)
 
 

@@ -4,10 +4,11 @@ import pytest
 
 from rmapcheck.explore import explore
 from rmapcheck.plugins.catalogue import bugs
-from rmapcheck.sampling.fuzz import fuzz
-from rmapcheck.sampling.walk import sample
+from rmapcheck.sampling.fuzz import Hypothesis
+from rmapcheck.sampling.walk import Walker
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status
-from rmapcheck.verify.climb import bug_scope
+from rmapcheck.verify.ladder import bug_scope
 
 SLOW = {
     "test_search_catches_it": ("B23",),
@@ -46,9 +47,11 @@ def test_search_catches_it(buggy):
 def test_walker_catches_it(buggy):
     steps = 10**6 if buggy.name in SLOW["test_walker_catches_it"] else 200_000
     scope = bug_scope(buggy)
-    found = sample(
-        buggy, scope, steps=steps, seed=1, restart=40, target=buggy.bug.violates
-    ).verdict
+    found = (
+        Walker(seed=1, restart=40)
+        .answer(Question(buggy, scope, target=buggy.bug.violates), Limits(steps=steps))
+        .verdict
+    )
     assert caught(found, buggy.bug), found
 
 
@@ -56,14 +59,18 @@ def test_without_the_bug_nothing_is_caught(buggy):
     mended = buggy.__mro__[1]
     if buggy.bug.id in mended.era.flaws:
         pytest.skip("it was in every kernel that had the scheme, so nothing is overridden")
-    verdict = sample(mended, bug_scope(buggy), steps=3_000, seed=1).verdict
+    verdict = (
+        Walker(seed=1).answer(Question(mended, bug_scope(buggy)), Limits(steps=3_000)).verdict
+    )
     assert verdict.status is Status.SAMPLED, [verdict, *verdict.violations, *verdict.trace]
 
 
 @pytest.mark.parametrize("name", BY_HYPOTHESIS)
 def test_hypothesis_catches_it(name):
     buggy = bugs()[name]
-    verdict = fuzz(
-        buggy, bug_scope(buggy), examples=500, seed=1, shrinks=10, target=buggy.bug.violates
+    verdict = (
+        Hypothesis(seed=1, shrinks=10)
+        .answer(Question(buggy, bug_scope(buggy), target=buggy.bug.violates), Limits(runs=500))
+        .verdict
     )
     assert caught(verdict, buggy.bug), verdict

@@ -5,8 +5,9 @@ import pytest
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcPublish
-from rmapcheck.sampling.fuzz import fuzz
-from rmapcheck.sampling.walk import sample
+from rmapcheck.sampling.fuzz import Hypothesis
+from rmapcheck.sampling.walk import Walker
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status
 
 SMALL = [
@@ -70,7 +71,7 @@ def test_search_finds_nothing(scheme, scope):
 
 @pytest.mark.parametrize("scheme", NEUTRAL, ids=lambda cls: cls.name)
 def test_random_runs_find_nothing(scheme):
-    verdict = sample(scheme, WIDE, steps=5_000, seed=0).verdict
+    verdict = Walker(seed=0).answer(Question(scheme, WIDE), Limits(steps=5_000)).verdict
     assert verdict.status is Status.SAMPLED, [*verdict.violations, *verdict.trace]
-    verdict = fuzz(scheme, WIDE, examples=20, seed=0)
+    verdict = Hypothesis(seed=0).answer(Question(scheme, WIDE), Limits(runs=20)).verdict
     assert verdict.status is Status.SAMPLED, [*verdict.violations, *verdict.trace]

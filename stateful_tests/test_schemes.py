@@ -8,8 +8,9 @@ import pytest
 
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_root import AvcTree
-from rmapcheck.sampling.fuzz import fuzz
-from rmapcheck.sampling.walk import sample
+from rmapcheck.sampling.fuzz import Hypothesis
+from rmapcheck.sampling.walk import Walker
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status
 
 NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
@@ -33,8 +34,10 @@ def within(scope, scheme):
 
 def test_hypothesis_finds_nothing(rmap_scheme, budget):
     scope = within(NARROW, rmap_scheme)
-    verdict = fuzz(
-        rmap_scheme, scope, examples=budget.examples // 4, steps=budget.steps, seed=budget.seed
+    verdict = (
+        Hypothesis(length=budget.steps, seed=budget.seed)
+        .answer(Question(rmap_scheme, scope), Limits(runs=budget.examples // 4))
+        .verdict
     )
     assert verdict.status is Status.SAMPLED, explanation(verdict)
 
@@ -42,24 +45,30 @@ def test_hypothesis_finds_nothing(rmap_scheme, budget):
 @pytest.mark.parametrize("scope", [NARROW, WIDE], ids=["narrow", "wide"])
 def test_walker_finds_nothing(rmap_scheme, budget, scope):
     scope = within(scope, rmap_scheme)
-    verdict = sample(rmap_scheme, scope, steps=6_000, seed=budget.seed).verdict
+    verdict = (
+        Walker(seed=budget.seed).answer(Question(rmap_scheme, scope), Limits(steps=6_000)).verdict
+    )
     assert verdict.status is Status.SAMPLED, explanation(verdict)
 
 
 def test_walker_reaches_every_goal():
-    result = sample(AvcTree, NARROW, steps=20_000, seed=0)
+    result = Walker(seed=0).answer(Question(AvcTree, NARROW), Limits(steps=20_000))
     assert len(result.goals) >= 10
-    assert not result.missed
+    assert not result.vacuous
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("scope", [NARROW, WIDE], ids=["narrow", "wide"])
 def test_a_whole_night_finds_nothing(rmap_scheme, budget, scope):
     scope = within(scope, rmap_scheme)
-    result = sample(rmap_scheme, scope, steps=10**9, seed=budget.seed, max_seconds=60)
+    result = Walker(seed=budget.seed).answer(
+        Question(rmap_scheme, scope), Limits(steps=10**9, seconds=60)
+    )
     assert result.verdict.status is Status.SAMPLED, explanation(result.verdict)
-    verdict = fuzz(
-        rmap_scheme, scope, examples=budget.examples, steps=budget.steps, seed=budget.seed
+    verdict = (
+        Hypothesis(length=budget.steps, seed=budget.seed)
+        .answer(Question(rmap_scheme, scope), Limits(runs=budget.examples))
+        .verdict
     )
     assert verdict.status is Status.SAMPLED, explanation(verdict)
 

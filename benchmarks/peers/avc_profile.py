@@ -6,14 +6,14 @@ neighbour's anon_vma. Brute force numbers processes, pages and anon_vmas, which 
 too; a VMA and an AVC are nothing but places in lists there.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.explore import Exploration, explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters
-from rmapcheck.search.native.translate import Translation, translate
+from rmapcheck.search.auto import engine_for
+from rmapcheck.search.question import Answer, Limits, Question
 
 if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel
@@ -76,22 +76,19 @@ class Bounds:
         )
 
 
-def options(*, symmetry: bool) -> dict[str, Any]:
-    """Return how the profile is searched."""
-    return {"named": () if symmetry else NAMED, "target": ",".join(INVARIANTS)}
+def question(bounds: Bounds, *, symmetry: bool) -> Question:
+    """Return what is asked of the profile."""
+    named, target = () if symmetry else NAMED, ",".join(INVARIANTS)
+    return Question(AvcProfile, bounds.scope(), named=named, target=target)
 
 
-def translation(bounds: Bounds, *, symmetry: bool) -> Translation:
-    """Return the profile as C."""
-    return translate(AvcProfile, bounds.scope(), **options(symmetry=symmetry))
-
-
-def search(bounds: Bounds, *, symmetry: bool, engine: str = "native") -> Exploration:
+def search(bounds: Bounds, *, symmetry: bool, engine: str = "native") -> Answer:
     """Search all states of the profile."""
-    return explore(AvcProfile, bounds.scope(), **options(symmetry=symmetry), engine=engine)
+    asked = question(bounds, symmetry=symmetry)
+    return engine_for(asked, engine).answer(asked, Limits())
 
 
-def counts(done: Exploration) -> tuple[int, int]:
+def counts(done: Answer) -> tuple[int, int]:
     """Return states and transitions; a step for which there were too few objects is none."""
     if not set(done.cut) <= {"folio", "anon_vma"}:
         raise ValueError(f"the scope has too few {', '.join(done.cut)}")

@@ -9,16 +9,19 @@ import resource
 import sys
 import time
 
-from avc_profile import AvcProfile, Bounds, counts, options, translation
+from avc_profile import Bounds, counts, question
 
 from rmapcheck.host import compile as build
-from rmapcheck.search.native.explore import explore_native
+from rmapcheck.search.native.explore import Native
+from rmapcheck.search.native.search import translated
+from rmapcheck.search.question import Limits
 
 
 def compile_all(bounds: Bounds) -> dict[str, float]:
     """Translate and compile for both kinds of search; return the CPU seconds of each half."""
     start = time.process_time()
-    sources = [translation(bounds, symmetry=symmetry).source for symmetry in (False, True)]
+    both = [question(bounds, symmetry=symmetry) for symmetry in (False, True)]
+    sources = [translated(asked).source for asked in both]
     translating = (time.process_time() - start) / 2
     for source in sources:
         build.build(source)
@@ -33,10 +36,10 @@ def main() -> None:
         sys.stdout.write(json.dumps(compile_all(bounds)))
         return
     symmetry = sys.argv[2] == "orbits"
-    made = translation(bounds, symmetry=symmetry)
+    asked = question(bounds, symmetry=symmetry)
+    engine = Native(translation=translated(asked))
     start = time.process_time()
-    how = options(symmetry=symmetry)
-    done = explore_native(AvcProfile, bounds.scope(), translation=made, **how)
+    done = engine.answer(asked, Limits())
     seconds = time.process_time() - start
     states, transitions = counts(done)
     found = {"verdict": done.verdict.how, "states": states, "transitions": transitions}

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from rmapcheck.cases.case import case_from, load_case
-from rmapcheck.explore import Exploration, explore
+from rmapcheck.cases.minimize import shortened
+from rmapcheck.explore import Answer, explore
 from rmapcheck.invariants.goals import goals_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
@@ -27,9 +28,9 @@ from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, w
 from rmapcheck.plugins.interface import check_interface
 from rmapcheck.pytest_plugin import is_about, is_case_file, replay_failure
 from rmapcheck.report.explain import render
-from rmapcheck.sampling.walk import sample
+from rmapcheck.sampling.walk import Walker
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status, Verdict
-from rmapcheck.verify.climb import shortened
 
 if TYPE_CHECKING:
     from rmapcheck.model.scheme import Scheme
@@ -92,7 +93,7 @@ class SchemeConformance:
         goals = [g.name for scope in self.scopes for g in goals_of(self.scheme, scope)]
         self._require_goals(goals, reached)
 
-    def _search(self, scope: Scope) -> Exploration:
+    def _search(self, scope: Scope) -> Answer:
         with errors_fail_the_test(), scheme_errors(self.scheme), watchdog(self.scheme):
             return explore(self.scheme, scope, max_seconds=self.seconds)
 
@@ -109,16 +110,18 @@ class SchemeConformance:
     def test_walk(self) -> None:
         """A long random walk in the wide scope violates nothing."""
         with errors_fail_the_test(), scheme_errors(self.scheme), watchdog(self.scheme):
-            done = sample(self.scheme, self.wide, steps=self.walk_steps, seed=self.seed)
+            walker, limits = Walker(seed=self.seed), Limits(steps=self.walk_steps)
+            done = walker.answer(Question(self.scheme, self.wide), limits)
         require(self.scheme, done.verdict, Status.SAMPLED)
 
     def test_hypothesis(self) -> None:
         """Runs that Hypothesis generates in the wide scope violate nothing."""
-        from rmapcheck.sampling.fuzz import fuzz
+        from rmapcheck.sampling.fuzz import Hypothesis
 
         with errors_fail_the_test(), scheme_errors(self.scheme), watchdog(self.scheme):
-            verdict = fuzz(self.scheme, self.wide, examples=self.examples, seed=self.seed)
-        require(self.scheme, verdict, Status.SAMPLED)
+            engine, limits = Hypothesis(seed=self.seed), Limits(runs=self.examples)
+            done = engine.answer(Question(self.scheme, self.wide), limits)
+        require(self.scheme, done.verdict, Status.SAMPLED)
 
     def test_cases(self) -> None:
         """The saved cases of the scheme violate nothing: the bugs that they showed are fixed."""

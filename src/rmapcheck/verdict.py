@@ -60,6 +60,16 @@ class Verdict:
     seed: int | None = None
     """Of a random engine."""
 
+    @property
+    def exhaustive(self) -> bool:
+        """Tell whether every state of the scope was seen."""
+        return self.status is Status.HOLDS and self.how == "exhaustive"
+
+    def target_first(self, target: str) -> "Verdict":
+        """Return the verdict with the violation that was looked for before the others."""
+        ordered = sorted(self.violations, key=lambda v: v.invariant != target)
+        return attrs.evolve(self, violations=tuple(ordered))
+
     def __str__(self) -> str:
         if self.status is Status.VIOLATED:
             return f"VIOLATED({self.violations[0].invariant}, step {len(self.trace)})"

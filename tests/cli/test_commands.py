@@ -9,7 +9,9 @@ from rmapcheck.cli import app
 from rmapcheck.cli import explore as exploring
 from rmapcheck.plugins import catalogue
 from rmapcheck.verdict import Exit
-from rmapcheck.verify.climb import FILES, LADDER, Climber, exit_code, expected_bug
+from rmapcheck.verify.climb import Climber
+from rmapcheck.verify.expectation import exit_code, expected_bug
+from rmapcheck.verify.ladder import FILES, LADDER
 
 CASE = next(Path(__file__).parents[2].glob("counterexamples/B29-*.json"))
 B29_SCOPE = ["--mms", "1", "--pages", "3", "--ops", "mmap,fault,mremap"]

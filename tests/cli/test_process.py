@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rmapcheck.cli import explore as exploring
+from rmapcheck.search.auto import Auto
 from rmapcheck.verdict import Exit
 from tests.processes import RMAPCHECK, started
 
@@ -67,7 +67,7 @@ def test_interrupted_before_the_search_began(rmapcheck, monkeypatch):
     def interrupt(*_args, **_named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exploring, "explore", interrupt)
+    monkeypatch.setattr(Auto, "answer", interrupt)
     code, _out, err = rmapcheck("explore", "avc-7.0")
     assert code == Exit.INTERRUPTED
     assert err == "rmapcheck: interrupted before the search began.\n"
@@ -76,11 +76,11 @@ def test_interrupted_before_the_search_began(rmapcheck, monkeypatch):
 
 
 def test_interrupted_when_a_checkpoint_is_all_there_is(rmapcheck, monkeypatch):
-    def interrupt(*_args, checkpoints, **_named):
-        checkpoints.path.write_bytes(b"saved")
+    def interrupt(self, *_args):
+        self.native.checkpoints.path.write_bytes(b"saved")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exploring, "explore", interrupt)
+    monkeypatch.setattr(Auto, "answer", interrupt)
     _code, _out, err = rmapcheck("explore", "avc-7.0", "--checkpoint", "saved")
     assert err == ("rmapcheck: interrupted: nothing violated so far; go on with --resume saved.\n")
 

@@ -32,7 +32,7 @@ from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
-from rmapcheck.verify.climb import known_flaw
+from rmapcheck.verify.expectation import known_flaw
 from tests import pins
 
 PAIR = pins.scope_of("a file, truncated")

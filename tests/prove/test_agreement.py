@@ -20,9 +20,10 @@ from rmapcheck.prove.refinement import abstraction
 from rmapcheck.prove.refinement.abstraction import Abstraction
 from rmapcheck.prove.registry import spec_of
 from rmapcheck.run import replay
-from rmapcheck.sampling.walk import sample
+from rmapcheck.sampling.walk import Walker
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status
-from rmapcheck.verify.climb import FILES, LADDER
+from rmapcheck.verify.ladder import FILES, LADDER
 from tests.prove.test_refinement import NARROW, SPECIFIED, has_spec
 
 CASES = Path(__file__).parents[2] / "counterexamples"
@@ -133,8 +134,8 @@ def test_both_fail_in_the_same_states_that_a_bug_has_broken(name):
     for scope in LADDER[:3]:
         done = explore(cls, scope, observer=Agreement(cls), target=NAME)
         assert done.verdict.status is Status.HOLDS, done.verdict.violations
-    found = sample(
-        cls, NARROW, steps=800, seed=1, target=NAME, observer=Agreement(cls), restart=40
+    found = Walker(seed=1, restart=40).answer(
+        Question(cls, NARROW, target=NAME, observer=Agreement(cls)), Limits(steps=800)
     )
     assert found.verdict.status is Status.SAMPLED, found.verdict.violations
 

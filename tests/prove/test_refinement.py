@@ -19,10 +19,11 @@ from rmapcheck.prove.refinement.refine import NAME, Refinement
 from rmapcheck.prove.refinement.steps import Step
 from rmapcheck.prove.registry import spec_of
 from rmapcheck.run import replay
-from rmapcheck.sampling.walk import sample
+from rmapcheck.sampling.walk import Walker
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.specs.avc_reuse import AvcCounters
 from rmapcheck.verdict import Status
-from rmapcheck.verify.climb import FILES, LADDER
+from rmapcheck.verify.ladder import FILES, LADDER
 
 CASES = Path(__file__).parents[2] / "counterexamples"
 
@@ -55,8 +56,8 @@ NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
 
 def refined(scheme, spec, *, steps=1500, scope=WIDE, seed=1):
     observer = Refinement(spec)
-    result = sample(
-        scheme, scope, steps=steps, seed=seed, target=NAME, observer=observer, restart=40
+    result = Walker(seed=seed, restart=40).answer(
+        Question(scheme, scope, target=NAME, observer=observer), Limits(steps=steps)
     )
     return result.verdict, observer
 

@@ -16,19 +16,25 @@ from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.plugins.guard import watchdog
 from rmapcheck.run import Run, replay
 from rmapcheck.sampling.fuzz import (
+    Hypothesis,
     InvariantViolated,
     RmapMachine,
-    fuzz,
     machine_for,
     program,
     rarities,
 )
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status
-from rmapcheck.verify.climb import bug_scope
+from rmapcheck.verify.ladder import bug_scope
 
 SCOPE = Scope(mms=2, pages=2)
 B01 = bugs()["B01"]
 FORK_ONLY = Scope(mms=2, pages=1, protections=1, ops=("mmap", "fault", "fork"))
+
+
+def fuzzed(scheme, scope, *, seed=0, length=50, shrinks=30, target="", **limits):
+    engine = Hypothesis(seed=seed, length=length, shrinks=shrinks)
+    return engine.answer(Question(scheme, scope, target=target), Limits(**limits)).verdict
 
 
 class ForgetsMapcount(AvcList):
@@ -60,7 +66,7 @@ class LoopsAtFork(AvcList):
 
 
 def test_finds_a_planted_fault_and_shrinks_it():
-    verdict = fuzz(ForgetsMapcount, FORK_ONLY, examples=100, seed=1)
+    verdict = fuzzed(ForgetsMapcount, FORK_ONLY, runs=100, seed=1)
     assert verdict.status is Status.VIOLATED
     assert "mapcount" in [v.invariant for v in verdict.violations]
     assert replay(ForgetsMapcount, FORK_ONLY, verdict.trace).step == len(verdict.trace)
@@ -68,12 +74,12 @@ def test_finds_a_planted_fault_and_shrinks_it():
 
 
 def test_finds_a_real_bug_under_the_invariant_asked_for():
-    verdict = fuzz(B01, bug_scope(B01), examples=200, seed=1, shrinks=5, target="active_in_chain")
+    verdict = fuzzed(B01, bug_scope(B01), runs=200, seed=1, shrinks=5, target="active_in_chain")
     assert "active_in_chain" in [v.invariant for v in verdict.violations]
 
 
 def test_says_how_many_steps_it_took():
-    verdict = fuzz(schemes()["avc-7.0"], SCOPE, examples=5, steps=20, seed=1)
+    verdict = fuzzed(schemes()["avc-7.0"], SCOPE, runs=5, length=20, seed=1)
     assert verdict.status is Status.SAMPLED
     steps, words = verdict.how.split(" ", 1)
     assert words == "steps by Hypothesis"
@@ -81,30 +87,30 @@ def test_says_how_many_steps_it_took():
 
 
 def test_no_step_is_no_verdict():
-    verdict = fuzz(schemes()["avc-7.0"], Scope(mms=1, pages=1, ops=("fork",)), examples=2)
+    verdict = fuzzed(schemes()["avc-7.0"], Scope(mms=1, pages=1, ops=("fork",)), runs=2)
     assert str(verdict) == "UNKNOWN(no step could be made)"
 
 
 def test_time_ends_a_run():
     start = time.monotonic()
-    verdict = fuzz(schemes()["avc-7.0"], SCOPE, examples=10**6, seed=1, max_seconds=0.5)
+    verdict = fuzzed(schemes()["avc-7.0"], SCOPE, runs=10**6, seed=1, seconds=0.5)
     assert verdict.status is Status.SAMPLED
     assert time.monotonic() - start < 10
 
 
 def test_what_the_scheme_raises_comes_out_at_once():
     with pytest.raises(ZeroDivisionError):
-        fuzz(RaisesAtFork, FORK_ONLY, examples=50, seed=1)
+        fuzzed(RaisesAtFork, FORK_ONLY, runs=50, seed=1)
 
 
 def test_an_endless_loop_is_told_from_flakiness():
     with pytest.raises(Exception, match="does not end"), watchdog(LoopsAtFork, 0.3):
-        fuzz(LoopsAtFork, FORK_ONLY, examples=50, seed=1)
+        fuzzed(LoopsAtFork, FORK_ONLY, runs=50, seed=1)
 
 
 def test_nothing_is_written_or_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    fuzz(ForgetsMapcount, FORK_ONLY, examples=50, seed=1)
+    fuzzed(ForgetsMapcount, FORK_ONLY, runs=50, seed=1)
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr() == ("", "")
 
@@ -123,13 +129,13 @@ def test_a_machine_as_a_test_case_explains_the_shortest_run():
 def test_a_machine_has_the_name_of_its_scheme_and_a_life_of_its_own():
     first, second = machine_for(B01, SCOPE), machine_for(schemes()["avc-7.0"], SCOPE)
     assert first.__name__ == "CopyFromImporterMachine"
-    assert (first.scheme, second.scheme) == (B01, schemes()["avc-7.0"])
-    fuzz(schemes()["avc-7.0"], SCOPE, examples=2, steps=5)
+    assert (first.question.scheme, second.question.scheme) == (B01, schemes()["avc-7.0"])
+    fuzzed(schemes()["avc-7.0"], SCOPE, runs=2, length=5)
     assert (RmapMachine.taken, RmapMachine.best, second.taken) == (0, None, 0)
 
 
 def test_the_program_of_a_run_repeats_it(tmp_path):
-    trace = fuzz(B01, bug_scope(B01), examples=200, seed=1, shrinks=20).trace
+    trace = fuzzed(B01, bug_scope(B01), runs=200, seed=1, shrinks=20).trace
     violations = replay(B01, bug_scope(B01), trace).violations
     text = program(B01, bug_scope(B01), trace)
     assert text in str(InvariantViolated(B01, bug_scope(B01), trace, violations))
@@ -151,10 +157,14 @@ def test_rarer_states_score_higher():
 PROGRAM = """
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import bugs, schemes
-from rmapcheck.sampling.fuzz import fuzz
-from rmapcheck.verify.climb import bug_scope
-print(fuzz(schemes()["avc-6.0"], Scope(mms=3, pages=2, alloc_fail=True), examples=10, seed=5))
-print(*fuzz(bugs()["B28"], bug_scope(bugs()["B28"]), examples=100, seed=5).trace, sep="; ")
+from rmapcheck.sampling.fuzz import Hypothesis
+from rmapcheck.search.question import Limits, Question
+from rmapcheck.verify.ladder import bug_scope
+engine, wide = Hypothesis(seed=5), Scope(mms=3, pages=2, alloc_fail=True)
+print(engine.answer(Question(schemes()["avc-6.0"], wide), Limits(runs=10)).verdict)
+bug = bugs()["B28"]
+found = engine.answer(Question(bug, bug_scope(bug)), Limits(runs=100)).verdict
+print(*found.trace, sep="; ")
 """
 
 

@@ -12,11 +12,16 @@ from rmapcheck.model.operations import Fork, Mmap
 from rmapcheck.model.schemes.anon_vma_chain import AvcList
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.run import replay
-from rmapcheck.sampling.walk import ALWAYS, Walker, drawn_weights, sample, walk
+from rmapcheck.sampling.walk import ALWAYS, Walk, Walker, drawn_weights
+from rmapcheck.search.question import EngineError, Limits, Question
 from rmapcheck.verdict import Status
-from rmapcheck.verify.climb import bug_scope
+from rmapcheck.verify.ladder import bug_scope
 
 SCOPE = Scope(mms=3, pages=2, alloc_fail=True)
+
+
+def walked(scheme, scope, *, seed=1, target="", **limits):
+    return Walker(seed=seed).answer(Question(scheme, scope, target=target), Limits(**limits))
 
 
 class ForgetsMapcount(AvcList):
@@ -38,7 +43,7 @@ class FailsOnlyWithoutMemory(AvcList):
 
 
 def test_finds_a_planted_fault_and_the_trace_replays():
-    verdict = walk(ForgetsMapcount, SCOPE, steps=5_000, seed=1)
+    verdict = walked(ForgetsMapcount, SCOPE, steps=5_000).verdict
     assert verdict.status is Status.VIOLATED
     assert "mapcount" in [v.invariant for v in verdict.violations]
     again = replay(ForgetsMapcount, SCOPE, verdict.trace)
@@ -47,51 +52,56 @@ def test_finds_a_planted_fault_and_the_trace_replays():
 
 def test_finds_what_only_a_failing_allocation_shows():
     wide = Scope(mms=3, pages=2, folios=6, objects=30, alloc_fail=True)
-    verdict = walk(FailsOnlyWithoutMemory, wide, steps=20_000, seed=1)
+    verdict = walked(FailsOnlyWithoutMemory, wide, steps=20_000).verdict
     assert verdict.trace[-1].fail
     calm = Scope(mms=3, pages=2, folios=6, objects=30)
-    assert walk(FailsOnlyWithoutMemory, calm, steps=5_000, seed=1).status is Status.SAMPLED
+    assert walked(FailsOnlyWithoutMemory, calm, steps=5_000).verdict.status is Status.SAMPLED
 
 
 def test_target_ignores_other_violations():
     bug = bugs()["B01"]
-    verdict = walk(bug, bug_scope(bug), steps=20_000, seed=1, target="active_in_chain")
+    verdict = walked(bug, bug_scope(bug), steps=20_000, target="active_in_chain").verdict
     assert "active_in_chain" in [v.invariant for v in verdict.violations]
-    verdict = walk(bug, bug_scope(bug), steps=2_000, seed=1, target="mapcount")
+    verdict = walked(bug, bug_scope(bug), steps=2_000, target="mapcount").verdict
     assert verdict.status is Status.SAMPLED
 
 
 def test_a_walk_says_how_far_it_went():
-    result = sample(schemes()["avc-7.0"], SCOPE, steps=3_000, seed=1)
+    result = walked(schemes()["avc-7.0"], SCOPE, steps=3_000)
     assert result.verdict.status is Status.SAMPLED
-    assert result.verdict.how == f"{result.steps} steps in {result.runs} runs"
-    assert result.steps + sum(result.cut.values()) == 3_000
-    assert set(result.missed) == {name for name, runs in result.goals.items() if not runs}
+    assert result.verdict.how == f"{result.generated} steps in {result.runs} runs"
+    assert result.generated + sum(result.cut.values()) == 3_000
+    assert set(result.vacuous) == {name for name, runs in result.goals.items() if not runs}
     assert 0 < result.goals["a page is shared by two processes"] <= result.runs
 
 
 def test_no_step_is_no_verdict():
     scope = Scope(mms=1, pages=1, ops=("fork",))
-    verdict = walk(schemes()["avc-7.0"], scope, steps=100, seed=1)
+    verdict = walked(schemes()["avc-7.0"], scope, steps=100).verdict
     assert str(verdict) == "UNKNOWN(no step could be made)"
 
 
 def test_steps_for_which_the_scope_is_too_small_are_counted_apart():
     scope = Scope(mms=1, pages=2, objects=1, ops=("mmap", "fault"), protections=1)
-    result = sample(schemes()["avc-7.0"], scope, steps=500, seed=1)
+    result = walked(schemes()["avc-7.0"], scope, steps=500)
     assert result.cut["anon_vma_chain"] > 0
-    assert result.steps + sum(result.cut.values()) == 500
+    assert result.generated + sum(result.cut.values()) == 500
+
+
+def test_a_walk_without_an_end_is_refused():
+    with pytest.raises(EngineError, match="needs a limit of steps or of seconds"):
+        walked(schemes()["avc-7.0"], SCOPE)
 
 
 def test_time_ends_a_walk():
-    result = sample(schemes()["avc-7.0"], SCOPE, steps=10**9, seed=1, max_seconds=0.2)
+    result = walked(schemes()["avc-7.0"], SCOPE, steps=10**9, seconds=0.2)
     assert result.verdict.status is Status.SAMPLED
     assert result.seconds < 5
 
 
 def test_runs_differ_in_what_they_play_with():
-    walker = Walker(schemes()["avc-7.0"], SCOPE, seed=1)
-    drawn = [drawn_weights(SCOPE, walker.rng) for _ in range(50)]
+    walk = Walk(Question(schemes()["avc-7.0"], SCOPE), seed=1)
+    drawn = [drawn_weights(SCOPE, walk.rng) for _ in range(50)]
     for weights in drawn:
         assert set(ALWAYS) <= {cls.group for cls in weights}
     assert len({tuple(weights) for weights in drawn}) > 40
@@ -104,17 +114,20 @@ def test_a_scheme_that_breaks_its_interface_is_not_called_wrong_but_broken():
         invariants = ("no_such_invariant",)
 
     with pytest.raises(SchemeError, match="no_such_invariant"):
-        walk(Broken, SCOPE, steps=10, seed=1)
+        walked(Broken, SCOPE, steps=10)
 
 
 PROGRAM = """
 from rmapcheck.plugins.catalogue import bugs, schemes
-from rmapcheck.verify.climb import bug_scope
-from rmapcheck.sampling.walk import sample
+from rmapcheck.verify.ladder import bug_scope
+from rmapcheck.sampling.walk import Walker
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.model.machine.scope import Scope
-result = sample(schemes()["avc-6.0"], Scope(mms=3, pages=3, alloc_fail=True), steps=1500, seed=5)
+walker, wide = Walker(seed=5), Scope(mms=3, pages=3, alloc_fail=True)
+result = walker.answer(Question(schemes()["avc-6.0"], wide), Limits(steps=1500))
 print(result.verdict, result.goals, result.cut)
-result = sample(bugs()["B01"], bug_scope(bugs()["B01"]), steps=9000, seed=5)
+bug = bugs()["B01"]
+result = walker.answer(Question(bug, bug_scope(bug)), Limits(steps=9000))
 print(*result.verdict.trace, result.goals, sep="; ")
 """
 
@@ -136,5 +149,7 @@ def test_the_same_walk_under_every_hash_seed():
 
 def test_other_seeds_walk_elsewhere():
     bug = bugs()["B28"]
-    traces = {walk(bug, bug_scope(bug), steps=5_000, seed=seed).trace for seed in range(5)}
+    traces = {
+        walked(bug, bug_scope(bug), steps=5_000, seed=seed).verdict.trace for seed in range(5)
+    }
     assert len(traces) > 1

@@ -17,7 +17,8 @@ from rmapcheck.model.schemes.pte_chain import PteChainSupplied
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.run import Run
 from rmapcheck.verdict import Status
-from rmapcheck.verify.climb import bug_scope, known_flaw
+from rmapcheck.verify.expectation import known_flaw
+from rmapcheck.verify.ladder import bug_scope
 from tests.pins import scope_of
 
 OWN = scope_of("two pages of a file, remapped")

@@ -18,7 +18,6 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search import checkpoint
 from rmapcheck.search.checkpoint import CheckpointError, Checkpoints, Reader
-from rmapcheck.search.native.explore import explore_native
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
@@ -48,7 +47,7 @@ def search(what, path, **options):
     scheme, scope, target = LONG[what]
     resume = path if path.exists() else None
     where = Checkpoints(path=path, every=0.05, resume=resume)
-    return explore_native(scheme, scope, target=target, checkpoints=where, **options)
+    return explore(scheme, scope, target=target, checkpoints=where, engine="native", **options)
 
 
 def written(path):
@@ -64,7 +63,7 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
 ):
     """Twenty kills in all, at moments by chance and with other numbers of workers."""
     scheme, scope, target = LONG[what]
-    whole = explore_native(scheme, scope, target=target, fingerprint=fingerprint)
+    whole = explore(scheme, scope, target=target, fingerprint=fingerprint, engine="native")
     path, chance = tmp_path / "saved", random.Random(what)
     seen = set()
     for turn in range(times):
@@ -90,13 +89,23 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
 @pytest.mark.parametrize("fingerprint", [False, True])
 def test_a_search_that_a_limit_ended_goes_on(limit, fingerprint, tmp_path):
     scheme = schemes()["avc-6.0"]
-    whole = explore_native(scheme, TINY, fingerprint=fingerprint)
+    whole = explore(scheme, TINY, fingerprint=fingerprint, engine="native")
     where = Checkpoints(path=tmp_path / "saved")
-    explore_native(scheme, TINY, checkpoints=where, workers=2, fingerprint=fingerprint, **limit)
+    explore(
+        scheme,
+        TINY,
+        checkpoints=where,
+        workers=2,
+        fingerprint=fingerprint,
+        engine="native",
+        **limit,
+    )
     on = attrs.evolve(where, resume=where.path)
-    done = explore_native(scheme, TINY, checkpoints=on, fingerprint=fingerprint)
+    done = explore(scheme, TINY, checkpoints=on, fingerprint=fingerprint, engine="native")
     assert counts(done) == counts(whole)
-    again = explore_native(scheme, TINY, checkpoints=on, fingerprint=fingerprint, workers=4)
+    again = explore(
+        scheme, TINY, checkpoints=on, fingerprint=fingerprint, workers=4, engine="native"
+    )
     assert counts(again) == counts(whole)
 
 
@@ -107,7 +116,7 @@ def test_an_interrupted_search_leaves_a_checkpoint(tmp_path):
 
     where = Checkpoints(path=tmp_path / "saved", every=1e9)
     with pytest.raises(KeyboardInterrupt):
-        explore_native(*LONG["a bug"][:2], checkpoints=where, reporter=Impatient())
+        explore(*LONG["a bug"][:2], checkpoints=where, reporter=Impatient(), engine="native")
     assert Reader(where.path).header()["has"]["next"] > 0
 
 
@@ -140,10 +149,11 @@ def test_damage_in_any_region_is_refused(saved, capsys):
         bad[place] ^= 0x11
         saved.write_bytes(bad)
         with pytest.raises(CheckpointError, match="saved"):
-            explore_native(
+            explore(
                 schemes()["avc-6.0"],
                 Scope(mms=2, pages=1, ops=("mmap", "fault", "fork")),
                 checkpoints=Checkpoints(resume=saved),
+                engine="native",
             )
     assert str(saved) in refused(capsys, "--resume", saved)
 
@@ -228,14 +238,18 @@ def test_well_formed_nonsense_is_refused(saved):
     for nonsense in (piece + piece, piece[:-1], piece + b"\xff" * 30, b"\xff" * 64):
         checkpoint.write(saved, header, [nonsense])
         with pytest.raises(CheckpointError, match="makes no sense"):
-            explore_native(schemes()["avc-6.0"], scope, checkpoints=Checkpoints(resume=saved))
+            explore(
+                schemes()["avc-6.0"], scope, checkpoints=Checkpoints(resume=saved), engine="native"
+            )
 
 
 def resumed(path, header, piece):
     """Write a checkpoint whose digests are right, and go on from it."""
     checkpoint.write(path, header, [piece])
     scope = Scope(mms=2, pages=1, ops=("mmap", "fault", "fork"))
-    return explore_native(schemes()["avc-6.0"], scope, checkpoints=Checkpoints(resume=path))
+    return explore(
+        schemes()["avc-6.0"], scope, checkpoints=Checkpoints(resume=path), engine="native"
+    )
 
 
 def keys_of(piece):

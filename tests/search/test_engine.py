@@ -7,12 +7,14 @@ from unittest.mock import Mock
 
 import pytest
 
-from rmapcheck.explore import EngineError, Search, explore
+from rmapcheck.explore import EngineError, explore
 from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork
 from rmapcheck.plugins.catalogue import bugs, machines, schemes
 from rmapcheck.run import Replayed
+from rmapcheck.search.interpreted import Search
+from rmapcheck.search.question import Question
 from rmapcheck.verdict import Status
 from tests import pins
 
@@ -82,7 +84,7 @@ def test_two_processes_two_pages_with_split_merge_mremap_swap_and_fork(name):
 
 
 def searched(kind):
-    search = kind(schemes()[FAULTY.name], FAULTY.scope)
+    search = kind(Question(schemes()[FAULTY.name], FAULTY.scope))
     assert search.start() == []
     while search.frontier:
         found, _ = search.expand()
@@ -123,9 +125,7 @@ def test_a_planted_fault_changes_the_counts(kind):
 
 
 def test_a_violation_that_does_not_replay_is_not_reported(monkeypatch):
-    monkeypatch.setattr(
-        "rmapcheck.search.interpreted.replay", Mock(return_value=Replayed((), 1, ()))
-    )
+    monkeypatch.setattr("rmapcheck.search.question.replay", Mock(return_value=Replayed((), 1, ())))
     with pytest.raises(EngineError, match="its replay found nothing"):
         explore(bugs()["B28"], Scope(mms=1, pages=2, ops=("mmap", "mprotect", "fault")))
 

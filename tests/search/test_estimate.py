@@ -12,7 +12,8 @@ from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.estimate import doublings, estimate, span
 from rmapcheck.search.interpreted import Search
 from rmapcheck.search.native.search import Ended, NativeSearch
-from rmapcheck.verify.climb import LADDER
+from rmapcheck.search.question import Question
+from rmapcheck.verify.ladder import LADDER
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -25,7 +26,7 @@ def _own_cache(tmp_path_factory):
 
 
 def layers(name, scope):
-    search = NativeSearch(schemes()[name], scope)
+    search = NativeSearch(Question(schemes()[name], scope))
     search.start()
     new = [1]
     while search.frontier:
@@ -73,7 +74,7 @@ def test_the_interpreted_sample_says_the_same(monkeypatch):
     found = estimate(schemes()["avc-7.0"], LADDER[0])
     assert (found.seen, found.complete, found.engine) == (65, True, "python")
     assert sum(found.layers) == 65
-    assert isinstance(Search(schemes()["avc-7.0"], LADDER[0]), Search)
+    assert isinstance(Search(Question(schemes()["avc-7.0"], LADDER[0])), Search)
 
 
 def test_a_violation_in_the_sample_is_told():

@@ -9,10 +9,10 @@ from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import bugs, schemes
-from rmapcheck.search.interpreted import EngineError
 from rmapcheck.search.native import memory
-from rmapcheck.search.native.explore import collision, explore_native
+from rmapcheck.search.native.explore import Native, collision
 from rmapcheck.search.native.search import NativeSearch
+from rmapcheck.search.question import EngineError, Limits, Question
 from rmapcheck.verdict import Status
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
@@ -26,10 +26,10 @@ from pathlib import Path
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.search.native import memory
-from rmapcheck.search.native.explore import explore_native
+from rmapcheck.explore import explore
 
 scheme, scope = schemes()["avc-7.0"], Scope(mms=3, pages=3)
-explore_native(scheme, scope, max_states=10)
+explore(scheme, scope, engine="native", max_states=10)
 what, extra, workers, fingerprint = sys.argv[1], *map(int, sys.argv[2:])
 limit = memory.used() // memory.MEGABYTE + extra
 named = {"workers": workers, "fingerprint": bool(fingerprint), "max_seconds": 60}
@@ -39,7 +39,7 @@ else:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     size = pages * resource.getpagesize() + extra * memory.MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
-done = explore_native(scheme, scope, **named)
+done = explore(scheme, scope, engine="native", **named)
 print(done.verdict.status.name, done.distinct, limit - memory.used() / memory.MEGABYTE, sep="|")
 print(done.verdict.why)
 """
@@ -103,8 +103,10 @@ def test_the_budget_minds_the_machine_as_well_as_the_limit(monkeypatch):
 
 def test_fingerprints_give_the_same_counts_and_say_how_sure_they_are():
     for workers in (1, 3):
-        exact = explore_native(schemes()["avc-6.0"], TINY)
-        found = explore_native(schemes()["avc-6.0"], TINY, fingerprint=True, workers=workers)
+        exact = explore(schemes()["avc-6.0"], TINY, engine="native")
+        found = explore(
+            schemes()["avc-6.0"], TINY, fingerprint=True, workers=workers, engine="native"
+        )
         assert (found.distinct, found.generated) == (exact.distinct, exact.generated)
         assert found.per_operation == exact.per_operation
         assert exact.verdict.how == "exhaustive"
@@ -115,7 +117,7 @@ def test_fingerprints_give_the_same_counts_and_say_how_sure_they_are():
 
 def test_a_likely_collision_is_unknown(monkeypatch):
     monkeypatch.setattr("rmapcheck.search.native.explore.DOUBTFUL", 1e-30)
-    found = explore_native(schemes()["avc-6.0"], TINY, fingerprint=True)
+    found = explore(schemes()["avc-6.0"], TINY, fingerprint=True, engine="native")
     assert found.verdict.status is Status.UNKNOWN
     assert "may share a fingerprint" in found.verdict.why
 
@@ -124,13 +126,13 @@ def test_a_likely_collision_is_unknown(monkeypatch):
 def test_a_trace_is_rebuilt_from_fingerprints(name):
     bug = bugs()[name].bug
     scope = Scope(**bug.scope | {"ops": tuple(bug.scope["ops"])})
-    exact = explore_native(bugs()[name], scope)
-    assert explore_native(bugs()[name], scope, fingerprint=True).verdict == exact.verdict
+    exact = explore(bugs()[name], scope, engine="native")
+    assert explore(bugs()[name], scope, fingerprint=True, engine="native").verdict == exact.verdict
 
 
 def test_fingerprints_are_as_good_as_random_ones():
     """Of n states about n² / 2^33 pairs share the upper, and the lower, 32 bits."""
-    search = NativeSearch(schemes()["avc-6.0"], Scope())
+    search = NativeSearch(Question(schemes()["avc-6.0"], Scope()))
     search.start()
     search.run(100_000, None, 60.0)
     prints = [search._print_of(key) for key in search.keys]
@@ -141,13 +143,12 @@ def test_fingerprints_are_as_good_as_random_ones():
 
 
 def test_a_colliding_fingerprint_loses_states_and_its_trace_is_not_believed():
-    lost = explore_native(
-        schemes()["avc-6.0"], TINY, fingerprint=True, defines=("FAULT_SHORT_PRINT",)
-    )
-    assert lost.distinct < explore_native(schemes()["avc-6.0"], TINY).distinct
+    faulty = Native(fingerprint=True, defines=("FAULT_SHORT_PRINT",))
+    lost = faulty.answer(Question(schemes()["avc-6.0"], TINY), Limits())
+    assert lost.distinct < explore(schemes()["avc-6.0"], TINY, engine="native").distinct
     bug = bugs()["B02"].bug
     scope = Scope(**bug.scope | {"ops": tuple(bug.scope["ops"])})
-    search = NativeSearch(bugs()["B02"], scope, fingerprint=True)
+    search = NativeSearch(Question(bugs()["B02"], scope), fingerprint=True)
     search.start()
     search.run(None, None, 60.0)
     search._print_of = len

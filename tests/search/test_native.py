@@ -12,10 +12,11 @@ from rmapcheck.model.schemes.anon_vma_root import AvcRoot
 from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.plugins.catalogue import bugs, machines, schemes
 from rmapcheck.run import Replayed
-from rmapcheck.search.native.explore import explore_native
+from rmapcheck.search.native.explore import Native
 from rmapcheck.search.native.search import Ended, NativeSearch
 from rmapcheck.search.native.translate import translate
 from rmapcheck.search.native.translator.source import Untranslatable
+from rmapcheck.search.question import Limits, Question
 from tests import pins
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
@@ -110,7 +111,7 @@ def test_a_bounded_search_covers_all_runs_of_that_length(depth):
 def test_limits_end_the_search_with_unknown():
     scheme = schemes()["avc-6.0"]
     for limits in ({"max_states": 100}, {"max_seconds": 0.0}, {"max_memory_mb": 1}):
-        done = explore_native(scheme, Scope(), **limits)
+        done = explore(scheme, Scope(), engine="native", **limits)
         assert done.verdict.status.name == "UNKNOWN"
         assert "not finished" in done.verdict.why
 
@@ -134,7 +135,7 @@ FAULTY = PIN.scope
 
 def counted(*defines):
     """Return the counts of a complete search in C with these planted faults."""
-    search = NativeSearch(schemes()[PIN.name], FAULTY, defines=defines)
+    search = NativeSearch(Question(schemes()[PIN.name], FAULTY), defines=defines)
     search.start()
     while search.run(None, None, 1.0) is Ended.SLICE:
         pass
@@ -170,7 +171,7 @@ def test_a_mistranslation_is_detected_when_the_trace_is_replayed(monkeypatch):
     source = good.source.replace("memset(&st->folio.o[i], 0, sizeof st->folio.o[i]);", "")
     wrong = type(good)(source, good.checks, good.goals, good.texts)
     with pytest.raises(EngineError):
-        explore_native(scheme, FAULTY, translation=wrong)
+        Native(translation=wrong).answer(Question(scheme, FAULTY), Limits())
 
 
 # What cannot be translated, and errors of the model.
@@ -268,7 +269,7 @@ def test_a_failing_compiler_means_an_interpreted_search(monkeypatch, tmp_path):
     broken.write_text("#!/bin/sh\necho sorry >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr("rmapcheck.explore.HEAD_START", 1)
+    monkeypatch.setattr("rmapcheck.search.auto.HEAD_START", 1)
     done = explore(schemes()["pte_chain-2.6.0"], TINY)
     assert done.engine == "python: the C compiler failed: sorry"
     assert done.verdict.how == "exhaustive"
@@ -297,9 +298,7 @@ def test_a_negative_index_never_reads_the_wrong_element():
 @needs_compiler
 @pytest.mark.parametrize("scheme", [Endless, Bottomless])
 def test_a_loop_that_does_not_end_is_reported(monkeypatch, scheme):
-    monkeypatch.setattr(
-        "rmapcheck.search.native.search.replay", lambda *_, **__: Replayed((), 0, ())
-    )
+    monkeypatch.setattr("rmapcheck.search.question.replay", lambda *_, **__: Replayed((), 0, ()))
     with pytest.raises(EngineError, match="a loop or recursion did not end"):
         explore(scheme, FAULTY, engine="native")
 
@@ -320,15 +319,15 @@ def test_a_library_is_built_once(monkeypatch):
 @needs_compiler
 def test_auto_starts_interpreted_and_compiles_what_lasts(monkeypatch):
     scheme, scope = schemes()["anon_vma-2.6.8"], Scope(mms=2, pages=2, folios=2, swaps=0, ops=OPS)
-    monkeypatch.setattr("rmapcheck.explore.HEAD_START", 1_000_000)
+    monkeypatch.setattr("rmapcheck.search.auto.HEAD_START", 1_000_000)
     assert explore(scheme, scope, max_states=200).engine == "python"
-    monkeypatch.setattr("rmapcheck.explore.HEAD_START", 10)
+    monkeypatch.setattr("rmapcheck.search.auto.HEAD_START", 10)
     hurried = explore(scheme, scope, max_states=200, max_seconds=3)
     assert hurried.engine == "python: too little time is left for the C compiler"
     first = explore(scheme, scope, max_states=200)
     assert first.engine == "native"
     assert first.distinct == hurried.distinct
-    monkeypatch.setattr("rmapcheck.explore.HEAD_START", 1_000_000)
+    monkeypatch.setattr("rmapcheck.search.auto.HEAD_START", 1_000_000)
     again = explore(scheme, scope, max_states=200)
     assert again.engine == "native", "what is built is used at once"
 
@@ -344,9 +343,10 @@ def test_the_environment_chooses_the_engine(monkeypatch):
 @needs_compiler
 def test_a_reporter_is_called_and_may_interrupt():
     class Impatient:
-        def progress(self, search):
-            assert search.frontier
-            assert search.distinct == len(search.keys)
+        def progress(self, figures):
+            assert figures.frontier
+            assert figures.states > figures.frontier
+            assert str(figures).startswith(f"{figures.states} states, {figures.steps} steps")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -11,13 +11,14 @@ import random
 
 import pytest
 
-from rmapcheck.explore import Search
 from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine import heap
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import pte_offset, ptep_to_address, ptep_to_mm
 from rmapcheck.model.operations import boot, possible_operations, run
 from rmapcheck.plugins.catalogue import machines, schemes
+from rmapcheck.search.interpreted import Search
+from rmapcheck.search.question import Question
 
 SMALL = Scope(
     mms=2,
@@ -76,7 +77,7 @@ EVERY = pytest.mark.parametrize("name", machines())
 
 
 def searched(name, scope, *, symmetry):
-    search = Search(schemes()[name], scope, symmetry=symmetry)
+    search = Search(Question(schemes()[name], scope, symmetry=symmetry))
     assert search.start() == []
     if not symmetry:
         start_under_every_name(search)
@@ -91,7 +92,7 @@ def start_under_every_name(search):
 
     Not every scheme comes back to them: with anonmm, a child is never head of its parent's family.
     """
-    raw = search.st.layout.encode_raw(Kernel(search.scope, search.scheme()))
+    raw = search.st.layout.encode_raw(Kernel(search.scope, search.question.scheme()))
     for mm in range(2, search.scope.mms + 1):
         search.st.layout.load_raw(search.st, raw)
         boot(search.st, mm)

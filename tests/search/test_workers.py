@@ -6,7 +6,8 @@ from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import bugs, schemes
-from rmapcheck.search.native.explore import explore_native
+from rmapcheck.search.native.explore import Native
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
@@ -36,8 +37,9 @@ def _own_cache(tmp_path_factory):
         yield
 
 
-def results(scheme, scope, **options):
-    done = explore_native(scheme, scope, **options)
+def results(scheme, scope, *, workers=1, defines=(), target="", **limits):
+    engine = Native(workers=workers, defines=defines)
+    done = engine.answer(Question(scheme, scope, target=target), Limits(**limits))
     return {name: getattr(done, name) for name in COUNTS}
 
 
@@ -68,7 +70,7 @@ def test_the_trace_does_not_depend_on_workers(name):
 
 @pytest.mark.parametrize("states", [1, 2, 77, 300])
 def test_a_limit_of_states_cuts_at_the_same_place(states):
-    found = same_for_all(schemes()["avc-6.0"], FAILING, max_states=states)
+    found = same_for_all(schemes()["avc-6.0"], FAILING, states=states)
     assert found["verdict"].status is Status.UNKNOWN
     python = explore(schemes()["avc-6.0"], FAILING, engine="python", max_states=states)
     assert found == {name: getattr(python, name) for name in COUNTS}
@@ -76,14 +78,14 @@ def test_a_limit_of_states_cuts_at_the_same_place(states):
 
 @pytest.mark.parametrize("depth", [0, 3])
 def test_a_limit_of_depth_cuts_at_the_same_place(depth):
-    found = same_for_all(schemes()["avc-6.0"], FAILING, max_depth=depth)
+    found = same_for_all(schemes()["avc-6.0"], FAILING, depth=depth)
     assert found["verdict"].how == f"bounded, depth {depth}"
 
 
 def test_a_target_passes_over_other_violations():
     scope = Scope(mms=1, pages=2, ops=("mmap", "mprotect", "fault"))
     for target in ("active_in_chain", "walk_complete", "use_after_free"):
-        same_for_all(bugs()["B01"], scope, target=target, max_states=300)
+        same_for_all(bugs()["B01"], scope, target=target, states=300)
 
 
 def test_slices_of_time_change_nothing():

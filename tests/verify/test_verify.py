@@ -12,9 +12,10 @@ from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import scheme_errors
-from rmapcheck.search.interpreted import CannotCompileError
+from rmapcheck.search.question import CannotCompileError
 from rmapcheck.verdict import Exit, Status
-from rmapcheck.verify.climb import DEPTHS, LADDER, LONG_FORKS, REQUIRED, Climber, bug_scope
+from rmapcheck.verify.climb import Climber
+from rmapcheck.verify.ladder import DEPTHS, LADDER, LONG_FORKS, REQUIRED, bug_scope
 
 HEAD = (
     "from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish\n\n\nclass Mine(AvcPublish):\n"

@@ -21,6 +21,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Operation, rename
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, replay
+from rmapcheck.verdict import Status, Verdict
 
 Trace = tuple[Operation, ...]
 
@@ -225,3 +226,18 @@ def minimize_case(
         expect=Expect(verdict="VIOLATED", invariant=invariant, step=len(steps)),
         found=attrs.evolve(case.found, minimized=True),
     )
+
+
+def shortened(scheme: type[Scheme], verdict: Verdict) -> Verdict:
+    """Return a VIOLATED verdict with its trace minimised, in the smallest scope, and replayed.
+
+    A search's trace is a shortest one already, and is left as it is.
+    """
+    if verdict.engine == "explore" or verdict.status is not Status.VIOLATED:
+        return verdict
+    invariant = verdict.violations[0].invariant
+    trace = minimize(scheme, verdict.scope, verdict.trace, invariant)
+    scope = fit_scope(scheme, verdict.scope, trace, invariant)
+    again = replay(scheme, scope, trace, target=invariant)
+    short = attrs.evolve(verdict, scope=scope, trace=trace, violations=again.violations)
+    return short.target_first(invariant)

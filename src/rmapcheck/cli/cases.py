@@ -21,7 +21,7 @@ from rmapcheck.report import EXPORTS, export, render
 from rmapcheck.report.explain import FORMATS
 from rmapcheck.run import replay
 from rmapcheck.verdict import Exit, Status
-from rmapcheck.verify.climb import expected_bug
+from rmapcheck.verify.expectation import expected_bug
 
 Cases = Annotated[list[Path], typer.Argument(metavar="CASE...", help="Case files, NAME.json.")]
 OneCase = Annotated[Path, typer.Argument(metavar="CASE", help="A case file, NAME.json.")]

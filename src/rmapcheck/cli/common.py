@@ -19,7 +19,7 @@ from rich.status import Status as Spinner
 from rmapcheck.cases.case import version
 from rmapcheck.model.machine.errors import ModelError, ScopeError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.search.interpreted import Search
+from rmapcheck.search.question import Figures
 from rmapcheck.verdict import Exit
 
 WIDTH = 100
@@ -123,14 +123,14 @@ class Progress:
 
     def __init__(self, console: Console | None) -> None:
         self.console = console
-        self.search: Search | None = None
+        self.latest: Figures | None = None
         self.spinner: Spinner | None = None
         self.next = 0.0
         self.what = ""
 
-    def progress(self, search: Search) -> None:
+    def progress(self, figures: Figures) -> None:
         """Note the progress; the search calls this every few hundred states."""
-        self.search = search
+        self.latest = figures
         if self.console is not None and time.monotonic() > self.next:
             self.next = time.monotonic() + 0.2
             self.say(f"{self.what} {self.figures()}")
@@ -147,7 +147,7 @@ class Progress:
     def begin(self, what: str) -> None:
         """Start to report on another search, described by `what`."""
         self.what = what
-        self.search = None
+        self.latest = None
         self.say(what)
 
     def end(self) -> None:
@@ -158,13 +158,7 @@ class Progress:
 
     def figures(self) -> str:
         """Return the progress of the search as text; "" before it has begun."""
-        s = self.search
-        if s is None:
-            return ""
-        return (
-            f"{s.distinct} states, {s.generated} steps, depth {s.depth}, "
-            f"{s.frontier} states to expand"
-        )
+        return "" if self.latest is None else str(self.latest)
 
 
 # Options.

@@ -11,14 +11,14 @@ from rmapcheck.cases.case import Case, case_from, load_case, save_case
 from rmapcheck.cases.replay import replay_case
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import case_json, good, history_of
-from rmapcheck.explore import Exploration, explore
+from rmapcheck.explore import Answer, explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
 from rmapcheck.plugins import catalogue
 from rmapcheck.plugins.catalogue import bug_of, without_bug
 from rmapcheck.report import explain
 from rmapcheck.verdict import Exit, Status
-from rmapcheck.verify.climb import bug_scope, target_first
+from rmapcheck.verify.ladder import bug_scope
 
 BUG = "B29"
 
@@ -37,7 +37,7 @@ def demo_command(
     if done.verdict.status is not Status.VIOLATED:
         out.verdict(f"{BUG} was not found: {done.verdict}", good=False)
         return Exit.UNEXPECTED
-    verdict = target_first(done.verdict, bug.violates)
+    verdict = done.verdict.target_first(bug.violates)
     case = case_from(verdict, title=bug.title, history=history_of(cls))
     out.show("")
     out.show(explain(case))
@@ -47,7 +47,7 @@ def demo_command(
         return _keep(out, cls, case, Path(str(place)), kept=folder is not None)
 
 
-def _search(out: Out, cls: type[Scheme], bug: Bug) -> Exploration:
+def _search(out: Out, cls: type[Scheme], bug: Bug) -> Answer:
     scope = bug_scope(cls) or Scope()
     out.show(f"searching every state of {cls.name}: {without_bug(cls).name} without {bug.fixed}")
     out.show(f"scope  {scope}")

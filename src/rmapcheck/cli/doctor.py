@@ -20,7 +20,7 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins import catalogue
 from rmapcheck.plugins.find import entry_points, find_scheme
 from rmapcheck.verdict import Exit, Status
-from rmapcheck.verify.climb import LADDER
+from rmapcheck.verify.ladder import LADDER
 
 NEEDED = (
     "attrs",

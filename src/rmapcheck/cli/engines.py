@@ -1,6 +1,6 @@
 """verify, explore, fuzz: the commands that look for a violation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from rmapcheck.cases.case import OOPSES
+from rmapcheck.cases.minimize import shortened
 from rmapcheck.cli.common import Choice, Out, command
 from rmapcheck.cli.jobs import cores, verify_many
 from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
@@ -26,22 +27,11 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
-from rmapcheck.run import Observer
+from rmapcheck.search.question import Engine, Limits, Question
 from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.verify.climb import (
-    BUDGET,
-    QUICK,
-    WIDE,
-    Climber,
-    Report,
-    Rung,
-    bug_scope,
-    exhaustive,
-    exit_code,
-    expected_bug,
-    shortened,
-    target_first,
-)
+from rmapcheck.verify.climb import BUDGET, QUICK, Climber, Report, Rung
+from rmapcheck.verify.expectation import exit_code, expected_bug
+from rmapcheck.verify.ladder import WIDE, bug_scope
 
 SCHEME_HELP = (
     "A built-in name (`rmapcheck schemes`), BUG@SCHEME, FILE.py, FILE.py:Class, or module:Class."
@@ -168,7 +158,7 @@ def _covered(climber: Climber, figures: Callable[[], str]) -> str:
 def _summary(report: Report) -> list[str]:
     if report.verdict.status is not Status.HOLDS:
         return []
-    open_ends = [r for r in report.rungs if r.name == "exhaustive" and not exhaustive(r.verdict)]
+    open_ends = [r for r in report.rungs if r.name == "exhaustive" and not r.verdict.exhaustive]
     bounded = [r for r in open_ends if r.verdict.status is Status.HOLDS]
     open_ends = [r for r in open_ends if r not in bounded]
     lines = [
@@ -191,7 +181,7 @@ def ladder_table(rungs: tuple[Rung, ...]) -> Table:
         if verdict.status is Status.VIOLATED:
             detail = f"{verdict.violations[0].invariant}, step {len(verdict.trace)}"
         row = (rung.name, short(verdict.scope), f"{text} {detail}", str(rung.states))
-        table.add_row(*row, f"{rung.seconds:.1f}")
+        table.add_row(*row, f"{rung.answer.seconds:.1f}")
     return table
 
 
@@ -215,7 +205,7 @@ def _report_json(report: Report) -> dict[str, Any]:
             **verdict_json(r.verdict),
             "states": r.states,
             "cut": r.cut,
-            "seconds": round(r.seconds, 2),
+            "seconds": round(r.answer.seconds, 2),
         }
         for r in report.rungs
     ]
@@ -269,7 +259,7 @@ def finish(
     extra: dict[str, Any],
 ) -> int:
     """Explain a violation, print the verdict, and return the exit code."""
-    verdict = target_first(verdict, target)
+    verdict = verdict.target_first(target)
     code = exit_code(cls, verdict, target)
     if verdict.status is Status.VIOLATED:
         extra |= report_violation(out, cls, verdict, text, save)
@@ -305,15 +295,15 @@ def fuzz_command(
     wanted = aim(refine, check_target(target, cls) or target_of(cls))
     observer = observer_of(cls, refine)
     chosen = scope.over(bug_scope(cls) or WIDE)
-    both = [
-        _walker(cls, chosen, walk_steps, seed, max_seconds, wanted, observer),
-        _hypothesis(cls, chosen, examples, steps, seed, max_seconds, wanted, observer),
-    ]
+    question = Question(cls, chosen, target=wanted, observer=observer)
+    limits = Limits(seconds=max_seconds, steps=walk_steps, runs=examples)
     verdicts: list[Verdict] = []
     out.covered = lambda: "; ".join(map(str, verdicts)) or "the first engine had not ended"
-    for run in {"walk": both[:1], "hypothesis": both[1:]}.get(engine, both):
+    for sampler in _random_engines(engine, seed, steps):
         with scheme_errors(cls), watchdog(cls):
-            verdict = run() if observer else shortened(cls, target_first(run(), wanted))
+            verdict = sampler.answer(question, limits).verdict
+            if not observer:
+                verdict = shortened(cls, verdict.target_first(wanted))
         verdicts.append(verdict)
         out.show(f"{verdict.engine}  {verdict.status.value} {verdict.how}  seed {seed}")
         if verdict.status is Status.VIOLATED:
@@ -323,53 +313,17 @@ def fuzz_command(
     return finish(out, cls, verdicts[-1], wanted, scheme, save, {"engines": _engines(verdicts)})
 
 
+def _random_engines(name: str, seed: int, length: int) -> Iterator[Engine]:
+    """Yield the engines of `--engine`; Hypothesis is imported only when it is its turn."""
+    if name != "hypothesis":
+        from rmapcheck.sampling.walk import Walker
+
+        yield Walker(seed=seed)
+    if name != "walk":
+        from rmapcheck.sampling.fuzz import Hypothesis
+
+        yield Hypothesis(seed=seed, length=length)
+
+
 def _engines(verdicts: list[Verdict]) -> list[dict[str, Any]]:
     return [verdict_json(verdict) for verdict in verdicts]
-
-
-def _walker(
-    cls: type[Scheme],
-    scope: Scope,
-    steps: int,
-    seed: int,
-    seconds: float | None,
-    target: str,
-    observer: Observer | None,
-) -> Callable[[], Verdict]:
-    from rmapcheck.sampling.walk import sample
-
-    return lambda: (
-        sample(
-            cls,
-            scope,
-            steps=steps,
-            seed=seed,
-            max_seconds=seconds,
-            target=target,
-            observer=observer,
-        ).verdict
-    )
-
-
-def _hypothesis(
-    cls: type[Scheme],
-    scope: Scope,
-    examples: int,
-    steps: int,
-    seed: int,
-    seconds: float | None,
-    target: str,
-    observer: Observer | None,
-) -> Callable[[], Verdict]:
-    from rmapcheck.sampling.fuzz import fuzz
-
-    return lambda: fuzz(
-        cls,
-        scope,
-        examples=examples,
-        steps=steps,
-        seed=seed,
-        max_seconds=seconds,
-        target=target,
-        observer=observer,
-    )

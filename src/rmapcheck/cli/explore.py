@@ -23,16 +23,15 @@ from rmapcheck.cli.engines import (
 from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
 from rmapcheck.cli.results import plain_table
 from rmapcheck.cli.stages import Stage, Stages, search_stages, stages_of
-from rmapcheck.explore import ENGINES, explore
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import scheme_errors, watchdog
+from rmapcheck.search.auto import ENGINES, engine_for
 from rmapcheck.search.checkpoint import EVERY, Checkpoints, check_place
-from rmapcheck.search.interpreted import CannotCompileError, Exploration
+from rmapcheck.search.question import Answer, CannotCompileError, Engine, Limits, Question
 from rmapcheck.verdict import Status
-from rmapcheck.verify.climb import LADDER
+from rmapcheck.verify.ladder import LADDER
 
 
 @command(scope=True, name="explore")
@@ -88,20 +87,14 @@ def explore_command(
     if stage and (checkpoints or observer):
         raise ModelError("--stage goes with neither --checkpoint, --resume nor --refine")
 
-    options = {
-        "symmetry": symmetry,
-        "max_depth": max_depth,
-        "max_states": max_states,
-        "max_seconds": max_seconds,
-        "max_memory_mb": max_memory_mb,
-        "target": wanted,
-        "engine": engine,
-        "workers": workers,
-        "fingerprint": fingerprint,
-        "checkpoints": checkpoints,
-        "observer": observer,
-    }
-    done, covered = _searched(out, live, cls, stages, options)
+    question = Question(cls, stages[0][1], symmetry=symmetry, target=wanted, observer=observer)
+    limits = Limits(
+        depth=max_depth, states=max_states, seconds=max_seconds, memory_mb=max_memory_mb
+    )
+    chosen = engine_for(
+        question, engine, workers=workers, fingerprint=fingerprint, checkpoints=checkpoints
+    )
+    done, covered = _searched(out, live, chosen, question, limits, stages)
     for note in done.notes:
         out.complain(note)
     show_exploration(out, done)
@@ -122,15 +115,17 @@ def _checkpoints(path: Path | None, resume: Path | None, every: float) -> Checkp
 def _searched(
     out: Out,
     live: Progress,
-    cls: type[Scheme],
+    engine: Engine,
+    question: Question,
+    limits: Limits,
     stages: list[Stage],
-    options: dict[str, Any],
-) -> tuple[Exploration, list[dict[str, Any]]]:
-    """Search the stages with the options of `explore`; a search that took no step is no HOLDS."""
+) -> tuple[Answer, list[dict[str, Any]]]:
+    """Ask the question of each stage; a search that took no step is no HOLDS."""
+    cls = question.scheme
 
-    def search(chosen: Scope) -> Exploration:
-        live.begin(f"{cls.name} {chosen}")
-        return explore(cls, chosen, reporter=live, **options)
+    def search(scope: Scope) -> Answer:
+        live.begin(f"{cls.name} {scope}")
+        return engine.answer(attrs.evolve(question, scope=scope), limits, live)
 
     try:
         with scheme_errors(cls), watchdog(cls):
@@ -170,7 +165,7 @@ def _stamp(path: Path | None) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_ino
 
 
-def show_exploration(out: Out, done: Exploration) -> None:
+def show_exploration(out: Out, done: Answer) -> None:
     """Print what a search covered."""
     out.show(f"scope  {done.verdict.scope}")
     table = plain_table("operation", "offered", "new states", right=(1, 2))
@@ -191,7 +186,7 @@ def show_exploration(out: Out, done: Exploration) -> None:
         out.show(f"vacuous (not reached, though possible): {', '.join(done.vacuous)}")
 
 
-def exploration_json(done: Exploration) -> dict[str, Any]:
+def exploration_json(done: Answer) -> dict[str, Any]:
     """Return the figures of a search."""
     return {
         "generated": done.generated,

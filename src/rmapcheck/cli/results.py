@@ -14,7 +14,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.guard import is_plugin, scheme_errors, watchdog
 from rmapcheck.report import explain
 from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.verify.climb import exit_code, expected_bug, known_flaw
+from rmapcheck.verify.expectation import exit_code, expected_bug, known_flaw
 
 FOLDER = "counterexamples"
 

@@ -86,7 +86,7 @@ from pathlib import Path
 
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.testing import SMALL, SchemeConformance
-from rmapcheck.verify.climb import LADDER
+from rmapcheck.verify import LADDER
 
 
 class Test$cls(SchemeConformance):

@@ -15,7 +15,7 @@ from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.search.estimate import Estimate, estimate
 from rmapcheck.verdict import Exit
-from rmapcheck.verify.climb import LADDER
+from rmapcheck.verify.ladder import LADDER
 
 SURE = "of 43 such ranges that were checked, 40 had the true number"
 

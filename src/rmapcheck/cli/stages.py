@@ -9,7 +9,7 @@ import typer
 from rmapcheck.cli.common import Out
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.search.interpreted import Exploration
+from rmapcheck.search.question import Answer
 from rmapcheck.verdict import Status
 
 Stages = Annotated[
@@ -65,8 +65,8 @@ def _check_wider(before: Stage, stage: Stage) -> None:
 
 
 def search_stages(
-    out: Out, stages: list[Stage], search: Callable[[Scope], Exploration]
-) -> tuple[Exploration, list[dict[str, Any]]]:
+    out: Out, stages: list[Stage], search: Callable[[Scope], Answer]
+) -> tuple[Answer, list[dict[str, Any]]]:
     """Search one stage after the other, until one does not hold.
 
     Return the result of the last search, and what each stage covered, as JSON.

@@ -13,10 +13,11 @@ from rmapcheck.cli.results import plain_table
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins import catalogue
-from rmapcheck.sweep.jobs import ENGINES, Job, Limits, matrix
+from rmapcheck.search.question import Limits
+from rmapcheck.sweep.jobs import ENGINES, Job, matrix
 from rmapcheck.sweep.results import Results, decided, merged
 from rmapcheck.verdict import Exit
-from rmapcheck.verify.climb import LADDER
+from rmapcheck.verify.ladder import LADDER
 
 sweep_app = typer.Typer(
     name="sweep",
@@ -71,9 +72,7 @@ def sweep_run_command(
     names = [*(schemes or []), *([*catalogue.schemes(), *catalogue.bugs()] if every else [])]
     if not names:
         raise ModelError("a sweep needs schemes; name some (built-in, FILE.py), or use --all")
-    limits = Limits(
-        max_states=max_states, max_seconds=max_seconds, max_memory_mb=max_memory_mb, steps=steps
-    )
+    limits = Limits(states=max_states, seconds=max_seconds, memory_mb=max_memory_mb, steps=steps)
     jobs = matrix(
         names,
         scopes=_scopes(scope, ladder),

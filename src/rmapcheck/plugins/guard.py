@@ -31,7 +31,7 @@ from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.errors import ENOMEM, KernelOops, ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, Run
-from rmapcheck.search.interpreted import CannotCompileError, EngineError
+from rmapcheck.search.question import CannotCompileError, EngineError
 
 if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel

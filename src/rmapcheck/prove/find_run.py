@@ -6,23 +6,23 @@ in its scope, and has been replayed before it is returned. A lemma is broken soo
 that depends on it (a page is lost many steps later), so the search is for the lemma first.
 """
 
-import time
 from collections.abc import Iterator
 
 import attrs
 
-from rmapcheck.explore import explore
+from rmapcheck.cases.minimize import shortened
 from rmapcheck.invariants.registry import INVARIANTS, applicable
 from rmapcheck.model.machine.errors import ModelError
-from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove.proving import Report
 from rmapcheck.prove.results import Result
-from rmapcheck.sampling.walk import walk
+from rmapcheck.sampling.walk import Walker
+from rmapcheck.search.auto import engine_for
+from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status, Verdict
-from rmapcheck.verify.climb import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope, shortened
+from rmapcheck.verify.ladder import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope
 
 AIMS = {
     "coverage_index": "coverage",
@@ -97,7 +97,7 @@ def aims(scheme: type[Scheme], lemma: str) -> tuple[str, ...]:
 
 def pursue(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> Pursuit:
     """Look for a run of `scheme` that breaks `lemma`, or else anything, for `seconds` at most."""
-    started = time.monotonic()
+    started = Limits.clock()
     wanted = aims(scheme, lemma)
     tried = 0
     for verdict in _searches(scheme, wanted, started + seconds):
@@ -113,7 +113,7 @@ def pursue(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> Pursui
         verdict=verdict,
         aimed_at=wanted,
         scopes=tried,
-        seconds=time.monotonic() - started,
+        seconds=Limits.clock() - started,
     )
 
 
@@ -124,25 +124,19 @@ def _searches(scheme: type[Scheme], wanted: tuple[str, ...], end: float) -> Iter
     bounded = [(scope, DEPTHS.get(scope)) for scope in LADDER]
     for target in wanted:
         for scope, depth in [*own, *bounded]:
-            if time.monotonic() > end:
+            if Limits.clock() > end:
                 return
-            yield _search(scheme, scope, depth, target, end)
+            yield _search(Question(scheme, scope, target=target), depth, end)
     for target in wanted:
-        left = end - time.monotonic()
+        left = end - Limits.clock()
         if left <= 0:
             return
-        found = walk(scheme, NARROW, steps=10**7, seed=0, max_seconds=left / 2, target=target)
-        yield shortened(scheme, found)
+        question = Question(scheme, NARROW, target=target)
+        found = Walker(seed=0).answer(question, Limits(steps=10**7, seconds=left / 2))
+        yield shortened(scheme, found.verdict)
 
 
-def _search(
-    scheme: type[Scheme], scope: Scope, depth: int | None, target: str, end: float
-) -> Verdict:
-    return explore(
-        scheme,
-        scope,
-        max_seconds=max(end - time.monotonic(), 0.1),
-        max_memory_mb=MEMORY_MB,
-        max_depth=depth,
-        target=target,
-    ).verdict
+def _search(question: Question, depth: int | None, end: float) -> Verdict:
+    seconds = max(end - Limits.clock(), 0.1)
+    limits = Limits(depth=depth, seconds=seconds, memory_mb=MEMORY_MB)
+    return engine_for(question).answer(question, limits).verdict

@@ -11,7 +11,6 @@ Hypothesis shrinks such runs slowly and stops early, so it may do so only for a 
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -32,11 +31,11 @@ from hypothesis.stateful import (
 )
 
 from rmapcheck.cases.minimize import minimize
-from rmapcheck.explore import EngineError
 from rmapcheck.invariants.completeness import mappers
 from rmapcheck.model.machine.structs import CORE
-from rmapcheck.run import Observer, Run, replay
+from rmapcheck.run import Run, replay
 from rmapcheck.sampling.walk import ALWAYS, WEIGHTS, classes_of, failing_once_more
+from rmapcheck.search.question import Answer, EngineError, Limits, Question, Reporter
 from rmapcheck.verdict import Status, Verdict
 
 if TYPE_CHECKING:
@@ -47,6 +46,10 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.scope import Scope
     from rmapcheck.model.operations import Operation
     from rmapcheck.model.scheme import Scheme
+
+
+RUNS = 200
+"""Runs of Hypothesis, unless a limit says otherwise."""
 
 
 class InvariantViolated(AssertionError):  # noqa: N818 - it is the program under test that errs
@@ -116,15 +119,13 @@ def rarities(st: "Kernel") -> dict[str, int]:
 class RmapMachine(RuleBasedStateMachine):
     """Base of all machines; `machine_for` makes one for a scheme in a scope."""
 
-    scheme: "ClassVar[type[Scheme]]"
-    scope: "ClassVar[Scope]"
-    target: ClassVar[str] = ""
-    """Only a violation of this invariant counts, if given."""
-    observer: ClassVar[Observer | None] = None
+    question: ClassVar[Question]
     taken: ClassVar[int] = 0
     """Steps of all runs so far."""
-    until: ClassVar[float | None] = None
-    """When to stop, on the clock of time.monotonic()."""
+    runs: ClassVar[int] = 0
+    limits: ClassVar[Limits] = Limits()
+    started: ClassVar[float] = 0.0
+    """When the limits began to count."""
     shrinks: ClassVar[int | None] = None
     """How many more runs Hypothesis may make after the first failure; None: do not count."""
     best: ClassVar[InvariantViolated | None] = None
@@ -135,14 +136,16 @@ class RmapMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stop_if_enough()
-        self.machine = Run(self.scheme, self.scope, observer=self.observer)
+        type(self).runs += 1
+        question = self.question
+        self.machine = Run(question.scheme, question.scope, observer=question.observer)
         self.classes: list[type[Operation]] = []
         self.rarest: dict[str, int] = {}
 
     @initialize(data=draw.data())
     def choose(self, data: draw.DataObject) -> None:
         """Draw how often this run is to draw each class of operations."""
-        for cls in classes_of(self.scope):
+        for cls in classes_of(self.question.scope):
             weights = WEIGHTS[1:] if cls.group in ALWAYS else WEIGHTS
             self.classes += [cls] * data.draw(draw.sampled_from(weights), cls.name)
 
@@ -161,7 +164,7 @@ class RmapMachine(RuleBasedStateMachine):
     def stop_if_enough(self) -> None:
         """Raise Enough when the time or the runs for shrinking are used up."""
         made = type(self)
-        if made.until is not None and time.monotonic() > made.until:
+        if made.limits.left(made.started) < 0:
             raise Enough
         if made.best is not None and made.shrinks is not None:
             made.shrinks -= 1
@@ -171,7 +174,7 @@ class RmapMachine(RuleBasedStateMachine):
     def carry_out(self, op: "Operation", data: draw.DataObject) -> "list[Violation]":
         """Apply `op`, and perhaps again with one of its allocations failing."""
         st = self.machine.st
-        raw = st.layout.encode_raw(st) if self.scope.alloc_fail else b""
+        raw = st.layout.encode_raw(st) if self.question.scope.alloc_fail else b""
         found = self.attempt(lambda: self.machine.apply(op))
         outcome = self.machine.outcome
         if raw and outcome.allocations and not found and not outcome.exhausted:
@@ -193,7 +196,7 @@ class RmapMachine(RuleBasedStateMachine):
 
     def judge(self, found: "list[Violation]") -> None:
         """Raise what counts, give up a run after another oops, else note how rare the state is."""
-        wanted = [v for v in found if self.target in ("", v.invariant)]
+        wanted = [v for v in found if self.question.wants([v])]
         if wanted:
             raise self.failure([*wanted, *(v for v in found if v not in wanted)])
         if self.machine.outcome.oops is not None:
@@ -204,11 +207,12 @@ class RmapMachine(RuleBasedStateMachine):
     def failure(self, found: "Sequence[Violation]") -> InvariantViolated:
         """Return the exception for a run that ends in `found`; minimised, unless `fuzz` runs."""
         made = type(self)
+        scheme, scope = self.question.scheme, self.question.scope
         steps = tuple(self.machine.steps)
         if made.shrinks is None:
-            steps = minimize(self.scheme, self.scope, steps, found[0].invariant, max_seconds=5)
-            found = replay(self.scheme, self.scope, steps, target=found[0].invariant).violations
-        error = violation_of(found[0].invariant)(self.scheme, self.scope, steps, found)
+            steps = minimize(scheme, scope, steps, found[0].invariant, max_seconds=5)
+            found = replay(scheme, scope, steps, target=found[0].invariant).violations
+        error = violation_of(found[0].invariant)(scheme, scope, steps, found)
         if made.best is None or len(steps) < len(made.best.steps):
             made.best = error
         return error
@@ -225,15 +229,19 @@ def machine_for(scheme: "type[Scheme]", scope: "Scope", *, target: str = "") -> 
     `target`: only a violation of this invariant counts as a failure. The test leaves shrinking to
     `minimize`, since Hypothesis would take minutes for it.
     """
-    body: dict[str, Any] = {"scheme": scheme, "scope": scope, "target": target}
-    body["__module__"] = __name__
-    made: type[RmapMachine] = type(f"{scheme.__name__}Machine", (RmapMachine,), body)
+    made = _machine_of(Question(scheme, scope, target=target))
     made.TestCase.settings = settings(
         deadline=None,
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
         phases=[phase for phase in settings().phases if phase is not Phase.shrink],
     )
+    return made
+
+
+def _machine_of(question: Question) -> type[RmapMachine]:
+    body: dict[str, Any] = {"question": question, "__module__": __name__}
+    made: type[RmapMachine] = type(f"{question.scheme.__name__}Machine", (RmapMachine,), body)
     return made
 
 
@@ -247,41 +255,6 @@ def no_trace_left() -> Iterator[None]:
             yield
         finally:
             configuration.set_hypothesis_home_dir(Path(str(before)))
-
-
-def fuzz(
-    scheme: "type[Scheme]",
-    scope: "Scope",
-    *,
-    examples: int = 200,
-    steps: int = 50,
-    seed: int = 0,
-    max_seconds: float | None = None,
-    shrinks: int = 30,
-    target: str = "",
-    observer: Observer | None = None,
-) -> Verdict:
-    """Let Hypothesis try `examples` runs of at most `steps` operations.
-
-    The verdict is VIOLATED with the trace as Hypothesis shrank it in at most `shrinks` further
-    runs, SAMPLED, or UNKNOWN if no step could be made. `target`: only a violation of this
-    invariant counts. Nothing is printed, and nothing stored. Raises SchemeError for a scheme that
-    breaks its interface, EngineError if a trace does not replay.
-    """
-    made = machine_for(scheme, scope, target=target)
-    made.shrinks = shrinks
-    made.observer = observer
-    if max_seconds is not None:
-        made.until = time.monotonic() + max_seconds
-    run_quietly(seeded(seed)(made), examples, steps)
-    base: dict[str, Any] = {"scheme": scheme.name, "scope": scope, "engine": "fuzz", "seed": seed}
-    if made.broken is not None:
-        raise made.broken
-    if made.best is not None:
-        return confirmed(made, made.best, base)
-    if made.taken == 0:
-        return Verdict(status=Status.UNKNOWN, why="no step could be made", **base)
-    return Verdict(status=Status.SAMPLED, how=f"{made.taken} steps by Hypothesis", **base)
 
 
 def run_quietly(made: type[RmapMachine], examples: int, steps: int) -> None:
@@ -316,14 +289,58 @@ def interruption(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def confirmed(made: type[RmapMachine], found: InvariantViolated, base: dict[str, Any]) -> Verdict:
-    """Return VIOLATED, after a machine of its own has repeated what Hypothesis found."""
-    again = replay(
-        made.scheme, made.scope, found.steps, target=made.target, observer=made.observer
-    )
+def confirmed(question: Question, found: InvariantViolated) -> "tuple[Violation, ...]":
+    """Return what a machine of its own finds at the end of the run that Hypothesis found."""
+    again = question.replay(found.steps)
     if again.step != len(found.steps) or not again.violations:
         raise EngineError(
             f"Hypothesis violated {found.violations[0].invariant} at step {len(found.steps)}, "
             f"but the replay went otherwise and ended at step {again.step}"
         )
-    return Verdict(status=Status.VIOLATED, violations=again.violations, trace=found.steps, **base)
+    return again.violations
+
+
+@attrs.frozen(kw_only=True)
+class Hypothesis:
+    """The engine that lets Hypothesis draw and shrink; it prints nothing, and stores nothing.
+
+    The verdict is VIOLATED with the trace as Hypothesis shrank it, SAMPLED, or UNKNOWN if no step
+    could be made.
+    """
+
+    seed: int = 0
+    length: int = 50
+    """Operations in one run, at most."""
+    shrinks: int = 30
+    """Further runs after the first failure, at most."""
+
+    def answer(
+        self, question: Question, limits: Limits, reporter: Reporter | None = None
+    ) -> Answer:
+        """Let Hypothesis try `limits.runs` runs, or 200."""
+        made = _machine_of(question)
+        made.shrinks = self.shrinks
+        made.limits, made.started = limits, limits.clock()
+        runs = RUNS if limits.runs is None else limits.runs
+        run_quietly(seeded(self.seed)(made), runs, self.length)
+        if made.broken is not None:
+            raise made.broken
+        return Answer(
+            verdict=self._verdict(made),
+            generated=made.taken if made.best is None else 0,  # shrinking repeats steps
+            runs=made.runs,
+            seconds=limits.clock() - made.started,
+            engine="fuzz",
+        )
+
+    def _verdict(self, made: type[RmapMachine]) -> Verdict:
+        question = made.question
+        base: dict[str, Any] = {"scheme": question.scheme.name, "scope": question.scope}
+        base |= {"engine": "fuzz", "seed": self.seed}
+        if made.best is not None:
+            found = confirmed(question, made.best)
+            base |= {"violations": found, "trace": made.best.steps}
+            return Verdict(status=Status.VIOLATED, **base)
+        if made.taken == 0:
+            return Verdict(status=Status.UNKNOWN, why="no step could be made", **base)
+        return Verdict(status=Status.SAMPLED, how=f"{made.taken} steps by Hypothesis", **base)

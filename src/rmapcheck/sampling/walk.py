@@ -8,22 +8,21 @@ possible operations, so that the many ways to call mremap() do not drown the one
 A walk depends on its seed, its scheme and its scope, and on nothing else.
 """
 
-import time
+import itertools
 from random import Random
 from typing import TYPE_CHECKING
 
 import attrs
 
-from rmapcheck.explore import EngineError
 from rmapcheck.invariants.goals import Goal, goals_of
 from rmapcheck.model.operations import OPERATIONS, Operation
-from rmapcheck.run import Observer, Run, replay
+from rmapcheck.run import Run
+from rmapcheck.search.question import Answer, EngineError, Limits, Question, Reporter
 from rmapcheck.verdict import Status, Verdict
 
 if TYPE_CHECKING:
     from rmapcheck.invariants.registry import Violation
     from rmapcheck.model.machine.scope import Scope
-    from rmapcheck.model.scheme import Scheme
 
 ALWAYS = ("mmap", "fault")
 """Groups that every run has: without a mapped page there is no rmap."""
@@ -33,26 +32,6 @@ FAIL = 0.2
 """Probability that a step is taken again with one of its allocations failing."""
 CHECK_EVERY = 64
 """Steps between two looks at the clock."""
-
-
-@attrs.frozen(kw_only=True)
-class WalkResult:
-    """A verdict, and what the walk has met on its way to it."""
-
-    verdict: Verdict
-    steps: int
-    """Operations carried out, set-up included."""
-    runs: int
-    goals: dict[str, int]
-    """In how many runs each goal was reached; all goals of the scheme in the scope are listed."""
-    cut: dict[str, int]
-    """Steps dropped because the scope had no more of a pool's objects."""
-    seconds: float
-
-    @property
-    def missed(self) -> tuple[str, ...]:
-        """Goals that no run reached."""
-        return tuple(name for name, runs in self.goals.items() if runs == 0)
 
 
 def classes_of(scope: "Scope") -> list[type[Operation]]:
@@ -77,37 +56,32 @@ def failing_once_more(machine: Run, raw: bytes, op: Operation, k: int) -> "list[
     return machine.apply(attrs.evolve(op, fail=k))
 
 
-class Walker:
-    """One walk. `sample` runs it; tests look into it."""
+class Walk:
+    """One walk. `Walker` takes it; tests look into it."""
 
-    def __init__(
-        self,
-        scheme: "type[Scheme]",
-        scope: "Scope",
-        *,
-        seed: int,
-        target: str = "",
-        observer: Observer | None = None,
-    ) -> None:
-        self.scheme = scheme
-        self.scope = scope
+    def __init__(self, question: Question, seed: int) -> None:
+        self.question = question
+        self.scope = question.scope
         self.seed = seed
-        self.target = target
-        self.observer = observer
         self.rng = Random(seed)
-        self.goals = dict.fromkeys((g.name for g in goals_of(scheme, scope)), 0)
+        self.goals = dict.fromkeys((g.name for g in goals_of(question.scheme, self.scope)), 0)
         self.cut: dict[str, int] = {}
         self.steps = 0
+        """Operations carried out, set-up included."""
         self.runs = 0
-        self.started = time.monotonic()
+        self.in_run = 0
+        """Operations tried in this run."""
+        self.started = Limits.clock()
         self.restart()
 
     def restart(self) -> None:
         """Boot a new machine and draw what it may play with."""
-        self.machine = Run(self.scheme, self.scope, observer=self.observer)
+        question = self.question
+        self.machine = Run(question.scheme, self.scope, observer=question.observer)
         self.weights = drawn_weights(self.scope, self.rng)
-        self.wanted: list[Goal] = goals_of(self.scheme, self.scope)
+        self.wanted: list[Goal] = goals_of(question.scheme, self.scope)
         self.runs += 1
+        self.in_run = 0
 
     def draw(self) -> Operation | None:
         """Return an operation that is possible now: its class first, then itself."""
@@ -122,6 +96,7 @@ class Walker:
 
     def step(self) -> "list[Violation] | None":
         """Take one step and return what it violates, or None when nothing is possible."""
+        self.in_run += 1
         op = self.draw()
         if op is None:
             return None
@@ -155,96 +130,72 @@ class Walker:
             return goal.name in self.machine.outcome.passed
         return goal.predicate(self.machine.st)
 
-    def wants(self, found: "list[Violation]") -> bool:
-        """Tell whether the walk may end with these violations."""
-        if not self.target:
-            return bool(found)
-        return self.target in [v.invariant for v in found]
-
-    def result(self, status: Status, **extra: object) -> WalkResult:
+    def result(self, status: Status, **extra: object) -> Answer:
         """Sum up."""
         verdict = Verdict(
             status=status,
-            scheme=self.scheme.name,
+            scheme=self.question.scheme.name,
             scope=self.scope,
             engine="walk",
             seed=self.seed,
             **extra,  # type: ignore[arg-type]
         )
-        return WalkResult(
+        return Answer(
             verdict=verdict,
-            steps=self.steps,
+            generated=self.steps,
             runs=self.runs,
+            seconds=Limits.clock() - self.started,
             goals=self.goals,
             cut=dict(sorted(self.cut.items())),
-            seconds=time.monotonic() - self.started,
+            engine="walk",
         )
 
-    def violated(self) -> WalkResult:
+    def violated(self) -> Answer:
         """Replay the run so far on a machine of its own, and report what that one finds."""
         trace = tuple(self.machine.steps)
-        again = replay(self.scheme, self.scope, trace, target=self.target, observer=self.observer)
-        if not self.wants(list(again.violations)) or again.step != len(trace):
+        again = self.question.replay(trace)
+        if not self.question.wants(again.violations) or again.step != len(trace):
             raise EngineError(
                 f"the walk with seed {self.seed} violated something at step {len(trace)}, "
                 f"but its replay went otherwise and ended at step {again.step}"
             )
         return self.result(Status.VIOLATED, violations=again.violations, trace=trace)
 
+    def sampled(self) -> Answer:
+        """Say that nothing was violated, and in how many steps."""
+        if self.steps == 0:
+            return self.result(Status.UNKNOWN, why="no step could be made")
+        return self.result(Status.SAMPLED, how=f"{self.steps} steps in {self.runs} runs")
 
-def sample(
-    scheme: "type[Scheme]",
-    scope: "Scope",
-    *,
-    steps: int,
-    seed: int,
-    max_seconds: float | None = None,
-    restart: int = 60,
-    target: str = "",
-    observer: Observer | None = None,
-) -> WalkResult:
-    """Try `steps` random operations, at most `restart` of them in one run.
+
+@attrs.frozen(kw_only=True)
+class Walker:
+    """The engine that walks at random; a walk needs a limit of steps or of seconds.
 
     The verdict is VIOLATED with the trace that was met (not a shortest one), SAMPLED, or UNKNOWN
-    if no step could be made. `target`: only a violation of this invariant ends the walk; a run
-    goes on from any other, except an oops. Raises SchemeError for a scheme that breaks its
-    interface, EngineError if a trace does not replay.
+    if no step could be made. A run goes on from a violation that is no answer, except an oops.
     """
-    walker = Walker(scheme, scope, seed=seed, target=target, observer=observer)
-    in_run = 0
-    for tried in range(steps):
-        if tried % CHECK_EVERY == 0 and max_seconds is not None:
-            if time.monotonic() - walker.started > max_seconds:
+
+    seed: int
+    restart: int = 60
+    """Operations in one run, at most."""
+
+    def answer(
+        self, question: Question, limits: Limits, reporter: Reporter | None = None
+    ) -> Answer:
+        """Try random operations until a limit is reached."""
+        if limits.steps is None and limits.seconds is None:
+            raise EngineError("a walk needs a limit of steps or of seconds")
+        walk = Walk(question, self.seed)
+        for tried in itertools.count():
+            if tried == limits.steps:
                 break
-        found = walker.step()
-        in_run += 1
-        if found and walker.wants(found):
-            return walker.violated()
-        if found is None or walker.machine.outcome.oops is not None or in_run == restart:
-            walker.restart()
-            in_run = 0
-    if walker.steps == 0:
-        return walker.result(Status.UNKNOWN, why="no step could be made")
-    return walker.result(Status.SAMPLED, how=f"{walker.steps} steps in {walker.runs} runs")
-
-
-def walk(
-    scheme: "type[Scheme]",
-    scope: "Scope",
-    *,
-    steps: int,
-    seed: int,
-    max_seconds: float | None = None,
-    restart: int = 60,
-    target: str = "",
-) -> Verdict:
-    """Return the verdict of `sample`, which see."""
-    return sample(
-        scheme,
-        scope,
-        steps=steps,
-        seed=seed,
-        max_seconds=max_seconds,
-        restart=restart,
-        target=target,
-    ).verdict
+            if tried % CHECK_EVERY == 0 and limits.left(walk.started) < 0:
+                break
+            found = walk.step()
+            if found and question.wants(found):
+                return walk.violated()
+            ended = found is None or walk.machine.outcome.oops is not None
+            if ended or walk.in_run == self.restart:
+                walk.restart()
+        return walk.sampled()

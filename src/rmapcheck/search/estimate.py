@@ -19,6 +19,7 @@ from rmapcheck.model.scheme import Scheme
 from rmapcheck.search.interpreted import Search
 from rmapcheck.search.native.search import Ended, NativeSearch
 from rmapcheck.search.native.translator.source import Untranslatable
+from rmapcheck.search.question import Question
 
 LAYERS = 8
 """Layers through which the parabola goes; with fewer than four nothing is guessed."""
@@ -101,10 +102,11 @@ def span(new: tuple[int, ...]) -> tuple[int, int | None]:
 
 def estimate(scheme: type[Scheme], scope: Scope, *, seconds: float = 2.0) -> Estimate:
     """Search for about `seconds` of CPU time, and guess from that."""
+    question = Question(scheme, scope)
     try:
-        search: Search = NativeSearch(scheme, scope)
+        search: Search = NativeSearch(question)
     except (Untranslatable, build.BuildError):
-        search = Search(scheme, scope)
+        search = Search(question)
     violated = bool(search.start())
     began = time.process_time()
     new = [1]
@@ -138,7 +140,7 @@ def _layer(search: Search, end: float) -> Ended:
     depth = search.depth
     while search.frontier and search.depth == depth:
         found, _ = search.expand()
-        if search.wants(found):
+        if search.question.wants(found):
             return Ended.VIOLATION
         if time.process_time() > end:
             return Ended.SLICE

@@ -1,11 +1,13 @@
 """The interpreted engine: one exhaustive search, breadth first, and what it has found.
 
-See rmapcheck.explore, which runs it.
+States are stored exactly, in their canonical form: one state stands for all that differ only in
+the names of processes, pages, slots and rmap objects. A trace is put together again with names
+that stay the same from step to step, and is replayed by a machine of its own before it is
+believed.
 """
 
-import time
 from array import array
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,10 +19,8 @@ from rmapcheck.invariants.registry import (
     applicable,
     check_state,
     check_step,
-    wanted,
 )
 from rmapcheck.model.kernel import Kernel
-from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import (
     OPERATIONS,
     Operation,
@@ -30,20 +30,23 @@ from rmapcheck.model.operations import (
     rename,
     run,
 )
-from rmapcheck.model.scheme import Scheme
-from rmapcheck.run import Observer, replay
+from rmapcheck.search.native import memory
+from rmapcheck.search.question import (
+    Answer,
+    Count,
+    EngineError,
+    Figures,
+    Limits,
+    Question,
+    Reporter,
+)
 from rmapcheck.verdict import Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-class EngineError(Exception):
-    """The search contradicts itself; nothing it says can be believed."""
-
-
-class CannotCompileError(EngineError):
-    """The search was to be compiled, and cannot be."""
+CHECK_EVERY = 256
+"""States between two looks at the clock and at memory."""
 
 
 def out_of_range(op: Operation, error: ValueError) -> Violation:
@@ -52,71 +55,20 @@ def out_of_range(op: Operation, error: ValueError) -> Violation:
     return Violation(let, "n must fit", str(error), invariant="out_of_range")
 
 
-class Reporter(Protocol):
-    """Is told of a search as it goes on; knows the terminal, so that the search need not."""
-
-    def progress(self, search: "Search") -> None:
-        """Called a few times a second at most."""
-
-
-@attrs.define
-class Count:
-    """How often one kind of operation was offered, and how often it led to a new state."""
-
-    enabled: int = 0
-    fired: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class Exploration:
-    """The result of a search, and what it covered."""
-
-    verdict: Verdict
-    generated: int
-    """Transitions taken."""
-    distinct: int
-    """States stored (orbits, with symmetry)."""
-    depth: int
-    """Operations from boot to the last state reached."""
-    seconds: float
-    per_operation: dict[str, Count]
-    reached: tuple[str, ...]
-    """Goals that some state or step reached."""
-    vacuous: tuple[str, ...]
-    """Goals that the scope has room for and no state reached."""
-    cut: dict[str, int]
-    """Steps dropped because the scope had no more of a pool's objects."""
-    engine: str = "python"
-    """"native", "python", or "python: " and why it was not native."""
-    notes: tuple[str, ...] = ()
-    """What was asked of the search and did not come to pass."""
-
-
 class Search:
-    """One exhaustive search. `explore` runs it; reporters and tests look into it."""
+    """One exhaustive search. `Interpreted` runs it; tests look into it."""
 
-    def __init__(
-        self,
-        scheme: type[Scheme],
-        scope: Scope,
-        *,
-        symmetry: bool = True,
-        named: tuple[str, ...] = (),
-        target: str = "",
-        observer: Observer | None = None,
-    ) -> None:
-        self.scheme = scheme
-        self.scope = scope
-        self.symmetry = symmetry
-        self.named_pools = named
-        self.target = target
-        self.st = Kernel(scope, scheme(), named=named)
-        self.st.every_name = not symmetry
-        self.invariants = applicable(scheme)
-        self.observer = observer
-        if observer is not None:
-            self.st.observer = observer
-            self.invariants += (observer.invariant,)
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.scope = question.scope
+        self.symmetry = question.symmetry
+        self.st = Kernel(self.scope, question.scheme(), named=question.named)
+        self.st.every_name = not question.symmetry
+        self.invariants = applicable(question.scheme)
+        self.observer = question.observer
+        if self.observer is not None:
+            self.st.observer = self.observer
+            self.invariants += (self.observer.invariant,)
         self.visited: dict[bytes, int] = {}
         self.keys: list[bytes] = []
         self.parent = array("L")
@@ -128,11 +80,11 @@ class Search:
         self.next = 0
         self.generated = 0
         self.cut: dict[str, int] = {}
-        self.per_operation = {cls.name: Count() for cls in OPERATIONS if cls.exists(scope)}
-        self.goals = goals_of(scheme, scope)
+        self.per_operation = {cls.name: Count() for cls in OPERATIONS if cls.exists(self.scope)}
+        self.goals = goals_of(question.scheme, self.scope)
         self.wanted: list[Goal] = [g for g in self.goals if g.predicate]
         self.words: set[str] = set()
-        self.started = time.monotonic()
+        self.started = Limits.clock()
         self.engine = "python"
 
     @property
@@ -148,7 +100,11 @@ class Search:
     @property
     def seconds(self) -> float:
         """Time since the search began."""
-        return time.monotonic() - self.started
+        return Limits.clock() - self.started
+
+    def figures(self) -> Figures:
+        """Return how far the search is."""
+        return Figures(self.distinct, self.generated, self.depth, self.frontier, self.seconds)
 
     def key(self) -> bytes:
         """Return the stored form of the machine's state."""
@@ -230,7 +186,7 @@ class Search:
         if outcome.oops or outcome.splats or before is not None or self.observer:
             step = Step(op=op, outcome=outcome, before=before)
             found = check_step(self.st, step, self.invariants)
-            if self.wants(found):
+            if self.question.wants(found):
                 return found
             if outcome.oops:
                 return []
@@ -238,21 +194,13 @@ class Search:
             key = self.key()
         except ValueError as error:
             found = [out_of_range(op, error)]
-            return found if self.wants(found) else []
+            return found if self.question.wants(found) else []
         if self.add(key, index, op):
             count.fired += 1
             found = check_state(self.st, self.invariants)
-            if self.wants(found):
+            if self.question.wants(found):
                 return found
         return []
-
-    def wants(self, found: list[Violation]) -> bool:
-        """Tell whether the search may end with these violations."""
-        return any(wanted(self.target, v.invariant) for v in found)
-
-    def ending(self, found: list[Violation]) -> str:
-        """Return the name of the first violation that may end the search."""
-        return next(v.invariant for v in found if wanted(self.target, v.invariant))
 
     def trace(self, index: int, last: Operation | None) -> tuple[Operation, ...]:
         """Return the operations from boot to state `index` and then `last`, consistently named."""
@@ -274,7 +222,7 @@ class Search:
         self, stored: list[tuple[Operation, bytes]], last: Operation | None
     ) -> tuple[Operation, ...]:
         """Undo the renaming of processes from step to step."""
-        st = Kernel(self.scope, self.scheme(), named=self.named_pools)
+        st = Kernel(self.scope, self.question.scheme(), named=self.question.named)
         boot(st)
         names: list[Operation] = []
         for op, key in stored:
@@ -292,33 +240,35 @@ class Search:
         _, order = st.layout.canonical(st)
         return rename(op, dict(enumerate(order, 1)))
 
-    def result(self, status: Status, **extra: object) -> Exploration:
+    def result(self, status: Status, **extra: object) -> Answer:
         """Sum up."""
         verdict = Verdict(
             status=status,
-            scheme=self.scheme.name,
+            scheme=self.question.scheme.name,
             scope=self.scope,
             engine="explore",
             **extra,  # type: ignore[arg-type]
         )
-        reached = tuple(g.name for g in self.goals if g.name in self.words)
-        return Exploration(
+        return Answer(
             verdict=verdict,
             generated=self.generated,
             distinct=self.distinct,
             depth=self.depth,
             seconds=self.seconds,
             per_operation=self.per_operation,
-            reached=reached,
-            vacuous=tuple(g.name for g in self.goals if g.name not in self.words),
+            goals={g.name: int(g.name in self.words) for g in self.goals},
             cut=dict(sorted(self.cut.items())),
             engine=self.engine,
         )
 
-    def violated(self, invariant: str, last: Operation | None, index: int) -> Exploration:
+    def unfinished(self, why: str) -> Answer:
+        """Say that a limit ended the search."""
+        return self.result(Status.UNKNOWN, why=f"{why}, depth {self.depth} not finished")
+
+    def violated(self, invariant: str, last: Operation | None, index: int) -> Answer:
         """Replay the trace to what was found, and report it if the replay agrees."""
         trace = self.trace(index, last)
-        again = replay(self.scheme, self.scope, trace, target=self.target, observer=self.observer)
+        again = self.question.replay(trace)
         names = {v.invariant for v in again.violations}
         if again.step != len(trace) or invariant not in names:
             raise EngineError(
@@ -326,3 +276,63 @@ class Search:
                 f"but its replay found {sorted(names) or 'nothing'} after {again.step}"
             )
         return self.result(Status.VIOLATED, violations=again.violations, trace=trace)
+
+
+def advance(
+    search: Search, limits: Limits, reporter: Reporter | None, states: int | None = None
+) -> Answer | None:
+    """Search to the end, or until `states` are expanded; then return None."""
+    question = search.question
+    if search.distinct == 0:
+        found = search.start()
+        if question.wants(found):
+            return search.violated(question.ending(found), None, 0)
+    while search.frontier:
+        if limits.depth is not None and search.depth >= limits.depth:
+            return search.result(Status.HOLDS, how=f"bounded, depth {limits.depth}")
+        if states is not None and search.next >= states:
+            return None
+        index = search.next
+        found, op = search.expand()
+        if found:
+            return search.violated(question.ending(found), op, index)
+        if search.next % CHECK_EVERY == 0 or limits.states is not None:
+            why = reached(limits, search)
+            if why:
+                return search.unfinished(why)
+            if reporter:
+                reporter.progress(search.figures())
+    return search.result(Status.HOLDS, how="exhaustive")
+
+
+def reached(limits: Limits, search: Search) -> str:
+    """Return which limit the search has reached, or ""."""
+    if limits.states is not None and search.distinct >= limits.states:
+        return f"{limits.states} states reached"
+    if limits.left(search.started) < 0:
+        return f"{limits.seconds:g} s used"
+    if limits.memory_mb is not None and memory.used() > limits.memory_mb * memory.MEGABYTE:
+        return f"{limits.memory_mb} MB used"
+    return ""
+
+
+def to_end(search: Search, limits: Limits, reporter: Reporter | None) -> Answer:
+    """Search to the end, or to a limit."""
+    done = advance(search, limits, reporter)
+    if done is None:
+        raise EngineError("the search ended without a verdict")
+    return done
+
+
+@attrs.frozen(kw_only=True)
+class Interpreted:
+    """The engine that runs the model as it stands: it needs no compiler, and tells observers."""
+
+    notes: tuple[str, ...] = ()
+    """What was asked for and only another engine can do."""
+
+    def answer(
+        self, question: Question, limits: Limits, reporter: Reporter | None = None
+    ) -> Answer:
+        """Search every state, breadth first."""
+        return attrs.evolve(to_end(Search(question), limits, reporter), notes=self.notes)

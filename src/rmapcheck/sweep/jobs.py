@@ -15,30 +15,28 @@ from typing import Any
 import attrs
 
 from rmapcheck import invariants, model
-from rmapcheck.explore import explore
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import scheme_errors, watchdog
+from rmapcheck.sampling.walk import Walker
 from rmapcheck.search import native
-from rmapcheck.search.interpreted import EngineError
-from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.verify.climb import LADDER, bug_scope, exit_code, expected_bug
+from rmapcheck.search.auto import engine_for
+from rmapcheck.search.question import Engine, EngineError, Limits, Question
+from rmapcheck.verdict import Exit
+from rmapcheck.verify.expectation import exit_code, expected_bug
+from rmapcheck.verify.ladder import LADDER, bug_scope
 
 ENGINES = ("explore", "walk", "hypothesis")
 SEEDED = ("walk", "hypothesis")
 
 
-@attrs.frozen(kw_only=True)
-class Limits:
-    """The limits of each job."""
-
-    max_states: int | None = None
-    max_seconds: float | None = 60.0
-    max_memory_mb: int = 2000
-    steps: int = 20_000
-    """Operations of a walk. Hypothesis makes a hundredth as many runs of fifty operations each."""
+LIMITS = Limits(seconds=60.0, memory_mb=2000, steps=20_000)
+"""The limits of each job. `steps` are operations of a walk; Hypothesis makes a hundredth as many
+runs of fifty operations each."""
+NAMES = {"states": "max_states", "seconds": "max_seconds", "memory_mb": "max_memory_mb"}
+"""Names of limits in the data of a job, which its id depends on, where these differ."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +66,7 @@ def matrix(
     scopes: Iterable[Scope] = (),
     engines: Iterable[str] = ("explore",),
     seeds: Iterable[int] = (0,),
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
 ) -> Iterator[Job]:
     """Yield the jobs for all combinations.
 
@@ -76,7 +74,6 @@ def matrix(
     ladder of verify. Raise SchemeError for a scheme that does not exist.
     """
     given, seeds = tuple(scopes), tuple(seeds)
-    limited = attrs.asdict(limits or Limits())
     for name in schemes:
         cls = find_scheme(name)
         chosen = given or own_scopes(cls)
@@ -87,7 +84,7 @@ def matrix(
                     scope={**attrs.asdict(scope), "ops": list(scope.ops)},
                     engine=engine,
                     seed=seed,
-                    limits=limited,
+                    limits=limits_json(limits),
                     code=code_of(name),
                 )
 
@@ -124,75 +121,52 @@ def do(job: Job) -> dict[str, Any]:
         )
     cls = find_scheme(job.scheme)
     scope = Scope(**{**job.scope, "ops": tuple(job.scope["ops"])})
-    limits = Limits(**job.limits)
     bug = expected_bug(cls)
-    target = bug.violates if bug else ""
+    question = Question(cls, scope, target=bug.violates if bug else "")
     try:
         with scheme_errors(cls), watchdog(cls):
-            verdict, figures = _RUN[job.engine](cls, scope, job.seed, limits, target)
+            done = _engine(job, question).answer(question, limits_from(job.limits))
     except (ModelError, EngineError) as error:
         return empty_result("ERROR", f"ERROR({error})", Exit.USAGE)
+    verdict = done.verdict
     return {
         "verdict": verdict.status.value,
         "text": str(verdict),
         "invariants": [v.invariant for v in verdict.violations],
         "trace": [str(op) for op in verdict.trace],
         "exit": int(exit_code(cls, verdict)),
-        **figures,
+        "states": done.distinct,
+        "steps": done.generated,
+        "depth": done.depth,
     }
+
+
+def _engine(job: Job, question: Question) -> Engine:
+    if job.engine == "explore":
+        return engine_for(question)
+    if job.engine == "walk":
+        return Walker(seed=job.seed)
+    if job.engine == "hypothesis":
+        from rmapcheck.sampling.fuzz import Hypothesis
+
+        return Hypothesis(seed=job.seed)
+    raise ModelError(f"no engine is called {job.engine!r}; choose among {', '.join(ENGINES)}")
+
+
+def limits_json(limits: Limits) -> dict[str, Any]:
+    """Return the limits of a job as plain data."""
+    names = ("states", "seconds", "memory_mb", "steps")
+    return {NAMES.get(name, name): getattr(limits, name) for name in names}
+
+
+def limits_from(data: dict[str, Any]) -> Limits:
+    """Return the limits that `limits_json` wrote down, and what follows from them."""
+    names = {written: name for name, written in NAMES.items()}
+    limits = Limits(**{names.get(written, written): value for written, value in data.items()})
+    return attrs.evolve(limits, runs=max(1, limits.steps // 100) if limits.steps else None)
 
 
 def empty_result(verdict: str, text: str, code: Exit) -> dict[str, Any]:
     """Return the result of a job that ended without a verdict, with all figures 0."""
     figures: dict[str, Any] = {"invariants": [], "trace": [], "states": 0, "steps": 0, "depth": 0}
     return {"verdict": verdict, "text": text, "exit": int(code), **figures}
-
-
-Result = tuple[Verdict, dict[str, Any]]
-
-
-def _explore(cls: type[Scheme], scope: Scope, _: int, limits: Limits, target: str) -> Result:
-    done = explore(
-        cls,
-        scope,
-        target=target,
-        max_states=limits.max_states,
-        max_seconds=limits.max_seconds,
-        max_memory_mb=limits.max_memory_mb,
-    )
-    steps = {"states": done.distinct, "steps": done.generated, "depth": done.depth}
-    return done.verdict, steps
-
-
-def _walk(cls: type[Scheme], scope: Scope, seed: int, limits: Limits, target: str) -> Result:
-    from rmapcheck.sampling.walk import sample
-
-    done = sample(
-        cls,
-        scope,
-        steps=limits.steps,
-        seed=seed,
-        max_seconds=limits.max_seconds,
-        target=target,
-    )
-    return done.verdict, {"states": 0, "steps": done.steps, "depth": 0}
-
-
-def _hypothesis(cls: type[Scheme], scope: Scope, seed: int, limits: Limits, target: str) -> Result:
-    from rmapcheck.sampling.fuzz import fuzz
-
-    examples = max(1, limits.steps // 100)
-    verdict = fuzz(
-        cls,
-        scope,
-        examples=examples,
-        seed=seed,
-        max_seconds=limits.max_seconds,
-        target=target,
-    )
-    sampled = verdict.status is Status.SAMPLED
-    steps = int(verdict.how.split()[0]) if sampled else 0
-    return verdict, {"states": 0, "steps": steps, "depth": 0}
-
-
-_RUN = {"explore": _explore, "walk": _walk, "hypothesis": _hypothesis}

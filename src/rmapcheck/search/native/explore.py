@@ -1,18 +1,19 @@
 """Runs a search in C from its start, or from a checkpoint, to its verdict."""
 
 import math
+import os
 import time
-from typing import Any
 
 import attrs
 
-from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.scheme import Scheme
+from rmapcheck.host import compile as build
 from rmapcheck.search.checkpoint import Checkpoints, Reader, write
-from rmapcheck.search.interpreted import Exploration, Reporter, Search
+from rmapcheck.search.interpreted import Search
 from rmapcheck.search.native import memory
 from rmapcheck.search.native.search import Ended, NativeSearch, OutOfMemory
 from rmapcheck.search.native.translate import Translation
+from rmapcheck.search.native.translator.source import Untranslatable
+from rmapcheck.search.question import Answer, CannotCompileError, Limits, Question, Reporter
 from rmapcheck.verdict import Status
 
 SLICE = 0.05
@@ -26,22 +27,19 @@ class _Run:
     """One search, its limits, and its checkpoints."""
 
     search: NativeSearch
-    max_depth: int | None
-    max_states: int | None
-    max_seconds: float | None
-    max_memory_mb: int | None
+    limits: Limits
     reporter: Reporter | None
     checkpoints: Checkpoints
     saved: float = attrs.Factory(time.monotonic)
 
-    def go(self) -> Exploration:
+    def go(self) -> Answer:
         """Search to the end, and write a checkpoint there unless a violation was found."""
         if self.checkpoints.resume:
             self._resume()
         else:
             first = self.search.start()
-            if self.search.wants(first):
-                return self.search.violated(self.search.ending(first), None, 0)
+            if self.search.question.wants(first):
+                return self.search.violated(self.search.question.ending(first), None, 0)
         try:
             done = self._slices()
         except KeyboardInterrupt:
@@ -51,34 +49,32 @@ class _Run:
             self.save()
         return done
 
-    def _slices(self) -> Exploration:
-        search = self.search
+    def _slices(self) -> Answer:
+        search, limits = self.search, self.limits
         while True:
-            left = SLICE if self.max_seconds is None else self.max_seconds - search.seconds
-            ended = search.run(self.max_states, self.max_depth, min(left, SLICE))
+            ended = search.run(
+                limits.states, limits.depth, min(limits.left(search.started), SLICE)
+            )
             if ended is Ended.VIOLATION:
                 return search.violated(search.found(), search.last(), search.report.parent)
             if ended is Ended.BROKEN:
                 return search.broken()
             if ended is not Ended.SLICE:
                 return self._summary(ended)
-            if self.max_seconds is not None and search.seconds > self.max_seconds:
-                return self._unknown(f"{self.max_seconds:g} s used")
+            if limits.left(search.started) < 0:
+                return search.unfinished(f"{limits.seconds:g} s used")
             if self.reporter:
-                self.reporter.progress(search)
+                self.reporter.progress(search.figures())
             if time.monotonic() - self.saved > self.checkpoints.every:
                 self.save()
 
-    def _unknown(self, why: str) -> Exploration:
-        why = f"{why}, depth {self.search.depth} not finished"
-        return self.search.result(Status.UNKNOWN, why=why)
-
-    def _summary(self, ended: Ended) -> Exploration:
+    def _summary(self, ended: Ended) -> Answer:
+        limits = self.limits
         if ended is Ended.STATES:
-            return self._unknown(f"{self.max_states} states reached")
+            return self.search.unfinished(f"{limits.states} states reached")
         if ended is Ended.MEMORY:
-            return self._unknown(out_of_memory(self.max_memory_mb))
-        how = "exhaustive" if ended is Ended.EXHAUSTED else f"bounded, depth {self.max_depth}"
+            return self.search.unfinished(out_of_memory(limits.memory_mb))
+        how = "exhaustive" if ended is Ended.EXHAUSTED else f"bounded, depth {limits.depth}"
         if not self.search.fingerprint:
             return self.search.result(Status.HOLDS, how=how)
         p = collision(self.search.distinct)
@@ -143,51 +139,57 @@ def out_of_memory(limit_mb: int | None) -> str:
     return f"{limit_mb} MB used"
 
 
-def explore_native(
-    scheme: type[Scheme],
-    scope: Scope,
-    *,
-    symmetry: bool = True,
-    named: tuple[str, ...] = (),
-    max_depth: int | None = None,
-    max_states: int | None = None,
-    max_seconds: float | None = None,
-    max_memory_mb: int | None = None,
-    target: str = "",
-    reporter: Reporter | None = None,
-    workers: int = 1,
-    fingerprint: bool = False,
-    checkpoints: Checkpoints | None = None,
-    translation: Translation | None = None,
-    started: float | None = None,
-    defines: tuple[str, ...] = (),
-) -> Exploration:
-    """Search as `explore` does, in C. Raises Untranslatable and BuildError before it begins."""
-    options: dict[str, Any] = {"symmetry": symmetry, "named": named, "target": target}
-    try:
+@attrs.frozen(kw_only=True)
+class Native:
+    """The engine that makes C of the model's source: the same states, counts and traces, sooner.
+
+    See docs/adr/0002-model-to-c.md and 0007-workers-and-checkpoints.md.
+    """
+
+    workers: int = 1
+    """Threads; 0: one for each core."""
+    fingerprint: bool = False
+    """Keep 64 bits of each expanded state."""
+    checkpoints: Checkpoints | None = None
+    translation: Translation | None = None
+    """Of the question, if it has been translated already."""
+    started: float | None = None
+    """When the search began, by the clock of Limits, if it is not only beginning."""
+    defines: tuple[str, ...] = ()
+    """Faults to plant, for tests."""
+
+    def unmet(self) -> tuple[str, ...]:
+        """Return what an interpreted search, done instead, does not do."""
+        notes = []
+        if self.workers > 1:
+            notes.append("the interpreted search runs with one worker")
+        if self.fingerprint:
+            notes.append("the interpreted search stores its states exactly, not as fingerprints")
+        return tuple(notes)
+
+    def answer(
+        self, question: Question, limits: Limits, reporter: Reporter | None = None
+    ) -> Answer:
+        """Search every state. Raise CannotCompileError if that cannot be done in C."""
+        try:
+            return self._search(question, limits, reporter)
+        except (Untranslatable, build.BuildError) as why:
+            raise CannotCompileError(str(why)) from None
+        except (OutOfMemory, MemoryError):
+            nothing = Search(question)
+            nothing.engine = "native"
+            python = f"{memory.used() // memory.MEGABYTE} MB by Python"
+            return nothing.unfinished(f"{out_of_memory(limits.memory_mb)}, {python}")
+
+    def _search(self, question: Question, limits: Limits, reporter: Reporter | None) -> Answer:
         search = NativeSearch(
-            scheme,
-            scope,
-            **options,
-            memory_mb=max_memory_mb,
-            workers=workers,
-            fingerprint=fingerprint,
-            translation=translation,
-            defines=defines,
+            question,
+            memory_mb=limits.memory_mb,
+            workers=self.workers or len(os.sched_getaffinity(0)),
+            fingerprint=self.fingerprint,
+            translation=self.translation,
+            defines=self.defines,
         )
-        search.started = started or search.started
-        return _Run(
-            search=search,
-            max_depth=max_depth,
-            max_states=max_states,
-            max_seconds=max_seconds,
-            max_memory_mb=max_memory_mb,
-            reporter=reporter,
-            checkpoints=checkpoints or Checkpoints(),
-        ).go()
-    except (OutOfMemory, MemoryError):
-        nothing = Search(scheme, scope, **options)
-        nothing.engine = "native"
-        python = f"{memory.used() // memory.MEGABYTE} MB by Python"
-        why = f"{out_of_memory(max_memory_mb)}, {python}, depth 0 not finished"
-        return nothing.result(Status.UNKNOWN, why=why)
+        search.started = self.started or search.started
+        checkpoints = self.checkpoints or Checkpoints()
+        return _Run(search=search, limits=limits, reporter=reporter, checkpoints=checkpoints).go()

@@ -10,16 +10,14 @@ import attrs
 
 from rmapcheck.host import compile as build
 from rmapcheck.invariants.registry import Violation, check_state, wanted
-from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Operation, boot, possible_operations
 from rmapcheck.model.operations import run as carry_out
-from rmapcheck.model.scheme import Scheme
-from rmapcheck.run import replay
 from rmapcheck.search.checkpoint import PIECE, Reader
-from rmapcheck.search.interpreted import EngineError, Exploration, Search
+from rmapcheck.search.interpreted import Search
 from rmapcheck.search.native import memory
 from rmapcheck.search.native.layout.packed import Packing
 from rmapcheck.search.native.translate import Translation, translate
+from rmapcheck.search.question import Answer, EngineError, Question
 
 SAVED = ("next", "depth", "layer_end", "generated")
 SAVED_ARRAYS = ("fired", "enabled", "cut", "words", "met")
@@ -95,34 +93,39 @@ class OutOfMemory(Exception):  # noqa: N818 - a limit, which ends the search wit
     """The memory limit is too small to start the search."""
 
 
+def translated(question: Question) -> Translation:
+    """Return the C file that searches for an answer. Raise Untranslatable."""
+    return translate(
+        question.scheme,
+        question.scope,
+        symmetry=question.symmetry,
+        named=question.named,
+        target=question.target,
+    )
+
+
 class NativeSearch(Search):
-    """One search in C, with the interface of Search for reporters and tests.
+    """One search in C, with the interface of Search for tests; its states stay in C.
 
     The constructor raises Untranslatable or BuildError. Tests use `defines` to plant faults.
     """
 
     def __init__(
         self,
-        scheme: type[Scheme],
-        scope: Scope,
+        question: Question,
         *,
-        symmetry: bool = True,
-        named: tuple[str, ...] = (),
-        target: str = "",
         memory_mb: int | None = None,
         translation: Translation | None = None,
         workers: int = 1,
         fingerprint: bool = False,
         defines: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(scheme, scope, symmetry=symmetry, named=named, target=target)
+        super().__init__(question)
         self.engine = "native"
         self.handle = 0
-        self.translation = translation or translate(
-            scheme, scope, symmetry=symmetry, named=named, target=target
-        )
+        self.translation = translation or translated(question)
         self.library = build.load(build.build(self.translation.source, defines))
-        self.packing = Packing(self.st.layout, renamed=symmetry)
+        self.packing = Packing(self.st.layout, renamed=self.symmetry)
         self.fingerprint = fingerprint
         self.handle = self.library.search_new(
             self._wants(), memory.budget(memory_mb), workers, fingerprint
@@ -145,9 +148,9 @@ class NativeSearch(Search):
         names = [inv.name for inv in self.translation.checks]
         oopses = [OOPSES.get(i, "") for i in range(len(OOPSES) + 1)]
         tests = [*names, *oopses, "lock_discipline", "failure_atomicity"]
-        wants = [wanted(self.target, name) for name in tests]
+        wants = [wanted(self.question.target, name) for name in tests]
         # 0 is not the number of an oops; this byte says whether an oops in an invariant counts.
-        wants[len(names)] = any(wanted(self.target, name) for name in OOPSES.values())
+        wants[len(names)] = any(wanted(self.question.target, name) for name in OOPSES.values())
         return bytes(wants)
 
     def start(self) -> list[Violation]:
@@ -246,16 +249,16 @@ class NativeSearch(Search):
             return OOPSES[number - FOUND_OOPS]
         return str(self.translation.checks[number].name)
 
-    def broken(self) -> Exploration:
+    def broken(self) -> Answer:
         """Return the violation that the checked replay finds; raise an error if it finds none."""
         trace = self.trace(self.report.parent, None)
         last = self.last()
         full = [*trace, *self._named_last(trace, last)]
-        again = replay(self.scheme, self.scope, full, target=self.target)
+        again = self.question.replay(full)
         left = self.report.failure == OUT_OF_RANGE
         if left and again.violations and again.step == len(full):
-            return self.violated(self.ending(list(again.violations)), last, self.report.parent)
-        if left and self.target:
+            return self.violated(self.question.ending(again.violations), last, self.report.parent)
+        if left and self.question.target:
             raise build.BuildError("a number is out of range, which this search does not look for")
         number = ctypes.c_int64(self.report.number).value
         what = BROKEN.get(self.report.failure, "the model failed").format(number=number)
@@ -270,10 +273,10 @@ class NativeSearch(Search):
     def identity(self) -> dict[str, Any]:
         """Return what must be equal in a checkpoint and in the search that continues from it."""
         return {
-            "scheme": self.scheme.name,
+            "scheme": self.question.scheme.name,
             "scope": str(self.scope),
             "symmetry": self.symmetry,
-            "target": self.target,
+            "target": self.question.target,
             "fingerprint": self.fingerprint,
             "model": hashlib.sha256(self.translation.source.encode()).hexdigest(),
         }

@@ -1,0 +1,95 @@
+"""Which engine searches every state: the interpreted one, or C made of the model's source.
+
+Both find the same states, counts and traces. C is faster by far, once it is compiled.
+"""
+
+import os
+
+import attrs
+
+from rmapcheck.host import compile as build
+from rmapcheck.search.checkpoint import CheckpointError, Checkpoints
+from rmapcheck.search.interpreted import Interpreted, Search, advance, to_end
+from rmapcheck.search.native.explore import Native
+from rmapcheck.search.native.search import translated
+from rmapcheck.search.native.translator.source import Untranslatable
+from rmapcheck.search.question import (
+    Answer,
+    CannotCompileError,
+    Engine,
+    EngineError,
+    Limits,
+    Question,
+    Reporter,
+)
+
+ENGINES = ("auto", "native", "python")
+HEAD_START = 1000
+"""States that are searched interpreted before "auto" calls the C compiler: a small search is over
+before a compiler has started."""
+COMPILING = 5.0
+"""Seconds that must be left for "auto" to call the C compiler, which takes about two."""
+
+
+def engine_for(
+    question: Question,
+    name: str = "auto",
+    *,
+    workers: int = 1,
+    fingerprint: bool = False,
+    checkpoints: Checkpoints | None = None,
+) -> Engine:
+    """Return the engine called `name` that can answer a question; see `rmapcheck.explore`.
+
+    Raise EngineError if none is called so, CheckpointError if it has no checkpoints.
+    """
+    if name == "auto":
+        name = os.environ.get("RMAPCHECK_ENGINE") or name
+    if name not in ENGINES:
+        raise EngineError(f"no engine is called {name!r}; choose among {', '.join(ENGINES)}")
+    native = Native(workers=workers, fingerprint=fingerprint, checkpoints=checkpoints)
+    if name != "python" and question.observer is None:
+        return native if name == "native" else Auto(native)
+    if checkpoints:
+        raise CheckpointError("the interpreted search has no checkpoints; leave --engine out")
+    return Interpreted(notes=native.unmet())
+
+
+@attrs.frozen
+class Auto:
+    """The engine that compiles where it can and where that is worth while."""
+
+    native: Native
+
+    def answer(
+        self, question: Question, limits: Limits, reporter: Reporter | None = None
+    ) -> Answer:
+        """Search in C after a head start, or at once if the library is built already."""
+        search = Search(question)
+        try:
+            done = self._compiled(search, limits, reporter)
+        except (Untranslatable, build.BuildError, CannotCompileError) as error:
+            why = error.args[0] if isinstance(error, CannotCompileError) else error
+            if self.native.checkpoints:
+                raise CheckpointError(f"checkpoints need the search in C, but: {why}") from None
+            search.engine = f"python: {why}"
+            done = None
+        return done or self._noted(to_end(search, limits, reporter))
+
+    def _compiled(
+        self, search: Search, limits: Limits, reporter: Reporter | None
+    ) -> Answer | None:
+        """Return the answer of the head start or of the search in C; None if time is too short."""
+        translation = translated(search.question)
+        if not self.native.checkpoints and not build.library_path(translation.source).exists():
+            done = advance(search, limits, reporter, HEAD_START)
+            if done is not None:
+                return self._noted(done)
+            if limits.left(search.started) < COMPILING:
+                search.engine = "python: too little time is left for the C compiler"
+                return None
+        native = attrs.evolve(self.native, translation=translation, started=search.started)
+        return native.answer(search.question, limits, reporter)
+
+    def _noted(self, done: Answer) -> Answer:
+        return attrs.evolve(done, notes=self.native.unmet())

@@ -1,0 +1,67 @@
+"""What is expected of a scheme, and what may be claimed: bugs, flaws, exit codes, HOLDS."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.scheme import Bug, Scheme
+from rmapcheck.plugins.catalogue import bugs
+from rmapcheck.plugins.guard import is_plugin
+from rmapcheck.verdict import Exit, Status, Verdict
+from rmapcheck.verify.ladder import WIDE, required
+
+
+def expected_bug(scheme: type[Scheme]) -> Bug | None:
+    """Return the bug that the class itself declares; a plug-in that mends one inherits none."""
+    return vars(scheme).get("bug")
+
+
+def known_flaw(scheme: type[Scheme], verdict: Verdict) -> str:
+    """Return the bug that the kernels of a built-in scheme had and that this is, or ""."""
+    names = [v.invariant for v in verdict.violations]
+    for flaw in () if is_plugin(scheme) or expected_bug(scheme) else scheme.era.flaws:
+        bug = bugs()[flaw].bug
+        if bug is not None and bug.violates in names:
+            return flaw
+    return ""
+
+
+def exit_code(scheme: type[Scheme], verdict: Verdict, target: str = "") -> Exit:
+    """Return what a command whose result is `verdict` exits with.
+
+    A seeded bug is expected to violate what it says, or what the user looks for as `target`.
+    """
+    bug = expected_bug(scheme)
+    if verdict.status is Status.VIOLATED:
+        names = [v.invariant for v in verdict.violations]
+        caught = bug is not None and any(n in names for n in (bug.violates, *target.split(",")))
+        return Exit.EXPECTED if caught or known_flaw(scheme, verdict) else Exit.UNEXPECTED
+    if verdict.status is not Status.HOLDS:
+        return Exit.INCONCLUSIVE
+    return Exit.UNEXPECTED if bug else Exit.EXPECTED
+
+
+def claim(
+    scheme: type[Scheme],
+    exhausted: Sequence[Scope],
+    missed: Sequence[str],
+    *,
+    budget: float,
+    seed: int,
+) -> Verdict:
+    """Return what may be claimed where nothing was violated: no more than was shown.
+
+    HOLDS names the scopes that were exhausted. It is not said at all where one of the required
+    ones was not, or where a goal was never reached.
+    """
+    base: dict[str, Any] = {"scheme": scheme.name, "engine": "verify", "seed": seed}
+    needed = [scope for scope in required(scheme) if scope not in exhausted]
+    if needed:
+        why = f"the budget of {budget:g} s ended before {needed[0]} was exhausted"
+        return Verdict(status=Status.UNKNOWN, scope=needed[0], why=why, **base)
+    if missed:
+        why = f"vacuous: no run reached {', '.join(missed)}"
+        return Verdict(status=Status.UNKNOWN, scope=WIDE, why=why, **base)
+    sizes = ", ".join(dict.fromkeys(f"{scope.mms}×{scope.pages}" for scope in exhausted))
+    how = f"exhaustive in {len(exhausted)} scopes of {sizes} processes × pages"
+    return Verdict(status=Status.HOLDS, scope=exhausted[-1], how=how, **base)
