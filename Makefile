@@ -1,11 +1,11 @@
-# All tasks for people and for CI. `make` alone lists them. The first task that needs .venv creates it; this takes
-# only Python 3.11 or newer, with pip and venv. `make clean` removes it.
+# All tasks for people and for CI. `make` alone lists them. The first task that needs .venv creates
+# it; this takes only Python 3.11 or newer, with pip and venv. `make clean` removes it.
 
 .DEFAULT_GOAL := help
 
 # The first of these that is Python 3.11 or newer is used. To name another: `make PYTHON=… test`.
 PYTHON  ?= python3.11 python3 python3.14 python3.13 python3.12
-# Processes that run tests. `make test WORKERS=0` runs all tests in one process, so that a debugger works.
+# Processes that run tests. `make test WORKERS=0` uses a single process, so that a debugger works.
 WORKERS ?= 2
 # Arguments for pytest: `make test ARGS='-k fork'`.
 ARGS    ?=
@@ -47,20 +47,22 @@ bench: $(INSTALLED) ## run the benchmarks, benchmarks/bench_*.py
 	    echo "== $$script"; $(BIN)/python "$$script"; \
 	done
 
-kernels: $(INSTALLED) ## build user-mode kernels with and without a fix, and compare them with the model
+kernels: $(INSTALLED) ## build user-mode kernels with and without a fix, and compare them
 	$(BIN)/rmapcheck kernel build $(ARGS)
 
-peers: $(INSTALLED) ## compare the search with SPIN, rumur and (with TLC_JAR) TLC; takes twenty minutes
+peers: $(INSTALLED) ## compare the search with SPIN, rumur and (with TLC_JAR) TLC; 20 minutes
 	$(BIN)/python benchmarks/peers/run.py
 
 clean: ## remove .venv, builds and caches
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist *.egg-info .hypothesis
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-# Install again only if pyproject.toml has changed: the install is editable, so changes to code need no reinstall.
+# Install again only if pyproject.toml has changed: the install is editable, so changes to code
+# need no new install.
 $(INSTALLED): pyproject.toml
 	@set -e; python=; \
 	for candidate in $(PYTHON); do \
@@ -74,5 +76,5 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	    echo "creating .venv with $$python"; $$python -m venv --clear .venv; }
 	@echo "installing rmapcheck and its tools into .venv"
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install -q -q --disable-pip-version-check --editable '.[dev]'
 	@touch $@

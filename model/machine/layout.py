@@ -118,7 +118,7 @@ def _checked(struct: StructInfo) -> type:
         if high is None:
             if name not in lists and value != 0 and type(value) is not list:
                 msg = (
-                    f"{struct.name}.{name} is no field of this scheme's state: "
+                    f"{struct.name}.{name} is not a field of this scheme's state: "
                     "list it in the scheme's `fields` or `extra_fields`"
                 )
                 raise SchemeError(msg)

@@ -50,13 +50,13 @@ def test_a_scheme_may_be_named_in_place_of_its_spec(name, spec):
     assert find_spec(name).name == spec
 
 
-def test_a_scheme_without_a_spec_is_told_so(capsys):
+def test_a_scheme_without_a_spec_gives_an_error(capsys):
     code, _, err = prove(capsys, "anon_vma-sles9")
     assert code == 2
     assert "no spec is written for anon_vma-sles9" in err
 
 
-def test_what_is_interesting_is_said_as_the_spec_says_it(capsys, tmp_path):
+def test_the_interesting_state_is_described_by_the_docstring_of_the_spec(capsys, tmp_path):
     code, out, _ = prove(capsys, EXAMPLE)
     assert code == 0
     assert "A page is mapped twice." in out
@@ -69,11 +69,11 @@ def test_what_is_interesting_is_said_as_the_spec_says_it(capsys, tmp_path):
     assert "any state: the spec does not say what is interesting" in out
 
 
-def test_on_the_way_it_is_told_which_operation_is_looked_at():
-    told = []
-    prove_spec(find_spec("E01"), begin=lambda operation, done: told.append((operation, done)))
-    assert told[:2] == [("init", 0), ("mmap", 1)]
-    assert len(told) == len(find_spec("E01").transitions) + 1
+def test_progress_is_reported_for_each_operation():
+    begun = []
+    prove_spec(find_spec("E01"), begin=lambda operation, done: begun.append((operation, done)))
+    assert begun[:2] == [("init", 0), ("mmap", 1)]
+    assert len(begun) == len(find_spec("E01").transitions) + 1
 
 
 def changed(tmp_path, old, new):
@@ -93,7 +93,7 @@ def test_a_counterexample_is_exit_code_1_and_shown(capsys, tmp_path):
     assert "fork × members" in out
 
 
-def test_a_spec_that_lets_the_walk_miss_more_is_told_to_have_said_so(capsys, tmp_path):
+def test_what_a_spec_itself_lets_the_walk_miss_is_listed_as_assumed(capsys, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         "from rmapcheck.specs.anonmm_eras import AnonMmChains\n\n\n"

@@ -83,7 +83,7 @@ MUTANTS = (
         tier="L2",
     ),
     Mutant(
-        "a new anon_vma is no child of the parent's",
+        "a new anon_vma is not a child of the parent's",
         REUSE + "count_child",
         "num_children += 1",
         "num_children += 0",

@@ -284,7 +284,9 @@ def test_a_value_out_of_its_range_is_an_error_of_the_scheme():
 
 @needs_compiler
 def test_a_field_that_is_not_there_is_an_error_of_the_scheme():
-    with pytest.raises(SchemeError, match=r"folio.exclusive is no field of this scheme's state"):
+    with pytest.raises(
+        SchemeError, match=r"folio.exclusive is not a field of this scheme's state"
+    ):
         explore(Unknown, FAULTY, engine="native")
 
 

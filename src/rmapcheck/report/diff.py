@@ -93,16 +93,16 @@ class Diff:
         """Return the first differences as whole sentences."""
         names = f"{', '.join(self.schemes[:-1])} and {self.schemes[-1]}"
         lines = [f"{name} stops: {why}." for name, why in self.stopped.items()]
-        seen = self.first_visible
-        if seen is None:
+        visible = self.first_visible
+        if visible is None:
             lines.append(f"{names}: processes see no difference in {len(self.steps) - 1} steps.")
         else:
-            lines.append(f"{names}: processes first see a difference at {self._at(seen).op}:")
-            lines += [f"  {text}" for text in self._at(seen).visible]
-        books = self.first_bookkeeping
-        if books is not None:
-            lines.append(f"Their bookkeeping first differs at {self._at(books).op}:")
-            lines += [f"  {text}" for text in self._at(books).bookkeeping]
+            lines.append(f"{names}: processes first see a difference at {self._at(visible).op}:")
+            lines += [f"  {text}" for text in self._at(visible).visible]
+        first = self.first_bookkeeping
+        if first is not None:
+            lines.append(f"Their bookkeeping first differs at {self._at(first).op}:")
+            lines += [f"  {text}" for text in self._at(first).bookkeeping]
         return "\n".join(lines)
 
     def _at(self, number: int) -> DiffStep:

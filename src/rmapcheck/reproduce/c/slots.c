@@ -130,7 +130,8 @@ static struct answer contents(void)
 
 			if (cell->holds != ANON || cell->value < 0)
 				continue;
-			if (touch((unsigned long)word, 0) || *(volatile const int *)word != cell->value) {
+			if (touch((unsigned long)word, 0) ||
+			    *(volatile const int *)word != cell->value) {
 				answer.result = page + 1;
 				answer.arena = arena;
 			}

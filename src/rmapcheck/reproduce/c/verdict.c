@@ -70,8 +70,9 @@ static void compare_with_model(void)
 			int there = count(slot, page, PRESENT | SWAPPED, 0);
 
 			if (holds != ZERO && there != (holds == ANON ? arenas : 0))
-				skip("process %d has page %d in %d of %d arenas, in the model in %s",
-				     slot, page, there, arenas, holds == ANON ? "all" : "none");
+				skip("process %d has page %d in %d of %d arenas, "
+				     "in the model in %s", slot, page, there, arenas,
+				     holds == ANON ? "all" : "none");
 		}
 }
 

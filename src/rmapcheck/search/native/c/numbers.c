@@ -25,8 +25,8 @@ static Record *next_record(Worker *w)
    first parent, in the order of its operations, then those of the second. In the segments of the
    workers they are in an order that depends on the workers' speed.
 
-   First a counting sort by parent: how many children does each have, and where do they begin? The
-   children of one parent are few and nearly in order, so an insertion sort by step does the rest. */
+   First a counting sort by parent: how many children does each have, and where do they begin? Then
+   an insertion sort by step: the children of one parent are few and nearly in order. */
 static void number(Search *s)
 {
   uint64_t parents = s->r.next - s->round, total = s->r.states;

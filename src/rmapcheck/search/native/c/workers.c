@@ -92,7 +92,8 @@ static void add_counts(Counts *to, const Counts *c, int sign)
 {
   to->generated += sign * c->generated;
   for (int i = 0; i < OPERATIONS; i++) to->enabled[i] += sign * c->enabled[i];
-  for (int i = 0; i < TEXTS; i++) to->cut[i] += sign * c->cut[i], to->words[i] += sign * c->words[i];
+  for (int i = 0; i < TEXTS; i++) to->cut[i] += sign * c->cut[i];
+  for (int i = 0; i < TEXTS; i++) to->words[i] += sign * c->words[i];
 }
 
 /* Repeat the steps after `stop` only to count them, and subtract the counts. */

@@ -1,0 +1,213 @@
+"""Usual words, and short lines, functions and files, in the whole repository.
+
+The readers are kernel developers in a hurry, and many are not native speakers. So each sentence
+should have one meaning and use the usual word. A word in `AVOID` has a more usual one beside it.
+"""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.files import ROOT, repository_files
+
+AVOID = {
+    r"anew": "again, regenerated",
+    r"lest": "so that … not",
+    r"who(so)?ever": "anyone who, the caller who",
+    r"dear(er|ly)?": "expensive",
+    r"parted": "separated, different",
+    r"told": "gets, is given, is reported",
+    r"mend(s|ed|ing)?": "fix",
+    r"pursue[sd]?": "find, look for",
+    r"film(s|ed)?": "recording",
+    r"wishes": "options",
+    r"books": "bookkeeping",
+    r"owes?": "must",
+    r"for want of": "for lack of",
+    r"but for": "except for",
+    r"(comes?|came) of": "the result of",
+    r"gives? way": "is replaced",
+    r"ever (wider|larger|longer)": "wider and wider",
+    r"hereby|thereof|whence|albeit|whilst": "by this, of it, from which, although, while",
+    r"(has|have|had) not (an?|the|any|its|enough)": "does not have",
+    r"(?<!there )(is|are|was|were) no (?!longer|more|less|fewer|other|such|one)\w+": "is not a",
+}
+"""Words to avoid (regular expressions, also as a part of a name), and what to write instead."""
+
+ALLOWED = {
+    ("src/rmapcheck/cli/cases.py", "books"): "a JSON key, first_books",
+    ("src/rmapcheck/plugins/moved.py", "film"): "the name of a module in earlier versions",
+}
+"""Uses of such words that are right, each with the reason."""
+
+NOT_YET_EDITED = (
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "benchmarks",
+    "docs/adr",
+    "docs/explanation",
+    "docs/reference",
+    "docs/schemes",
+    "invariants",
+    "model/bugs",
+    "model/era.py",
+    "model/i_mmap",
+    "model/machine",
+    "model/mm",
+    "model/operations",
+    "model/scheme.py",
+    "model/schemes",
+    "src/rmapcheck/cli/engines.py",
+    "src/rmapcheck/cli/explore.py",
+    "src/rmapcheck/cli/proofs.py",
+    "src/rmapcheck/explore.py",
+    "src/rmapcheck/host",
+    "src/rmapcheck/logic",
+    "src/rmapcheck/oracle",
+    "src/rmapcheck/prove",
+    "src/rmapcheck/reproduce",
+    "src/rmapcheck/sampling",
+    "src/rmapcheck/search",
+    "src/rmapcheck/specs",
+    "src/rmapcheck/verify",
+    "stateful_tests",
+    "tests/invariants",
+    "tests/model",
+    "tests/oracle",
+    "tests/prove",
+    "tests/reproduce",
+    "tests/sampling",
+    "tests/schemes",
+    "tests/search",
+    "tests/verify",
+)
+"""Files and folders whose sentences are still to be edited. Remove yours when they are."""
+
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 70
+LONGEST_LINE = 99
+LONGEST_LINE_OF_C = 100
+"""Columns, with tabs of eight; the kernel's checkpatch.pl allows as many."""
+
+SPLIT = "has not been split yet"
+LONG_FILES = {
+    "model/schemes/anon_vma_chain.py": SPLIT,
+    "model/schemes/objrmap.py": SPLIT,
+    "src/rmapcheck/oracle/oracle.py": SPLIT,
+    "tests/model/test_i_mmap.py": SPLIT,
+    "tests/prove/test_logic.py": SPLIT,
+    "tests/prove/test_planted_faults.py": SPLIT,
+}
+"""Files that are longer, each with the reason."""
+LONG_FUNCTIONS = {
+    "model/machine/layout_source.py: _encode_source": "is the text of one generated function",
+}
+"""Functions that are longer, each with the reason."""
+
+PATTERN = re.compile("|".join(f"(?<![a-z])(?:{word})(?![a-z])" for word in AVOID), re.IGNORECASE)
+FUNCTION_OF_C = re.compile(r"^([^\s{}#/*][^\n]*)\n\{\n.*?^\}", re.DOTALL | re.MULTILINE)
+PRAGMA = re.compile(r"\s*# (noqa|type: ignore|fmt: skip).*")
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def words_to_avoid():
+    """Return, for each file, the lines with words to avoid and what to write instead."""
+    found = {}
+    for path in repository_files("*.py", "*.md", "*.c", "*.toml", "Makefile"):
+        if path != Path(__file__):
+            text = path.read_text(encoding="utf-8")
+            lines = list(complaints(name_of(path), text))
+            if lines:
+                found[name_of(path)] = lines
+    return found
+
+
+def complaints(name, text):
+    """Yield a line for each word to avoid in the text of the file `name`."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in PATTERN.finditer(line):
+            if (name, match[0].lower()) not in ALLOWED:
+                word = next(w for w in AVOID if re.fullmatch(w, match[0], re.IGNORECASE))
+                yield f"{name}:{number}: {match[0]!r}: write {AVOID[word]!r}"
+
+
+def is_in(name, place):
+    return name == place or name.startswith(f"{place}/")
+
+
+def test_words_are_usual_ones():
+    wrong = [
+        line
+        for name, lines in words_to_avoid().items()
+        if not any(is_in(name, place) for place in NOT_YET_EDITED)
+        for line in lines
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("place", NOT_YET_EDITED)
+def test_what_is_not_yet_edited_has_words_to_avoid(place):
+    assert any(is_in(name, place) for name in words_to_avoid()), f"remove {place} from the list"
+
+
+def test_words_to_avoid_are_found_also_in_names():
+    text = "def told_of(): lest_we\nA Dear film.\nIt is no bug: there is no such bug any more."
+    assert [line.split(": ")[1] for line in complaints("x.py", text)] == [
+        "'told'",
+        "'lest'",
+        "'Dear'",
+        "'film'",
+        "'is no bug'",
+    ]
+    assert not list(complaints("x.py", "The oldest latest threshold; a deaf tolder; filmy."))
+
+
+def lengths_of_functions(path, text):
+    """Yield the functions of a Python or C file, and how many lines each has."""
+    if path.suffix == ".c":
+        for match in re.finditer(
+            r"^([^\s{}#/*][^\n]*)\n\{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE
+        ):
+            yield match[1].partition("(")[0].split()[-1], match[2].count("\n") + 3
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+def test_functions_are_short():
+    long = {
+        f"{name_of(path)}: {name}"
+        for path in repository_files("*.py", "*.c")
+        for name, length in lengths_of_functions(path, path.read_text(encoding="utf-8"))
+        if length > LONGEST_FUNCTION
+    }
+    assert long == set(LONG_FUNCTIONS)
+
+
+def test_files_are_short():
+    long = {
+        name_of(path)
+        for path in repository_files("*.py", "*.md", "*.c", "Makefile", "pyproject.toml")
+        if path.read_text(encoding="utf-8").count("\n") > LONGEST_FILE
+    }
+    assert long == set(LONG_FILES)
+
+
+def test_lines_are_short():
+    """Of code; the lines of Markdown tables cannot be split."""
+    long = [
+        f"{name_of(path)}:{number}"
+        for path in repository_files("*.py", "*.c", "Makefile", "pyproject.toml")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(PRAGMA.sub("", line.expandtabs(8)))
+        > (LONGEST_LINE_OF_C if path.suffix == ".c" else LONGEST_LINE)
+    ]
+    assert long == []
