@@ -1,43 +1,44 @@
-"""Branches: the forks in the model's code that somebody asks about, declared once.
+"""Branches: the names of the branches in the model's code that are recorded.
 
-Where a function takes such a branch, it says so::
+A function that takes such a branch records its name::
 
     passed(st, "copy on write")
 
-and `st.passed` holds what the running operation passed, until the next one begins. Two read it. A
-search asks which *goals* it has met (invariants/goals.py): a run that passed none of them proves
-nothing. The live-kernel oracle counts which *rules* it has compared with a kernel, and prefers
-steps that pass rare ones (rmapcheck.oracle.rules). Compiled searches note goals, and leave
-everything else out.
+`st.passed` lists the branches of the running operation until the next operation begins. Two
+readers use it. A search checks which *goals* it has reached (invariants/goals.py), because a
+search that reached none of them shows nothing. The live-kernel oracle counts which *rules* it has
+compared with a kernel, and prefers steps that take rare branches (rmapcheck.oracle.rules). A
+compiled search records goals only.
 
-What else a running operation leaves behind is something else::
+Branches are one of five records that a running operation leaves::
 
-    st.passed               which way it went               names
-    tell(st, "split", …)    that a step has taken effect    objects, for one who looks at the state
-                                                            at that very moment (events.py)
+    st.passed               which branches it took          names
+    tell(st, "split", …)    that a step has taken effect    objects, for an observer that reads
+                                                            the state at that moment (events.py)
     st.nr_allocs, …         what it cost                    counters (cost.py)
     st.splats               what it did wrong with locks    sentences, each a violation (locks.py)
     st.exhausted            that the scope was too small    a pool; the step then does not count
 
-A branch may be passed where nothing has changed yet, or never will (an mmap that may not merge),
-and one event comes at the end of many branches: so `tell` stays apart.
+`tell` is separate from `passed` for two reasons: a branch may be taken before anything has
+changed, or when nothing will change (an mmap that may not merge); and one event may end many
+branches.
 """
 
 from typing import Protocol
 
 
 class Passes(Protocol):
-    """A state, as far as branches are concerned."""
+    """The part of a state that records branches."""
 
     passed: list[str]
 
 
 def passed(st: Passes, branch: str) -> None:
-    """Note that the running operation takes a branch, one of BRANCHES."""
+    """Record that the running operation takes a branch, one of BRANCHES."""
     st.passed.append(branch)
 
 
-# What any kernel of v6.16 and later does; the live-kernel oracle wants to see all of it.
+# What every kernel since v6.16 does. The live-kernel oracle reports those it has not compared yet.
 
 FAULTS = (
     "fault outside all VMAs",
@@ -162,7 +163,8 @@ FILES_AND_SWAP = (
     "a mapped page of a file is reclaimed",
 )
 
-# What only other kernels do, or what the oracle does not compare.
+# What only older kernels do, or what the oracle does not compare.
+
 
 NONLINEAR = (
     "a VMA becomes nonlinear",
@@ -206,7 +208,7 @@ TODAY = {
     "files": FILES,
     "files and swap": FILES_AND_SWAP,
 }
-"""By what they are about."""
+"""The branches of today's kernels, by topic."""
 BRANCHES = frozenset(
     branch
     for group in (
@@ -220,4 +222,4 @@ BRANCHES = frozenset(
     )
     for branch in group
 )
-"""All of them."""
+"""All branches."""

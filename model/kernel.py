@@ -1,8 +1,8 @@
 """Kernel: a state together with the scheme that keeps its rmap.
 
-A scheme's hooks are given a `State`: what they may read and change. What calls hooks, the MM core,
-operations, invariants and engines, is given that same object as a `Kernel`, which has the scheme
-too. So neither file of the two imports the other.
+A scheme's hooks receive a `State`: what they may read and change. The callers of hooks are the MM
+core, operations, invariants and engines. They use the same object as a `Kernel`, which also has
+the scheme. So state.py and scheme.py do not import each other.
 """
 
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Kernel(State):
-    """One state of the machine, and `scheme`, by which the MM core calls its hooks."""
+    """One state of the machine, and the scheme whose hooks the MM core calls."""
 
     scheme: "Scheme"
 

@@ -1,1 +1,1 @@
-"""The machine without its kernel: a typed heap, the state, its limits, its locks and its books."""
+"""The machine without its kernel: typed heap, state, limits, locks, events and cost counters."""

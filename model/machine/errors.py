@@ -1,4 +1,4 @@
-"""What can go wrong in the model itself, and the errno values its functions return."""
+"""Errors in the use of the model, and the errno values that its functions return."""
 
 EPERM = 1
 EFAULT = 14
@@ -8,7 +8,7 @@ EINVAL = 22
 
 
 class ModelError(Exception):
-    """A mistake of whoever drives the model; its text is one sentence for the user."""
+    """A mistake in the use of the model. Its text is one sentence for the user."""
 
 
 class ScopeError(ModelError):
@@ -20,11 +20,11 @@ class SchemeError(ModelError):
 
 
 class KernelOops(Exception):  # noqa: N818 - the kernel's own word
-    """The modelled kernel touched memory it must not touch.
+    """The modelled kernel touched memory that it must not touch.
 
     `kind` is the name of the violation: use_after_free, null_dereference, double_free, kernel_bug
-    (a BUG() of the modelled kernel; then `field` says which), or out_of_range (a counter that
-    wrapped; then `index` is the value).
+    (a BUG() of the modelled kernel; then `field` is its text), or out_of_range (a field that got a
+    value outside its range; then `index` is the value).
     """
 
     def __init__(self, kind: str, struct: str, field: str, index: int) -> None:

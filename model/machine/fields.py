@@ -1,7 +1,7 @@
-"""Which structs and fields the states of one scheme in one scope have.
+"""The structs and fields that the states of one scheme have in one scope.
 
-Collected from what the structs and the scheme declare (num(), ref(), refs()); what is done with
-them, storing and comparing states, is in layout.py.
+They are collected from the declarations of structs and schemes (num(), ref(), refs()). How states
+are stored and compared is in layout.py.
 """
 
 import re
@@ -15,24 +15,24 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.structs import CORE
 
 FIXED = ("mm", "pte", "address_space")
-"""Structs whose objects have their number for a name: processes, entries, files."""
+"""Structs whose objects have fixed names, which are their numbers: processes, entries, files."""
 
 
 class Declares(Protocol):
-    """What a scheme's class says of its structs; see `Scheme`, which explains each."""
+    """What a scheme's class declares about its structs. `Scheme` explains each attribute."""
 
     name: ClassVar[str]
     structs: ClassVar[tuple[type, ...]]
     fields: ClassVar[dict[str, tuple[str, ...]]]
     extra_fields: ClassVar[dict[str, dict[str, Any]]]
     i_mmap: ClassVar[Any]
-    """The container of a file's VMAs, which has `fields` of its own."""
+    """The container of a file's VMAs, which has its own `fields`."""
     maps_files: ClassVar[bool]
 
 
 @attrs.frozen
 class FieldInfo:
-    """One stored byte: `name` as written after the object (an array element as ``ptes[0]``)."""
+    """One stored byte. `name` is the field's name, with the index in an array: ``ptes[0]``."""
 
     name: str
     high: int
@@ -51,7 +51,7 @@ class StructInfo:
 
 
 class Shape:
-    """The structs of all states of `scheme` in `scope`; `named` as in layout.py."""
+    """The structs of all states of `scheme` in `scope`; layout.py explains `named`."""
 
     def __init__(self, scope: Scope, scheme: type[Declares], named: tuple[str, ...] = ()) -> None:
         self.scope = scope
@@ -94,7 +94,7 @@ class Shape:
 
 
 def pool_name(cls: type) -> str:
-    """Return the name of a struct's pool: ``AnonVma`` lives in ``st.anon_vma``."""
+    """Return the name of a struct's pool: the pool of ``AnonVma`` is ``st.anon_vma``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
@@ -118,13 +118,13 @@ def _infos(name: str, attribute: Any, sizes: dict[str, int], scope: Scope) -> li
 
 
 def _active(metadata: Any, scope: Scope) -> bool:  # noqa: ANN401
-    """Tell whether a field of the core exists without the scheme's asking for it."""
+    """Return whether a field of a core struct exists even if the scheme does not list it."""
     when = metadata.get("when", "")
     return bool(getattr(scope, when)) if when else not metadata.get("scheme", False)
 
 
 def _measured(cls: type, scope: Scope) -> dict[str, Any]:
-    """Return the arrays of `cls` whose length the scope says, declared anew with that length."""
+    """Return the arrays of `cls` whose length is a limit of the scope, with that length."""
     return {
         a.name: refs(a.metadata["ref"], getattr(scope, a.metadata["length"]))
         for a in attrs.fields(cls)

@@ -1,13 +1,14 @@
 """The typed heap: pools of kernel structs, references, allocation, and poison on free.
 
-A reference is an index into the pool of its struct; 0 is NULL. A pool of n objects is a list of
-n + 2 entries::
+A reference is an index into the pool of its struct; 0 is NULL. A pool of n objects is a list of n
++ 2 entries::
 
     pool[0]        NULL: touching a field is a null_dereference
     pool[1 … n]    the object while it is allocated, else poison: touching it is a use_after_free
-    pool[n + 1]    where references to freed objects of a weak kind are sent; poison for ever
+    pool[n + 1]    target of weak references whose object was freed; always poison
 
-The trap costs nothing while all is well: no access is checked, a freed object simply is not there.
+This costs nothing on correct accesses: no access is checked, since a freed object is not in the
+pool.
 """
 
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -22,10 +23,10 @@ NULL = 0
 
 
 def num(high: int | str, *, scheme: bool = False, when: str = "") -> Any:  # noqa: ANN401
-    """Declare a field that holds 0 … `high`; a string names a limit of the Scope.
+    """Declare a field that holds 0 … `high`. A string names a limit of the Scope.
 
-    `scheme`: the field exists only where the scheme lists it in `Scheme.fields`. `when`: it
-    exists, whatever the scheme, where this attribute of the Scope is not 0.
+    `scheme`: the field exists only if the scheme lists it in `Scheme.fields`. `when`: it exists,
+    under every scheme, if this attribute of the Scope is not 0.
     """
     return attrs.field(default=0, metadata={"high": high, "scheme": scheme, "when": when})
 
@@ -33,15 +34,15 @@ def num(high: int | str, *, scheme: bool = False, when: str = "") -> Any:  # noq
 def ref(struct: str, *, weak: bool = False, scheme: bool = False, when: str = "") -> Any:  # noqa: ANN401
     """Declare a field that holds a reference to `struct`; `scheme` and `when` as in `num`.
 
-    A *weak* reference may outlive its object (as `folio->mapping` of an unmapped folio does);
-    when the object is freed it is sent to the poisoned slot n + 1.
+    A *weak* reference may outlive its object, as `folio->mapping` of an unmapped folio does. When
+    the object is freed, the reference is redirected to the poisoned slot n + 1.
     """
     meta = {"ref": struct, "weak": weak, "scheme": scheme, "when": when}
     return attrs.field(default=0, metadata=meta)
 
 
 def refs(struct: str, length: int | str, *, scheme: bool = False) -> Any:  # noqa: ANN401
-    """Declare an array of `length` references to `struct`; a string names a limit of the Scope."""
+    """Declare an array of `length` references to `struct`. A string names a limit of the Scope."""
     size = length if isinstance(length, int) else 0
     meta = {"ref": struct, "length": length, "scheme": scheme}
     return attrs.field(factory=lambda: [NULL] * size, metadata=meta)
@@ -53,7 +54,7 @@ def nums(high: int | str, length: int) -> Any:  # noqa: ANN401
 
 
 class Poison:
-    """Stands where no object is; any access to a field is an oops of the modelled kernel."""
+    """Takes the place of an object that is not allocated; access to a field raises KernelOops."""
 
     __slots__ = ("_index", "_kind", "_struct")
     _index: int
@@ -73,7 +74,7 @@ class Poison:
 
 
 class Pool(list[T]):
-    """All objects of one struct. `live` counts the allocated ones, none of them above `high`."""
+    """All objects of one struct; `live` of them are allocated, under numbers up to `high`."""
 
     __slots__ = (
         "free",
@@ -94,7 +95,7 @@ class Pool(list[T]):
         self.high = size
         self.recycle = False
         self.free: list[int] | None = None
-        """The free identities, in a large pool (`enlarge`), where a search for one takes long."""
+        """The free numbers in a large pool (`enlarge`), where a search for one would take long."""
         self.referrers: list[tuple[Pool[Any], str]] = []
         null = Poison("null_dereference", name, 0)
         gone = (Poison("use_after_free", name, i) for i in range(1, size + 1))
@@ -103,23 +104,23 @@ class Pool(list[T]):
         super().__init__(self.poison)  # type: ignore[arg-type]
 
     def enlarge(self) -> None:
-        """Keep a list of free identities from now on, and give them out again at once."""
+        """Keep a list of free numbers from now on, and reuse freed numbers at once."""
         self.recycle = True
         live = set(self.indices())
         self.free = [i for i in range(self.size, 0, -1) if i not in live]
 
     def is_live(self, index: int) -> bool:
-        """Tell whether `index` names an allocated object (not NULL, not freed)."""
+        """Return whether `index` names an allocated object (not NULL, not freed)."""
         return self[index] is self.objects[index]
 
     def indices(self) -> list[int]:
-        """Return the references to all allocated objects, ascending."""
+        """Return the references to all allocated objects, in ascending order."""
         objects = self.objects
         return [i for i in range(1, self.high + 1) if self[i] is objects[i]]
 
 
 class Allocates(Protocol):
-    """A state, as far as an allocation needs to know of its running operation."""
+    """The part of a state that an allocation reads and changes."""
 
     nr_allocs: int
     fail_at: int
@@ -128,10 +129,10 @@ class Allocates(Protocol):
 
 
 def kmem_cache_alloc(st: Allocates, pool: Pool[Any]) -> int:
-    """Return a fresh zeroed object of `pool`, or 0 when the allocation fails.
+    """Return a new zeroed object of `pool`, or 0 if the allocation fails.
 
-    It fails when this is the allocation that the operation was told to fail, and when the scope
-    has no more such objects; the latter is noted in `st.exhausted`, and the run drops the step.
+    It fails if it is the allocation that should fail in this operation (`fail_at`), or if the pool
+    has no free object. In the second case `st.exhausted` is set, and the run drops the step.
     """
     st.nr_allocs += 1
     if st.nr_allocs == st.fail_at:
@@ -145,7 +146,7 @@ def kmem_cache_alloc(st: Allocates, pool: Pool[Any]) -> int:
 
 
 def claim(pool: Pool[Any], index: int) -> None:
-    """Allocate object `index`, which must be free, zeroed."""
+    """Allocate object `index`, which must be free, with all fields 0."""
     pool[index] = pool.objects[index]
     pool[index].__init__()
     pool.live += 1
@@ -153,9 +154,9 @@ def claim(pool: Pool[Any], index: int) -> None:
 
 
 def free_slot(st: Allocates, pool: Pool[Any]) -> int:
-    """Return an identity of `pool` that is free, or 0; one freed in this very operation is not.
+    """Return a free number of `pool`, or 0. Numbers freed by this same operation do not count.
 
-    Which free identity is taken makes no difference, since all are alike.
+    It makes no difference which free number is taken, since all free objects are alike.
     """
     if pool.free is not None:
         return pool.free.pop() if pool.free else NULL
@@ -169,7 +170,10 @@ def free_slot(st: Allocates, pool: Pool[Any]) -> int:
 
 
 def kmem_cache_free(st: Allocates, pool: Pool[Any], index: int) -> None:
-    """Free an object: poison it, and send weak references to it where they stay poisoned."""
+    """Free an object: poison it, and redirect weak references to the slot that stays poisoned.
+
+    Raise KernelOops if it is not allocated.
+    """
     if not pool.is_live(index):
         kind = "double_free" if index else "null_dereference"
         raise KernelOops(kind, pool.name, "(object)", index)
@@ -188,5 +192,5 @@ def kmem_cache_free(st: Allocates, pool: Pool[Any], index: int) -> None:
 
 
 def bug(st: object, what: str) -> NoReturn:
-    """Stop the modelled kernel with `what`; BUG(), and the panic() of mm/rmap.c in v2.5.27."""
+    """Stop the modelled kernel with the text `what`; BUG(), or panic() in mm/rmap.c of v2.5.27."""
     raise KernelOops("kernel_bug", "kernel", what, 0)

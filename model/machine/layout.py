@@ -1,20 +1,22 @@
 """How the structs of one scheme in one scope are stored, compared and renamed.
 
-Made once for each (scope, scheme) from the declared fields, as source text that is then compiled:
-the loops over fields are unrolled, which makes a state ten times cheaper to save and restore.
+The functions are generated for each (scope, scheme) from the declared fields: as source text,
+which is then compiled. The loops over fields are unrolled, so that saving and restoring a state
+takes a tenth of the time.
 
-Two stored forms, both `bytes`, one byte a field:
+There are two stored forms. Both are `bytes`, one byte a field:
 
 raw
-    every object in place, whatever its number. For brute force.
+    every object at its place, in order of numbers. For brute force.
 renamed
-    processes in a given order; every other object numbered in the order in which a walk from
-    the processes first meets it. Equal bytes mean equal states up to the names of objects; the
-    smallest over all process orders is the canonical form of the state's orbit.
+    processes in a given order; every other object is numbered in the order in which a walk that
+    starts at the processes first meets it. Equal bytes mean that two states differ at most in the
+    names of objects. The smallest bytes over all process orders are the canonical form of the
+    state's orbit.
 
-A layout may be told that some pools are *named*: in the renamed form too, their objects (or the
-processes) keep their numbers. With processes, pages and anon_vmas named, states are told apart as
-by a checker without symmetry whose VMAs are known by where they are and not by number.
+Some pools may be *named*: their objects (or the processes) keep their numbers in the renamed form
+too. If processes, pages and anon_vmas are named, the search distinguishes as many states as a
+checker without symmetry that identifies a VMA by its place and not by its number.
 """
 
 from collections.abc import Callable
@@ -30,11 +32,11 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.structs import CORE
 
 MADE = ("encode", "load", "encode_raw", "load_raw", "dangling", "leaked", "signature")
-"""Functions of a layout that are compiled from source text."""
+"""Functions of a layout that are compiled from generated source."""
 
 
 class Pools(Protocol):
-    """A state, as far as a layout names its pools; the compiled functions name them all."""
+    """A state whose pools a layout reads. The compiled functions use all of them."""
 
     mm: Pool[Any]
 
@@ -65,7 +67,7 @@ class Layout(Shape):
     signature: Callable[[Pools, int], tuple[Any, ...]]
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - one of those just named
-        """Compile what is asked for first; a run that only counts steps never asks."""
+        """Compile the functions at first use; a run that only counts steps never needs them."""
         if name not in MADE:
             raise AttributeError(name)
         self._compile()
@@ -78,10 +80,10 @@ class Layout(Shape):
         self.__dict__.update({name: namespace[name] for name in MADE})
 
     def orders(self, st: Pools) -> list[tuple[int, ...]]:
-        """Return the process orders among which the canonical one is to be found.
+        """Return the process orders that may give the canonical form.
 
-        Processes are sorted by a signature that does not depend on names; only those that tie
-        are permuted. Dead processes come last: nothing tells them apart.
+        Processes are sorted by a signature that does not depend on names; only processes with
+        equal signatures are permuted. Dead processes come last, since they are all alike.
         """
         mm = st.mm
         if "mm" in self.named:
@@ -109,7 +111,7 @@ class Layout(Shape):
 
 
 def _checked(struct: StructInfo) -> type:
-    """Return the struct's class with a range test on every write."""
+    """Return a subclass of the struct's class that checks the range on every write."""
     highs = {f.name: f.high for f in struct.fields if "[" not in f.name}
     lists = {f.name.partition("[")[0] for f in struct.fields if "[" in f.name}
 
@@ -134,5 +136,5 @@ def _checked(struct: StructInfo) -> type:
 
 @cache
 def layout_of(scope: Scope, scheme: type[Declares], named: tuple[str, ...] = ()) -> Layout:
-    """Return the layout of `scheme` in `scope`, made at the first call."""
+    """Return the layout of `scheme` in `scope`; it is built at the first call and kept."""
     return Layout(scope, scheme, named)

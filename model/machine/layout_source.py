@@ -1,30 +1,30 @@
-"""The Python source of what a layout does with its declared fields, which layout.py compiles.
+"""Generates the Python source of a layout's functions, which layout.py compiles.
 
-One function each: `encode` and `load` (renamed form), `encode_raw` and `load_raw`, `signature`
-(what sorts processes), `dangling` and `leaked` (what two invariants ask). Loops over fields are
-unrolled.
+There is one function for each task: `encode` and `load` (renamed form), `encode_raw` and
+`load_raw`, `signature` (the sort key of processes), `dangling` and `leaked` (for two invariants).
+Loops over fields are unrolled.
 """
 
 from rmapcheck.model.machine.fields import FIXED, FieldInfo, Shape, StructInfo
 
 
 def named(field: FieldInfo) -> bool:
-    """Tell whether a field is a number, or names something that is always there."""
+    """Return whether a field is a number, or refers to an object that always exists."""
     return field.target in ("", "pte", "address_space")
 
 
 def renamed(field: FieldInfo) -> bool:
-    """Tell whether a field's value depends on the names of objects or processes."""
+    """Return whether a field's value depends on the names of objects or processes."""
     return field.target not in ("", "address_space")
 
 
 def pte_offset(mm: str, address: str, pages: int) -> str:
-    """Return the source, the same in Python and C, of what pte_offset() returns."""
+    """Return source text for pte_offset(), valid in both Python and C."""
     return f"({mm} - 1) * {pages} + {address} + 1"
 
 
 def ptes_of(mm: str, pages: int) -> str:
-    """Return the slice of st.pte that holds the entries of a process, as source."""
+    """Return source text for the slice of st.pte that holds the entries of a process."""
     return f"{pte_offset(mm, '0', pages)}:{pte_offset(mm, str(pages), pages)}"
 
 
@@ -148,7 +148,7 @@ def _numbered(shape: Shape) -> list[str]:
 
 
 def _named_start(name: str, size: int, shape: Shape) -> list[str]:
-    """All objects of a named pool are there from the start, each under its own number."""
+    """Return the lines that number the objects of a named pool: each keeps its own number."""
     if name not in shape.named:
         return []
     return [
@@ -158,7 +158,7 @@ def _named_start(name: str, size: int, shape: Shape) -> list[str]:
 
 
 def _named_live(struct: StructInfo, shape: Shape) -> list[str]:
-    """Each object of a named pool is preceded by whether it is there."""
+    """Return the lines that write, before each object of a named pool, whether it is allocated."""
     if struct.name not in shape.named:
         return []
     return [
@@ -266,7 +266,7 @@ def _signature_source(shape: Shape) -> list[str]:
 
 
 def _dangling_source(shape: Shape) -> list[str]:
-    """Find a strong reference, in a live object, to an object that is not live."""
+    """Return a function that finds a strong reference, in a live object, to a freed object."""
     out = ["def dangling(st):"]
     for struct in shape.structs.values():
         strong = [f for f in struct.fields if not named(f) and not f.weak]
@@ -289,7 +289,7 @@ def _dangling_source(shape: Shape) -> list[str]:
 
 
 def _leaked_source(shape: Shape) -> list[str]:
-    """Find a live object that no process leads to."""
+    """Return a function that finds a live object that cannot be reached from any process."""
     scope, structs = shape.scope, shape.structs
     out = ["def leaked(st):"]
     for name in shape.heap:
@@ -301,7 +301,7 @@ def _leaked_source(shape: Shape) -> list[str]:
         for name, struct in structs.items()
     }
 
-    if "address_space" in visits:  # a VMA that only its file knows is lost all the same
+    if "address_space" in visits:  # a VMA that is reached only from its file is leaked too
         visits["address_space"] = [f for f in visits["address_space"] if f.target != "vma"]
 
     def follow(name: str, indent: str) -> list[str]:

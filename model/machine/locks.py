@@ -1,6 +1,6 @@
-"""Locks: kinds, order, who holds what; and the points at which another thread may run.
+"""Locks: their kinds and order, and which ones the running operation holds.
 
-The order is that of the head of mm/rmap.c (v7.0), cut down to what the model has::
+The order follows the comment at the head of mm/rmap.c (v7.0), reduced to what the model has::
 
     mmap_lock                   mm->mmap_lock (mmap_sem before v5.8), nests in fork
       folio lock                PG_locked
@@ -9,10 +9,10 @@ The order is that of the head of mm/rmap.c (v7.0), cut down to what the model ha
             page_table_lock     ptl; two nest in fork and mremap
               PG_chainlock      page->flags bit (v2.5.27 … v2.6.6)
                 anonmm lock     of the head of a bundle (anobjrmap)
-              rmap_locks[]      by page->index (Phillips, 2002), in its place
+              rmap_locks[]      by page->index (Phillips, 2002), instead of PG_chainlock
 
-A lock taken out of order, twice, or not released is reported at once; operations run one after
-another, so nobody ever waits.
+A lock that is taken out of order, taken twice, or not released is reported at once. Operations run
+one after another, so no operation ever waits for a lock.
 """
 
 from typing import Protocol
@@ -40,9 +40,9 @@ NAMES = (
     "rmap_locks",
 )
 NESTING = (MMAP_LOCK, PTL)
-"""Kinds of which two may be held together (down_write_nested(), spin_lock_nested())."""
+"""Kinds of which two may be held at once (down_write_nested(), spin_lock_nested())."""
 SPINNING = (PTL, CHAIN_LOCK, ANONMM_LOCK, RMAP_LOCK)
-"""Spinlocks, under which nobody may sleep."""
+"""Spinlocks, under which the kernel must not sleep."""
 
 
 @attrs.frozen
@@ -55,17 +55,17 @@ class HeldLock:
 
 
 class HoldsLocks(Protocol):
-    """A state, as far as locks are concerned."""
+    """The part of a state that records locks."""
 
     held: list[HeldLock]
     """In the order in which they were taken."""
     splats: list[str]
-    """What was done wrong, each a sentence."""
+    """Errors in the use of locks, each a sentence."""
     nr_locks: int
 
 
 def acquire(st: HoldsLocks, kind: int, index: int, *, write: bool = True) -> None:
-    """Take lock `kind` of object `index`; a step point."""
+    """Take lock `kind` of object `index`, and report a wrong order."""
     for held in st.held:
         if held.kind > kind or (held.kind == kind and kind not in NESTING):
             st.splats.append(
@@ -79,9 +79,10 @@ def acquire(st: HoldsLocks, kind: int, index: int, *, write: bool = True) -> Non
 
 
 def trylock(st: HoldsLocks, kind: int, index: int) -> bool:
-    """Take lock `kind` of object `index`, in whatever order, if this operation has it not yet.
+    """Take lock `kind` of object `index` in any order, unless this operation already holds it.
 
-    Return whether it was taken. Who does not wait needs no order; nobody else runs.
+    Return whether it was taken. A trylock needs no order because it never waits, and it fails only
+    on a lock of the same operation because no other operation runs.
     """
     for held in st.held:
         if held.kind == kind and held.index == index:
@@ -92,7 +93,7 @@ def trylock(st: HoldsLocks, kind: int, index: int) -> bool:
 
 
 def release(st: HoldsLocks, kind: int, index: int) -> None:
-    """Drop lock `kind` of object `index`; a step point."""
+    """Release lock `kind` of object `index`."""
     for i in range(len(st.held) - 1, -1, -1):
         if st.held[i].kind == kind and st.held[i].index == index:
             del st.held[i]
@@ -101,7 +102,7 @@ def release(st: HoldsLocks, kind: int, index: int) -> None:
 
 
 def held_index(st: HoldsLocks, kind: int) -> int:
-    """Return of which object the running operation holds lock `kind`, or 0."""
+    """Return the object whose lock `kind` the running operation holds, or 0."""
     for held in st.held:
         if held.kind == kind:
             return held.index
@@ -109,14 +110,14 @@ def held_index(st: HoldsLocks, kind: int) -> int:
 
 
 def might_sleep(st: HoldsLocks, what: str) -> None:
-    """Report that `what`, for which the kernel may sleep, is done under a spinlock."""
+    """Report an error if a spinlock is held at `what`, where the kernel may sleep."""
     for held in st.held:
         if held.kind in SPINNING:
             st.splats.append(f"{what} while {NAMES[held.kind]} of {held.index} is held")
 
 
 def assert_held(st: HoldsLocks, kind: int, index: int, what: str) -> None:
-    """Report that `what` is done without lock `kind` of `index`; lockdep_assert_held()."""
+    """Report an error if `what` is done without lock `kind` of `index`; lockdep_assert_held()."""
     for held in st.held:
         if held.kind == kind and held.index == index:
             return
@@ -124,7 +125,10 @@ def assert_held(st: HoldsLocks, kind: int, index: int, what: str) -> None:
 
 
 def assert_held_write(st: HoldsLocks, kind: int, index: int, what: str) -> None:
-    """Report that `what` is done without lock `kind` of `index`; lockdep_assert_held_write()."""
+    """Report an error if `what` is done without lock `kind` of `index` held for writing.
+
+    lockdep_assert_held_write().
+    """
     for held in st.held:
         if held.kind == kind and held.index == index and held.write:
             return

@@ -1,4 +1,4 @@
-"""Scope: the one place for every limit; printed with each verdict."""
+"""Scope: all limits in one place, printed with each verdict."""
 
 from typing import Any
 
@@ -24,7 +24,8 @@ GROUPS = (
     "truncate",
     "remap",
 )
-"""Names of the operation groups; `Scope.ops` picks among them. Those from "file" on need files."""
+"""Names of the operation groups, from which `Scope.ops` chooses. Those from "file" on need
+files."""
 
 EXTRAS = ("swapoff", "mlock")
 """Groups that a scope has only if it names them."""
@@ -32,11 +33,12 @@ EXTRAS = ("swapoff", "mlock")
 FILE_GROUPS = GROUPS[GROUPS.index("file") :]
 
 PARTS = {"read": "fault", "write": "fault", "mmap_free": "mmap", "mremap_move": "mremap"}
-"""Parts of groups, which `Scope.ops` may name in place of the group: loads, stores, mmap of free
-pages, mremap that moves one VMA's pages to free ones and does no more."""
+"""Parts of groups, which `Scope.ops` may name instead of the whole group: loads; stores; mmap of
+free pages; mremap that only moves pages of one VMA to free ones."""
 
 LARGEST_FIELD = 250
-"""States are stored one byte a field, and two values are kept back for dangling references."""
+"""The largest value of a stored field. A field is one byte; dangling references use larger
+values."""
 
 
 def _limit(low: int, high: int, default: int) -> int:
@@ -70,8 +72,9 @@ def _known_groups(_instance: object, _attribute: object, value: object) -> None:
 class Scope:
     """How large the machine is, and which operations it has.
 
-    All sizes are counts; addresses and lengths are in pages. An operation that would need more
-    objects than the scope has is not taken, and the run reports how often that happened.
+    All sizes are counts; addresses and lengths are in pages. A step that would need more objects
+    than the scope has is dropped, and the run reports how often that happened. Raise ScopeError
+    for limits out of range.
     """
 
     mms: int = _limit(1, 8, 2)
@@ -82,24 +85,25 @@ class Scope:
     objects: int = _limit(1, LARGEST_FIELD - 1, 12)
     """Size of each pool of rmap objects (anon_vma, anon_vma_chain, pte_chain, …)."""
     anon_vmas: int = _limit(0, LARGEST_FIELD - 1, 0)
-    """Size of the pool of anon_vmas, where it is not to be `objects` too; 0: it is."""
+    """Size of the pool of anon_vmas, if it should differ from `objects`; 0: the same."""
     alloc_fail: bool = attrs.field(default=False)
-    """Try every operation once more for each of its allocations, with that one failing."""
+    """Repeat every operation once for each of its allocations, and let that allocation fail."""
     young: bool = attrs.field(default=False)
     """Model the accessed bit of page-table entries."""
     protections: int = _limit(1, 4, 2)
     """How many protections mmap and mprotect choose from: RW, R, NONE, RWX, in this order."""
     recycle: bool = attrs.field(default=False)
-    """Freed rmap objects may come back under their old identity while pointers to them remain,
-    as from a SLAB_TYPESAFE_BY_RCU cache; else such pointers stay dangling for good."""
+    """A freed rmap object may be allocated again with the same number while pointers to it remain,
+    as from a SLAB_TYPESAFE_BY_RCU cache. Otherwise such pointers stay dangling."""
     premapped: int = _limit(0, 32, 0)
-    """Process 1 starts with a readable and writable VMA over so many pages from page 0."""
+    """Process 1 starts with a readable and writable VMA of this many pages, from page 0."""
     rss_limit: int = _limit(0, 32, 0)
-    """RLIMIT_RSS of every process, in pages, for schemes that heed it; 0: none."""
+    """RLIMIT_RSS of every process, in pages, for schemes that enforce it; 0: no limit."""
     files: int = _limit(0, 4, 0)
-    """Files that can be mapped; 0: no file-backed memory, and no trace of it in any state."""
+    """Number of files that can be mapped; 0: no file-backed memory, and no fields for it in
+    states."""
     file_pages: int = _limit(1, 32, 1)
-    """Length of each file at the start, and the most that it can have."""
+    """Length of each file at the start, and its largest length."""
     ops: tuple[str, ...] = attrs.field(default=GROUPS, validator=_known_groups)
 
     @classmethod
@@ -127,22 +131,22 @@ class Scope:
 
     @property
     def offsets(self) -> int:
-        """The largest page offset: of anonymous memory an address, of a file its length."""
+        """Return the largest page offset: of anonymous memory an address, of a file its length."""
         return max(self.pages, self.file_pages) if self.files else self.pages
 
     @property
     def nonlinear(self) -> bool:
-        """Tell whether remap_file_pages() may put file pages where vm_pgoff does not say."""
+        """Whether remap_file_pages() may put a file's pages where vm_pgoff does not say."""
         return self.files > 0 and "remap" in self.ops
 
     @property
     def every(self) -> bool:
-        """Tell whether `ops` are all groups that a scope has unless it says otherwise."""
+        """Whether `ops` are exactly the groups of a scope that does not set `ops`."""
         wanted = GROUPS if self.files else [g for g in GROUPS if g not in FILE_GROUPS]
         return all(g in self.ops for g in wanted) and not set(self.ops) & set(EXTRAS)
 
     def has(self, group: str) -> bool:
-        """Tell whether `ops` names operation group `group`, or a part of it."""
+        """Return whether `ops` names operation group `group`, or a part of it."""
         return any(PARTS.get(name, name) == group for name in self.ops)
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""State, which owns a pool of each kernel struct, and what can be read off it.
+"""State: a pool of each kernel struct, and functions that read facts from it.
 
-Sizes and addresses are in pages. Entry (mm, address) of the page tables is number
-``(mm - 1) * pages + address + 1``, from 1, as `pte_offset` says.
+Sizes and addresses are in pages. The number of the page-table entry (mm, address) is ``(mm - 1) *
+pages + address + 1``, counted from 1; see `pte_offset`.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ from rmapcheck.model.machine.structs import (
 
 
 class State:
-    """One state of the machine: a pool of each struct, and the bookkeeping of a running operation.
+    """One state of the machine: a pool of each struct, and the records of the running operation.
 
-    `checked` makes every write to a field test its declared range (slower; for interpreted runs
-    of somebody's new code). `named`: pools whose objects keep their numbers when the state is
+    With `checked`, every write to a field checks the declared range (slower; for interpreted runs
+    of a user's new code). The objects of the pools in `named` keep their numbers when the state is
     stored; see model/machine/layout.py.
     """
 
@@ -37,7 +37,7 @@ class State:
     folio: Pool[Folio]
     swap: Pool[Swap]
     address_space: Pool[AddressSpace]
-    """Only where the scope has files; all of them exist from boot to the end."""
+    """Only in scopes with files. All files exist from boot to the end."""
 
     def __init__(
         self,
@@ -59,16 +59,17 @@ class State:
             self.address_space[f] = self.address_space.objects[f]
         self.held: list[HeldLock] = []
         self.spare = 0
-        """What pte_chain_alloc() or exec_rmap() set aside; between operations always 0."""
+        """What pte_chain_alloc() or exec_rmap() allocated in advance; 0 between operations."""
         self.splats: list[str] = []
         self.observer: Callable[..., None] | None = None
-        """Who is told of events (rmapcheck.model.machine.events.tell)."""
+        """Called at events (rmapcheck.model.machine.events.tell)."""
         self.every_name = False
-        """Fork offers each free process as the child, not only one (search without symmetry)."""
+        """The child of fork may be any free process, not only the first (for searches without
+        symmetry)."""
         self.begin()
 
     def begin(self, fail_at: int = 0) -> None:
-        """Start an operation, whose allocation number `fail_at` (from 1) is to fail."""
+        """Start an operation. Its allocation number `fail_at` (from 1; 0: none) will fail."""
         self.fail_at = fail_at
         self.nr_allocs = 0
         self.nr_locks = self.nr_nodes = self.nr_entries = 0
@@ -109,18 +110,18 @@ def linear_page_index(st: State, vma: int, address: int) -> int:
 
 
 def vma_flags(st: State, vma: int) -> int:
-    """Return all flags of a VMA, VM_NONLINEAR among them."""
+    """Return all flags of a VMA, including VM_NONLINEAR."""
     v = st.vma[vma]
     return v.vm_flags | (VM_NONLINEAR if v.vm_nonlinear else 0)
 
 
 def folio_test_anon(st: State, folio: int) -> bool:
-    """Tell whether the page is anonymous, not of the page cache; PageAnon(), linux/mm.h."""
+    """Return whether the page is anonymous, not of the page cache; PageAnon(), linux/mm.h."""
     return not st.scope.files or st.folio[folio].anon != 0
 
 
 def vma_address(st: State, vma: int, index: int) -> int:
-    """Return where page offset `index` lies in `vma`, or -EFAULT; vma_address(), mm/rmap.c."""
+    """Return the address of page offset `index` in `vma`, or -EFAULT; vma_address(), mm/rmap.c."""
     v = st.vma[vma]
     address = v.vm_start + index - v.vm_pgoff
     if address < v.vm_start or address >= v.vm_end:
