@@ -1,5 +1,5 @@
-"""The scheme-independent kernel, one file a topic.
+"""The kernel's MM, the same for all schemes, one file per topic.
 
-Plain statements over the typed heap, loops bounded by the scope, errors returned as -errno: the
-same source is meant to be compiled.
+The code is plain statements over the typed heap: loops are bounded by the scope, and errors are
+returned as -errno. The same source is translated to C (src/rmapcheck/search/native).
 """

@@ -1,10 +1,11 @@
-"""exec: a new image, with a one-page stack that moves down to its final place.
+"""exec: a new image, with a one-page stack that is moved down to its final place.
 
-After fs/exec.c. The stack VMA ends at the top of the address space and holds one argument page,
-written before the process knows where its stack shall be; shift_arg_pages() (b6a2fea39318,
-v2.6.23; relocate_vma_down() since v6.13) then moves both down: the VMA is grown to cover the old
-and the new place, the entries move, the VMA is cut at the top. Its pgoff now belongs to the new
-start, so the page keeps its index. Left out: that migration must skip such a stack (B06, a race).
+After fs/exec.c. The stack VMA starts at the top of the address space and holds one argument page,
+which is written before the final place of the stack is known. Then shift_arg_pages()
+(b6a2fea39318, v2.6.23; relocate_vma_down() since v6.13) moves the VMA and the page: the VMA grows
+to cover the old and the new place, the entries are moved, and the VMA is cut at the top. Its
+vm_pgoff now belongs to the new start, so the page keeps its index. Left out: migration must skip
+such a stack (B06, a race).
 """
 
 from typing import TYPE_CHECKING
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 def sys_execve(st: "Kernel", mm: int, shift: int) -> int:
     """Replace the image of `mm`; the stack ends `shift` pages below the top. Return 0 or -ENOMEM.
 
-    mm_alloc() fails with the old image still there; -ENOMEM later leaves an empty one, as of a
-    process killed in mid-exec.
+    If mm_alloc() fails, the old image still exists. A later -ENOMEM leaves an empty address space,
+    as of a process that was killed during exec.
     """
     if st.scheme.exec_rmap(st):
         return -ENOMEM
@@ -49,7 +50,7 @@ def sys_execve(st: "Kernel", mm: int, shift: int) -> int:
 
 
 def setup_stack(st: "Kernel", mm: int, top: int) -> int:
-    """Insert the one-page stack; __bprm_mm_init(), fs/exec.c."""
+    """Insert the one-page stack; __bprm_mm_init(), fs/exec.c. Return 0 or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
     vma = kmem_cache_alloc(st, st.vma)
     if vma:
@@ -70,15 +71,15 @@ def shift_arg_pages(st: "Kernel", mm: int, shift: int) -> int:
     ::
 
         ......S    one page, at the top
-        ...SSSS    the same VMA covers both places while the entry moves
-        ...S...    and is cut off behind it
+        ...SSSS    the same VMA covers both places while the entry is moved
+        ...S...    then it is cut behind the new place
     """
     acquire(st, MMAP_LOCK, mm)
     vma = st.mm[mm].mmap
     v = st.vma[vma]
     start = v.vm_start
     range_changes(st, vma, 0)
-    # vm_pgoff stays, and is now that of the new start: so the page keeps its index.
+    # vm_pgoff does not change: it now belongs to the new start, so the page keeps its index.
     v.vm_start = start - shift
     range_changed(st, vma, 0)
     moved = move_page_tables(st, vma, start, vma, start - shift, 1)

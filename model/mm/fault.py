@@ -1,11 +1,13 @@
 """Page faults: zero page, first write, copy on write, swap-in, pages of files.
 
-After mm/memory.c, v6.x; the decisions are the same since v2.6.7 as long as nobody pins pages. Left
-out: huge pages, userfaultfd, pins (GUP), that v2.6.24 … v2.6.31 had no zero page, that kernels
-before v2.6.32 removed the old page from the rmap before they added the copy, that v5.10 copied
-every page in the swap cache, and that v6.1 and later may make an entry writable in mprotect
-already (can_change_pte_writable()). A read fault of a shared mapping maps the page read-only, as
-since v2.6.19 where dirty pages are accounted.
+After mm/memory.c, v6.x. The decisions have been the same since v2.6.7 as long as no page is
+pinned. A read fault on a shared mapping maps the page read-only, as kernels since v2.6.19 do if
+dirty pages are accounted.
+
+Left out: huge pages, userfaultfd, pins (GUP), and differences of some kernels. v2.6.24 … v2.6.31
+had no zero page. Kernels before v2.6.32 removed the old page from the rmap before they added the
+copy. v5.10 copied every page in the swap cache. Kernels since v6.1 may make an entry writable in
+mprotect (can_change_pte_writable()).
 """
 
 from typing import TYPE_CHECKING
@@ -57,7 +59,7 @@ def handle_mm_fault(st: "Kernel", mm: int, address: int, *, write: bool) -> int:
 
 
 def handle_pte_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
-    """Dispatch on what the entry holds; handle_pte_fault(), mm/memory.c."""
+    """Call the handler for what the entry holds; handle_pte_fault(), mm/memory.c."""
     p = st.pte[ptep]
     if p.swap:
         return do_swap_page(st, vma, address, ptep, write=write)
@@ -73,7 +75,7 @@ def handle_pte_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: 
 
 
 def make_page_exclusive(st: "Kernel", vma: int, address: int) -> int:
-    """Break COW, whatever the VMA permits, with mmap_lock held. Return 0 or -ENOMEM.
+    """Break COW, even if the VMA forbids writing; mmap_lock is held. Return 0 or -ENOMEM.
 
     make_page_exclusive(), include/linux/rmap.h, rmap 11 (0c35710493).
     """
@@ -82,17 +84,17 @@ def make_page_exclusive(st: "Kernel", vma: int, address: int) -> int:
 
 
 def maybe_mkwrite(st: "Kernel", vma: int) -> int:
-    """Return the write bit, if the VMA permits writing; maybe_mkwrite(), linux/mm.h."""
+    """Return the write bit if the VMA permits writing, else 0; maybe_mkwrite(), linux/mm.h."""
     return PTE_WRITE if st.vma[vma].vm_flags & VM_WRITE else 0
 
 
 def young(st: "Kernel") -> int:
-    """Return the accessed bit for a new entry, where the scope models it."""
+    """Return the accessed bit for a new entry if the scope models it, else 0."""
     return PTE_YOUNG if st.scope.young else 0
 
 
 def do_anonymous_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
-    """First touch: the zero page for a read, a fresh page for a write; mm/memory.c."""
+    """Handle a first access: map the zero page for a read, a new page for a write; mm/memory.c."""
     if not write:
         passed(st, "read fault maps the zero page")
         st.pte[ptep].flags = PTE_ZERO | young(st)
@@ -102,14 +104,14 @@ def do_anonymous_page(st: "Kernel", vma: int, address: int, ptep: int, *, write:
 
 
 def file_offset(st: "Kernel", vma: int, address: int, ptep: int) -> int:
-    """Return the offset of the page that a fault brings: by the entry, or else linear."""
+    """Return the offset of the page that a fault maps: from the entry, or else the linear one."""
     if st.scope.nonlinear and st.pte[ptep].flags & PTE_FILE:
         return st.pte[ptep].pgoff
     return linear_page_index(st, vma, address)
 
 
 def faults_beyond(st: "Kernel", vma: int, address: int, ptep: int) -> bool:
-    """Tell whether a fault there finds no page, since the file has become shorter: SIGBUS."""
+    """Return whether a fault finds no page because it is beyond the end of the file: SIGBUS."""
     if not st.scope.files or st.vma[vma].vm_file == 0 or st.pte[ptep].folio or st.pte[ptep].swap:
         return False
     index = file_offset(st, vma, address, ptep)
@@ -117,10 +119,11 @@ def faults_beyond(st: "Kernel", vma: int, address: int, ptep: int) -> bool:
 
 
 def do_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
-    """Map a page of the file, or for a private write its copy. Return 0, -EFAULT or -ENOMEM.
+    """Map a page of the file, or its copy for a private write. Return 0, -EFAULT or -ENOMEM.
 
     do_fault(), mm/memory.c, with do_read_fault(), do_cow_fault() and do_shared_fault();
-    do_no_page() before v2.6.23. Beyond the end of the file: VM_FAULT_SIGBUS.
+    do_no_page() before v2.6.23. Beyond the end of the file the kernel returns VM_FAULT_SIGBUS, the
+    model -EFAULT.
     """
     if not st.scope.files:
         return -EFAULT
@@ -128,7 +131,7 @@ def do_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) ->
         do_fault_around(st, vma, address)
         if st.pte[ptep].folio:
             return 0
-    # A store to a private range needs a copy at once, and never maps the page of the file.
+    # A write to a private range needs a copy at once, and never maps the page of the file.
     copies = write and not st.vma[vma].vm_flags & VM_SHARED
     if st.scheme.era.cow_prepares_first and copies and st.scheme.anon_vma_prepare(st, vma):
         return -ENOMEM
@@ -148,16 +151,16 @@ def do_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) ->
         error = finish_fault(st, vma, address, ptep, folio, write=write)
         if error == 0:
             return 0
-    # The reference that filemap_fault() took: a mapped page keeps it, one that was copied does
-    # not.
+    # filemap_fault() took a reference. A mapped page keeps it; a page that was copied does not.
     folio_put(st, folio)
     return error
 
 
 def do_fault_around(st: "Kernel", vma: int, address: int) -> None:
-    """Map what the page cache has of the VMA's pages; do_fault_around(), mm/memory.c, v3.15.
+    """Map all pages of the VMA that are in the page cache; do_fault_around(), mm/memory.c, v3.15.
 
-    filemap_map_pages(), mm/filemap.c. Its window, 16 pages, is wider than the scopes that ask.
+    filemap_map_pages(), mm/filemap.c. Its window is 16 pages, more than the scopes that use this
+    have.
     """
     v = st.vma[vma]
     for page in range(v.vm_start, v.vm_end):
@@ -176,11 +179,11 @@ def finish_fault(
 ) -> int:
     """Map a page of the page cache; finish_fault(), mm/memory.c. Return 0 or -ENOMEM.
 
-    Off its linear place: do_file_page(), do_nonlinear_fault() (v2.5.66 … v3.19).
+    If the page is not at its linear place: do_file_page(), do_nonlinear_fault() (v2.5.66 … v3.19).
     """
     acquire(st, FOLIO_LOCK, folio)
     error = 0
-    # A walk by the file looks at the linear place; for any other the scheme needs its own record.
+    # A walk by the file visits the linear place. For another place the scheme needs a record.
     if st.scope.nonlinear and st.folio[folio].index != linear_page_index(st, vma, address):
         error = st.scheme.page_convert_anon(st, folio)
         tell(st, "convert", folio)
@@ -203,7 +206,7 @@ def finish_fault(
 
 
 def _map_new_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
-    """Map a fresh page, in place of whatever the entry maps. Return 0 or -ENOMEM."""
+    """Map a new page, and unmap what the entry mapped before. Return 0 or -ENOMEM."""
     # Everything that may sleep or fail comes before page_table_lock is taken.
     if st.scheme.pte_chain_alloc(st):
         return -ENOMEM
@@ -224,15 +227,15 @@ def _map_new_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
     p = st.pte[ptep]
     p.folio = folio
     p.flags = maybe_mkwrite(st, vma) | young(st)
-    # Only now that the entry shows the copy: a sharer that finds itself alone with the old page
-    # reuses it, and must not while it can still be read here.
+    # Only now that the entry maps the copy: a process that is left alone with the old page writes
+    # to it, and must not do so while the page can still be read here.
     if old:
         st.scheme.folio_remove_rmap(st, old, vma, address, ptep)
     tell(st, "fault", vma, ptep, folio, old)
     release(st, PTL, mm)
     st.scheme.pte_chain_free(st)
     if old:
-        # If this was its last mapping, its copy in swap is of no use any more.
+        # If this was its last mapping, nobody needs its copy in swap.
         free_swap_cache(st, old, held=1)
         folio_put(st, old)
     return 0
@@ -241,7 +244,7 @@ def _map_new_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
 def do_wp_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
     """Write to a page mapped read-only: reuse it if nobody shares it, else copy; mm/memory.c.
 
-    Of a shared mapping it is the file's page that is written to (wp_page_shared()).
+    In a shared mapping, the file's page itself is written to (wp_page_shared()).
     """
     p = st.pte[ptep]
     folio = p.folio
@@ -262,7 +265,7 @@ def do_wp_page(st: "Kernel", vma: int, address: int, ptep: int) -> int:
 
 
 def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
-    """Tell whether only this entry maps the page, and if so claim it.
+    """Return whether only this entry maps the page; if so, mark it as this process's own.
 
     wp_can_reuse_anon_folio(), mm/memory.c, v6.x; reuse_swap_page(), mm/swapfile.c, v2.6.34 … v5.8.
     """
@@ -270,17 +273,17 @@ def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
     if st.scheme.era.anon_exclusive and f.exclusive:
         passed(st, "write fault reuses an exclusive page")
         return True
-    # This entry holds one reference, and the swap cache one: with more, somebody else has it too.
+    # This entry holds one reference, and the swap cache one. More mean that the page is shared.
     if f.refcount > (2 if f.swap else 1):
         return False
     acquire(st, FOLIO_LOCK, folio)
     if f.swap:
         passed(st, "write fault on a page of the swap cache")
-        # The reference of the swap cache goes only if no swap entry names the slot.
+        # The swap cache drops its reference only if no swap entry names the slot.
         folio_free_swap(st, folio)
     reuse = f.refcount == 1
     if reuse:
-        # No other process maps it any more, so that a walk need not visit any.
+        # No other process maps the page now, so a walk does not need to visit any other.
         st.scheme.folio_move_anon_rmap(st, folio, vma)
         if st.scheme.era.anon_exclusive:
             f.exclusive = 1
@@ -291,12 +294,15 @@ def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
 
 
 def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
-    """Bring a page back from swap, or from the swap cache; do_swap_page(), mm/memory.c."""
+    """Bring a page back from swap or the swap cache; do_swap_page(), mm/memory.c.
+
+    Return 0 or -ENOMEM.
+    """
     p = st.pte[ptep]
     entry = p.swap
     if st.scheme.rmap_get_cpu(st):
         return -ENOMEM
-    # A sharer of the slot may have brought the page back already. It must be the same page.
+    # Another process that shares the slot may have brought the page back: use that page.
     folio = st.swap[entry].folio
     if folio:
         passed(st, "swap-in from the swap cache")
@@ -313,10 +319,10 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
     acquire(st, PTL, st.vma[vma].vm_mm)
     st.folio[folio].refcount += 1
     swap_free(st, entry)
-    # Fork clears the mark, so the page was exclusive when it went and nobody has joined since.
+    # Fork clears this flag. So the page was exclusive at swap-out, and no fork shared it since.
     exclusive = bool(p.flags & PTE_EXCLUSIVE)
     if write and st.folio[folio].refcount == 2:
-        # A store by the last user takes the page over, if the slot can go, and copies nothing.
+        # If this is the last user, and the slot can be freed, a write needs no copy.
         exclusive = folio_free_swap(st, folio) or exclusive
         if exclusive:
             passed(st, "swap-in by a write takes the page over")
@@ -334,7 +340,7 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
     st.scheme.rmap_put_cpu(st)
     if write and not exclusive:
         passed(st, "swap-in by a write finds the page shared")
-    # The page is mapped read-only now; the store is a write fault like any other.
+    # The page is mapped read-only now, so the write is handled as a write fault.
     if (write and not exclusive) or st.scheme.mremap_moved_anon_rmap(st, folio, address):
         error = do_wp_page(st, vma, address, ptep)
         if error:

@@ -2,8 +2,9 @@
 
 After mm/filemap.c, and mm/mmap.c (__vma_link_file(), unlink_file_vma(), vma_adjust()). A page of
 the cache has one reference from the cache and one from each entry that maps it. Left out: dirty
-pages and writeback (a page is on disk as soon as it is written to), readahead, map-around of
-faults (v3.15), read() and write(), denied writes, DAX, shmem: pages of files never go to swap.
+pages and writeback (a page is on disk as soon as it is written to), readahead, fault-around except
+in the predictor for running kernels (v3.15), read() and write(), denied writes, DAX, shmem (pages
+of files never go to swap).
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def vma_link_file(st: "Kernel", vma: int, beside: int) -> None:
     """Enter `vma` into its file's i_mmap, if it maps one; __vma_link_file(), mm/mmap.c.
 
-    `beside`: the VMA of the parent in fork, which covers the same pages; else 0.
+    `beside` is the parent's VMA in fork, which covers the same pages; else 0.
     """
     if st.scope.files:
         mapping = st.vma[vma].vm_file
@@ -34,7 +35,7 @@ def vma_link_file(st: "Kernel", vma: int, beside: int) -> None:
 
 
 def unlink_file_vma(st: "Kernel", vma: int) -> None:
-    """Take `vma` out of its file's i_mmap; unlink_file_vma(), mm/mmap.c."""
+    """Remove `vma` from its file's i_mmap; unlink_file_vma(), mm/mmap.c."""
     if st.scope.files:
         mapping = st.vma[vma].vm_file
         if mapping:
@@ -44,7 +45,7 @@ def unlink_file_vma(st: "Kernel", vma: int) -> None:
 
 
 def vma_prepare_file(st: "Kernel", vma: int, adjust: int) -> None:
-    """Lock i_mmap, and take out what is listed by range, before the range changes.
+    """Lock i_mmap before a range changes, and remove the VMAs from it if it is ordered by range.
 
     vma_adjust() before v6.3, vma_prepare() since. `adjust`, if not 0, maps the same file.
     """
@@ -61,7 +62,7 @@ def vma_prepare_file(st: "Kernel", vma: int, adjust: int) -> None:
 
 
 def vma_complete_file(st: "Kernel", vma: int, adjust: int) -> None:
-    """Put back what `vma_prepare_file` took out, and unlock."""
+    """Insert again what `vma_prepare_file` removed, and unlock i_mmap."""
     mapping = st.vma[vma].vm_file
     if mapping == 0:
         return
@@ -77,9 +78,9 @@ def vma_complete_file(st: "Kernel", vma: int, adjust: int) -> None:
 
 
 def filemap_fault(st: "Kernel", mapping: int, index: int) -> int:
-    """Return the page at `index`, with a reference for the caller, or 0; filemap_fault().
+    """Return the page at `index` with a new reference, or 0 without memory; filemap_fault().
 
-    filemap_nopage() before v2.6.23. A page that is not there is allocated and read.
+    filemap_nopage() before v2.6.23. A page that is not in the cache is allocated and read.
     """
     folio: int = st.address_space[mapping].i_pages[index]
     if folio == 0:
@@ -102,7 +103,7 @@ def filemap_add_folio(st: "Kernel", mapping: int, folio: int, index: int) -> Non
 
 
 def filemap_remove_folio(st: "Kernel", folio: int) -> None:
-    """Take a page out of the cache; __delete_from_page_cache() before v5.16. It may be freed."""
+    """Remove a page from the cache, which may free it; __delete_from_page_cache() before v5.16."""
     f = st.folio[folio]
     st.address_space[f.address_space].i_pages[f.index] = 0
     f.address_space = 0

@@ -1,8 +1,8 @@
 """fork: dup_mmap() and copy_page_range().
 
-After kernel/fork.c and mm/memory.c. Per VMA, in address order: duplicate the struct, enter the
-rmap, join the child's list, copy the entries. Left out: pinned pages; a fork that runs
-out of memory leaves the parent's pages write-protected, as the kernel does.
+After kernel/fork.c and mm/memory.c. For each VMA, in address order: copy the struct, enter the
+copy into the rmap, link it into the child's list, copy the entries. Left out: pinned pages. A fork
+that runs out of memory leaves the parent's pages write-protected, as in the kernel.
 """
 
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def sys_fork(st: "Kernel", oldmm: int, mm: int) -> int:
-    """Make process `mm`, which must not exist, a copy of `oldmm`. Return 0 or -ENOMEM."""
+    """Create process `mm`, which must not exist, as a copy of `oldmm`. Return 0 or -ENOMEM."""
     claim(st.mm, mm)
     if st.scheme.dup_rmap(st, mm, oldmm):
         kmem_cache_free(st, st.mm, mm)
@@ -42,7 +42,7 @@ def sys_fork(st: "Kernel", oldmm: int, mm: int) -> int:
     tell(st, "dup_mm", mm, oldmm)
     acquire(st, MMAP_LOCK, oldmm)
     acquire(st, MMAP_LOCK, mm)
-    # Before the child has any entry, so that the scan comes by each that fork copies.
+    # Before the child has any entry, so that the scan reaches each entry that fork copies.
     if st.scheme.virtual_scan and st.scheme.joins_mmlist_first(st):
         mmlist_add(st, mm, oldmm)
     error = dup_mmap(st, mm, oldmm)
@@ -56,7 +56,10 @@ def sys_fork(st: "Kernel", oldmm: int, mm: int) -> int:
 
 
 def dup_mmap(st: "Kernel", mm: int, oldmm: int) -> int:
-    """Copy the VMAs one by one; dup_mmap(), kernel/fork.c (mm/mmap.c since v6.13)."""
+    """Copy the VMAs one by one; dup_mmap(), kernel/fork.c (mm/mmap.c since v6.13).
+
+    Return 0 or -ENOMEM.
+    """
     mpnt = st.mm[oldmm].mmap
     while mpnt:
         if st.vma[mpnt].vm_flags & VM_DONTCOPY:
@@ -74,8 +77,8 @@ def dup_mmap(st: "Kernel", mm: int, oldmm: int) -> int:
 
 
 def dup_pages(st: "Kernel", mm: int, tmp: int, mpnt: int) -> int:
-    """Link the child's copy of one VMA and fill its entries. Return 0 or -ENOMEM."""
-    # A walker that goes by the entry alone asks find_vma() for its VMA: link first, then fill.
+    """Link the child's copy of one VMA and copy its entries. Return 0 or -ENOMEM."""
+    # A walker that only has the entry finds its VMA by find_vma(). So link the VMA first.
     if st.scheme.era.links_vma_first:
         vma_link_list(st, mm, tmp)
     else:
@@ -96,21 +99,21 @@ def dup_pages(st: "Kernel", mm: int, tmp: int, mpnt: int) -> int:
 
 
 def dup_vma(st: "Kernel", mpnt: int) -> int:
-    """Return the child's copy of one VMA, in the rmap but in no list yet, or 0."""
+    """Return the child's copy of one VMA, in the rmap but in no list yet, or 0 without memory."""
     tmp = vm_area_dup(st, mpnt)
     if tmp == 0:
         return 0
-    # mlock() binds the process that called it; no child inherits it.
+    # mlock() applies to the process that called it. A child does not inherit it.
     st.vma[tmp].vm_flags &= ~VM_LOCKED
     if st.vma[tmp].vm_flags & VM_WIPEONFORK:
         passed(st, "fork wipes a VMA")
-        # The child starts without pages here, so that no page is to be found through this VMA.
+        # The child starts without pages here, so no walk needs to visit this VMA.
         st.vma[tmp].anon_vma = 0
     elif st.scheme.anon_vma_fork(st, tmp, mpnt):
         kmem_cache_free(st, st.vma, tmp)
         return 0
-    # Behind the parent: a truncation that has emptied the parent meets the child afterwards, with
-    # whatever fork had copied by then.
+    # Behind the parent in i_mmap. A truncation clears the parent's entries first and visits the
+    # child later: then it finds every entry that fork has copied.
     vma_link_file(st, tmp, mpnt)
     return tmp
 
@@ -137,10 +140,11 @@ def copy_page_range(st: "Kernel", dst_vma: int, src_vma: int) -> int:
 
 
 def assert_walker_finds(st: "Kernel", vma: int, address: int) -> None:
-    """Report that page_table_lock is about to be free while find_vma() does not lead to `vma`.
+    """Report an error if a walker could meet this entry before it can find its VMA or process.
 
-    try_to_unmap_one() of v2.5.27 … v2.6.6 goes by the entry alone, and asks find_vma() under that
-    lock whether it may unmap it: whatever a walker reads must then be in order.
+    Called before page_table_lock is released. try_to_unmap_one() of v2.5.27 … v2.6.6 only has the
+    entry, and under that lock it calls find_vma() to check whether it may unmap the page. A scan
+    of page tables (v2.4) finds processes on mmlist.
     """
     mm = st.vma[vma].vm_mm
     if st.scheme.virtual_scan and st.mm[mm].mmlist == 0:
@@ -155,7 +159,7 @@ def assert_walker_finds(st: "Kernel", vma: int, address: int) -> None:
 def copy_one_pte(st: "Kernel", dst_vma: int, src_vma: int, address: int) -> None:
     """Share a page, a swap slot or the zero page with the child, both read-only.
 
-    copy_present_pte(), copy_nonpresent_pte(), mm/memory.c. A shared mapping stays as it is.
+    copy_present_pte(), copy_nonpresent_pte(), mm/memory.c. A shared mapping stays writable.
     """
     src = st.pte[pte_offset(st, st.vma[src_vma].vm_mm, address)]
     ptep = pte_offset(st, st.vma[dst_vma].vm_mm, address)
@@ -163,13 +167,13 @@ def copy_one_pte(st: "Kernel", dst_vma: int, src_vma: int, address: int) -> None
     if src.folio:
         passed(st, "fork shares a page")
         if not st.vma[src_vma].vm_flags & VM_SHARED:
-            # The next store by either of them is to fault, and to copy the page.
+            # The next write by parent or child must fault, and copy the page.
             src.flags &= ~PTE_WRITE
         copy_present_page(st, src.folio, dst_vma, src_vma, address, ptep)
     elif src.swap:
         passed(st, "fork shares a swap slot")
         swap_duplicate(st, src.swap)
-        # Two entries name the slot now: neither may take the page over at swap-in.
+        # Two entries name the slot now, so neither may reuse the page at swap-in without a copy.
         src.flags &= ~PTE_EXCLUSIVE
     elif src.flags:
         passed(st, "fork copies an entry of the zero page")
@@ -186,13 +190,13 @@ def copy_one_pte(st: "Kernel", dst_vma: int, src_vma: int, address: int) -> None
 def copy_present_page(
     st: "Kernel", folio: int, dst_vma: int, src_vma: int, address: int, ptep: int
 ) -> None:
-    """Count the child's entry, of an anonymous page or of one of a file."""
+    """Count the child's entry in the references and the rmap of the page."""
     st.folio[folio].refcount += 1
     if not folio_test_anon(st, folio):
         passed(st, "fork shares a page of a file")
         st.scheme.folio_dup_file_rmap(st, folio, dst_vma, src_vma, address, ptep)
         return
     if st.scheme.era.anon_exclusive:
-        # Two entries map it now; a write fault that finds itself alone claims it again.
+        # Two entries map the page now. A later write fault may mark it as exclusive again.
         st.folio[folio].exclusive = 0
     st.scheme.folio_dup_anon_rmap(st, folio, dst_vma, src_vma, address, ptep)

@@ -1,12 +1,14 @@
 """remap_file_pages: pages of a file in any order within one VMA (v2.5.46 … v3.19).
 
-After mm/fremap.c. Databases wanted windows on a large shared segment without a VMA for each; so a
-VMA of a shared mapping may be *nonlinear*: which page an entry maps, only the entry knows. When
-such a page is unmapped the entry keeps its offset (pte_file(), since v2.5.66), and nobody can go
-from a page's index to its entries: each scheme had to find a way of its own. Since v4.0 the call
-makes VMAs instead (c8d78c1823f4). Left out: MAP_NONBLOCK (pages are always brought in), prot,
-v2.6.0's VM_NONLINEAR asked for at mmap, that install_page() took no page lock but in the objrmap
-patches (recalled), v2.6.39's mlocked nonlinear VMAs.
+After mm/fremap.c. Databases needed windows on a large shared segment without one VMA for each
+window. So a VMA of a shared mapping may be *nonlinear*: only the entry itself tells which page it
+maps. When such a page is unmapped, the entry keeps the page's offset (pte_file(), since v2.5.66).
+The index of a page no longer leads to its entries, so each scheme needed a way of its own to find
+them. Since v4.0 the call creates VMAs instead (c8d78c1823f4).
+
+Left out: MAP_NONBLOCK (pages are always read in); prot; the VM_NONLINEAR flag of mmap() in v2.6.0;
+that install_page() took the page lock only in the objrmap patches (recalled); the mlocked
+nonlinear VMAs of v2.6.39.
 """
 
 from typing import TYPE_CHECKING
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def sys_remap_file_pages(st: "Kernel", mm: int, start: int, length: int, pgoff: int) -> int:
-    """Let `start` … map pages from `pgoff` on of the same file. Return 0, -EINVAL or -ENOMEM."""
+    """Map the pages from `pgoff` on of the same file at `start`. Return 0, -EINVAL or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
     error = -EINVAL
     vma = vma_lookup(st, mm, start)
@@ -43,7 +45,7 @@ def sys_remap_file_pages(st: "Kernel", mm: int, start: int, length: int, pgoff: 
 
 
 def may_remap(st: "Kernel", vma: int, start: int, length: int, pgoff: int) -> bool:
-    """Tell whether a shared mapping covers the range, and the file has such pages."""
+    """Return whether a shared mapping covers the range, and the file has these pages."""
     v = st.vma[vma]
     if v.vm_file == 0 or not v.vm_flags & VM_SHARED or v.vm_end < start + length:
         return False
@@ -51,7 +53,10 @@ def may_remap(st: "Kernel", vma: int, start: int, length: int, pgoff: int) -> bo
 
 
 def make_nonlinear(st: "Kernel", vma: int) -> None:
-    """Set VM_NONLINEAR, for good; the VMA's place in i_mmap may be another now."""
+    """Set VM_NONLINEAR, which is never cleared, and enter the VMA into i_mmap again.
+
+    Containers keep nonlinear VMAs in another place.
+    """
     mapping = st.vma[vma].vm_file
     acquire(st, I_MMAP_LOCK, mapping)
     st.scheme.i_mmap.remove(st, mapping, vma)
@@ -63,9 +68,9 @@ def make_nonlinear(st: "Kernel", vma: int) -> None:
 
 
 def install_page(st: "Kernel", vma: int, address: int, index: int) -> int:
-    """Map page `index` in place of what is there; install_page(), mm/fremap.c.
+    """Map page `index`, and unmap what the entry mapped; install_page(), mm/fremap.c.
 
-    Return 0 or -ENOMEM, with an entry that is as before.
+    Return 0, or -ENOMEM with the entry unchanged.
     """
     v = st.vma[vma]
     ptep = pte_offset(st, v.vm_mm, address)
@@ -74,12 +79,12 @@ def install_page(st: "Kernel", vma: int, address: int, index: int) -> int:
         return -ENOMEM
     acquire(st, FOLIO_LOCK, folio)
     off = linear_page_index(st, vma, address) != index
-    # A walk by the file looks at the linear place; for any other the scheme needs its own record.
+    # A walk by the file visits the linear place. For another place the scheme needs a record.
     error = st.scheme.page_convert_anon(st, folio) if off else 0
     tell(st, "convert", folio)
     if error == 0:
         error = st.scheme.pte_chain_alloc(st)
-    # Nothing has been zapped yet, so that the old entry stays as it was.
+    # Nothing has been zapped yet, so the old entry is unchanged.
     if error:
         release(st, FOLIO_LOCK, folio)
         folio_put(st, folio)

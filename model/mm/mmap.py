@@ -1,8 +1,8 @@
 """System calls on VMAs: mmap, munmap, brk, mprotect, madvise.
 
 After mm/vma.c, mm/mmap.c, mm/mprotect.c and mm/madvise.c. Left out: shared anonymous memory,
-limits, MAP_GROWSDOWN; before v6.12 a MAP_FIXED mmap that ran out of memory had already unmapped
-the range.
+limits, MAP_GROWSDOWN. Left out too: before v6.12, a MAP_FIXED mmap that ran out of memory had
+already unmapped the range.
 """
 
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def sys_mmap(st: "Kernel", mm: int, start: int, length: int, prot: int) -> int:
-    """Map anonymous private memory over whatever is there (MAP_FIXED). Return 0 or -ENOMEM."""
+    """Map anonymous private memory, and unmap what was there (MAP_FIXED). Return 0 or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
     error = do_munmap(st, mm, start, start + length)
     if error == 0:
@@ -57,7 +57,7 @@ def sys_mmap_file(
     *,
     shared: bool,
 ) -> int:
-    """Map pages of a file from `pgoff` on, over whatever is there. Return 0 or -ENOMEM."""
+    """Map pages of a file from `pgoff` on, and unmap what was there. Return 0 or -ENOMEM."""
     acquire(st, MMAP_LOCK, mm)
     error = do_munmap(st, mm, start, start + length)
     if error == 0:
@@ -68,12 +68,15 @@ def sys_mmap_file(
 
 
 def accountable(prot: int) -> int:
-    """Return VM_ACCOUNT for private memory that can be written to; accountable_mapping()."""
+    """Return VM_ACCOUNT for writable private memory, else 0; accountable_mapping()."""
     return VM_ACCOUNT if prot & VM_WRITE else 0
 
 
 def sys_brk(st: "Kernel", mm: int, start: int, length: int) -> int:
-    """Grow the heap by free pages from `start` on; do_brk_flags(), mm/vma.c."""
+    """Grow the heap by free pages from `start` on; do_brk_flags(), mm/vma.c.
+
+    Return 0 or -ENOMEM.
+    """
     acquire(st, MMAP_LOCK, mm)
     flags = 3 | accountable(3)
     error = mmap_region(st, mm, start, start + length, flags, 0, start, just_expand=True)
@@ -92,7 +95,10 @@ def mmap_region(
     *,
     just_expand: bool,
 ) -> int:
-    """Cover a free range by growing a neighbour or by a new VMA; mmap_region(), mm/vma.c."""
+    """Grow a neighbour over a free range, or insert a new VMA; mmap_region(), mm/vma.c.
+
+    Return 0 or -ENOMEM.
+    """
     vmg = VmaMergeStruct(
         mm=mm,
         start=start,
@@ -123,10 +129,11 @@ def mmap_region(
 
 
 def anon_vma_behind(st: "Kernel", vmg: VmaMergeStruct) -> int:
-    """Return the anon_vma of the VMA behind a new range that may join it, or 0.
+    """Return the anon_vma of the VMA above a new range, if that VMA may take the range, or 0.
 
-    mmap_region(), mm/mmap.c, v6.1: with that, not with none, the VMA before is asked whether it
-    may grow. So one that was never faulted may not, if the one behind was.
+    mmap_region(), mm/mmap.c, v6.1: the check whether the VMA below may grow uses this anon_vma,
+    not "no anon_vma". So a VMA below that was never faulted may not grow if the VMA above was
+    faulted.
     """
     vmg.next = find_vma(st, vmg.mm, vmg.end)
     if can_vma_merge_right(st, vmg):
@@ -164,14 +171,17 @@ def sys_mprotect(st: "Kernel", mm: int, start: int, length: int, prot: int) -> i
 
 
 def mprotect_fixup(st: "Kernel", mm: int, vma: int, start: int, end: int, prot: int) -> int:
-    """Change part of one VMA; mprotect_fixup(), mm/mprotect.c."""
+    """Change the protection of part of one VMA; mprotect_fixup(), mm/mprotect.c.
+
+    Return 0 or -ENOMEM.
+    """
     v = st.vma[vma]
     flags = (v.vm_flags & ~VM_ACCESS_FLAGS) | prot
     if flags == v.vm_flags:
         passed(st, "mprotect changes nothing")
         return 0
     if prot & VM_WRITE:
-        # Private memory is charged the first time that it becomes writable.
+        # Private memory is charged when it becomes writable for the first time.
         if v.vm_flags & (VM_WRITE | VM_ACCOUNT | VM_SHARED) == 0:
             passed(st, "mprotect charges")
             flags |= VM_ACCOUNT
@@ -190,7 +200,10 @@ def mprotect_fixup(st: "Kernel", mm: int, vma: int, start: int, end: int, prot: 
 
 
 def change_protection(st: "Kernel", mm: int, start: int, end: int, prot: int) -> None:
-    """Take write permission from the entries; a write fault gives it back; mm/mprotect.c."""
+    """Clear the write bit of the entries; a write fault sets it again; mm/mprotect.c.
+
+    Nothing changes if `prot` permits writing.
+    """
     if prot & VM_WRITE:
         return
     acquire(st, PTL, mm)
@@ -223,13 +236,13 @@ def madvise_dontneed(st: "Kernel", mm: int, start: int, length: int) -> int:
 def madvise_flags(
     st: "Kernel", mm: int, start: int, length: int, set_flags: int, clear_flags: int
 ) -> int:
-    """Set and clear vm_flags of a range, behind holes too; madvise_walk_vmas(), mm/madvise.c.
+    """Set and clear vm_flags of a range, even beyond holes; madvise_walk_vmas(), mm/madvise.c.
 
     Return 0, or -ENOMEM if part is not mapped, or -EINVAL for MADV_WIPEONFORK of a file.
     """
     acquire(st, MMAP_LOCK, mm)
     end = start + length
-    # A hole is an error, but what lies behind it is advised all the same.
+    # A hole is an error, but the VMAs beyond it are changed all the same.
     unmapped = -ENOMEM if has_hole(st, mm, start, end) else 0
     error = 0
     while start < end and error == 0:
@@ -255,7 +268,7 @@ def madvise_flags(
 
 
 def has_hole(st: "Kernel", mm: int, start: int, end: int) -> bool:
-    """Tell whether some page of `start` … `end` is in no VMA."""
+    """Return whether some page of `start` … `end` - 1 is in no VMA."""
     while start < end:
         vma = find_vma(st, mm, start)
         if vma == 0 or st.vma[vma].vm_start > start:
@@ -268,8 +281,8 @@ def has_hole(st: "Kernel", mm: int, start: int, end: int) -> bool:
 def sys_mlock(st: "Kernel", mm: int, start: int, length: int, *, on: bool) -> int:
     """Set or clear VM_LOCKED of a range; mlock_fixup(), mm/mlock.c. Return 0 or -ENOMEM.
 
-    Left out: that mlock brings the pages in (they are not reclaimed once they are there), and that
-    it stops at the first hole.
+    Left out: mlock() also brings the pages in, and it stops at the first hole. In the model, pages
+    of a locked VMA are not reclaimed once they are there.
     """
     if on:
         return madvise_flags(st, mm, start, length, VM_LOCKED, 0)

@@ -1,19 +1,20 @@
 """mremap: shrink, grow in place, move, MREMAP_FIXED, MREMAP_DONTUNMAP.
 
 After mm/mremap.c and copy_vma() in mm/vma.c. An anonymous VMA that was never faulted gets the
-pgoff of its new place; a faulted one, or one of a file, keeps its pgoff, so that the index of its
-pages stays true::
+vm_pgoff of its new place. A faulted VMA, or a VMA of a file, keeps its vm_pgoff, so that the
+indexes of its pages stay correct::
 
     before     start AA vm_pgoff 1        pages have index 1, 2
     after      ...........AA vm_pgoff 1   still 1, 2, although now at 9, 10
 
-Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes, and that since v3.7
-the lock of i_mmap is taken only where a walk may meet the new place before the old one.
+Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes. Since v3.7 the kernel
+takes the lock of i_mmap only if a walk may visit the new place before the old one; the model takes
+it always.
 
-Mended, not modelled: in rmap 11 (0c35710493) a COW that found no memory at page k made
-move_page_tables() return k - 1, so that page k - 1 was not moved back, and was unmapped with the
+Not modelled, because it is fixed here: in rmap 11 (0c35710493), when a COW found no memory at page
+k, move_page_tables() returned k - 1. So page k - 1 was not moved back, and was unmapped with the
 new range. At k = 0 it returned -PAGE_SIZE, which as unsigned long is not less than old_len: mremap
-succeeded and unmapped the old range. The data are lost, which no invariant of rmap can see.
+succeeded and unmapped the old range. The data are lost, but no invariant of rmap can detect that.
 """
 
 from typing import TYPE_CHECKING
@@ -51,7 +52,8 @@ def sys_mremap(
 def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> int:
     """Shrink or grow in place; shrink_vma(), expand_vma_in_place(), mm/mremap.c.
 
-    The scope's page offsets end where its addresses end; the kernel's, at 2^52 (vma_to_resize()).
+    Return 0, -EFAULT, -EINVAL or -ENOMEM. Page offsets of the scope end at its last address; those
+    of the kernel at 2^52 (vma_to_resize()).
     """
     vma = vma_lookup(st, mm, start)
     if vma == 0:
@@ -84,7 +86,7 @@ def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> i
         file=v.vm_file,
         anon_vma=v.anon_vma,
     )
-    # vma_merge_extend() makes no VMA: what the neighbour below cannot take is refused.
+    # vma_merge_extend() creates no VMA: if the VMA itself cannot grow, the call fails.
     if vma_merge_new_range(st, vmg) != vma:
         return -ENOMEM
     passed(st, "mremap grows in place")
@@ -92,10 +94,10 @@ def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> i
 
 
 def beyond_pgoff(st: "Kernel", vma: int, end: int) -> bool:
-    """Tell whether the scope has no page offsets up to `end`; the step then does not count.
+    """Return whether `end` is beyond the scope's page offsets; then the step does not count.
 
-    A moved VMA keeps its pgoff; grown at each new place, it would need ever larger ones. Offsets
-    in a file go as far as the scope lets files grow.
+    A moved VMA keeps its vm_pgoff. If it grew at each new place, it would need ever larger
+    offsets. Offsets in a file end at the largest length that the scope gives to files.
     """
     limit = st.scope.file_pages if st.vma[vma].vm_file else st.pages
     if end > limit:
@@ -106,7 +108,10 @@ def beyond_pgoff(st: "Kernel", vma: int, end: int) -> bool:
 def remap_move(
     st: "Kernel", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
 ) -> int:
-    """Move to `to`, over whatever is there, VMA by VMA; remap_move(), mm/mremap.c, v6.17."""
+    """Move to `to`, VMA by VMA, and unmap what was there; remap_move(), mm/mremap.c, v6.17.
+
+    Return 0, -EFAULT, -EINVAL or -ENOMEM.
+    """
     overlap = start < to + new_length and to < start + length
     if overlap and (st.scheme.era.mremap_checks_first or vma_lookup(st, mm, start)):
         passed(st, "mremap refuses an overlap")
@@ -116,7 +121,7 @@ def remap_move(
         if not st.scheme.era.mremap_checks_first and vma_lookup(st, mm, start):
             return unmap_too_soon(st, mm, start, length, new_length, to) or error
         return error
-    # A range that shrinks loses its tail first, so that what moves is as long as its target.
+    # A range that shrinks loses its tail first. Then source and target have the same length.
     if new_length < length:
         passed(st, "mremap moves and shrinks")
         error = do_munmap(st, mm, start + new_length, start + length)
@@ -128,7 +133,7 @@ def remap_move(
             break
         if st.vma[vma].vm_start > address:
             passed(st, "mremap moves the hole between VMAs")
-        # Nothing moves from a hole: what is mapped at its place in the target stays.
+        # Nothing is moved from a hole, so what is mapped at its place in the target stays.
         address = max(address, st.vma[vma].vm_start)
         end = min(start + length, st.vma[vma].vm_end)
         if address > start:
@@ -144,9 +149,9 @@ def remap_move(
 def unmap_too_soon(
     st: "Kernel", mm: int, start: int, length: int, new_length: int, to: int
 ) -> int:
-    """Unmap the target, and what a shrinking range loses, of a move that is refused then.
+    """Unmap the target, and the tail of a shrinking range, before the move is refused.
 
-    mremap_to(), mm/mremap.c, v6.1: vma_to_resize() comes behind both. Return 0 or -ENOMEM.
+    In mremap_to(), mm/mremap.c, v6.1, vma_to_resize() comes after both. Return 0 or -ENOMEM.
     """
     error = do_munmap(st, mm, to, to + new_length)
     if error == 0 and new_length < length:
@@ -155,7 +160,10 @@ def unmap_too_soon(
 
 
 def check_range(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> int:
-    """Return 0 if the range may be moved: one VMA, or since v6.17 any (without resize)."""
+    """Return 0 if the range may be moved, else -EFAULT.
+
+    It must be in one VMA; since v6.17 it may span several if the length does not change.
+    """
     vma = vma_lookup(st, mm, start)
     if vma == 0:
         passed(st, "mremap of no VMA")
@@ -171,9 +179,9 @@ def check_range(st: "Kernel", mm: int, start: int, length: int, new_length: int)
 def mremap_to(
     st: "Kernel", mm: int, start: int, length: int, new_length: int, to: int, *, dontunmap: bool
 ) -> int:
-    """Unmap the target of one VMA, and move there; mremap_to(), mm/mremap.c.
+    """Unmap the target of one VMA, and move the VMA there; mremap_to(), mm/mremap.c.
 
-    What lies under a hole of the source stays mapped.
+    What the target has under a hole of the source stays mapped. Return 0 or -ENOMEM.
     """
     error = do_munmap(st, mm, to, to + new_length)
     if error:
@@ -202,15 +210,17 @@ def move_vma(
         OOOOOO    NNNNNN    the copy: in the rmap of the same pages, without entries
         OOOOOO    NNNNNN    entries are in N; walks still visit both
         ......    NNNNNN    unless MREMAP_DONTUNMAP keeps O, without entries
+
+    Return 0 or -ENOMEM.
     """
     new_vma = copy_vma(st, mm, vma, start, to, new_length)
     if new_vma == 0:
         return -ENOMEM
-    # The copy may have merged with the source itself, if that was never faulted.
+    # The copy may have merged with the source itself if the source was never faulted.
     source = vma_lookup(st, mm, start)
     moved = move_page_tables(st, source, start, new_vma, to, length)
     if moved < length:
-        # Memory ran out half-way: what has moved goes back, and the new range is dropped.
+        # Memory ran out half-way: move the entries back, and drop the new range.
         move_page_tables(st, new_vma, to, source, start, moved)
         tell(st, "move", source, new_vma, start, to)
         do_munmap(st, mm, to, to + new_length)
@@ -219,8 +229,8 @@ def move_vma(
     if not dontunmap:
         return do_munmap(st, mm, start, start + length)
     s = st.vma[source]
-    # Without entries it needs no place in the rmap. A part of a VMA shares its anon_vmas with the
-    # rest, which may have pages.
+    # Without entries it needs no place in the rmap. But if only a part of the VMA was moved, the
+    # rest may have pages in the same anon_vmas.
     if s.vm_start == start and s.vm_end == start + length and source != new_vma:
         if s.anon_vma:
             passed(st, "dontunmap takes the anon_vma from a whole VMA")
@@ -231,13 +241,13 @@ def move_vma(
 
 
 def copy_vma(st: "Kernel", mm: int, vma: int, start: int, to: int, length: int) -> int:
-    """Return a VMA for `to` … `to + length` like `vma`, perhaps a neighbour grown, or 0.
+    """Return a VMA like `vma` for `to` … `to + length`: new, or a neighbour grown; 0 if none.
 
     copy_vma(), mm/vma.c.
     """
     v = st.vma[vma]
     pgoff = linear_page_index(st, vma, start)
-    # Never faulted: no page has an index by the old place yet, so that it may fit the new one, and
+    # Never faulted: no page has an index yet. So vm_pgoff may match the new place, which allows a
     # merge there.
     if v.anon_vma == 0 and v.vm_file == 0:
         pgoff = to
@@ -271,7 +281,7 @@ def copy_vma(st: "Kernel", mm: int, vma: int, start: int, to: int, length: int) 
     n.vm_start = to
     n.vm_end = to + length
     n.vm_pgoff = pgoff
-    # Pages that move keep their anon_vma and index: walks from there must find the copy.
+    # Pages that are moved keep their anon_vma and index, so walks from these must find the copy.
     if st.scheme.anon_vma_clone(st, new, vma, VMA_OP_REMAP):
         kmem_cache_free(st, st.vma, new)
         return 0
@@ -285,12 +295,13 @@ def move_page_tables(
 ) -> int:
     """Move the entries one by one; return how many pages were done; mm/mremap.c.
 
-    Of a file under the lock of i_mmap, lest truncate miss a page on its way (699417d2ab, v2.6.6).
+    For a file this holds the lock of i_mmap, so that truncate does not miss a page while it is
+    moved (699417d2ab, v2.6.6).
     """
     mm = st.vma[vma].vm_mm
     mapping = st.vma[vma].vm_file
     for i in range(length):
-        # Both may sleep, so they come before any lock of this page is taken.
+        # Both calls may sleep, so they come before any lock of this page is taken.
         if break_cow(st, vma, start + i) or st.scheme.rmap_get_cpu(st):
             return i
         if mapping:
@@ -305,7 +316,7 @@ def move_page_tables(
 
 
 def break_cow(st: "Kernel", vma: int, address: int) -> int:
-    """Copy a shared page that rmap could not follow to a new address. Return 0 or -ENOMEM.
+    """Copy a shared page that rmap could not find at a new address. Return 0 or -ENOMEM.
 
     move_page_tables(), mm/mremap.c, rmap 11 (0c35710493): move_one_page() returns -EAGAIN.
     """

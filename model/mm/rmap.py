@@ -1,8 +1,8 @@
-"""What the kernel does by rmap, whatever the scheme: find all entries of a page, and act on them.
+"""Uses of rmap, the same for all schemes: find all entries of a page, and act on them.
 
 After mm/rmap.c: rmap_walk(), folio_referenced() (page_referenced() before v5.18), try_to_unmap().
-Left out: that a walk ends as soon as all mappings have been found, trylocks that make a walker
-give up, and what a walk over anonymous pages does about VM_LOCKED beyond leaving the entry alone.
+Left out: a walk ends as soon as all mappings have been found; a walker gives up if a trylock
+fails; a walk over anonymous pages does more about VM_LOCKED than leave the entry as it is.
 """
 
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ UNMAP = 2
 
 
 def rmap_visits(st: "Kernel", folio: int, rwc: RmapWalkControl) -> None:
-    """Let the scheme say where the page may be mapped, an anonymous page or one of a file."""
+    """Fill `rwc` with the scheme's walk: where the page, anonymous or a file's, may be mapped."""
     if st.scope.files and not folio_test_anon(st, folio):
         st.scheme.rmap_walk_file(st, folio, rwc)
     else:
@@ -50,7 +50,7 @@ def rmap_visits(st: "Kernel", folio: int, rwc: RmapWalkControl) -> None:
 
 
 def rmap_lock(st: "Kernel", folio: int) -> int:
-    """Take the lock under which the page's rmap may be walked; return what to unlock."""
+    """Take the lock that a walk of the page's rmap needs; return what to unlock."""
     if st.scope.files and not folio_test_anon(st, folio):
         return st.scheme.rmap_lock_file(st, folio)
     lock = st.scheme.rmap_lock(st, folio)
@@ -61,7 +61,7 @@ def rmap_lock(st: "Kernel", folio: int) -> int:
 
 
 def rmap_unlock(st: "Kernel", folio: int, lock: int) -> None:
-    """Drop what `rmap_lock` took."""
+    """Release the lock that `rmap_lock` took."""
     if st.scope.files and not folio_test_anon(st, folio):
         st.scheme.rmap_unlock_file(st, folio, lock)
     else:
@@ -84,8 +84,8 @@ def rmap_walk(st: "Kernel", folio: int, action: int) -> int:
     for ptep in rwc.visited:
         mm = ptep_to_mm(st, ptep)
         acquire(st, PTL, mm)
-        # The scheme says where the page may be; whether it is there is known only under this lock.
-        # Chains of entries name no place where it is not.
+        # The scheme yields where the page may be. Whether it is there can be checked only under
+        # this lock. Chains of entries need no check, because they contain no other entries.
         if st.pte[ptep].folio == folio or not st.scheme.walker_checks_pte(st, folio):
             found = found or ptep
             count += 1
@@ -108,9 +108,9 @@ def _walk_one(st: "Kernel", folio: int, ptep: int, action: int) -> int:
 
 
 def try_to_unmap_one(st: "Kernel", folio: int, ptep: int) -> int:
-    """Replace an entry by a swap entry, of a file's page by none; try_to_unmap_one(), mm/rmap.c.
+    """Replace an entry by a swap entry, or for a file's page clear it; try_to_unmap_one().
 
-    Return 1, or 0 where the page is locked in memory.
+    In mm/rmap.c. Return 1, or 0 if the page is locked in memory.
     """
     mm = ptep_to_mm(st, ptep)
     address = ptep_to_address(st, ptep)
@@ -129,7 +129,7 @@ def try_to_unmap_one(st: "Kernel", folio: int, ptep: int) -> int:
 
 
 def unmap_anon(st: "Kernel", folio: int, ptep: int) -> None:
-    """Let the entry name the page's swap slot."""
+    """Replace the entry by a swap entry for the page's slot."""
     entry = st.folio[folio].swap
     exclusive = st.scheme.era.anon_exclusive and st.folio[folio].exclusive
     if exclusive:
@@ -143,9 +143,10 @@ def unmap_anon(st: "Kernel", folio: int, ptep: int) -> None:
 
 
 def unmap_file(st: "Kernel", folio: int, vma: int, ptep: int) -> None:
-    """Clear the entry, unless a fault would not find the page again by its address.
+    """Clear the entry, unless the page is not at its linear place.
 
-    Then it keeps the offset (pgoff_to_pte(), v2.5.66 … v3.19).
+    Then the entry keeps the offset, so that a fault finds the page again (pgoff_to_pte(),
+    v2.5.66 … v3.19).
     """
     p = st.pte[ptep]
     p.folio = 0

@@ -1,9 +1,9 @@
 """Pages and swap: reference counts, swap slots, the swap cache.
 
-After mm/swapfile.c and mm/swap_state.c. A swap slot lives while entries or the swap
-cache name it. Left out: writeback (a page is on disk as soon as it is unmapped), readahead,
-several swap devices, and that v2.5 … v2.6.33 kept a page in the swap cache after a write fault
-had reused it.
+After mm/swapfile.c and mm/swap_state.c. A swap slot is in use while entries or the swap cache
+refer to it. Left out: writeback (a page is on disk as soon as it is unmapped), readahead, several
+swap devices. Left out too: v2.5 … v2.6.33 kept a page in the swap cache after a write fault had
+reused it.
 """
 
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def alloc_folio(st: "Kernel") -> int:
-    """Return an anonymous page with one reference, or 0; alloc_page_vma()."""
+    """Return a new anonymous page with one reference, or 0; alloc_page_vma()."""
     folio = kmem_cache_alloc(st, st.folio)
     if folio:
         st.folio[folio].refcount = 1
@@ -36,12 +36,12 @@ def folio_put(st: "Kernel", folio: int) -> None:
 
 
 def swap_duplicate(st: "Kernel", entry: int) -> None:
-    """One more swap PTE names the slot; swap_duplicate(), mm/swapfile.c."""
+    """Count one more swap PTE that names the slot; swap_duplicate(), mm/swapfile.c."""
     st.swap[entry].count += 1
 
 
 def swap_free(st: "Kernel", entry: int) -> None:
-    """One swap PTE less names the slot; swap_free(), mm/swapfile.c."""
+    """Count one swap PTE less that names the slot, and free an unused slot; mm/swapfile.c."""
     s = st.swap[entry]
     s.count -= 1
     if s.count == 0 and s.folio == 0:
@@ -49,7 +49,7 @@ def swap_free(st: "Kernel", entry: int) -> None:
 
 
 def free_swap_and_cache(st: "Kernel", entry: int) -> None:
-    """Drop a swap PTE for good, and a swap-cache page nobody needs; mm/swapfile.c."""
+    """Free what a cleared swap PTE named, if nobody else uses it; mm/swapfile.c."""
     folio = st.swap[entry].folio
     swap_free(st, entry)
     if folio:
@@ -57,7 +57,10 @@ def free_swap_and_cache(st: "Kernel", entry: int) -> None:
 
 
 def folio_free_swap(st: "Kernel", folio: int) -> bool:
-    """Take the page out of the swap cache if no swap PTE needs it; mm/swapfile.c."""
+    """Remove the page from the swap cache if no swap PTE names its slot; mm/swapfile.c.
+
+    Return whether it was removed.
+    """
     entry = st.folio[folio].swap
     if entry == 0 or st.swap[entry].count > 0:
         return False
@@ -70,10 +73,10 @@ def folio_free_swap(st: "Kernel", folio: int) -> bool:
 
 
 def free_swap_cache(st: "Kernel", folio: int, *, held: int = 0) -> None:
-    """Free the swap-cache copy of a page that nobody maps; free_swap_cache(), mm/swap_state.c.
+    """Remove a page that nobody maps from the swap cache; free_swap_cache(), mm/swap_state.c.
 
-    Without rmap the references tell, of which the caller holds `held`; free_page_and_swap_cache()
-    and remove_exclusive_swap_page(), v2.4.
+    Without rmap the references decide, of which the caller holds `held`;
+    free_page_and_swap_cache() and remove_exclusive_swap_page(), v2.4.
     """
     f = st.folio[folio]
     if f.swap == 0:
@@ -87,7 +90,10 @@ def free_swap_cache(st: "Kernel", folio: int, *, held: int = 0) -> None:
 
 
 def add_to_swap(st: "Kernel", folio: int) -> bool:
-    """Give the page a swap slot and put it into the swap cache; add_to_swap(), mm/swap_state.c."""
+    """Put the page into the swap cache, in a new slot; add_to_swap(), mm/swap_state.c.
+
+    Return False if no slot is free.
+    """
     entry = kmem_cache_alloc(st, st.swap)
     if entry == 0:
         st.exhausted = ""

@@ -1,9 +1,9 @@
-"""swapoff: entries of swapped pages get their pages back.
+"""swapoff: replaces swap entries by their pages.
 
-After try_to_unuse() and unuse_pte(), mm/swapfile.c. It goes through all processes for each slot
-(since v5.1 through all slots for each process); here one step is one entry, in any order, so that
-a half-done swapoff is a state like any other. Unlike a fault it does not ask whether the process
-may read the page. Left out: pages of shmem.
+After try_to_unuse() and unuse_pte(), mm/swapfile.c. The kernel visits all processes for each slot
+(since v5.1 all slots for each process). Here one step handles one entry, in any order, so that a
+half-done swapoff is an ordinary state. Unlike a fault, it does not check whether the process may
+read the page. Left out: pages of shmem.
 """
 
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def unuse_pte(st: "Kernel", mm: int, address: int) -> int:
-    """Map the page that an entry has in swap; the slot goes with its last entry.
+    """Map the page that an entry has in swap; the slot is freed with its last entry.
 
     Return 0, -EINVAL or -ENOMEM.
     """

@@ -1,10 +1,9 @@
-"""A file becomes shorter, or gets a hole: its pages leave the page tables, then the page cache.
+"""A file becomes shorter, or gets a hole: its pages are unmapped, then leave the page cache.
 
 After mm/truncate.c and unmap_mapping_range() in mm/memory.c (vmtruncate_list() before v2.6.3).
-Truncation takes private copies away too (`even_cows`), a hole leaves them. What lies beyond the
-end raises SIGBUS until the file grows again. Left out: partial pages, the second unmapping for
-faults that raced with the first (d00806b18315, v2.6.23: recalled), pages that are being written
-back.
+Truncation removes private copies too (`even_cows`); a hole keeps them. Accesses beyond the end get
+SIGBUS until the file grows again. Left out: partial pages, the second unmapping for faults that
+raced with the first (d00806b18315, v2.6.23: recalled), pages under writeback.
 """
 
 from typing import TYPE_CHECKING
@@ -56,7 +55,7 @@ def unmap_mapping_range(
             for address in range(start, end):
                 unmap_mapping_page(st, vma, address, even_cows=even_cows)
     if st.scope.nonlinear and st.scheme.era.truncates_nonlinear:
-        # The range of a nonlinear VMA does not say which pages it maps: look at every entry.
+        # The range of a nonlinear VMA does not tell which pages it maps, so check every entry.
         for vma in st.scheme.i_mmap.nonlinear(st, mapping, rwc):
             for address in range(st.vma[vma].vm_start, st.vma[vma].vm_end):
                 unmap_nonlinear_page(st, vma, address, first, last)
@@ -64,7 +63,7 @@ def unmap_mapping_range(
 
 
 def unmap_mapping_page(st: "Kernel", vma: int, address: int, *, even_cows: bool) -> None:
-    """Clear one entry, unless it is a private copy that is to stay; zap_details.check_mapping."""
+    """Clear one entry, unless it is a private copy that must stay; zap_details.check_mapping."""
     mm = st.vma[vma].vm_mm
     ptep = pte_offset(st, mm, address)
     folio = st.pte[ptep].folio
@@ -86,9 +85,12 @@ def unmap_mapping_page(st: "Kernel", vma: int, address: int, *, even_cows: bool)
 
 
 def unmap_nonlinear_page(st: "Kernel", vma: int, address: int, first: int, last: int) -> None:
-    """Clear an entry of a nonlinear VMA if its page is among those; zap_details.nonlinear_vma.
+    """Clear an entry of a nonlinear VMA if its page is `first` … `last` of the file.
 
-    Entries without a page stay; one off its linear place keeps its offset (66d25df0b1, v2.6.6).
+    zap_details.nonlinear_vma.
+
+    Entries without a page do not change. An entry whose page is not at its linear place keeps the
+    offset (66d25df0b1, v2.6.6).
     """
     mm = st.vma[vma].vm_mm
     ptep = pte_offset(st, mm, address)
@@ -105,7 +107,7 @@ def unmap_nonlinear_page(st: "Kernel", vma: int, address: int, first: int, last:
 
 
 def truncate_inode_pages_range(st: "Kernel", mapping: int, first: int, last: int) -> None:
-    """Drop pages from the cache; one that is still mapped lives on without a mapping."""
+    """Remove pages from the cache; a page that is still mapped stays, without a mapping."""
     for index in range(first, last + 1):
         folio: int = st.address_space[mapping].i_pages[index]
         if folio:

@@ -1,7 +1,7 @@
-"""Taking mappings away: munmap, the zap of page tables, exit.
+"""Unmapping: munmap, the zap of page tables, exit.
 
 After mm/vma.c (do_vmi_align_munmap()), mm/memory.c (zap_pte_range()) and mm/mmap.c (exit_mmap()).
-Order, since v2.6.15: entries are zapped, then VMAs leave the rmap, then page tables are freed.
+The order since v2.6.15: entries are zapped, then VMAs leave the rmap, then page tables are freed.
 Left out: the downgrade to a read lock (v4.20), TLB gathering, page-table pages themselves.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def zap_page_range(st: "Kernel", vma: int, start: int, end: int) -> None:
-    """Clear all entries of `vma` in `start` … `end`; unmap_page_range(), mm/memory.c."""
+    """Clear all entries of `vma` in `start` … `end` - 1; unmap_page_range(), mm/memory.c."""
     mm = st.vma[vma].vm_mm
     address = max(start, st.vma[vma].vm_start)
     end = min(end, st.vma[vma].vm_end)
@@ -56,12 +56,12 @@ def zap_pte(st: "Kernel", vma: int, address: int, ptep: int) -> None:
 
 
 def do_munmap(st: "Kernel", mm: int, start: int, end: int) -> int:
-    """Unmap `start` … `end`, whatever is there. Return 0 or -ENOMEM.
+    """Unmap everything in `start` … `end` - 1. Return 0 or -ENOMEM.
 
-    do_vmi_munmap(), mm/vma.c. A failure at the second end leaves the first split done::
+    do_vmi_munmap(), mm/vma.c. If the split at `end` fails, the split at `start` is not undone::
 
         AAAAAAAABBCCCCCC   `start` is in A, `end` in C
-        AAAAaaaabbccCCCC   both are split; what is in small letters goes
+        AAAAaaaabbccCCCC   both are split; what is in small letters is unmapped
         AAAA        CCCC
     """
     vma = find_vma(st, mm, start)
@@ -81,9 +81,8 @@ def do_munmap(st: "Kernel", mm: int, start: int, end: int) -> int:
 
 
 def unmap_region(st: "Kernel", mm: int, vma: int, start: int, end: int) -> None:
-    """Zap and remove the VMAs from `vma` on that lie below `end`; all are whole."""
-    # All entries go before any VMA leaves the rmap: as long as a page is mapped, a walk must find
-    # it.
+    """Zap and remove the VMAs from `vma` on that lie below `end`; none of them extends beyond."""
+    # Clear all entries before any VMA leaves the rmap: a walk must find each mapped page.
     first = vma
     while vma and st.vma[vma].vm_start < end:
         zap_page_range(st, vma, start, end)
@@ -105,7 +104,7 @@ def exit_mmap(st: "Kernel", mm: int) -> None:
 
 
 def mmput(st: "Kernel", mm: int) -> None:
-    """The process is gone; mmput(), kernel/fork.c."""
+    """Free the address space of a process that has exited; mmput(), kernel/fork.c."""
     if st.scheme.virtual_scan:
         mmlist_del(st, mm)
     exit_mmap(st, mm)

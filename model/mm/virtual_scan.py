@@ -1,18 +1,18 @@
-"""swap_out(): reclaim without rmap goes through everybody's page tables (v2.4, … v2.5.26).
+"""swap_out(): without rmap, reclaim scans the page tables of all processes (v2.4 … v2.5.26).
 
 After mm/vmscan.c and kernel/fork.c of v2.4.18 … v2.5.26 (64c4a607f0 of dmgerman/history-token).
-All processes are on `mmlist`, a ring; swap_mm is the one whose turn it is, and each remembers in
-swap_address how far the scan has come::
+All processes are on `mmlist`, a ring. swap_mm is the process that is scanned next, and each
+process has in swap_address how far the scan has come::
 
     mmlist    ┌─> process 1 ──> process 3 ──> process 2 ─┐
               └──────────────────────────────────────────┘
-    swap_mm                       ^                        a flag here, of the process it names
-    swap_address      0           4            0           `pages` (TASK_SIZE): done with it
+    swap_mm                       ^                        here a flag of that process
+    swap_address      0           4            0           `pages` (TASK_SIZE): fully scanned
 
-init_mm, which has no memory and on which the scan never stops, is left out, and so a swap_mm that
-nobody has the flag of is one that points to a process that is gone. Left out too: zones,
-PageActive, buffers, trylocks that fail; that shrink_cache() calls swap_out() of itself when it has
-met enough mapped pages. There the scan is an operation of its own.
+Left out: init_mm, which has no memory and at which the scan never stops. So if no process has the
+flag, swap_mm points to a process that is gone. Left out too: zones, PageActive, buffers, trylocks
+that fail. In the kernel, shrink_cache() itself calls swap_out() after it has met enough mapped
+pages; here the scan is an operation of its own.
 """
 
 from typing import TYPE_CHECKING
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 
 SWAP_CLUSTER_MAX = 1
-"""How many pages one scan is to make freeable: 32 in the kernel, and 1 here, so that in an address
-space of a few pages it has to stop and go on too."""
+"""After how many freeable pages a scan stops. It is 32 in the kernel, and 1 here, so that a scan
+also stops and continues in an address space of a few pages."""
 
 # mmlist, kernel/fork.c
 
 
 def mmlist_add(st: "Kernel", mm: int, after: int) -> None:
-    """Put process `mm` on the ring behind `after` (0: it is the first of all); dup_mmap()."""
+    """Put process `mm` on the ring behind `after` (0: it is the first process); dup_mmap()."""
     if after:
         st.mm[mm].mmlist = st.mm[after].mmlist
         st.mm[after].mmlist = mm
@@ -50,7 +50,7 @@ def mmlist_add(st: "Kernel", mm: int, after: int) -> None:
 
 
 def mmlist_del(st: "Kernel", mm: int) -> None:
-    """Take a dying process off the ring, and swap_mm off it; mmput()."""
+    """Remove a dying process from the ring, and choose another swap_mm if it was that; mmput()."""
     following = st.mm[mm].mmlist
     if following == 0:
         return
@@ -63,23 +63,24 @@ def mmlist_del(st: "Kernel", mm: int) -> None:
 
 
 def mmlist_exec(st: "Kernel", mm: int) -> None:
-    """A new image is a new mm, whose scan begins at 0; exec_mmap(), fs/exec.c.
+    """Start the scan of a new image at address 0; exec_mmap(), fs/exec.c.
 
-    The new one joined the ring behind init_mm, and the old one left it; here it takes its place.
+    In the kernel the new mm joined the ring behind init_mm, and the old one left it. Here the new
+    image takes the old one's place.
     """
     st.mm[mm].swap_address = 0
     pass_on(st, mm, st.mm[mm].mmlist)
 
 
 def pass_on(st: "Kernel", mm: int, following: int) -> None:
-    """Let swap_mm, if it is `mm`, be `following`."""
+    """Make `following` the swap_mm, if `mm` is it now."""
     if st.mm[mm].swap_mm:
         st.mm[mm].swap_mm = 0
         st.mm[following].swap_mm = 1
 
 
 def swap_mm(st: "Kernel") -> int:
-    """Return the process whose turn it is, or 0."""
+    """Return the process that is scanned next, or 0."""
     for mm in st.mm.indices():
         if st.mm[mm].swap_mm:
             return mm
@@ -90,9 +91,10 @@ def swap_mm(st: "Kernel") -> int:
 
 
 def scan_page_tables(st: "Kernel", nr_pages: int, scan: "RmapWalkControl") -> int:
-    """Scan until `nr_pages` pages can be freed, or all have been looked at; swap_out().
+    """Scan until `nr_pages` pages can be freed, or all entries were visited; swap_out().
 
-    Return 1 for the first. `scan.visited` gets the entries that were looked at and map a page.
+    Return 1 in the first case, else 0. Visited entries that map a page are added to
+    `scan.visited`.
     """
     counter = st.mm.live
     while counter >= 0:
@@ -105,7 +107,7 @@ def scan_page_tables(st: "Kernel", nr_pages: int, scan: "RmapWalkControl") -> in
 
 
 def next_mm(st: "Kernel") -> int:
-    """Return whose turn it is, past those that have been scanned to their end."""
+    """Return the process to scan next, and skip those that were scanned to their end."""
     mm = swap_mm(st)
     while st.mm[mm].swap_address == st.pages:
         st.mm[mm].swap_address = 0
@@ -116,10 +118,10 @@ def next_mm(st: "Kernel") -> int:
 
 
 def swap_out_mm(st: "Kernel", mm: int, count: int, scan: "RmapWalkControl") -> int:
-    """Scan one process from its swap_address on; return how many pages are still wanted.
+    """Scan one process from its swap_address on; return how many pages are still needed.
 
-    page_table_lock keeps entries and VMAs in place. Where the last VMA fulfils the want, the scan
-    is taken to have come to the end of the address space, as in the kernel.
+    page_table_lock keeps entries and VMAs in place. If the last page needed is found in the last
+    VMA, the scan counts this process as fully scanned, as the kernel does.
     """
     acquire(st, PTL, mm)
     vma = find_vma(st, mm, st.mm[mm].swap_address)
@@ -135,7 +137,10 @@ def swap_out_mm(st: "Kernel", mm: int, count: int, scan: "RmapWalkControl") -> i
 
 
 def swap_out_vma(st: "Kernel", mm: int, vma: int, count: int, scan: "RmapWalkControl") -> int:
-    """Scan one VMA; swap_out_vma(), swap_out_pgd(), swap_out_pmd()."""
+    """Scan one VMA; swap_out_vma(), swap_out_pgd(), swap_out_pmd().
+
+    Return how many pages are still needed.
+    """
     address = max(st.mm[mm].swap_address, st.vma[vma].vm_start)
     while count and address < st.vma[vma].vm_end:
         ptep = pte_offset(st, mm, address)
@@ -149,10 +154,10 @@ def swap_out_vma(st: "Kernel", mm: int, vma: int, count: int, scan: "RmapWalkCon
 
 
 def try_to_swap_out(st: "Kernel", vma: int, ptep: int, scan: "RmapWalkControl") -> int:
-    """Take one entry away if its page was not used lately; try_to_swap_out().
+    """Unmap one entry if its page was not used lately; try_to_swap_out().
 
-    Return 1 if the page can be freed now, which is so if only the swap cache or the page cache has
-    it. An anonymous page counts as dirty always: where there is no swap slot, the entry stays.
+    Return 1 if the page can be freed now: only the swap cache or the page cache refers to it. An
+    anonymous page always counts as dirty; without a free swap slot the entry stays.
     """
     p = st.pte[ptep]
     folio = p.folio
@@ -163,8 +168,8 @@ def try_to_swap_out(st: "Kernel", vma: int, ptep: int, scan: "RmapWalkControl") 
         return 0
     if folio_test_anon(st, folio) and st.folio[folio].swap == 0 and not add_to_swap(st, folio):
         return 0
-    # The reference of this entry is about to go; by those that are left the page may be freed or
-    # not.
+    # This entry is about to drop its reference. The references left decide whether the page can be
+    # freed.
     left = st.folio[folio].refcount - 1
     if folio_test_anon(st, folio):
         swap_duplicate(st, st.folio[folio].swap)
@@ -180,19 +185,19 @@ def try_to_swap_out(st: "Kernel", vma: int, ptep: int, scan: "RmapWalkControl") 
         unmap_everywhere(st, folio, scan)
         left = st.folio[folio].refcount
     if left > 1:
-        # Without rmap nobody knows who else maps it; the scan comes by them in its time.
+        # Without rmap the other entries cannot be found from here; the scan reaches them later.
         passed(st, "the scan leaves a page mapped elsewhere")
         return 0
     return 1
 
 
 def locked(st: "State", vma: int) -> bool:
-    """Tell whether the scan must leave the pages of a VMA alone."""
+    """Return whether the scan must not unmap the pages of this VMA."""
     return "mlock" in st.scope.ops and st.vma[vma].vm_flags & VM_LOCKED != 0
 
 
 def drop_file_pte(st: "Kernel", ptep: int) -> None:
-    """Leave nothing: a fault will find the page of the file again."""
+    """Clear an entry of a file's page; a fault will find the page again."""
     p = st.pte[ptep]
     folio = p.folio
     p.folio = 0
@@ -202,9 +207,9 @@ def drop_file_pte(st: "Kernel", ptep: int) -> None:
 
 
 def unmap_everywhere(st: "Kernel", folio: int, scan: "RmapWalkControl") -> None:
-    """Go on from one entry of a file's page to all of them by i_mmap (v2.4.23aa2).
+    """Unmap a file's page from all its other entries, found by i_mmap (v2.4.23aa2).
 
-    Only trylocks, since page_table_lock of the process being scanned is held.
+    This uses trylocks only, because page_table_lock of the scanned process is held.
     """
     mapping = st.folio[folio].address_space
     if mapping == 0 or not trylock(st, I_MMAP_LOCK, mapping):

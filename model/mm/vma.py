@@ -1,6 +1,6 @@
-"""VMAs: the ordered list of an address space, copies, and split; merge is in vma_merge.py.
+"""VMAs: the ordered list of an address space, copies, and split; vma_merge.py has the merges.
 
-After mm/vma.c, v6.13 … v7.0. Left out: the maple tree (a list in address order instead), and the
+After mm/vma.c, v6.13 … v7.0. Left out: the maple tree (here a list in address order), and the
 limit on the number of VMAs.
 """
 
@@ -51,13 +51,13 @@ def vma_prev(st: "Kernel", mm: int, address: int) -> int:
 
 
 def vma_link(st: "Kernel", mm: int, vma: int) -> None:
-    """Put `vma` into the address space and its file's list; vma_link(), mm/vma.c."""
+    """Insert `vma` into the address space and into i_mmap of its file; vma_link(), mm/vma.c."""
     vma_link_list(st, mm, vma)
     vma_link_file(st, vma, 0)
 
 
 def vma_link_list(st: "Kernel", mm: int, vma: int) -> None:
-    """Put `vma` into the list of the address space; __vma_link_list(), mm/mmap.c."""
+    """Insert `vma` into the list of the address space; __vma_link_list(), mm/mmap.c."""
     v = st.vma[vma]
     v.vm_mm = mm
     prev = vma_prev(st, mm, v.vm_start)
@@ -70,7 +70,7 @@ def vma_link_list(st: "Kernel", mm: int, vma: int) -> None:
 
 
 def vma_unlink(st: "Kernel", mm: int, vma: int) -> None:
-    """Take `vma` out of the address space's list."""
+    """Remove `vma` from the list of the address space."""
     following = st.vma[vma].vm_next
     if st.mm[mm].mmap == vma:
         st.mm[mm].mmap = following
@@ -101,7 +101,7 @@ def vm_area_dup(st: "Kernel", vma: int) -> int:
 
 
 def remove_vma(st: "Kernel", mm: int, vma: int) -> None:
-    """Unlink and free a VMA whose page-table entries are gone or another VMA's."""
+    """Unlink and free a VMA. Its entries are cleared or belong to another VMA now."""
     st.scheme.unlink_anon_vmas(st, vma)
     unlink_file_vma(st, vma)
     vma_unlink(st, mm, vma)
@@ -109,7 +109,10 @@ def remove_vma(st: "Kernel", mm: int, vma: int) -> None:
 
 
 def range_changes(st: "Kernel", vma: int, adjust: int) -> None:
-    """Announce that the range of `vma` (and `adjust`) changes; vma_prepare(), mm/vma.c."""
+    """Prepare i_mmap and rmap for a change of the range of `vma`; vma_prepare(), mm/vma.c.
+
+    The same for `adjust`, if it is not 0.
+    """
     if st.scope.files:
         vma_prepare_file(st, vma, adjust)
     st.scheme.vma_prepare(st, vma, adjust)
@@ -121,7 +124,10 @@ def range_changes(st: "Kernel", vma: int, adjust: int) -> None:
 
 
 def range_changed(st: "Kernel", vma: int, adjust: int) -> None:
-    """Announce that the range of `vma` (and `adjust`) has changed; vma_complete(), mm/vma.c."""
+    """Update i_mmap and rmap after a change of the range of `vma`; vma_complete(), mm/vma.c.
+
+    The same for `adjust`, if it is not 0.
+    """
     st.scheme.vma_complete(st, vma, adjust)
     if st.scope.files:
         vma_complete_file(st, vma, adjust)
@@ -145,13 +151,13 @@ def split_vma(st: "Kernel", mm: int, vma: int, address: int, *, new_below: bool)
     else:
         n.vm_pgoff += address - n.vm_start
         n.vm_start = address
-    # Pages of either part may be in any anon_vma of the whole. No range has changed yet, so that a
+    # Pages of both parts may be in any anon_vma of the whole. No range has changed yet, so a
     # failure leaves the VMA as it was.
     if st.scheme.anon_vma_clone(st, new, vma, VMA_OP_SPLIT):
         kmem_cache_free(st, st.vma, new)
         return -ENOMEM
     passed(st, "split")
-    # Trees are ordered by ranges: one changes only while its VMA is out of them.
+    # Trees are ordered by range, so a range may change only while its VMA is in no tree.
     range_changes(st, vma, 0)
     if new_below:
         v.vm_pgoff += address - v.vm_start

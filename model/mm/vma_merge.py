@@ -1,17 +1,18 @@
-"""Merges: a range that is to become part of a neighbour; mm/vma.c.
+"""Merges: a range becomes part of a neighbour; mm/vma.c.
 
 The range is free (mmap, brk, mremap) or part of a VMA whose flags change (mprotect, madvise,
-mlock). One struct vma_merge_struct holds all that is asked of it (mm/vma.h, since v6.12; before,
+mlock). One struct vma_merge_struct has all arguments of a merge (mm/vma.h, since v6.12; before,
 vma_merge() had these as arguments).
 
-Which VMAs may join, as far as rmap has a say, and what a joined VMA inherits is the scheme's::
+The scheme decides which VMAs may join, as far as rmap is concerned, and what a joined VMA
+inherits::
 
     can_vma_merge_*     is_mergeable_anon_vma, are_anon_vmas_compatible
     before the change   dup_anon_vma, vma_prepare
-    after it            vma_complete, unlink_anon_vmas of a VMA that went
+    after it            vma_complete, unlink_anon_vmas of a VMA that is freed
 
-The cases have the numbers of vma_merge() before v6.11, which gave the same address spaces; P, M
-and N are `prev`, `middle` and `next`, and dots are free::
+The cases have the numbers of vma_merge() before v6.11, which led to the same address spaces. P, M
+and N are `prev`, `middle` and `next`; dots are free::
 
     a free range        PPPP....NNNN -> PPPPPPPPPPPP   case 1
                         PPPP....     -> PPPPPPPP       case 2
@@ -23,7 +24,7 @@ and N are `prev`, `middle` and `next`, and dots are free::
                             MMMMNNNN ->     MMNNNNNN   case 4
 
 Left out: policies, userfaultfd, names of anonymous VMAs, VM_SOFTDIRTY and the other flags that
-merging ignores, and the pre-v4.9 habit of keeping the *other* VMA object in case 8.
+merging ignores. Left out too: before v4.9, case 8 kept the *other* VMA object.
 """
 
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 class VmaMergeStruct:
     """struct vma_merge_struct, mm/vma.h: a range, and the neighbours that it may join.
 
-    Nothing of it is in a state: it lives as long as the system call.
+    It is not part of a state: it exists only during the system call.
     """
 
     mm: int
@@ -55,10 +56,10 @@ class VmaMergeStruct:
     pgoff: int
     """Page offset of `start`."""
     flags: int
-    """vm_flags, VM_NONLINEAR among them."""
+    """vm_flags, including VM_NONLINEAR."""
     file: int
     anon_vma: int = 0
-    """That of the VMA which the pages are in, or come from; 0: never faulted."""
+    """That of the VMA which has the pages, or had them before mremap; 0: never faulted."""
     prev: int = 0
     middle: int = 0
     """The VMA that the range is part of, or 0 (called `vma` in v6.12)."""
@@ -72,7 +73,7 @@ class VmaMergeStruct:
 
 
 def is_mergeable_vma(st: "Kernel", vmg: VmaMergeStruct, vma: int) -> bool:
-    """Tell whether neighbour `vma` has the flags and the file; is_mergeable_vma(), mm/vma.c."""
+    """Return whether neighbour `vma` has the same flags and file; is_mergeable_vma(), mm/vma.c."""
     if vma_flags(st, vma) != vmg.flags:
         passed(st, "no merge: vm_flags")
         return False
@@ -83,7 +84,7 @@ def is_mergeable_vma(st: "Kernel", vmg: VmaMergeStruct, vma: int) -> bool:
 
 
 def can_vma_merge_left(st: "Kernel", vmg: VmaMergeStruct) -> bool:
-    """Tell whether `prev` may grow up over the range; can_vma_merge_left(), mm/vma.c."""
+    """Return whether `prev` may grow up over the range; can_vma_merge_left(), mm/vma.c."""
     prev = vmg.prev
     if prev == 0 or st.vma[prev].vm_end != vmg.start:
         return False
@@ -96,7 +97,7 @@ def can_vma_merge_left(st: "Kernel", vmg: VmaMergeStruct) -> bool:
 
 
 def can_vma_merge_right(st: "Kernel", vmg: VmaMergeStruct) -> bool:
-    """Tell whether `next` may grow down over the range; can_vma_merge_right(), mm/vma.c."""
+    """Return whether `next` may grow down over the range; can_vma_merge_right(), mm/vma.c."""
     following = vmg.next
     if following == 0 or st.vma[following].vm_start != vmg.end:
         return False
@@ -111,15 +112,15 @@ def can_vma_merge_right(st: "Kernel", vmg: VmaMergeStruct) -> bool:
 
 
 def vma_merge_new_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
-    """Cover a free range by growing neighbours; return the VMA grown, or 0.
+    """Grow neighbours over a free range; return the VMA that grew, or 0.
 
-    vma_merge_new_range(), mm/vma.c; cases 1, 2, 3. An allocation failure counts as "no merge".
+    vma_merge_new_range(), mm/vma.c; cases 1, 2, 3. If an allocation fails, nothing merges.
     """
     vmg.prev = vma_prev(st, vmg.mm, vmg.start)
     vmg.next = st.vma[vmg.prev].vm_next if vmg.prev else st.mm[vmg.mm].mmap
     left = can_vma_merge_left(st, vmg)
     right = not vmg.just_expand and can_vma_merge_right(st, vmg)
-    # A range without an anon_vma fits both, even where the two do not fit one another.
+    # A range without an anon_vma fits both neighbours, even if these do not fit each other.
     if left and right and not st.scheme.are_anon_vmas_compatible(st, vmg.prev, vmg.next):
         passed(st, "a new range joins one side only: anon_vmas differ")
         right = False
@@ -144,7 +145,7 @@ def vma_merge_new_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
 
 
 def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
-    """Grow `target` to the range, swallowing `next` if that ends there. Return 0 or -ENOMEM.
+    """Grow `target` over the range, and remove `next` if that ends there. Return 0 or -ENOMEM.
 
     vma_expand(), mm/vma.c.
     """
@@ -152,10 +153,10 @@ def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
     gone = vmg.next if target != vmg.next else 0
     if gone and st.vma[gone].vm_end != vmg.end:
         gone = 0
-    # What may fail comes before any range changes, so that a failure is no more than "no merge".
+    # Calls that may fail come before any range changes, so a failure only means "no merge".
     if gone and st.scheme.dup_anon_vma(st, target, gone, target):
         return -ENOMEM
-    # Pages that mremap is about to move in are in the anon_vmas of its source (61f67c230a5e).
+    # mremap will move pages here that are in the anon_vmas of its source (61f67c230a5e).
     if (
         vmg.copied_from
         and st.scheme.era.inherits_copied_from
@@ -172,7 +173,7 @@ def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
         t.vm_pgoff = vmg.pgoff
         range_changed(st, target, gone)
     if gone:
-        # Its chain may go with it: the target has the same one, or has just got a copy.
+        # Its chain is freed with it: the target has the same chain, or has just got a copy.
         remove_vma(st, vmg.mm, gone)
     if vmg.copied_from == 0:
         tell(st, "expand", target, gone)
@@ -180,7 +181,7 @@ def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
 
 
 def move_end(st: "Kernel", vma: int, end: int) -> None:
-    """Grow at the end alone, which no index depends on; vma_adjust(), v2.6.32 (252c5f94d94)."""
+    """Grow only at the end, on which no index depends; vma_adjust(), v2.6.32 (252c5f94d94)."""
     if st.scope.files:
         vma_prepare_file(st, vma, 0)
     st.vma[vma].vm_end = end
@@ -189,7 +190,7 @@ def move_end(st: "Kernel", vma: int, end: int) -> None:
 
 
 def vma_merge_existing_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
-    """Give a range of `middle` to a neighbour; return that one, 0 or -ENOMEM.
+    """Join a range of `middle` to a neighbour; return that neighbour, 0 or -ENOMEM.
 
     vma_merge_existing_range(), mm/vma.c; cases 4 … 8.
     """
@@ -215,7 +216,7 @@ def vma_merge_existing_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
 def _merge_both(st: "Kernel", vmg: VmaMergeStruct) -> int:
     passed(st, "merge case 6")
     prev = vmg.prev
-    # One source is enough: where both have an anon_vma, it is the same one, with the same chain.
+    # One source is enough: if both have an anon_vma, it is the same one, with the same chain.
     source = vmg.next if st.vma[vmg.next].anon_vma else vmg.middle
     if st.vma[prev].anon_vma == 0 and st.vma[source].anon_vma:
         passed(st, "case 6 imports a chain")
@@ -254,7 +255,7 @@ def _merge_right(st: "Kernel", vmg: VmaMergeStruct) -> int:
     following = vmg.next
     middle = vmg.middle
     whole = vmg.start == st.vma[middle].vm_start
-    # The last argument is the VMA that vma_adjust() was called for, until v6.1.
+    # The last argument is the VMA for which vma_adjust() was called, until v6.1.
     if st.scheme.dup_anon_vma(st, following, middle, following if whole else middle):
         return -ENOMEM
     passed(st, "merge case 8" if whole else "merge case 4")
@@ -272,9 +273,10 @@ def _merge_right(st: "Kernel", vmg: VmaMergeStruct) -> int:
 
 
 def vma_modify(st: "Kernel", vma: int, start: int, end: int, flags: int) -> int:
-    """Return the VMA that is exactly the one to get `flags` for `start` … `end`, or -ENOMEM.
+    """Merge or split, so that `start` … `end` - 1 can get `flags`. Return its VMA or -ENOMEM.
 
-    vma_modify(), mm/vma.c: merge if possible, else split at both ends.
+    vma_modify(), mm/vma.c. A neighbour that has these flags takes the range if it may; otherwise
+    the range becomes a VMA of its own by splits at both ends.
     """
     v = st.vma[vma]
     mm = v.vm_mm
@@ -288,8 +290,7 @@ def vma_modify(st: "Kernel", vma: int, start: int, end: int, flags: int) -> int:
         anon_vma=v.anon_vma,
         middle=vma,
     )
-    # A merge gives exactly this range to a neighbour; else the range has to become a VMA of its
-    # own.
+    # If no neighbour takes the range, it has to become a VMA of its own.
     merged = vma_merge_existing_range(st, vmg)
     if merged:
         return merged

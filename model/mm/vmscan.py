@@ -1,7 +1,8 @@
-"""Reclaim of one page: unmap it everywhere through its rmap, then free it.
+"""Reclaim of one page: unmap it from all its entries through its rmap, then free it.
 
 After shrink_folio_list(), mm/vmscan.c (shrink_page_list() before v5.18). Left out: LRU lists,
-dirty pages and writeback, and what makes reclaim choose: any page may be taken at any time.
+dirty pages and writeback, and the reasons why reclaim chooses a page: any page may be taken at any
+time.
 """
 
 from typing import TYPE_CHECKING
@@ -28,11 +29,11 @@ def swap_out(st: "Kernel", folio: int) -> int:
         passed(st, "swap-out of a page in the swap cache")
     if st.folio[folio].refcount > 1 and not st.folio[folio].swap:
         passed(st, "swap-out of a shared page")
-    # Each entry is to name the slot, so that the page must have one before it is unmapped.
+    # Each entry will name the slot, so the page must have a slot before it is unmapped.
     if st.folio[folio].swap or add_to_swap(st, folio):
         if st.scheme.folio_mapped(st, folio):
             rmap_walk(st, folio, UNMAP)
-        # Only the swap cache has it now: every mapping, if there was any, has been found.
+        # Only the swap cache refers to it now, so the walk found every mapping.
         if st.folio[folio].refcount == 1:
             entry = st.folio[folio].swap
             st.folio[folio].swap = 0
@@ -58,7 +59,8 @@ def reclaim_file_folio(st: "Kernel", folio: int) -> int:
         if rmap_walk(st, folio, UNMAP):
             passed(st, "a mapped page of a file is reclaimed")
         tell(st, "reclaim", folio)
-    # Only the page cache has it now: every mapping, if there was any, has been found.
+    # If only the page cache refers to it now, the walk found every mapping.
+
     freed = st.folio[folio].refcount == 1
     release(st, FOLIO_LOCK, folio)
     if freed:
