@@ -1,20 +1,22 @@
-"""i_mmap as an interval tree: VMAs by the start of their interval (v3.7 …).
+"""i_mmap as an interval tree: VMAs sorted by the start of their interval (v3.7 …).
 
-Michel Lespinasse replaced the prio_tree by an augmented red-black tree: in order of vm_pgoff, each
-node with the largest end below it. Equal starts keep the order in which they came, and fork puts
-the child's VMA right behind its parent's. A query goes from the leftmost VMA that reaches its
-first offset to the right, as far as VMAs begin before its last::
+Michel Lespinasse replaced the prio_tree by an augmented red-black tree. It is sorted by vm_pgoff,
+and each node has the largest end of its subtree. VMAs with equal starts stay in the order of their
+insertion, and fork inserts the child's VMA right behind the parent's. A query starts at the
+leftmost VMA that reaches its first offset, and ends at the first VMA that starts after its last
+offset::
 
     in order        [0,4]  [1,6]  [2,5]  [2,5]  [4,7]        by start, then by arrival
     query 5 … 5            [1,6]  [2,5]  [2,5]  [4,7]
 
-The model keeps the order, which rotations do not change, in a list; not colours and heights, which
-would tell states apart that behave alike. So that the cost is the tree's, a query counts what it
-finds and one way down from the root.
+The model keeps the order in a list, because rotations do not change the order. It does not keep
+colours and heights: states that differ only in these behave alike. To give the tree's cost, a
+query counts the VMAs that it finds and one path down from the root.
 
-Left out: the maxima. A query looks at each VMA's end as it is now. In a kernel that moved an end
-without taking the VMA out of its tree (as 252c5f94d94 did, before v3.7), a maximum would be stale
-and walks would pass the VMA by: no check here sees that, of i_mmap or of an anon_vma's tree.
+Left out: the largest ends. A query reads the present end of each VMA. If a kernel moved an end
+without removing the VMA from its tree (as 252c5f94d94 did, before v3.7), a largest end would be
+out of date, and walks would miss the VMA. No check here can detect that, neither in i_mmap nor in
+the tree of an anon_vma.
 
 Sources: mm/interval_tree.c, lib/interval_tree.c, include/linux/interval_tree_generic.h of v3.7
 (6b2dbba8b6ac): recalled.
@@ -43,7 +45,10 @@ class IMmapIntervalTree(IMmap):
     )
 
     def insert(self, st: State, mapping: int, vma: int, beside: int) -> None:
-        """vma_interval_tree_insert(), vma_interval_tree_insert_after(), mm/interval_tree.c."""
+        """Insert `vma`.
+
+        vma_interval_tree_insert(), vma_interval_tree_insert_after(), mm/interval_tree.c.
+        """
         assert_held_write(st, I_MMAP_LOCK, mapping, "a VMA enters i_mmap")
         before = beside or self.last_before(st, mapping, vma)
         if before:
@@ -63,7 +68,7 @@ class IMmapIntervalTree(IMmap):
         return st.address_space[mapping].i_mmap_node
 
     def last_before(self, st: State, mapping: int, vma: int) -> int:
-        """Return the VMA behind which `vma` belongs, or 0."""
+        """Return the VMA behind which `vma` must be inserted, or 0."""
         before = 0
         at = self.first_of(st, mapping, vma)
         while at and (st.vma[vma].vm_nonlinear or self.starts_by(st, at, vma)):
@@ -72,11 +77,11 @@ class IMmapIntervalTree(IMmap):
         return before
 
     def starts_by(self, st: State, at: int, vma: int) -> bool:
-        """Tell whether `at` stays in front of `vma`: equal starts keep their order."""
+        """Return whether `at` comes before `vma`; VMAs with equal starts keep their order."""
         return st.vma[at].vm_pgoff <= st.vma[vma].vm_pgoff
 
     def remove(self, st: State, mapping: int, vma: int) -> None:
-        """vma_interval_tree_remove(), mm/interval_tree.c."""
+        """Remove `vma`; vma_interval_tree_remove(), mm/interval_tree.c."""
         assert_held_write(st, I_MMAP_LOCK, mapping, "a VMA leaves i_mmap")
         at = self.first_of(st, mapping, vma)
         following = st.vma[vma].shared
@@ -121,7 +126,7 @@ class IMmapIntervalTree(IMmap):
         return found
 
     def members(self, st: State, mapping: int) -> list[int]:
-        """Return all VMAs, as often as they are there; a list in a circle is cut."""
+        """Return all VMAs, each as often as it is contained; stop at a circle in a list."""
         found: list[int] = []
         vma = st.address_space[mapping].i_mmap_node
         while vma and found.count(vma) < 2:

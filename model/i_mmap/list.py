@@ -1,12 +1,14 @@
-"""i_mmap as lists of VMAs (v2.4 … v2.6.6), and what every container of a file's VMAs offers.
+"""i_mmap as lists of VMAs (v2.4 … v2.6.6), and the interface of every container of a file's VMAs.
 
-Two lists until v2.6.6: i_mmap for private mappings, i_mmap_shared for VM_SHARED; a nonlinear VMA
-is in the second, among the others. One, and one apart for nonlinear VMAs, since v2.6.7; there the
-first was a prio_tree to v3.6 (prio_tree.py) and an interval tree since v3.7 (interval_tree.py), of
-which a list has the members but neither the order nor the cost.
+Until v2.6.6 there were two lists: i_mmap for private mappings, i_mmap_shared for VM_SHARED. A
+nonlinear VMA was in the second, among the others. Since v2.6.7 there is one container for linear
+VMAs, and a separate list for nonlinear ones. That container was a prio_tree until v3.6
+(prio_tree.py) and is an interval tree since v3.7 (interval_tree.py). A list has the same members,
+but in another order and at another cost.
 
-All under the lock of i_mmap: i_shared_lock (spinlock, v2.4 … v2.5.5x), i_shared_sem (semaphore,
-to v2.6.6), i_mmap_lock (spinlock, v2.6.7), i_mmap_mutex (v3.0), i_mmap_rwsem (v3.19).
+All functions run under the lock of i_mmap: i_shared_lock (spinlock, v2.4 … v2.5.5x), i_shared_sem
+(semaphore, until v2.6.6), i_mmap_lock (spinlock, v2.6.7), i_mmap_mutex (v3.0), i_mmap_rwsem
+(v3.19).
 
 Sources: mm/mmap.c, kernel/fork.c of v2.6.0, v2.6.7 and v3.7, recalled.
 """
@@ -26,17 +28,17 @@ if TYPE_CHECKING:
 class IMmap:
     """The container in which a file keeps the VMAs that map it, by offset.
 
-    An object of a class below this one is the `i_mmap` of a scheme, whichever it is. It holds
-    nothing but constants: all state is in fields of `address_space` and `vma`.
+    The `i_mmap` of a scheme is an instance of a subclass. It has only constants: all state is in
+    fields of `address_space` and `vma`. Any scheme may use any container.
     """
 
     fields: ClassVar[dict[str, dict[str, Any]]] = {}
-    """By pool: the fields that the container needs, declared as in `Scheme.extra_fields`."""
+    """The fields that the container needs, by pool, declared as in `Scheme.extra_fields`."""
     invariants: ClassVar[tuple[str, ...]] = ()
-    """Names of what must hold of the container, where there are files."""
+    """Names of invariants that the container must keep, if there are files."""
     keyed: ClassVar[bool] = False
-    """A VMA's place depends on its range: the MM core takes it out before that changes, and puts
-    it back after (vma_adjust(), vma_prepare())."""
+    """A VMA's place depends on its range: the MM core removes the VMA before the range changes,
+    and inserts it again after that (vma_adjust(), vma_prepare())."""
 
     def __setattr__(self, name: str, value: object) -> None:
         raise SchemeError(
@@ -45,34 +47,37 @@ class IMmap:
         )
 
     def insert(self, st: "State", mapping: int, vma: int, beside: int) -> None:
-        """Put `vma` in; `beside` is the parent's VMA in fork, else 0. The lock is held."""
+        """Insert `vma`. In fork, `beside` is the parent's VMA, else 0.
+
+        The caller holds the lock.
+        """
         raise NotImplementedError
 
     def remove(self, st: "State", mapping: int, vma: int) -> None:
-        """Take `vma` out. The lock is held."""
+        """Remove `vma`. The caller holds the lock."""
         raise NotImplementedError
 
     def foreach(
         self, st: "State", mapping: int, first: int, last: int, rwc: "RmapWalkControl"
     ) -> list[int]:
-        """Return the linear VMAs that overlap offsets `first` … `last`, in the order met."""
+        """Return the linear VMAs that overlap offsets `first` … `last`, in order of the walk."""
         raise NotImplementedError
 
     def nonlinear(self, st: "State", mapping: int, rwc: "RmapWalkControl") -> list[int]:
-        """Return the VMAs in which any page of the file may be anywhere."""
+        """Return the nonlinear VMAs, which may map any page of the file at any address."""
         raise NotImplementedError
 
     def members(self, st: "State", mapping: int) -> list[int]:
-        """Return all VMAs, as often as they are there, for invariants; a circle is cut."""
+        """Return all VMAs, each as often as it is contained, for invariants; stop at a circle."""
         raise NotImplementedError
 
     def size_mask(self, st: "State", mapping: int) -> int:
-        """Return the first bit of a size that decides in a prio_tree, where there is one."""
+        """Return the first bit of a size that a prio_tree compares; 0 for another container."""
         return 0
 
 
 class IMmapList(IMmap):
-    """i_mmap, and nonlinear beside it (v2.6.7 …), as plain lists."""
+    """i_mmap and a list of nonlinear VMAs (v2.6.7 …), both as plain lists."""
 
     fields: ClassVar[dict[str, dict[str, Any]]] = {
         "address_space": {"i_mmap": refs("vma", 2)},
@@ -80,14 +85,14 @@ class IMmapList(IMmap):
     }
     invariants: ClassVar[tuple[str, ...]] = ("i_mmap_query",)
     linear_lists: ClassVar[int] = 1
-    """How many of the lists, from the first, hold linear VMAs."""
+    """How many of the lists, counted from the first, contain linear VMAs."""
 
     def which(self, st: "State", vma: int) -> int:
-        """Return which list `vma` belongs to."""
+        """Return the index of the list that `vma` belongs to."""
         return st.vma[vma].vm_nonlinear
 
     def insert(self, st: "State", mapping: int, vma: int, beside: int) -> None:
-        """Put `vma` behind `beside`, or at the tail."""
+        """Insert `vma` behind `beside`, or at the tail."""
         assert_held_write(st, I_MMAP_LOCK, mapping, "a VMA enters i_mmap")
         which = self.which(st, vma)
         st.vma[vma].shared = 0
@@ -101,7 +106,7 @@ class IMmapList(IMmap):
         st.vma[last].shared = vma
 
     def remove(self, st: "State", mapping: int, vma: int) -> None:
-        """Take `vma` out."""
+        """Remove `vma`."""
         assert_held_write(st, I_MMAP_LOCK, mapping, "a VMA leaves i_mmap")
         which = self.which(st, vma)
         at = st.address_space[mapping].i_mmap[which]
@@ -116,7 +121,7 @@ class IMmapList(IMmap):
     def foreach(
         self, st: "State", mapping: int, first: int, last: int, rwc: "RmapWalkControl"
     ) -> list[int]:
-        """Return the linear VMAs that overlap offsets `first` … `last`; all are looked at."""
+        """Return the linear VMAs that overlap offsets `first` … `last`; this visits all VMAs."""
         found: list[int] = []
         for which in range(self.linear_lists):
             vma = st.address_space[mapping].i_mmap[which]
@@ -129,7 +134,7 @@ class IMmapList(IMmap):
         return found
 
     def nonlinear(self, st: "State", mapping: int, rwc: "RmapWalkControl") -> list[int]:
-        """Return the VMAs in which any page of the file may be anywhere."""
+        """Return the nonlinear VMAs, which may map any page of the file at any address."""
         found: list[int] = []
         vma = st.address_space[mapping].i_mmap[1]
         while vma and rwc.nodes < rwc.limit:
@@ -140,7 +145,7 @@ class IMmapList(IMmap):
         return found
 
     def members(self, st: "State", mapping: int) -> list[int]:
-        """Return all VMAs, as often as they are there; a list in a circle is cut."""
+        """Return all VMAs, each as often as it is contained; stop at a circle in a list."""
         found: list[int] = []
         for which in range(2):
             vma = st.address_space[mapping].i_mmap[which]
@@ -156,5 +161,5 @@ class IMmapLists(IMmapList):
     linear_lists = 2
 
     def which(self, st: "State", vma: int) -> int:
-        """Shared mappings have a list of their own, nonlinear ones too."""
+        """Return 1 for shared mappings, which include all nonlinear ones, else 0."""
         return 1 if st.vma[vma].vm_flags & VM_SHARED else 0

@@ -1,8 +1,8 @@
-"""i_mmap as a prio_tree: VMAs in the tree, in sets of equals, or in the nonlinear list.
+"""i_mmap as a prio_tree of VMAs, with sets of equals and a list of nonlinear VMAs.
 
-For the tree itself and the union of fields see the head of radix.py. A VMA that maps the same
-pages as one that is there does not enter the tree but that one's set; when the node of a set goes,
-the head of the set takes its place in the tree as it stands.
+The head of radix.py explains the tree itself and the union of fields. A VMA that maps the same
+pages as a VMA in the tree does not become a node, but joins the set of that VMA. When the node of
+a set is removed, the head of the set takes its place in the tree.
 
 Sources: mm/prio_tree.c of v2.6.7, read whole: verified; mm/mmap.c and kernel/fork.c recalled.
 """
@@ -43,7 +43,7 @@ class IMmapPrioTree(PrioTree):
     )
 
     def insert(self, st: State, mapping: int, vma: int, beside: int) -> None:
-        """Enter the tree, the set of the parent's VMA, or the list of nonlinear ones.
+        """Insert `vma` into the tree, the set of the parent's VMA, or the list of nonlinear VMAs.
 
         __vma_link_file(), mm/mmap.c; dup_mmap(), kernel/fork.c.
         """
@@ -56,7 +56,7 @@ class IMmapPrioTree(PrioTree):
             self.vma_prio_tree_insert(st, mapping, vma)
 
     def remove(self, st: State, mapping: int, vma: int) -> None:
-        """Leave it; __remove_shared_vm_struct(), mm/mmap.c."""
+        """Remove `vma`; __remove_shared_vm_struct(), mm/mmap.c."""
         assert_held_write(st, I_MMAP_LOCK, mapping, "a VMA leaves i_mmap")
         if st.vma[vma].vm_nonlinear:
             if st.address_space[mapping].i_mmap_list == vma:
@@ -70,11 +70,11 @@ class IMmapPrioTree(PrioTree):
         v.shared_parent = 0
         v.shared_head = 0
 
-    # The sets of equal intervals, mm/prio_tree.c. Each list is a circle without an anchor; that
-    # of nonlinear VMAs, whose anchor is in the address_space, ends in 0 at both ends.
+    # The sets of equal intervals, mm/prio_tree.c. Each list is a circle without a head. The list
+    # of nonlinear VMAs has its head in the address_space, and ends in 0 at both ends.
 
     def vm_set_add(self, st: State, new: int, before: int) -> None:
-        """Put `new` behind `before`; list_add(), linux/list.h."""
+        """Insert `new` behind `before`; list_add(), linux/list.h."""
         following = st.vma[before].shared_left
         st.vma[new].shared_left = following
         st.vma[new].shared_right = before
@@ -83,7 +83,7 @@ class IMmapPrioTree(PrioTree):
             st.vma[following].shared_right = new
 
     def vm_set_del(self, st: State, vma: int) -> None:
-        """Take `vma` out of its list; list_del_init(), linux/list.h."""
+        """Remove `vma` from its list; list_del_init(), linux/list.h."""
         following = st.vma[vma].shared_left
         before = st.vma[vma].shared_right
         if before:
@@ -92,7 +92,7 @@ class IMmapPrioTree(PrioTree):
             st.vma[following].shared_right = before
 
     def nonlinear_add(self, st: State, mapping: int, vma: int) -> None:
-        """Put `vma` at the tail of nonlinear."""
+        """Append `vma` to the list of nonlinear VMAs."""
         last = st.address_space[mapping].i_mmap_list
         if last == 0:
             st.address_space[mapping].i_mmap_list = vma
@@ -102,7 +102,7 @@ class IMmapPrioTree(PrioTree):
         self.vm_set_add(st, vma, last)
 
     def vma_prio_tree_add(self, st: State, vma: int, old: int) -> None:
-        """Join the set of `old`, which maps the same pages; vma_prio_tree_add()."""
+        """Insert `vma` into the set of `old`, which maps the same pages; vma_prio_tree_add()."""
         if radix_index(st, vma) != radix_index(st, old):
             bug(st, "BUG_ON(RADIX_INDEX(vma) != RADIX_INDEX(old)) in vma_prio_tree_add()")
         if heap_index(st, vma) != heap_index(st, old):
@@ -122,14 +122,17 @@ class IMmapPrioTree(PrioTree):
             o.shared_head = vma
 
     def vma_prio_tree_insert(self, st: State, mapping: int, vma: int) -> None:
-        """Become a node, or join the set of the one that is there; vma_prio_tree_insert()."""
+        """Insert `vma` as a node, or into the set of its equals; vma_prio_tree_insert()."""
         st.vma[vma].shared_head = 0
         node = self.prio_tree_insert(st, mapping, vma)
         if node != vma:
             self.vma_prio_tree_add(st, vma, node)
 
     def vma_prio_tree_remove(self, st: State, mapping: int, vma: int) -> None:
-        """Leave tree or set; of a node with a set its head takes the place in the tree."""
+        """Remove `vma` from the tree or from its set; vma_prio_tree_remove().
+
+        If it is a node with a set, the head of the set takes its place in the tree.
+        """
         v = st.vma[vma]
         if v.shared_head == 0:
             if v.shared_parent:
@@ -151,7 +154,7 @@ class IMmapPrioTree(PrioTree):
                 st.vma[new_head].shared_head = node
 
     def take_head(self, st: State, head: int) -> int:
-        """Take the head out of its set, and return the next of the set, or 0."""
+        """Remove the head from its set, and return the next member of the set, or 0."""
         following = st.vma[head].shared_left
         if following == head:
             return 0
@@ -181,29 +184,30 @@ class IMmapPrioTree(PrioTree):
         rwc: RmapWalkControl,
         found: list[int],
     ) -> None:
-        """A node and its set, the left subtree, the right; prio_tree_first(), prio_tree_next().
+        """Visit a node and its set, then its left, then its right subtree.
 
-        `value` is what the levels above say of the start, `mask` the bit that decides here; 0 at
-        the levels of the size.
+        prio_tree_first(), prio_tree_next(). `value` has the bits of the start that are the same in
+        this whole subtree. `mask` is the bit that decides at this level; 0 at the levels that
+        compare sizes.
         """
         rwc.nodes += 1
         if rwc.nodes > 2 * st.scope.vmas:
             return
         if radix_index(st, node) <= last:
             self.prio_tree_report(st, node, rwc, found)
-        # No child ends later than its parent: below one that ends before `first` all do.
+        # No child ends later than its parent. If a child ends before `first`, skip its subtree.
         child = st.vma[node].shared_left
         if child != node and heap_index(st, child) >= first:
             self.prio_tree_visit(st, child, mask // 2, value, first, last, rwc, found)
         child = st.vma[node].shared_right
-        # To the right everything starts at `value + mask` or later.
+        # All intervals in the right subtree start at `value + mask` or later.
         if child != node and last >= value + mask and heap_index(st, child) >= first:
             self.prio_tree_visit(st, child, mask // 2, value + mask, first, last, rwc, found)
 
     def prio_tree_report(
         self, st: State, node: int, rwc: RmapWalkControl, found: list[int]
     ) -> None:
-        """Add a node and all of its set; vma_prio_tree_next()."""
+        """Add a node and all of its set to `found`; vma_prio_tree_next()."""
         found.append(node)
         head = st.vma[node].shared_head
         if head:
@@ -225,7 +229,7 @@ class IMmapPrioTree(PrioTree):
         return found
 
     def members(self, st: State, mapping: int) -> list[int]:
-        """Return all VMAs, tree and list, as often as they are there."""
+        """Return all VMAs of tree and list, each as often as it is contained."""
         rwc = RmapWalkControl()
         found = self.foreach(st, mapping, 0, 2 * HIGHEST, rwc)
         for vma in self.nonlinear(st, mapping, rwc):
@@ -234,9 +238,9 @@ class IMmapPrioTree(PrioTree):
 
 
 class IMmapPrioTreeAsReleased(IMmapPrioTree):
-    """The first form: the size decides from the highest bit of the start on (v2.6.7).
+    """The first form: levels by size start at the highest bit of the start (v2.6.7).
 
-    That is index_bits, which is another place when the tree has grown.
+    That bit is index_bits - 1, which changes when the tree grows.
     """
 
     def size_mask(self, st: State, mapping: int) -> int:

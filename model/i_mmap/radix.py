@@ -1,9 +1,10 @@
 """prio_tree: the VMAs of a file in a radix priority search tree (v2.6.7 … v3.6).
 
-With a plain list a page of a file is looked for in every VMA of the file. Oracle mapped one shared
-segment through 16,000 windows, and reclaim stood still. Rajesh Venkatasubramanian found the VMAs
-that cover one offset with Edward McCreight's tree, in which intervals [radix, heap], here vm_pgoff
-and the last page, are in heap order by their end and in a radix tree by their start::
+With a plain list, the search for a page of a file visits every VMA of the file. Oracle mapped one
+shared segment through 16,000 windows, and reclaim came to a standstill. Rajesh Venkatasubramanian
+used Edward McCreight's tree to find the VMAs that cover one offset. It stores intervals [radix,
+heap], here vm_pgoff and the last page. It is in heap order by their end, and a radix tree by their
+start::
 
     index_bits 3                 [0,7]                      no child ends later than its parent
                        0·· ┌──────┴──────┐ 1··              level by level one bit of the start,
@@ -11,21 +12,23 @@ and the last page, are in heap order by their end and in a radix tree by their s
                     00· ┌──┴──┐ 01·
                       [0,4]  [2,5] ── vm_set ── [2,5] [2,5] equal intervals in a list beside
 
-When the bits of the start are used up, those of the size, heap - radix, decide. A query goes down
-where a subtree can reach its first offset (heap order) and begins before its last (radix prefix).
-A VMA that ends beyond what index_bits can say makes the tree higher by one level for each bit.
+After the last bit of the start, the bits of the size, heap - radix, decide. A query enters a
+subtree only if some end in it can reach the first offset (heap order) and some start can be at or
+before the last offset (radix prefix). If a VMA ends at an offset that needs more bits than
+index_bits, the tree grows by one level for each bit.
 
-The fields are a union, as in the kernel: what is left and right in a node of the tree is next and
-prev in a list, and a VMA knows which it is by parent and head, since its flags belong to others::
+The fields are a union, as in the kernel: left and right of a tree node are next and prev in a
+list. parent and head tell which of the four kinds a VMA is::
 
     parent  head
     set     0       a node, alone with its interval       left, right, parent of a node without
     set     set     a node; head is first of its equals   are the node itself (INIT_PRIO_TREE_NODE)
-    0       set     that first; head leads back
+    0       set     that first one; head leads back
     0       0       any other in the list, or nonlinear
 
-As released the levels by size began with bit index_bits - 1, a bug; since v2.6.10 with the highest
-of a long, here of eight bits. Left out: i_mmap_writable; trees of other users (raw prio_tree).
+As released, the levels by size started with bit index_bits - 1, a bug. Since v2.6.10 they start
+with the highest bit of a long, which has eight bits here. Left out: i_mmap_writable; trees of
+other users (raw prio_tree).
 
 Sources: mm/prio_tree.c of v2.6.7, read whole: verified; lib/prio_tree.c since v2.6.11: recalled.
 """
@@ -42,28 +45,28 @@ HIGHEST = 128
 
 
 def radix_index(st: "State", vma: int) -> int:
-    """First page of the file that `vma` maps; RADIX_INDEX()."""
+    """Return the first page of the file that `vma` maps; RADIX_INDEX()."""
     return st.vma[vma].vm_pgoff
 
 
 def heap_index(st: "State", vma: int) -> int:
-    """Last page of the file that `vma` maps; HEAP_INDEX()."""
+    """Return the last page of the file that `vma` maps; HEAP_INDEX()."""
     v = st.vma[vma]
     return v.vm_pgoff + v.vm_end - v.vm_start - 1
 
 
 def left_empty(st: "State", node: int) -> bool:
-    """prio_tree_left_empty(), linux/prio_tree.h."""
+    """Return whether a node has no left child; prio_tree_left_empty(), linux/prio_tree.h."""
     return st.vma[node].shared_left == node
 
 
 def right_empty(st: "State", node: int) -> bool:
-    """prio_tree_right_empty(), linux/prio_tree.h."""
+    """Return whether a node has no right child; prio_tree_right_empty(), linux/prio_tree.h."""
     return st.vma[node].shared_right == node
 
 
 def init_node(st: "State", node: int) -> None:
-    """INIT_PRIO_TREE_NODE(), linux/prio_tree.h."""
+    """Make a node without parent and children; INIT_PRIO_TREE_NODE(), linux/prio_tree.h."""
     v = st.vma[node]
     v.shared_left = node
     v.shared_right = node
@@ -79,7 +82,7 @@ def top_mask(st: "State", mapping: int) -> int:
 
 
 def max_index(st: "State", mapping: int) -> int:
-    """Return the last page that the tree has room for; prio_tree_maxindex()."""
+    """Return the last page for which the tree has enough bits; prio_tree_maxindex()."""
     return top_mask(st, mapping) * 2 - 1
 
 
@@ -87,14 +90,14 @@ class PrioTree(IMmap):
     """struct prio_tree_root and its nodes."""
 
     def size_mask(self, st: "State", mapping: int) -> int:
-        """Return the first bit of the size to decide, when those of the start are used up."""
+        """Return the first bit of the size that decides, after all bits of the start."""
         return HIGHEST
 
     def prio_tree_expand(self, st: "State", mapping: int, node: int) -> None:
-        """Make the tree higher, with `node`, which reaches further than all, for its root.
+        """Make the tree higher, with `node`, which ends after all others, as its root.
 
-        For each further bit the root of the old tree goes on a line to the left, so that what is
-        left of it comes to the level of its bits; prio_tree_expand().
+        For each new bit the root of the old tree is moved into a chain of left children below
+        `node`. So the rest of the old tree comes to the level of its bits; prio_tree_expand().
         """
         root = st.address_space[mapping]
         first = 0
@@ -108,7 +111,7 @@ class PrioTree(IMmap):
             moved = root.i_mmap_node
             self.prio_tree_remove(st, mapping, moved)
             init_node(st, moved)
-            # The roots that come loose are a line to the left, below `node`.
+            # The removed roots form a chain of left children below `node`.
             if first == 0:
                 first = moved
             else:
@@ -119,14 +122,14 @@ class PrioTree(IMmap):
         if first:
             st.vma[node].shared_left = first
             st.vma[first].shared_parent = node
-        # What is left of the old tree hangs at its end.
+        # The rest of the old tree follows at the end of that chain.
         if root.i_mmap_node:
             st.vma[last].shared_left = root.i_mmap_node
             st.vma[root.i_mmap_node].shared_parent = last
         root.i_mmap_node = node
 
     def prio_tree_replace(self, st: "State", mapping: int, old: int, node: int) -> None:
-        """Let `node` take the place of `old` in the tree; prio_tree_replace()."""
+        """Put `node` in the place of `old` in the tree; prio_tree_replace()."""
         init_node(st, node)
         o = st.vma[old]
         n = st.vma[node]
@@ -146,19 +149,20 @@ class PrioTree(IMmap):
             st.vma[o.shared_right].shared_parent = node
 
     def prio_tree_before(self, st: "State", node: int, cur: int) -> bool:
-        """Tell whether `node` comes above `cur` in heap order: it ends later, or starts first."""
+        """Return whether `node` is above `cur` in heap order: it ends later, or starts first."""
         a = heap_index(st, node)
         b = heap_index(st, cur)
         return b < a or (b == a and radix_index(st, cur) > radix_index(st, node))
 
     def prio_tree_insert(self, st: "State", mapping: int, node: int) -> int:
-        """Put `node` into the tree, or return the one that has its interval; prio_tree_insert().
+        """Insert `node`, or return the node that has its interval; prio_tree_insert().
 
-        On the way down whatever the node in hand comes before is displaced, and carried on.
+        On the way down, a node over which the inserted node takes precedence is replaced by it,
+        and is then inserted further down.
         """
         inserted = node
         cur = st.address_space[mapping].i_mmap_node
-        # It ends beyond what the bits of the root can say.
+        # `node` ends at an offset that needs more bits than the tree has.
         if cur == 0 or heap_index(st, node) > max_index(st, mapping):
             self.prio_tree_expand(st, mapping, node)
             return node
@@ -168,7 +172,7 @@ class PrioTree(IMmap):
             if radix_index(st, cur) == radix_index(st, node):
                 if heap_index(st, cur) == heap_index(st, node):
                     return cur
-            # A heap by the end: it takes this place, and whoever had it goes on down.
+            # Heap order by the end: `node` takes this place, and `cur` is inserted further down.
             if self.prio_tree_before(st, node, cur):
                 self.prio_tree_replace(st, mapping, cur, node)
                 displaced = cur
@@ -177,7 +181,7 @@ class PrioTree(IMmap):
             index = radix_index(st, node)
             if by_size:
                 index = heap_index(st, node) - index
-            # A radix tree by the start: the bit of this level decides.
+            # Radix tree by the start: the bit of this level decides.
             if index & mask:
                 if right_empty(st, cur):
                     init_node(st, node)
@@ -192,14 +196,14 @@ class PrioTree(IMmap):
                     st.vma[node].shared_parent = cur
                     return inserted
                 cur = st.vma[cur].shared_left
-            # All bits of the start are used up: on with those of the size.
+            # After the last bit of the start, continue with the bits of the size.
             mask //= 2
             if mask == 0:
                 mask = self.size_mask(st, mapping)
                 by_size = True
 
     def larger_child(self, st: "State", cur: int) -> int:
-        """Return the child that ends later, the left one if both end alike; or 0."""
+        """Return the child that ends later (the left one if both end alike), or 0."""
         if left_empty(st, cur):
             return 0 if right_empty(st, cur) else st.vma[cur].shared_right
         left = st.vma[cur].shared_left
@@ -209,7 +213,7 @@ class PrioTree(IMmap):
         return left if heap_index(st, left) >= heap_index(st, right) else right
 
     def prio_tree_remove(self, st: "State", mapping: int, node: int) -> None:
-        """Take `node` out of the tree: each on the way down moves up one; prio_tree_remove()."""
+        """Remove `node`: a path of nodes below it moves up by one; prio_tree_remove()."""
         cur = node
         while self.larger_child(st, cur):
             cur = self.larger_child(st, cur)

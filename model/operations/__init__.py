@@ -1,9 +1,9 @@
 """The operations: what processes and the kernel can do, as data.
 
-A run is a list of operations; each is a frozen attrs class, so that a run prints as a program,
-saves as JSON and replays. `possible` enumerates the operations of one class that mean something in
-a state; exhaustive search, the random walker and Hypothesis all draw from that same list. Names of
-pages are (mm, address): frames, slots and rmap objects have no name outside the model.
+A run is a list of operations. Each operation is a frozen attrs instance, so that a run prints as a
+program, saves as JSON and replays. `possible` yields the operations of one class that have an
+effect in a state; exhaustive search, the random walker and Hypothesis all choose from that list. A
+page is named (mm, address): frames, slots and rmap objects have no names outside the model.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -98,13 +98,13 @@ BY_NAME: dict[str, type[Operation]] = {cls.name: cls for cls in OPERATIONS}
 
 
 def possible_operations(st: "Kernel") -> list[Operation]:
-    """Return all operations that mean something in `st`, in a fixed order, none failing."""
+    """Return all operations that have an effect in `st`, in a fixed order, none with `fail`."""
     scope = st.scope
     return [op for cls in OPERATIONS if cls.exists(scope) for op in cls.possible(st)]
 
 
 def rename(op: Operation, names: dict[int, int]) -> Operation:
-    """Return `op` with the processes renamed."""
+    """Return `op` with its processes renamed by `names`."""
     changes: dict[str, Any] = {"mm": names[op.mm] if op.mm else 0}
     if isinstance(op, Fork):
         changes["child"] = names[op.child]
@@ -113,22 +113,23 @@ def rename(op: Operation, names: dict[int, int]) -> Operation:
 
 @attrs.frozen
 class Outcome:
-    """What an operation did, besides changing the state."""
+    """The result of an operation, apart from the new state."""
 
     error: int = 0
     """0 or -errno."""
     oops: KernelOops | None = None
     splats: tuple[str, ...] = ()
-    """Complaints of the lock checker."""
+    """Errors in the use of locks, as sentences."""
     exhausted: str = ""
-    """The pool that the scope made too small for this step; the step then does not count."""
+    """The pool that was too small for this step in this scope, or ""; the step then does not
+    count."""
     allocations: int = 0
     passed: tuple[str, ...] = ()
-    """Branches that it took (rmapcheck.model.branches)."""
+    """Branches that the operation took (rmapcheck.model.branches)."""
 
 
 def run(st: "Kernel", op: Operation) -> Outcome:
-    """Apply `op` to `st` and report."""
+    """Apply `op` to `st` and return what happened."""
     st.begin(op.fail)
     error = 0
     oops = None
@@ -144,7 +145,7 @@ def run(st: "Kernel", op: Operation) -> Outcome:
 
 
 def boot(st: "Kernel", mm: int = 1) -> None:
-    """Make the first state: one process, with `premapped` pages mapped and nothing else."""
+    """Create the first state: one process, with `premapped` pages mapped and nothing else."""
     claim(st.mm, mm)
     st.scheme.exec_rmap(st)
     st.scheme.exec_mmap(st, mm)

@@ -1,4 +1,4 @@
-"""What every operation is: the base class, and the words of case files."""
+"""The base class of operations, and the values of their arguments in case files."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -21,20 +21,20 @@ PROT = {
     "none": ("PROT_NONE", 0),
     "rwx": ("PROT_READ | PROT_WRITE | PROT_EXEC", 7),
 }
-"""Protections by their name in case files; a scope uses the first `protections` of them."""
+"""Protections by their name in case files. A scope uses the first `protections` of them."""
 PROTECTIONS = {name: number for name, (_, number) in PROT.items()}
 PROTECTION_NAMES = tuple(PROT)
 
 
 @attrs.frozen
 class Advice:
-    """What madvise() may be told of a range."""
+    """One kind of advice to madvise()."""
 
     word: str
     number: int
     """asm-generic/mman-common.h"""
     sets: int = 0
-    """Flags of the VMAs that it sets."""
+    """Flags that it sets in the VMAs."""
     clears: int = 0
 
 
@@ -45,7 +45,7 @@ ADVICE = {
     "wipeonfork": Advice("MADV_WIPEONFORK", 18, sets=VM_WIPEONFORK),
     "keeponfork": Advice("MADV_KEEPONFORK", 19, clears=VM_WIPEONFORK),
 }
-"""By their name in case files."""
+"""Advice by its name in case files."""
 ADVICE_NAMES = tuple(ADVICE)
 ADVICE_FLAGS = {name: (advice.sets, advice.clears) for name, advice in ADVICE.items()}
 
@@ -57,13 +57,14 @@ class Operation:
     name: ClassVar[str] = ""
     group: ClassVar[str] = ""
     needs: ClassVar[str] = ""
-    """An attribute of the Scope that must not be 0 for the operation to exist."""
+    """An attribute of the Scope that must not be 0; otherwise the operation does not exist."""
     parts: ClassVar[tuple[str, ...]] = ()
-    """Words of `Scope.ops` that offer the operation as the group's name does, or part of it."""
+    """Words that `Scope.ops` may have instead of the group's name. Some of them offer only part of
+    the operation's uses."""
     syscall: ClassVar[Syscall] = Syscall()
-    """How a program asks a running kernel for it."""
+    """How a program requests the operation from a running kernel."""
     atomic: ClassVar[bool] = False
-    """An error leaves every page and VMA as it was."""
+    """If the operation fails, every page and VMA is as it was."""
 
     mm: int
     """The process that acts, from 1."""
@@ -72,7 +73,7 @@ class Operation:
 
     @classmethod
     def exists(cls, scope: "Scope") -> bool:
-        """Tell whether the machine of `scope` has such operations."""
+        """Return whether the machine of `scope` has such operations."""
         named = cls.group in scope.ops or any(part in scope.ops for part in cls.parts)
         return named and (not cls.needs or bool(getattr(scope, cls.needs)))
 
@@ -82,11 +83,11 @@ class Operation:
         raise NotImplementedError
 
     def enabled(self, st: "Kernel") -> bool:
-        """Tell whether the operation may be asked for in `st` (it may still return an error)."""
+        """Return whether the operation may run in `st` (it may still return an error)."""
         return st.mm.is_live(self.mm)
 
     def apply(self, st: "Kernel") -> int:
-        """Carry the operation out; return what the system call returns: 0 or -errno."""
+        """Carry out the operation; return what the system call returns: 0 or -errno."""
         raise NotImplementedError
 
     def beyond(self, scope: "Scope") -> str:
@@ -108,7 +109,7 @@ class Operation:
 
 @attrs.frozen(kw_only=True)
 class FileOperation(Operation):
-    """Base of the operations on a file that no process takes part in."""
+    """Base of the operations on a file that are independent of processes."""
 
     needs = "files"
 
@@ -159,11 +160,11 @@ def _beyond(op: Operation, scope: "Scope") -> str:
 
 
 def covered(st: "Kernel", mm: int, start: int, length: int) -> bool:
-    """Tell whether the first and the last page of a range are in VMAs."""
+    """Return whether the first and the last page of a range are in VMAs."""
     return vma_lookup(st, mm, start) != 0 and vma_lookup(st, mm, start + length - 1) != 0
 
 
 def free(st: "Kernel", mm: int, start: int, length: int) -> bool:
-    """Tell whether no page of a range is in a VMA."""
+    """Return whether no page of a range is in a VMA."""
     vma = find_vma(st, mm, start)
     return vma == 0 or st.vma[vma].vm_start >= start + length

@@ -1,7 +1,7 @@
-"""Operations on files: map them, make them shorter, take their pages from the page cache.
+"""Operations on files: map, truncate, punch a hole, reclaim a page of the page cache.
 
-A file is named by its number, one of its pages by (file, index). Which process truncates a file,
-or needs memory, makes no difference: these operations name none.
+A file is named by its number, one of its pages by (file, index). The process that truncates a
+file, or needs memory, makes no difference, so such operations name none.
 """
 
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ class MmapFile(Operation):
 
 @attrs.frozen(kw_only=True)
 class Reclaim(FileOperation):
-    """Reclaim takes page `index` of a file: unmaps it everywhere, drops it from the page cache."""
+    """Reclaim unmaps page `index` of a file from all entries and drops it from the page cache."""
 
     name = "reclaim"
     group = "reclaim"
@@ -121,13 +121,13 @@ class Reclaim(FileOperation):
 
 
 def can_reclaim(st: "Kernel", folio: int) -> bool:
-    """Tell whether reclaim can try to take a page: without rmap only one that nobody maps."""
+    """Return whether reclaim can try to take a page. Without rmap, no process may map it."""
     return folio != 0 and not (st.scheme.virtual_scan and st.scheme.folio_mapped(st, folio))
 
 
 @attrs.frozen(kw_only=True)
 class Truncate(FileOperation):
-    """truncate: the file is `size` pages long from now on, shorter or longer than before."""
+    """truncate: sets the length of the file to `size` pages, shorter or longer than before."""
 
     name = "truncate"
     group = "truncate"
@@ -153,7 +153,7 @@ class Truncate(FileOperation):
 
 @attrs.frozen(kw_only=True)
 class PunchHole(FileOperation):
-    """fallocate(FALLOC_FL_PUNCH_HOLE): `length` pages of the file from `index` on are dropped."""
+    """fallocate(FALLOC_FL_PUNCH_HOLE): drops `length` pages of the file from `index` on."""
 
     name = "punch_hole"
     group = "truncate"
@@ -186,7 +186,7 @@ class PunchHole(FileOperation):
 
 @attrs.frozen(kw_only=True)
 class RemapFilePages(Operation):
-    """remap_file_pages: a range of a shared mapping maps other pages of its file, from `pgoff`."""
+    """remap_file_pages: maps pages of the same file, from `pgoff` on, in a shared range."""
 
     name = "remap_file_pages"
     group = "remap"
@@ -217,5 +217,5 @@ class RemapFilePages(Operation):
 
     def lacking(self, scheme: "Scheme") -> str:
         if "remap_file_pages" in scheme.era.lacks:
-            return "remap_file_pages that a page survives (v2.5.66 … v3.19)"
+            return "remap_file_pages with entries that keep a page's offset (v2.5.66 … v3.19)"
         return ""

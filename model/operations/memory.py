@@ -78,7 +78,7 @@ class Brk(Operation):
     name = "brk"
     group = "brk"
     syscall = Syscall(
-        why_not="a process has one heap, and the program needs hundreds; write it as an mmap"
+        why_not="a process has one heap, but the program needs hundreds; write it as an mmap"
     )
     atomic = True
     start: int
@@ -128,7 +128,7 @@ class Munmap(Operation):
 
 @attrs.frozen(kw_only=True)
 class Mprotect(Operation):
-    """mprotect; splits and merges VMAs."""
+    """mprotect of `length` pages; splits and merges VMAs."""
 
     name = "mprotect"
     group = "mprotect"
@@ -168,8 +168,8 @@ def _changes(st: "Kernel", mm: int, start: int, length: int, prot: int) -> bool:
 class Mremap(Operation):
     """mremap of `length` pages at `start` to `new_length` pages.
 
-    `to` = -1 resizes in place; else the range moves to `to`, over whatever is there
-    (MREMAP_FIXED). `dontunmap` leaves the old range mapped and empty (MREMAP_DONTUNMAP).
+    `to` = -1 resizes in place. Otherwise the range moves to `to`, and what was mapped there is
+    unmapped (MREMAP_FIXED). `dontunmap` leaves the old range mapped and empty (MREMAP_DONTUNMAP).
     """
 
     name = "mremap"
@@ -262,7 +262,7 @@ class Mremap(Operation):
 
 @attrs.frozen(kw_only=True)
 class Madvise(Operation):
-    """madvise: dontneed drops pages; the others set or clear a flag that fork obeys."""
+    """madvise: dontneed drops pages; each other advice sets or clears a flag that fork reads."""
 
     name = "madvise"
     group = "madvise"
@@ -294,7 +294,7 @@ class Madvise(Operation):
                 yield op
 
     def has_effect(self, st: "Kernel") -> bool:
-        """Tell whether some page of the range is not yet as advised."""
+        """Return whether the advice changes some page of the range."""
         for address in range(self.start, self.start + self.length):
             vma = vma_lookup(st, self.mm, address)
             if self.advice == "dontneed":
@@ -326,7 +326,7 @@ class Madvise(Operation):
 
 @attrs.frozen(kw_only=True)
 class Mlock(Operation):
-    """mlock, or munlock if `on` is false: reclaim may not unmap the pages of a range."""
+    """mlock, or munlock if `on` is false: reclaim does not unmap pages of a locked range."""
 
     name = "mlock"
     group = "mlock"

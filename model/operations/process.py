@@ -1,4 +1,4 @@
-"""What processes do: load, store, fork, exec, exit."""
+"""Operations of processes: read, write, fork, exec, exit."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Read(Operation):
-    """A load from page `address`: maps the zero page, or brings a page back from swap."""
+    """A read from page `address`: maps the zero page, or brings a page back from swap."""
 
     name = "read"
     group = "fault"
@@ -50,7 +50,7 @@ class Read(Operation):
 
 @attrs.frozen(kw_only=True)
 class Write(Operation):
-    """A store to page `address`: first write, copy on write or reuse, swap-in."""
+    """A write to page `address`: first write, copy on write or reuse, swap-in."""
 
     name = "write"
     group = "fault"
@@ -104,12 +104,12 @@ class Fork(Operation):
 
 @attrs.frozen(kw_only=True)
 class Exec(Operation):
-    """execve: a new image with a one-page stack, which moves down by `shift` pages."""
+    """execve: a new image with a one-page stack, which is moved down by `shift` pages."""
 
     name = "exec"
     group = "exec"
     syscall = Syscall(
-        why_not="execve puts the stack where the kernel likes, so no program can ask for this one"
+        why_not="the kernel chooses the stack's address in execve, so no program can set this one"
     )
     shift: int = 0
 
@@ -126,7 +126,7 @@ class Exec(Operation):
 
     def lacking(self, scheme: "Scheme") -> str:
         if self.shift and "exec_shift" in scheme.era.lacks:
-            return "a stack that moves at exec (v2.6.23)"
+            return "a stack that is moved at exec (v2.6.23)"
         return ""
 
 

@@ -1,4 +1,4 @@
-"""What the kernel does of itself: swap pages out, ask whether they were used."""
+"""Operations of the kernel on its own: reclaim of anonymous pages, scans, swapoff."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from rmapcheck.model.scheme import Scheme
 
 MADV_PAGEOUT = 21
-"""asm-generic/mman-common.h; leaves a page alone that somebody else maps too"""
+"""asm-generic/mman-common.h; it skips a page that another process maps too"""
 
 
 def folio_of(st: "Kernel", ptep: int) -> int:
-    """Return the page that an entry maps, or the swap-cache copy of what it names, or 0."""
+    """Return the page that an entry maps, or the swap-cache page of its slot, or 0."""
     p = st.pte[ptep]
     if p.folio:
         return p.folio
@@ -36,7 +36,7 @@ def folio_named(st: "Kernel", mm: int, address: int) -> int:
 
 
 def newly_named(st: "Kernel", ptep: int) -> int:
-    """Return the page that entry `ptep` is the first to name, or 0."""
+    """Return the page of entry `ptep` if no entry with a lower number has that page, or 0."""
     folio = folio_of(st, ptep)
     for before in range(1, ptep if folio else 1):
         if folio_of(st, before) == folio:
@@ -46,17 +46,17 @@ def newly_named(st: "Kernel", ptep: int) -> int:
 
 @attrs.frozen(kw_only=True)
 class SwapOut(Operation):
-    """Reclaim takes the page at (mm, address): unmaps it everywhere, writes it, frees it.
+    """Reclaim takes the page at (mm, address): unmaps it from all entries, writes it, frees it.
 
-    Where there is no rmap, swap_out() scans until nobody maps the page, and unmaps others on its
-    way. A search does not propose that: it has each of these scans as a SwapScan.
+    Without rmap, swap_out() scans until no process maps the page, and also unmaps other pages on
+    the way. A search does not use that: each of these scans is a SwapScan of its own.
     """
 
     name = "swap_out"
     group = "swap"
     syscall = Syscall(
         program="RECLAIM",  # of all pages, since no program can choose one
-        unsaid=("address",),
+        ignored=("address",),
         puppet="MADVISE",
         puppet_arguments=(Argument("address"), Constant(1), Constant(MADV_PAGEOUT)),
     )
@@ -81,7 +81,7 @@ class SwapOut(Operation):
 
 
 def scan_for(st: "Kernel", folio: int) -> None:
-    """Scan until nobody maps `folio`, as long as there are entries that it may take."""
+    """Scan until no process maps `folio`, at most as many times as there are entries."""
     for _ in range(st.pte.size + 1):
         if not st.scheme.folio_mapped(st, folio):
             return
@@ -89,9 +89,9 @@ def scan_for(st: "Kernel", folio: int) -> None:
 
 
 def can_swap_out(st: "Kernel", folio: int) -> bool:
-    """Tell whether reclaim can take the page.
+    """Return whether reclaim can take the page.
 
-    Without rmap only if nobody maps it any more; shrink_cache(), mm/vmscan.c, v2.4.
+    Without rmap it can only take a page that no process maps; shrink_cache(), mm/vmscan.c, v2.4.
     """
     if st.scheme.virtual_scan:
         return st.folio[folio].swap != 0 and st.folio[folio].refcount == 1
@@ -100,7 +100,7 @@ def can_swap_out(st: "Kernel", folio: int) -> bool:
 
 @attrs.frozen(kw_only=True)
 class SwapScan(Operation):
-    """swap_out() goes on, from process `mm`, until a page can be freed or all were looked at."""
+    """swap_out() continues, from process `mm`, until a page can be freed or all were visited."""
 
     name = "swap_scan"
     group = "swap"
@@ -126,11 +126,11 @@ class SwapScan(Operation):
 
 @attrs.frozen(kw_only=True)
 class FolioReferenced(Operation):
-    """Reclaim asks whether the page at (mm, address) was used, and clears its accessed bits."""
+    """Reclaim checks whether the page at (mm, address) was used, and clears its accessed bits."""
 
     name = "referenced"
     group = "referenced"
-    syscall = Syscall(why_not="no program can have the accessed bits of one page looked at")
+    syscall = Syscall(why_not="no program can make the kernel check the use of one given page")
     address: int
 
     @classmethod
@@ -154,7 +154,7 @@ class FolioReferenced(Operation):
 
 @attrs.frozen(kw_only=True)
 class Unuse(Operation):
-    """swapoff comes to page `address` of `mm`, which is in swap: it gets its page back."""
+    """swapoff reaches page `address` of `mm`, which is in swap, and maps it again."""
 
     name = "unuse"
     group = "swapoff"

@@ -1,7 +1,8 @@
-"""Syscall: how a program asks a running kernel for an operation; each operation has one.
+"""Syscall: how a program requests an operation from a running kernel. Each operation has one.
 
-Three read it: the export of a case as a C program (rmapcheck.reproduce.program), the prediction of
-what that program will find, and the puppets of the live-kernel oracle (rmapcheck.oracle.puppets)::
+It is used by the export of a case as a C program (rmapcheck.reproduce.program), by the prediction
+of what that program will find, and by the puppets of the live-kernel oracle
+(rmapcheck.oracle.puppets)::
 
     Mprotect(mm=1, start=0, length=2, prot="r")
         in a program    { .what = MPROTECT, .mm = 1, .start = 0, .length = 2, .arg = PROT_READ }
@@ -14,22 +15,22 @@ from typing import Any
 import attrs
 
 Values = Mapping[Any, tuple[str, int]]
-"""What a value of a field is in C, as a word ("" if a program need not say it) and as a number."""
+"""The C form of each value of a field: a word ("" if a program can leave it out) and a number."""
 
 
 @attrs.frozen
 class Argument:
-    """A field of an operation that C is told."""
+    """A field of an operation that is passed to C."""
 
     field: str
     to: str = ""
     """The field of `struct op` in a program that it sets, if that has another name. Two arguments
-    may set one, and are or-ed there."""
+    may set the same field; their values are or-ed."""
     values: Values | None = None
-    """Missing: a number stays itself."""
+    """None: the number is used as it is."""
 
     def of(self, op: object) -> tuple[str, int]:
-        """Return what the argument is for `op`, in a program and to a puppet."""
+        """Return the argument's value for `op`: a word for a program, a number for a puppet."""
         value = getattr(op, self.field)
         return (str(value), int(value)) if self.values is None else self.values[value]
 
@@ -43,24 +44,24 @@ class Constant:
 
 @attrs.frozen(kw_only=True)
 class Syscall:
-    """One operation in C. Its words are those of reproduce/c/program.c and of puppets/puppet.c."""
+    """One operation in C, with the words of reproduce/c/program.c and of puppets/puppet.c."""
 
     program: str = ""
-    """Member of `enum what`; "": no program asks for the operation."""
+    """Member of `enum what`; "": no program can do the operation."""
     puppet: str = ""
-    """A puppet's command; "": no puppet performs the operation."""
+    """A puppet's command; "": no puppet can do the operation."""
     arguments: tuple[Argument, ...] = ()
-    """In the order in which a puppet takes them."""
+    """The arguments of the program, and of the puppet in this order."""
     puppet_arguments: tuple[Argument | Constant, ...] | None = None
-    """Where a puppet takes others than a program does."""
-    unsaid: tuple[str, ...] = ()
-    """Fields that a program is not told, whatever their values are."""
+    """The puppet's arguments, if they differ from the program's."""
+    ignored: tuple[str, ...] = ()
+    """Fields that a program does not need, whatever their values are."""
     why_not: str = ""
-    """Why no program can ask for the operation, where there is a reason of the kernel's."""
+    """The sentence that tells why no program can do the operation, if the kernel is the reason."""
 
-    def knows(self, field: str) -> bool:
-        """Tell whether a program does justice to a field of the operation."""
-        return field in self.unsaid or any(a.field == field for a in self.arguments)
+    def covers(self, field: str) -> bool:
+        """Return whether a program can respect a field of the operation, or may ignore it."""
+        return field in self.ignored or any(a.field == field for a in self.arguments)
 
     def in_program(self, op: object) -> dict[str, str]:
         """Return the fields of `struct op` for `op`, besides the operation and the process."""

@@ -128,7 +128,7 @@ def test_a_record_names_fields_of_its_operation():
         fields = {a.name for a in attrs.fields(op)}
         arguments = (*op.syscall.arguments, *(op.syscall.puppet_arguments or ()))
         named = {a.field for a in arguments if hasattr(a, "field")}
-        assert {*named, *op.syscall.unsaid} <= fields, op
+        assert {*named, *op.syscall.ignored} <= fields, op
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def refuse(number: int, op: Operation) -> None:
     if "syscall" not in vars(type(op)) or not op.syscall.program:
         raise ModelError(f"{place}: the C program has no operation {op.name}")
     for a in attrs.fields(type(op)):
-        known = a.name in ("mm", "fail") or op.syscall.knows(a.name)
+        known = a.name in ("mm", "fail") or op.syscall.covers(a.name)
         if not known and getattr(op, a.name) != a.default:
             raise ModelError(f"{place}: the C program has no argument {a.name}")
 
