@@ -53,7 +53,7 @@ def test_a_scheme_may_be_named_in_place_of_its_spec(name, spec):
 def test_a_scheme_without_a_spec_gives_an_error(capsys):
     code, _, err = prove(capsys, "anon_vma-sles9")
     assert code == 2
-    assert "no spec is written for anon_vma-sles9" in err
+    assert "there is no spec for anon_vma-sles9" in err
 
 
 def test_the_interesting_state_is_described_by_the_docstring_of_the_spec(capsys, tmp_path):
@@ -104,7 +104,7 @@ def test_what_a_spec_itself_lets_the_walk_miss_is_listed_as_assumed(capsys, tmp_
         encoding="utf-8",
     )
     _, out, _ = prove(capsys, path)
-    assert "assumed      Mine.may_miss: what a walk may miss is the spec's own word" in out
+    assert "assumed      Mine.may_miss: the spec itself decides what a walk may miss" in out
     assert "assumed" not in prove(capsys, "anonmm-2003-03")[1], "that is its whole description"
 
 
@@ -189,7 +189,7 @@ def test_export_writes_what_z3_reads_again(capsys, tmp_path):
         ("class Page(Sort)", "class Page(Sort", "line 22: not Python"),
         ("relation(Vma, AnonVma)", "relation(Vma, int)", "names <class 'int'>, not a sort"),
         ("st.pte[v, p] = True", "st.pte[v] = p", "cannot become"),
-        ("st.pte[v, p] = True", "st.pte[p, v] = True", "wants a Vma, not p, a Page"),
+        ("st.pte[v, p] = True", "st.pte[p, v] = True", "needs the sort Vma, not p (sort Page)"),
         ("st.pte[v, p] = True", "st.ptes[v, p] = True", "declares no 'ptes'"),
         ("v: Vma, p: Page", "v: Vma, p: Paige", "NameError"),
         ("v: Vma, p: Page", "v: Vma, p", "parameter 'p' needs a sort"),

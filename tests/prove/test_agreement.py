@@ -1,8 +1,8 @@
-"""The invariants of the model and those of the specs say the same of the same states.
+"""The invariants of the model and the lemmas of the specs agree on the same states.
 
-Each is written twice: as a generator over a state (invariants/) and as a formula over what a spec
-says of one (src/rmapcheck/specs). Here both are asked about every state of small scopes, and
-about states that seeded bugs have broken: where one fails the other must.
+Each property is written twice: as a generator over a state (invariants/), and as a formula of a
+spec (src/rmapcheck/specs). Here both are evaluated in every state of small scopes, and in states
+that seeded bugs have broken: if one fails, the other must fail, too.
 """
 
 from pathlib import Path
@@ -41,20 +41,20 @@ ALIKE = {
     "swap_relatives_agree": ("swap_relatives_agree",),
     "address_known": ("at_virtual", "in_bundle"),
 }
-"""An invariant fails in just the states in which one of these lemmas does."""
+"""An invariant fails in exactly the states in which one of these lemmas fails."""
 STRONGER = {
     "same_anon_vma_same_chain": ("same_anon_vma_same_chain",),
 }
-"""The lemma says more (of VMAs in several processes): it fails wherever the invariant does."""
+"""The lemma is stronger (for VMAs in several processes): it fails wherever the invariant does."""
 WEAKER = {
     "no_leak": ("no_leak",),
     "no_dangling": ("avc_alive", "root_alive", "parent_alive"),
 }
-"""The lemmas say less (of anon_vmas alone): the invariant fails wherever one of them does."""
+"""The lemmas are weaker (for anon_vmas only): the invariant fails wherever one of them does."""
 
 
 class Agreement:
-    """An observer that compares, in each state, what fails on either side."""
+    """An observer that compares, in each state, which invariants and which lemmas fail."""
 
     def __init__(self, scheme):
         spec = spec_of(scheme)
@@ -68,10 +68,10 @@ class Agreement:
         self.invariant = Invariant(name=NAME, source="", universal=False, state=self.violations)
 
     def __call__(self, st, event, *objects):
-        """Events are of no interest."""
+        """Ignore events."""
 
     def violations(self, st):
-        """Both sides fail, or neither."""
+        """Both sides fail, or neither does."""
         self.states += 1
         failing = set(self.steps.violated(self.abstraction.of(st)))
         self.broken |= {f"lemma {name}" for name in failing}
@@ -84,15 +84,15 @@ class Agreement:
                 if name not in self.mine or not self.lemmas.issuperset(lemmas[:1]):
                     continue
                 fails = fails_in(st, name)
-                said = failing.intersection(lemmas)
+                broken = failing.intersection(lemmas)
                 if fails:
                     self.broken.add(name)
-                if (here and fails and not said) or (there and said and not fails):
-                    yield Violation(name, f"{fails!r}", f"{said}")
+                if (here and fails and not broken) or (there and broken and not fails):
+                    yield Violation(name, f"{fails!r}", f"{broken}")
 
 
 def fails_in(st, name):
-    """Return what the invariant says against the state; one that trips over it fails."""
+    """Return whether the invariant fails in the state; an oops in it counts as a failure."""
     try:
         return str(next(INVARIANTS[name].state(st), ""))
     except KernelOops as oops:
@@ -122,14 +122,14 @@ def test_both_hold_in_every_state_of_a_larger_scope(name, scope):
 
 
 BEYOND = ("E32",)
-"""Its walk goes by an anonmm to an mm_struct that has been freed; specs have no such reference."""
+"""Its walk follows an anonmm to an mm_struct that has been freed; specs have no such reference."""
 
 
 @pytest.mark.parametrize(
     "name", [n for n in bugs() if has_spec(find_scheme(n)) and n not in BEYOND]
 )
 def test_both_fail_in_the_same_states_that_a_bug_has_broken(name):
-    """The search goes on behind what is broken: nothing but a disagreement ends it."""
+    """The search continues after broken states: only a disagreement ends it."""
     cls = find_scheme(name)
     for scope in LADDER[:3]:
         done = explore(cls, scope, observer=Agreement(cls), target=NAME)
@@ -152,7 +152,7 @@ BROKEN = {
     "E02-mprotect-forgets": {"coverage", "walk_complete"},
     "E33-copy-fails": {"address_known", "walk_complete"},
 }
-"""What each run breaks, on both sides; so no invariant of `ALIKE` is compared in vain."""
+"""What each run breaks, on both sides, so that each invariant of `ALIKE` fails at least once."""
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -165,21 +165,21 @@ def test_what_a_run_breaks_is_broken_on_both_sides(name):
     assert not found.violations
     assert observer.broken >= BROKEN[name]
     for invariant in BROKEN[name]:
-        said = (ALIKE | STRONGER)[invariant]
-        assert observer.broken.intersection(f"lemma {lemma}" for lemma in said), invariant
+        lemmas = (ALIKE | STRONGER)[invariant]
+        assert observer.broken.intersection(f"lemma {lemma}" for lemma in lemmas), invariant
 
 
 @pytest.mark.parametrize(
     ("part", "word"),
     [("anon_pages", "index"), ("chains", "avc")],
 )
-def test_a_lemma_that_looks_at_something_else_is_noticed(part, word, monkeypatch):
-    """An abstraction that leaves something out makes lemmas fail where nothing is wrong."""
+def test_a_lemma_that_looks_at_something_else_is_detected(part, word, monkeypatch):
+    """With an abstraction that leaves something out, lemmas fail in correct states."""
     whole = getattr(abstraction, part)
 
-    def empty(st, says, vmas):
-        whole(st, says, vmas)
-        says[word] = type(says[word])()
+    def empty(st, tables, vmas):
+        whole(st, tables, vmas)
+        tables[word] = type(tables[word])()
 
     parts = tuple((w, empty if p is whole else p) for w, p in abstraction.PARTS)
     monkeypatch.setattr(abstraction, "PARTS", parts)

@@ -1,4 +1,4 @@
-"""Ways in which a proof could claim too much, each refused."""
+"""Ways in which a proof could claim too much; each is refused."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from rmapcheck.verdict import Exit
 
 
 class Impossible(AvcCounters):
-    """Has an operation whose guard contradicts a deep lemma, `no_leak`, and no other."""
+    """Has an operation whose guard contradicts the deep lemma `no_leak`, and no other lemma."""
 
     name = "impossible"
 
@@ -39,13 +39,13 @@ def test_a_guard_that_contradicts_a_deep_lemma_is_vacuous():
 
 
 class Unlikely(Impossible):
-    """The guard contradicts `no_leak` only together with another lemma, `avc_alive`."""
+    """The guard contradicts `no_leak`, but only together with another lemma, `avc_alive`."""
 
     name = "unlikely"
 
     @operation
     def impossible(self, st: St, a: AnonVma, v: Vma, x: Address, p: Folio) -> None:
-        """An anon_vma without VMAs that live."""
+        """An anon_vma without live VMAs."""
         st.require(st.anon_vma(a) & forall(Vma, lambda w: st.vma(w) >> ~st.avc(w, a)))
         st.avc[v] = False
         st.pte[v, x, p] = True
@@ -56,11 +56,11 @@ def test_an_operation_must_be_shown_to_be_possible_with_the_deep_lemmas_too():
     assert any(r.deep for r in report.results)
     assert not report.complete
     assert [v.status for v in report.vacuities] == [UNDECIDED]
-    assert "no state was found that keeps no_leak" in report.vacuities[0].why
+    assert "no state was found that satisfies no_leak" in report.vacuities[0].why
 
 
 class CopiesFilesOnly(AvcCounters):
-    """A guard that is too strong: nobody copies an anonymous page on write."""
+    """A guard that is too strong: no process copies an anonymous page on write."""
 
     name = "copies-files-only"
 
@@ -68,7 +68,7 @@ class CopiesFilesOnly(AvcCounters):
         return st.file_vma(v) & super().may_fault(st, v)
 
 
-def test_a_guard_that_is_too_strong_is_noticed_by_refinement_alone():
+def test_a_guard_that_is_too_strong_is_detected_by_refinement_alone():
     report = prove(CopiesFilesOnly(), only={"cow", "fault"})
     assert report.verdict == "PROVED"
     assert report.vacuous == []
@@ -80,7 +80,7 @@ def test_a_guard_that_is_too_strong_is_noticed_by_refinement_alone():
 
 
 class Forbidden(AvcCounters):
-    """An operation of before with a guard that nothing passes."""
+    """The guard of an operation can never hold."""
 
     name = "forbidden"
 
@@ -88,7 +88,7 @@ class Forbidden(AvcCounters):
         return st.faulted(w) & ~st.faulted(w)
 
 
-def test_what_was_found_for_one_spec_is_looked_at_again_for_another():
+def test_what_was_found_for_one_spec_is_checked_again_for_another():
     proofs = Proofs()
     only = {"prepare_adopt"}
     assert prove(AvcCounters(), proofs=proofs, only=only).verdict == "PROVED"
@@ -99,7 +99,7 @@ def test_what_was_found_for_one_spec_is_looked_at_again_for_another():
     assert prove(Forbidden(), proofs=proofs, only=only).verdict == "VACUOUS"
 
 
-def test_a_counterexample_of_another_spec_is_none_where_the_fault_is_mended():
+def test_a_counterexample_of_another_spec_is_none_where_the_fault_is_fixed():
     proofs, kept = Proofs(), []
     for spec in (AvcDegree(), AvcDegree()):
         report = prove(spec, proofs=proofs, only={"fork_reuse"})
@@ -109,20 +109,20 @@ def test_a_counterexample_of_another_spec_is_none_where_the_fault_is_mended():
     assert prove(AvcCounters(), proofs=proofs, only={"fork_reuse"}).verdict == "PROVED"
 
 
-def test_a_model_makes_no_sense_over_words_that_mean_something_else():
+def test_a_model_is_refused_over_other_symbols():
     proofs = Proofs()
     prove(AvcCounters(), proofs=proofs, only={"prepare_adopt"})
     (model,) = proofs.models["prepare_adopt"]
     same = AvcMerge()
     symbols = tuple(same.symbols.values())
-    assert model.over(same.sorts, symbols, ("v", "w")).structure.says == model.structure.says
+    assert model.over(same.sorts, symbols, ("v", "w")).structure.tables == model.structure.tables
     assert model.over(same.sorts, symbols, ("v",)) is None
     other = Foreign()
     assert model.over(other.sorts, tuple(other.symbols.values()), ("v", "w")) is not None
 
 
 class Undone(AvcList):
-    """Fails as its era does, and cannot split."""
+    """Fails as its era does, and has an operation that can never happen."""
 
     name = "undone"
 
@@ -151,7 +151,7 @@ OPERATION = "@operation\n    def op(self, st, t: Thing):\n        st.a[t] = True
     ("body", "what"),
     [(RELATION, "@operation"), (f"{RELATION}\n    {OPERATION}", "@invariant")],
 )
-def test_a_spec_of_which_nothing_would_be_proved_is_refused(tmp_path, body, what):
+def test_a_spec_with_nothing_to_prove_is_refused(tmp_path, body, what):
     file = tmp_path / "empty.py"
     file.write_text(
         "from rmapcheck.logic import Sort, Spec, operation, relation\n\n\n"
@@ -162,11 +162,11 @@ def test_a_spec_of_which_nothing_would_be_proved_is_refused(tmp_path, body, what
 
 
 class Thing(Sort):
-    """Something that no state of the model has."""
+    """A sort that no state of the model has."""
 
 
 class Foreign(Spec):
-    """A spec with words of its own."""
+    """A spec with symbols of its own."""
 
     name = "foreign"
     thing = relation(Thing)
@@ -178,17 +178,17 @@ class Foreign(Spec):
 
     @invariant
     def either(self, st: St):
-        """A thing is there, or not."""
+        """A thing exists, or does not."""
         return forall(Thing, lambda t: st.thing(t) | ~st.thing(t))
 
 
-def test_a_spec_with_other_words_cannot_be_refined():
-    with pytest.raises(SpecError, match="foreign says nothing of vma, covers"):
+def test_a_spec_with_other_symbols_cannot_be_refined():
+    with pytest.raises(SpecError, match="foreign does not declare vma, covers"):
         Refinement(Foreign())
 
 
-def test_a_design_is_not_held_to_the_spec_of_another_that_it_shares_code_with():
+def test_a_scheme_has_no_spec_just_because_a_base_class_has_one():
     for name in ("anon_vma-sles9", "anon_vma-rfc2"):
-        with pytest.raises(SpecError, match="no spec is written"):
+        with pytest.raises(SpecError, match="there is no spec for"):
             spec_of(find_scheme(name))
     assert spec_of(find_scheme("B29")).name == "avc-6.16"

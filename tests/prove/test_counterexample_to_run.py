@@ -1,4 +1,4 @@
-"""A counterexample to induction becomes a real run where there is one, and stays one elsewhere."""
+"""A counterexample to induction leads to a real run if there is one."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from rmapcheck.cli import run
 from rmapcheck.plugins.find import find_scheme
-from rmapcheck.prove.find_run import aims, pursue, telling
+from rmapcheck.prove.find_run import find_run, most_concrete, targets
 from rmapcheck.prove.proving import prove
 from rmapcheck.prove.registry import find_spec
 from rmapcheck.run import replay
@@ -24,29 +24,29 @@ from rmapcheck.verdict import Status
 )
 def test_a_failed_lemma_leads_to_a_run(name, lemma, steps):
     cls = find_scheme(name)
-    found = pursue(cls, lemma, seconds=120)
+    found = find_run(cls, lemma, seconds=120)
     assert found.verdict.status is Status.VIOLATED
     assert len(found.verdict.trace) == steps
-    again = replay(cls, found.verdict.scope, found.verdict.trace, target=found.aimed_at[0])
+    again = replay(cls, found.verdict.scope, found.verdict.trace, target=found.targets[0])
     assert again.step == steps
     assert again.violations
 
 
-def test_where_there_is_no_run_the_counterexample_stays_one():
-    found = pursue(find_scheme("avc-7.0"), "coverage", seconds=2)
+def test_without_a_run_the_counterexample_stays_one():
+    found = find_run(find_scheme("avc-7.0"), "coverage", seconds=2)
     assert found.verdict.status is Status.UNKNOWN
     assert "no run was found in 2 s" in found.verdict.why
 
 
-def test_what_no_invariant_says_is_looked_for_as_anything():
-    assert aims(find_scheme("avc-7.0"), "one_root") == ("one_root", "")
-    assert aims(find_scheme("avc-7.0"), "num_children") == ("anon_vma_counts", "")
-    assert aims(find_scheme("pte_chain-2.6.0"), "one_root") == ("",)
+def test_a_lemma_without_invariant_means_any_violation():
+    assert targets(find_scheme("avc-7.0"), "one_root") == ("one_root", "")
+    assert targets(find_scheme("avc-7.0"), "num_children") == ("anon_vma_counts", "")
+    assert targets(find_scheme("pte_chain-2.6.0"), "one_root") == ("",)
 
 
 def test_the_lemma_comes_before_what_follows_from_it():
     report = prove(find_spec("B29"))
-    assert telling(report.failures).goal.name != "walk_complete"
+    assert most_concrete(report.failures).goal.name != "walk_complete"
 
 
 def test_prove_shows_the_run(capsys):

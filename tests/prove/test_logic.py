@@ -1,6 +1,6 @@
-"""The logic: formulas cannot be misread, and evaluation, solver and text agree."""
+"""The logic: mistakes in formulas are refused; evaluation, solver and text agree."""
 
-# ruff: noqa: ARG005 - wrong lambdas are called as right ones would be
+# ruff: noqa: ARG005 - wrong lambdas need the same parameters as right ones
 
 import itertools
 import random
@@ -66,7 +66,7 @@ class Tiny(Spec):
 
     @operation
     def birth(self, st, v: Vma, a: Av):
-        """A VMA and its anon_vma."""
+        """Create a VMA and its anon_vma."""
         st.require(~st.live(v) & ~st.alive(a))
         st.live[v] = True
         st.alive[a] = True
@@ -75,7 +75,7 @@ class Tiny(Spec):
 
     @operation
     def death(self, st, v: Vma):
-        """It goes, and so does what only it had."""
+        """Free a VMA, and the anon_vmas that no other VMA has."""
         lonely = define(
             Av, lambda a: st.inside(v, a) & forall(Vma, lambda w: st.inside(w, a) >> (w == v))
         )
@@ -86,7 +86,7 @@ class Tiny(Spec):
 
     @invariant
     def inside_live(self, st):
-        """Only live ones are inside."""
+        """Only live VMAs and anon_vmas are inside."""
         return forall(Vma, Av, lambda v, a: st.inside(v, a) >> (st.live(v) & st.alive(a)))
 
 
@@ -99,22 +99,22 @@ def test_a_formula_has_no_truth_value():
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
-        (lambda v, a: apply(LIVE, (a,)), "wants a Vma, not a"),
+        (lambda v, a: apply(LIVE, (a,)), r"needs the sort Vma, not a \(sort Av\)"),
         (lambda v, a: apply(IN, (v,)), "takes 2 terms, not 1"),
         (lambda v, a: v == a, "cannot equal"),
         (lambda v, a: v == 3, "cannot equal 3"),
         (lambda v, a: apply(LIVE, (v,)) & v, "a formula was expected"),
         (lambda v, a: ~v, "~ takes a formula"),
-        (lambda v, a: If(apply(LIVE, (v,)), v, a), "two sorts"),
-        (lambda v, a: forall(Vma, Av, lambda x: x), "takes 1 variables where the sorts are"),
+        (lambda v, a: If(apply(LIVE, (v,)), v, a), "one sort for both"),
+        (lambda v, a: forall(Vma, Av, lambda x: x), "takes 1 variables, but the sorts are"),
         (lambda v, a: forall(3, lambda x: x), "is not a sort"),
         (lambda v, a: forall(Vma, 3), "a lambda was expected"),
     ],
 )
-def test_nonsense_is_refused_in_one_sentence(make, said):
-    with pytest.raises(SpecError, match=said) as caught:
+def test_a_wrong_formula_is_refused_with_one_sentence(make, message):
+    with pytest.raises(SpecError, match=message) as caught:
         make(variable(Vma, "v"), variable(Av, "a"))
     assert "\n" not in str(caught.value)
 
@@ -142,7 +142,7 @@ def test_lambdas_in_a_loop_capture_what_they_see():
 
     run = Steps(Loop())
     before = run.empty({"Vma": [1, 2, 3]})
-    assert run.after("two", before, v=1, w=3).says["live"] == {1, 3}
+    assert run.after("two", before, v=1, w=3).tables["live"] == {1, 3}
 
 
 def test_a_counter_is_read_before_what_it_counts_changes():
@@ -157,7 +157,7 @@ def test_a_counter_is_read_before_what_it_counts_changes():
 
 
 def test_a_counter_is_read_before_it_changes():
-    """Free it if nobody is left: read after the decrement, the set of before was never empty."""
+    """Free it if none is left: after the decrement, a test would use the old set, never empty."""
 
     class Late(Tiny):
         @operation
@@ -170,24 +170,24 @@ def test_a_counter_is_read_before_it_changes():
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("st.lives[v] = True", "declares no 'lives'"),
         ("st.used[v] = True", "CounterAccess|not support"),
         ("st.live = True", "can be set to a lambda"),
         ("st.live[v, v] = True", "takes 1 terms, not 2"),
-        ("st.used.inc(a, a)", "counts nothing of the kind"),
+        ("st.used.inc(a, a)", "counts no elements of sort"),
         ("st.live[v] = a", "cannot become"),
     ],
 )
-def test_a_wrong_statement_names_spec_and_operation(body, said):
+def test_a_wrong_statement_names_spec_and_operation(body, message):
     scope = {"Tiny": Tiny, "operation": operation, "Vma": Vma, "Av": Av}
     source = (
         "class Wrong(Tiny):\n    @operation\n    def birth(self, st, v: Vma, a: Av):\n"
         f"        {body}\n"
     )
     exec(source, scope)
-    with pytest.raises((SpecError, TypeError), match=said):
+    with pytest.raises((SpecError, TypeError), match=message):
         scope["Wrong"]()
 
 
@@ -217,12 +217,12 @@ def test_names_may_not_clash():
     class Shadowed(Tiny):
         @operation
         def live(self, st, v: Vma):
-            """Has the name of an inherited relation."""
+            """An operation with the name of an inherited relation."""
 
     class Parameters(Tiny):
         @operation
         def birth(self, st, live: Predicate[Vma]):
-            """Its parameter has the name of a relation."""
+            """An operation with a parameter that has the name of a relation."""
 
     with pytest.raises(SpecError, match="'live' is both a symbol and a method"):
         Shadowed()
@@ -235,11 +235,11 @@ def test_steps_on_a_structure():
     start = run.empty({"Vma": [1, 2], "Av": ["a", "b"]})
     assert run.violated(start) == []
     one = run.after("birth", start, v=1, a="a")
-    assert (one.says["live"], one.says["inside"]) == ({1}, {(1, "a")})
+    assert (one.tables["live"], one.tables["inside"]) == ({1}, {(1, "a")})
     assert run.blocked("birth", one, v=1, a="b") == ["¬live(v)"]
     two = run.after("death", one, v=1)
     assert list(run.differences(start, two)) == []
-    one.says["live"] = set()
+    one.tables["live"] = set()
     assert run.violated(one) == ["inside_live"]
     assert list(run.differences(start, one)) == [
         "inside(1, 'a') should not hold",
@@ -288,16 +288,16 @@ def random_formula(rng: random.Random, scope: list[Expr], depth: int) -> Expr:
 def random_structure(rng: random.Random) -> Structure:
     universe = {"Vma": range(rng.randrange(1, 4)), "Av": range(10, 10 + rng.randrange(1, 4))}
     pairs = itertools.product(universe["Vma"], universe["Av"])
-    says = {
+    tables = {
         "live": {v for v in universe["Vma"] if rng.random() < 0.5},
         "in": {p for p in pairs if rng.random() < 0.5},
         "own": {v: rng.choice(universe["Av"]) for v in universe["Vma"]},
     }
-    return Structure(universe, says)
+    return Structure(universe, tables)
 
 
 def naive(e: Expr, st: Structure, env: dict[Expr, object]):
-    """Evaluate by the definition, as plainly as can be."""
+    """Evaluate a formula directly by the definition."""
     if e.kind == "var":
         return env[e]
     if e.kind in ("forall", "exists"):
@@ -310,8 +310,8 @@ def naive(e: Expr, st: Structure, env: dict[Expr, object]):
     args = [naive(a, st, env) for a in e.args]
     if e.kind == "app":
         key = args[0] if len(args) == 1 else tuple(args)
-        said = st.says[e.symbol.name]
-        return said[key] if isinstance(said, dict) else key in said
+        table = st.tables[e.symbol.name]
+        return table[key] if isinstance(table, dict) else key in table
     return {
         "true": lambda: True,
         "false": lambda: False,
@@ -325,7 +325,7 @@ def naive(e: Expr, st: Structure, env: dict[Expr, object]):
 
 
 def solver_says(e: Expr, st: Structure) -> bool:
-    """Ask Z3 whether `e` holds in the structure, which is described to it in full."""
+    """Return whether `e` holds in the structure according to Z3."""
     constants = {f"e_{x}": sort for sort in (Vma, Av) for x in st.universe[sort.__name__]}
     lines = [smt.declarations((Vma, Av), SYMBOLS, constants)]
     for sort in (Vma, Av):
@@ -337,9 +337,9 @@ def solver_says(e: Expr, st: Structure) -> bool:
     for symbol in (LIVE, IN):
         for key in itertools.product(*(st.universe[d.__name__] for d in symbol.domain)):
             cell = f"({smt.symbol_name(symbol)} {' '.join(f'e_{k}' for k in key)})"
-            holds = (key[0] if len(key) == 1 else key) in st.says[symbol.name]
+            holds = (key[0] if len(key) == 1 else key) in st.tables[symbol.name]
             lines.append(f"(assert {cell if holds else f'(not {cell})'})")
-    lines += [f"(assert (= (f_own e_{v}) e_{a}))" for v, a in st.says["own"].items()]
+    lines += [f"(assert (= (f_own e_{v}) e_{a}))" for v, a in st.tables["own"].items()]
     lines.append(f"(assert {smt.translate(e, {})})")
     solver = z3.Solver()
     solver.from_string("\n".join(lines))
@@ -378,9 +378,10 @@ def test_substitution_is_evaluation_in_the_changed_state():
             (v, a)
             for v in st.universe["Vma"]
             for a in st.universe["Av"]
-            if ((v, a) in st.says["in"] and v not in st.says["live"]) or st.says["own"][v] == a
+            if ((v, a) in st.tables["in"] and v not in st.tables["live"])
+            or st.tables["own"][v] == a
         }
-        after = Structure(st.universe, {**st.says, "in": changed})
+        after = Structure(st.universe, {**st.tables, "in": changed})
         assert compiled(substitute(e, {}, {IN: macro})).run(st) == compiled(e).run(after), str(e)
 
 
@@ -417,5 +418,5 @@ def test_predicate_parameters():
 
     run = Steps(Sets())
     before = run.empty({"Vma": [1, 2], "Av": [7]})
-    before.says["live"] = {1, 2}
-    assert run.after("kill", before, gone={2}).says["live"] == {1}
+    before.tables["live"] = {1, 2}
+    assert run.after("kill", before, gone={2}).tables["live"] == {1}

@@ -1,7 +1,7 @@
-"""Proofs: correct specs prove, each fault fails where a kernel developer would look for it.
+"""Proofs: correct specs are proved; faults fail where a kernel developer would look for them.
 
-A fault is planted in a spec by overriding one decision; `CELLS` pins at which operation and lemma
-the proof then fails, all of them. Everything else must still be proved.
+A fault is planted in a spec by overriding one decision. `CELLS` pins all operations and lemmas at
+which the proof then fails. Everything else must still be proved.
 """
 
 import pytest
@@ -21,12 +21,12 @@ from rmapcheck.specs.vocabulary import Address, Folio, Vma
 
 PROOFS = Proofs()
 FAST = Options(small=False)
-HASTY = Options(small=False, patience=0.05)
-"""Where something fails anyway, deep lemmas are not waited for."""
+LITTLE_TIME = Options(small=False, deep_timeout=0.05)
+"""For proofs that fail anyway: little time for deep lemmas."""
 
 
 def failing(cls, only=None, options=FAST):
-    """Return the cells that fail; nothing may be unknown or vacuous."""
+    """Return the cells (operation, lemma) that fail; nothing may be unknown or vacuous."""
     report = prove(cls(), options, PROOFS, only=only)
     assert report.undecided == []
     assert report.vacuous == []
@@ -63,7 +63,7 @@ def test_every_spec_fails_where_it_should_and_nowhere_else(name):
     assert failing(spec) == {cell for cells in spec.flaws.values() for cell in cells}
 
 
-# Faults that no kernel released, one decision each.
+# Faults that were in no kernel; each overrides one decision.
 
 
 class ForkWithoutClone(AvcCounters):
@@ -311,14 +311,14 @@ CELLS = {
     CopyingForgotten: {("fork", "at_virtual"), ("split", "at_virtual")},
     ForkOutOfBundle: {("fork", "in_bundle")},
 }
-"""At least these fail; `only` their operations are looked at."""
+"""Fault → the cells that fail; only the operations of these cells are proved."""
 
 
 @pytest.mark.parametrize("cls", CELLS, ids=lambda cls: cls.__name__)
 def test_a_planted_fault_fails_at_its_operation_and_lemma(cls):
     operations = {operation for operation, _ in CELLS[cls]}
     cls.flaws = {**cls.flaws, "planted": tuple(CELLS[cls])}
-    assert failing(cls, operations, HASTY) >= CELLS[cls]
+    assert failing(cls, operations, LITTLE_TIME) >= CELLS[cls]
 
 
 class NeverReuse(AvcCounters):
@@ -347,7 +347,7 @@ def test_harmless_variants_prove(cls):
 class Contradiction(AvcCounters):
     @operation
     def fork_new(self, st, v: Vma, c: Vma, n: AnonVma, K: Predicate[Address]):  # noqa: N803
-        """A guard that nothing can pass."""
+        """A guard that can never hold."""
         st.require(st.vma(v) & ~st.vma(c) & (v == c))
         st.avc[c] = True
 
@@ -362,7 +362,7 @@ def test_a_contradictory_guard_proves_everything_and_is_reported_as_vacuous():
 class NoOp(AvcCounters):
     @operation
     def wp_reuse(self, st, v: Vma, x: Address, p: Folio):
-        """Forgets to do anything but say so."""
+        """Has a guard, but changes nothing."""
         st.require(st.pte(v, x, p))
         st.mapping[p] = st.mapping(p)
 
@@ -373,23 +373,23 @@ def test_an_operation_that_cannot_change_anything_is_vacuous():
 
 
 def test_no_time_is_no_proof():
-    report = prove(AvcCounters(), Options(timeout=1e-6, patience=1e-6), only={"merge"})
+    report = prove(AvcCounters(), Options(timeout=1e-6, deep_timeout=1e-6), only={"merge"})
     assert report.verdict == "UNKNOWN"
     assert report.undecided
 
 
-def test_a_counterexample_is_small_and_checks_out():
+def test_a_counterexample_is_small_and_confirmed():
     report = prove(bugs()["B23"](), Options(), only={"fork_reuse"})
     (result,) = report.failures
     cti = result.cti
     assert len(cti.structure.universe["Vma"]) <= 4
-    assert cti.problem.spec.symbols.keys() <= cti.structure.says.keys()
+    assert cti.problem.spec.symbols.keys() <= cti.structure.tables.keys()
     lines = "\n".join(cti.lines())
     assert "fork_reuse(" in lines
     assert "same_anon_vma_same_chain fails for" in lines
 
 
-def test_a_model_that_does_not_check_out_is_not_believed(monkeypatch):
+def test_a_model_that_is_not_confirmed_is_not_accepted(monkeypatch):
     from rmapcheck.prove import cti
 
     monkeypatch.setattr(cti.Checker, "broken", lambda *_: ["everything"])
@@ -415,13 +415,13 @@ def test_cvc5_agrees_on_every_obligation(name):
     report = prove(specs()[name](), Options(solver="both", small=False))
     for r in report.results:
         if r.answers:
-            said = "unsat" if r.status == "proved" else "sat"
-            assert dict(r.answers) == {"z3": said, "cvc5": said}, (r.operation, r.goal.name)
+            answer = "unsat" if r.status == "proved" else "sat"
+            assert dict(r.answers) == {"z3": answer, "cvc5": answer}, (r.operation, r.goal.name)
     cells = {(r.operation, r.goal.name) for r in report.failures}
     assert cells == report.expected
 
 
-def test_cores_say_what_a_proof_needs():
+def test_cores_are_what_a_proof_needs():
     report = prove(AvcCounters(), Options(cores=True), only={"merge"})
     needs = {r.goal.name: r.needs for r in report.results if r.needs is not None}
     assert "same_anon_vma_same_chain" in needs["coverage"]

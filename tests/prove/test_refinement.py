@@ -1,4 +1,4 @@
-"""Every step of the model is a step of the spec; and a bridge that is broken is noticed."""
+"""Every step of the model is a step of the spec; a wrong abstraction or event is detected."""
 
 import importlib
 from pathlib import Path
@@ -71,7 +71,7 @@ NEVER = {
     *("exec_grow", "exec_move", "dontunmap"),  # later eras
     *("do_wp_page_enomem", "page_referenced_anon"),  # see test_refinement_anonmm.py
 }
-"""Operations that a short random run need not come to."""
+"""Operations that a short random run need not reach."""
 
 
 def test_most_schemes_have_a_spec():
@@ -126,7 +126,7 @@ def test_every_step_on_nonlinear_files_is_one_of_the_spec(name):
 
 
 def test_a_page_that_is_mapped_off_its_place_without_a_chain_is_refused():
-    """E41: the first partial objrmap did not think of remap_file_pages()."""
+    """E41: the first partial objrmap ignored remap_file_pages()."""
     cls = find_scheme("objrmap-2.5.62-3")
     done = explore(cls, FILES[-1], observer=Refinement(spec_of(cls)), target=NAME)
     assert "must explain it by file_fault or remap_file_pages or page_convert_anon" in str(
@@ -136,7 +136,7 @@ def test_a_page_that_is_mapped_off_its_place_without_a_chain_is_refused():
 
 
 def test_a_truncation_that_leaves_an_entry_is_refused():
-    """E44: the page goes from the cache while an entry off its place maps it."""
+    """E44: the page leaves the cache while an entry off its linear place maps it."""
     case = load_case(CASES / "E44-truncates-linearly.json")
     cls = find_scheme(case.scheme)
     observer = Refinement(spec_of(cls))
@@ -161,7 +161,7 @@ def every_step(name, scope):
 
 
 @pytest.mark.parametrize("name", SPECIFIED)
-def test_random_steps_are_steps_of_the_spec_and_reach_what_it_says(name):
+def test_random_steps_are_steps_of_the_spec_and_reach_its_operations(name):
     cls = find_scheme(name)
     verdict, observer = refined(cls, spec_of(cls), steps=3000)
     assert verdict.status is Status.SAMPLED, verdict.violations
@@ -193,7 +193,7 @@ def test_a_hundred_thousand_random_steps_are_steps_of_the_spec(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("B23-degree-ambiguity", "reuse_anon_vma()"),
         ("B29-unfaulted-mremap-merge", "faulted: 1 should be in it"),
@@ -201,60 +201,60 @@ def test_a_hundred_thousand_random_steps_are_steps_of_the_spec(name):
         ("B04-adopt-any-neighbour", "reusable_anon_vma()"),
     ],
 )
-def test_a_seeded_bug_is_no_refinement_of_the_corrected_spec(name, says):
+def test_a_seeded_bug_is_no_refinement_of_the_corrected_spec(name, message):
     case = load_case(CASES / f"{name}.json")
     cls = find_scheme(case.scheme)
     observer = Refinement(spec_of(cls))
     found = replay(cls, case.scope, case.steps, target=NAME, observer=observer)
-    assert says in found.violations[0].but
+    assert message in found.violations[0].but
 
 
-# Broken bridges: each must be noticed, whichever end of it is broken.
+# Wrong abstractions and missing events: each must be detected.
 
 
-def swapless(st, says, vmas):
-    abstraction_machine(st, says, vmas)
-    says["swap_cache"] = set()
+def swapless(st, tables, vmas):
+    abstraction_machine(st, tables, vmas)
+    tables["swap_cache"] = set()
 
 
-def shifted(st, says, vmas):
-    abstraction_machine(st, says, vmas)
-    says["pgoff"] = {k: v + (k[1] == 0) for k, v in says["pgoff"].items()}
+def shifted(st, tables, vmas):
+    abstraction_machine(st, tables, vmas)
+    tables["pgoff"] = {k: v + (k[1] == 0) for k, v in tables["pgoff"].items()}
 
 
-def blind_to_swap_entries(st, says, vmas):
-    abstraction_machine(st, says, vmas)
-    says["swap_pte"] = set()
+def blind_to_swap_entries(st, tables, vmas):
+    abstraction_machine(st, tables, vmas)
+    tables["swap_pte"] = set()
 
 
-def greedy(st, says, vmas):
-    """Entries of all processes, by the first VMA at the address."""
-    abstraction_machine(st, says, vmas)
+def greedy(st, tables, vmas):
+    """Assigns entries of all processes to the first VMA at the address."""
+    abstraction_machine(st, tables, vmas)
     first = {}
-    for vma, x in sorted(says["covers"]):
+    for vma, x in sorted(tables["covers"]):
         first.setdefault(x, vma)
-    says["pte"] = {(first[x], x, p) for _, x, p in says["pte"]}
+    tables["pte"] = {(first[x], x, p) for _, x, p in tables["pte"]}
 
 
-def newest_mapping(st, says, vmas):
-    abstraction_pages(st, says, vmas)
-    for vma, x, p in says["pte"]:
+def newest_mapping(st, tables, vmas):
+    abstraction_pages(st, tables, vmas)
+    for vma, x, p in tables["pte"]:
         if st.vma[vma].anon_vma and st.pte[pte_offset(st, st.vma[vma].vm_mm, x)].folio:
-            says["mapping"][p] = st.vma[vma].anon_vma
+            tables["mapping"][p] = st.vma[vma].anon_vma
 
 
-def indexless(st, says, vmas):
-    abstraction_pages(st, says, vmas)
-    says["index"] = dict.fromkeys(says["index"], 0)
+def indexless(st, tables, vmas):
+    abstraction_pages(st, tables, vmas)
+    tables["index"] = dict.fromkeys(tables["index"], 0)
 
 
-def tailless(st, says, vmas):
-    abstraction_chains(st, says, vmas)
-    says["avc"] = {(v, a) for v, a in says["avc"] if a == st.vma[v].anon_vma}
+def tailless(st, tables, vmas):
+    abstraction_chains(st, tables, vmas)
+    tables["avc"] = {(v, a) for v, a in tables["avc"] if a == st.vma[v].anon_vma}
 
 
-def rootless(st, says, vmas):
-    says["root"] = {(a, a) for a in st.anon_vma.indices()}
+def rootless(st, tables, vmas):
+    tables["root"] = {(a, a) for a in st.anon_vma.indices()}
 
 
 abstraction_machine = abstraction.machine
@@ -275,7 +275,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("broken", "part"), BROKEN, ids=[b.__name__ for b, _ in BROKEN])
-def test_a_broken_abstraction_is_noticed(broken, part, monkeypatch):
+def test_a_broken_abstraction_is_detected(broken, part, monkeypatch):
     whole = getattr(abstraction, part)
     parts = tuple((w, broken if p is whole else p) for w, p in abstraction.PARTS)
     monkeypatch.setattr(abstraction, "PARTS", parts)
@@ -287,7 +287,7 @@ def test_a_broken_abstraction_is_noticed(broken, part, monkeypatch):
     ("module", "event"),
     [("filemap", "cache_add"), ("fault", "file_fault"), ("vmscan", "reclaim")],
 )
-def test_an_event_of_files_that_is_not_told_is_noticed(module, event, monkeypatch):
+def test_a_missing_event_of_files_is_detected(module, event, monkeypatch):
     where = importlib.import_module(f"rmapcheck.model.mm.{module}")
     told = where.tell
     monkeypatch.setattr(
@@ -298,18 +298,18 @@ def test_an_event_of_files_that_is_not_told_is_noticed(module, event, monkeypatc
     assert done.verdict.status is Status.VIOLATED
 
 
-def unlisted(st, says, vmas):
-    abstraction_files(st, says, vmas)
-    says["i_mmap"] = set()
+def unlisted(st, tables, vmas):
+    abstraction_files(st, tables, vmas)
+    tables["i_mmap"] = set()
 
 
-def uncached(st, says, vmas):
-    abstraction_files(st, says, vmas)
-    says["file"] = set()
+def uncached(st, tables, vmas):
+    abstraction_files(st, tables, vmas)
+    tables["file"] = set()
 
 
 @pytest.mark.parametrize("broken", [unlisted, uncached])
-def test_a_broken_abstraction_of_files_is_noticed(broken, monkeypatch):
+def test_a_broken_abstraction_of_files_is_detected(broken, monkeypatch):
     parts = tuple((w, broken if p is abstraction_files else p) for w, p in abstraction.PARTS)
     monkeypatch.setattr(abstraction, "PARTS", parts)
     cls = find_scheme("avc-6.0")
@@ -330,7 +330,7 @@ def test_a_broken_abstraction_of_files_is_noticed(broken, monkeypatch):
         ("swap", "add_to_swap"),
     ],
 )
-def test_an_event_that_is_not_told_is_noticed(module, event, monkeypatch):
+def test_a_missing_event_is_detected(module, event, monkeypatch):
     where = importlib.import_module(f"rmapcheck.model.mm.{module}")
     told = where.tell
 
@@ -343,12 +343,12 @@ def test_an_event_that_is_not_told_is_noticed(module, event, monkeypatch):
     assert verdict.status is Status.VIOLATED
 
 
-def test_a_state_that_changes_behind_the_events_is_noticed():
+def test_a_state_that_changes_behind_the_events_is_detected():
     observer = Refinement(AvcCounters())
     observer.before = Structure({}, {})
 
     class Stray(find_scheme("avc-6.0")):
-        """Takes the parent's own AVC away when it forks."""
+        """Removes the parent's own AVC when it forks."""
 
         def anon_vma_fork(self, st, vma, pvma):
             error = super().anon_vma_fork(st, vma, pvma)
@@ -363,7 +363,7 @@ def test_a_state_that_changes_behind_the_events_is_noticed():
 
 
 def test_each_explanation_that_was_tried_is_named_once(monkeypatch):
-    """A move that may be explained in two orders of the same operations."""
+    """The same operations in another order count as the same explanation."""
 
     def twice(e):
         yield [Step("free_folio", {"p": e.objects[0]})]

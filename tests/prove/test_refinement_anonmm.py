@@ -1,4 +1,4 @@
-"""Every step of the three anonmm is one of its spec; what is broken at either end is noticed."""
+"""Every step of the three anonmm schemes is one of its spec; faults on both sides are detected."""
 
 import importlib
 
@@ -37,9 +37,9 @@ MOVED = Scope(
     alloc_fail=True,
     ops=("write", "fork", "swap", "mremap_move"),
 )
-"""Shared pages, in memory and in swap, are moved; and memory runs out on the way."""
+"""Shared pages, in memory and in swap, are moved, and allocations fail."""
 LEFT = Scope(mms=2, pages=1, folios=2, protections=1, premapped=1, young=True, swaps=0)
-"""Processes go, and come back by fork or exec."""
+"""Processes exit, and start again by fork or exec."""
 
 
 def every_step(scheme, scope, **more):
@@ -90,7 +90,7 @@ def test_every_step_of_a_wider_scope_is_one_of_the_spec(scheme, ops):
 
 
 def test_a_copy_that_fails_is_a_step_of_its_own_and_breaks_the_lemmas_that_say_so():
-    """E33: the spec owns up to it, so that the model goes on refining it."""
+    """E33: the spec contains the bug (`flaws`), so the model still refines it."""
     case = load_case(CASES / "E33-copy-fails.json")
     observer = Refinement(spec_of(AnonmmCopies))
     found = replay(AnonmmCopies, case.scope, case.steps, target=NAME, observer=observer)
@@ -110,7 +110,7 @@ def test_a_spec_without_that_step_refuses_the_fault_whose_copy_fails(monkeypatch
 
 @pytest.mark.parametrize("known", [True, False])
 def test_checks_are_silent_only_where_a_known_bug_has_broken_a_lemma(known):
-    """Behind E33 reclaim misses the page."""
+    """After E33, reclaim misses the page."""
     case = load_case(CASES / "E33-copy-fails.json")
     observer = Refinement(spec_of(AnonmmCopies))
     if not known:
@@ -118,23 +118,25 @@ def test_checks_are_silent_only_where_a_known_bug_has_broken_a_lemma(known):
     steps = (*case.steps, SwapOut(mm=1, address=1))
     found = replay(AnonmmCopies, case.scope, steps, target=NAME, observer=observer)
     refused = [v.but for v in found.violations if v.invariant == NAME]
-    assert [said.partition(" in ")[0] for said in refused] == ([] if known else ["all_unmapped"])
+    assert [message.partition(" in ")[0] for message in refused] == (
+        [] if known else ["all_unmapped"]
+    )
 
 
 def test_a_fork_that_leaves_an_anonmm_behind_is_refused():
-    """E32: the failed fork is over, and the child's anonmm is still there."""
+    """E32: when the failed fork ends, the child's anonmm still exists."""
     cls = find_scheme("E32")
-    trace, said = refusal(cls, Scope(mms=2, pages=1, alloc_fail=True, ops=("fork",)))
+    trace, message = refusal(cls, Scope(mms=2, pages=1, alloc_fail=True, ops=("fork",)))
     assert [type(op) for op in trace] == [Fork]
-    assert "the event 'end'" in said
-    assert "anonmm: 2 should not be in it" in said
+    assert "the event 'end'" in message
+    assert "anonmm: 2 should not be in it" in message
 
 
-# Faults of a scheme, each refused at the step where it happens.
+# Faults in a scheme; each is refused at the step where it happens.
 
 
 class TurnsNothing(AnonmmSwapIn):
-    """A page whose last process is another keeps naming the one that has left it."""
+    """A page still names a process that no longer maps it, when another one is the last."""
 
     name = "turns-nothing"
 
@@ -157,7 +159,7 @@ class KeepsIndex(AnonmmCopies):
 
 
 class KeepsAnonmm(AnonmmCopies):
-    """The last page of an extinct process does not take its anonmm with it."""
+    """The anonmm of a dead process is not freed with its last page."""
 
     name = "keeps-anonmm"
 
@@ -166,7 +168,7 @@ class KeepsAnonmm(AnonmmCopies):
 
 
 class OwnFamily(AnonmmCopies):
-    """A child starts a family of its own, as after exec."""
+    """A child starts its own family, as after exec."""
 
     name = "own-family"
 
@@ -198,7 +200,7 @@ class SwapsInUncopied(AnonmmCopies):
 
 
 class MovesOnTooSoon(AnonmmCopies):
-    """A page leaves an extinct process although the walk has missed an entry of it."""
+    """A page leaves a dead process although the walk has missed an entry of the page."""
 
     name = "moves-on-too-soon"
 
@@ -214,7 +216,7 @@ def test_a_page_that_the_walk_has_missed_somewhere_stays(scheme):
     found = replay(scheme, scope, steps, target=NAME, observer=observer)
     refused = [v for v in found.violations if v.invariant == NAME]
     assert len(refused) == (scheme is MovesOnTooSoon)
-    assert all("the event 'found'" in str(said) for said in refused)
+    assert all("the event 'found'" in str(message) for message in refused)
 
 
 WITH_EXIT = Scope(
@@ -228,7 +230,7 @@ READ = Scope(
     premapped=1,
     ops=("write", "read", "fork", "swap", "mremap_move"),
 )
-REFUSED = [  # The value of a count is no word of a spec: `anonmm_counts` looks at that.
+REFUSED = [  # Specs have no values of counters; the invariant `anonmm_counts` checks those.
     (MovesShared, MOVED, "what is shared is copied first"),
     (ForgetsSwap, MOVED, "what is shared is copied first"),
     (MapsTwice, MOVED, "pte: "),
@@ -244,51 +246,53 @@ REFUSED = [  # The value of a count is no word of a spec: `anonmm_counts` looks 
 ]
 
 
-@pytest.mark.parametrize(("scheme", "scope", "says"), REFUSED, ids=[r[0].name for r in REFUSED])
-def test_a_fault_of_a_scheme_is_refused_where_it_happens(scheme, scope, says):
-    _, said = refusal(scheme, scope)
-    assert says in said
+@pytest.mark.parametrize(("scheme", "scope", "why"), REFUSED, ids=[r[0].name for r in REFUSED])
+def test_a_fault_of_a_scheme_is_refused_where_it_happens(scheme, scope, why):
+    _, message = refusal(scheme, scope)
+    assert why in message
 
 
-# Broken bridges.
+# Wrong abstractions and missing events.
 
 
-def own_bundles(st, says, vmas):
-    whole_anonmms(st, says, vmas)
-    says["bundle"] = {a: a for a in says["anonmm"]}
+def own_bundles(st, tables, vmas):
+    whole_anonmms(st, tables, vmas)
+    tables["bundle"] = {a: a for a in tables["anonmm"]}
 
 
-def immortal(st, says, vmas):
-    """A process is said to live as long as its anonmm."""
-    whole_anonmms(st, says, vmas)
-    says["mm_live"] = set(says["anonmm"])
+def immortal(st, tables, vmas):
+    """A process counts as alive as long as its anonmm."""
+    whole_anonmms(st, tables, vmas)
+    tables["mm_live"] = set(tables["anonmm"])
 
 
-def undead(st, says, vmas):
-    whole_anonmms(st, says, vmas)
-    says["anonmm"] = set(range(1, st.anonmm.size + 1))
+def undead(st, tables, vmas):
+    whole_anonmms(st, tables, vmas)
+    tables["anonmm"] = set(range(1, st.anonmm.size + 1))
 
 
-def two_heads(st, says, vmas):
-    whole_anonmms(st, says, vmas)
-    says["is_head"] = set(says["anonmm"])
+def two_heads(st, tables, vmas):
+    whole_anonmms(st, tables, vmas)
+    tables["is_head"] = set(tables["anonmm"])
 
 
-def index_alone(st, says, vmas):
-    whole_addresses(st, says, vmas)
-    says["virtual"] = {(p, st.folio[p].index) for p in says["anon"]}
+def index_alone(st, tables, vmas):
+    whole_addresses(st, tables, vmas)
+    tables["virtual"] = {(p, st.folio[p].index) for p in tables["anon"]}
 
 
-def forever_anon(st, says, vmas):
-    """PG_anon is taken for that of later kernels, which goes with the page."""
-    whole_addresses(st, says, vmas)
-    says["anon"] = set(says["folio"]) - says["file"]
+def forever_anon(st, tables, vmas):
+    """PG_anon is treated as in later kernels, where it ends with the page."""
+    whole_addresses(st, tables, vmas)
+    tables["anon"] = set(tables["folio"]) - tables["file"]
 
 
-def last_mapper(st, says, vmas):
-    whole_addresses(st, says, vmas)
-    says["mapping"] = {
-        p: st.mm[st.vma[v].vm_mm].anonmm for v, _, p in sorted(says["pte"]) if p in says["anon"]
+def last_mapper(st, tables, vmas):
+    whole_addresses(st, tables, vmas)
+    tables["mapping"] = {
+        p: st.mm[st.vma[v].vm_mm].anonmm
+        for v, _, p in sorted(tables["pte"])
+        if p in tables["anon"]
     }
 
 
@@ -309,7 +313,7 @@ BROKEN = [
 @pytest.mark.parametrize(
     ("broken", "part", "scheme", "scope"), BROKEN, ids=[b.__name__ for b, *_ in BROKEN]
 )
-def test_a_broken_abstraction_is_noticed(broken, part, scheme, scope, monkeypatch):
+def test_a_broken_abstraction_is_detected(broken, part, scheme, scope, monkeypatch):
     whole = getattr(abstraction, part)
     parts = tuple((w, broken if p is whole else p) for w, p in abstraction.PARTS)
     monkeypatch.setattr(abstraction, "PARTS", parts)
@@ -330,7 +334,7 @@ EVENTS = [
 @pytest.mark.parametrize(
     ("module", "event", "scheme", "scope"), EVENTS, ids=[e for _, e, *_ in EVENTS]
 )
-def test_an_event_that_is_not_told_is_noticed(module, event, scheme, scope, monkeypatch):
+def test_a_missing_event_is_detected(module, event, scheme, scope, monkeypatch):
     where = importlib.import_module(f"rmapcheck.model.mm.{module}")
     told = where.tell
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ from rmapcheck.cli.results import good, report_violation
 from rmapcheck.logic.spec import Spec
 from rmapcheck.logic.terms import SpecError
 from rmapcheck.prove.export import export
-from rmapcheck.prove.find_run import pursue, scheme_of, telling
+from rmapcheck.prove.find_run import find_run, most_concrete, scheme_of
 from rmapcheck.prove.proving import Options, Report, Result, prove
 from rmapcheck.prove.registry import find_spec, specs
 from rmapcheck.prove.solver.memory import Proofs
@@ -173,13 +173,13 @@ def _follow_up(out: Out, report: Report, seconds: float) -> dict[str, Any]:
         out.show("run   not looked for: the spec's `schemes` name no scheme of the model")
         return {"scheme": None}
     name, scheme = found
-    lemma = telling(report.failures).goal.name
-    pursuit = pursue(scheme, lemma, seconds=seconds)
-    target = pursuit.aimed_at[0] or "anything"
-    out.show(f"run   of {name} that breaks {lemma} (invariant {target}): {pursuit.verdict}")
-    result = {"scheme": name, "lemma": lemma, "run": str(pursuit.verdict)}
-    if pursuit.verdict.status is not Status.VIOLATED:
+    lemma = most_concrete(report.failures).goal.name
+    search = find_run(scheme, lemma, seconds=seconds)
+    target = search.targets[0] or "anything"
+    out.show(f"run   of {name} that breaks {lemma} (invariant {target}): {search.verdict}")
+    result = {"scheme": name, "lemma": lemma, "run": str(search.verdict)}
+    if search.verdict.status is not Status.VIOLATED:
         out.show("      none found: the state of the counterexample may be unreachable")
         return result
-    steps = [str(op) for op in pursuit.verdict.trace]
-    return {**result, "steps": steps, **report_violation(out, scheme, pursuit.verdict, name, None)}
+    steps = [str(op) for op in search.verdict.trace]
+    return {**result, "steps": steps, **report_violation(out, scheme, search.verdict, name, None)}

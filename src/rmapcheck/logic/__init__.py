@@ -1,8 +1,8 @@
-"""A small logic for what must hold of any number of processes, VMAs, pages and anon_vmas.
+"""A small logic for statements about any number of processes, VMAs, pages and anon_vmas.
 
-One formula, three readings: evaluated on a finite structure (`finite`), translated for solvers
-(only `rmapcheck.prove` does), and printed for people (`terms.text`). `lint` says whether a solver
-is certain to decide it.
+A formula is used in three ways: it is evaluated on a finite structure (`finite`), translated for
+solvers (in `rmapcheck.prove`), and printed for people (`terms.text`). `lint` reports whether a
+solver is certain to decide it.
 """
 
 from rmapcheck.logic.declare import (

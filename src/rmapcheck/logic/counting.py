@@ -1,18 +1,18 @@
-"""That a counter equals what it counts, without counting.
+"""Proof obligations which say that a counter equals what it counts, without cardinalities.
 
-First-order logic has no cardinalities. But an operation changes a counter by `++` and `--` that
-name, each, the element that joins or leaves (`Entry`). For every key that is alive afterwards:
+First-order logic cannot count. But each `++` and `--` of an operation names the element that
+joins or leaves the counted set (`Entry`). The obligations, for every key that is alive afterwards:
 
 1. an element joins the set if and only if some `++` names it and no `--`, and leaves if and only
-   if some `--` names it and no `++`; one that both name stays in it, or outside;
+   if some `--` names it and no `++`; an element that both name stays inside or outside;
 2. no two entries with the same sign name the same element;
-3. where an element takes another's place (an entry that mremap moves), nothing is written: then
-   "takes the place of" must be one to one;
-4. a key that comes to life counts nothing yet (its counter starts at 0), and no counter of a key
-   that is dead, before and after, is written.
+3. if an element replaces another (an entry that mremap moves), the counter is not written; then
+   the replacement must be one to one;
+4. a new key counts nothing yet (its counter starts at 0), and no counter of a key that is dead
+   before and after is written.
 
-So counter and set grow by the same number, and by induction the counter is exact, for sets of any
-size. A forgotten `--` breaks the first rule, a double `++` the second.
+So counter and set change by the same number, and by induction the counter is exact, for sets of
+any size. A missing `--` violates the first rule, a double `++` the second.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from rmapcheck.logic.working import Counter, Entry, Summand, Working
 
 
 def exactness(counter: Counter, ledger: Sequence[Entry], before: Working, after: Working) -> Expr:
-    """Return rules 1 to 4 for `counter`, said of the state before."""
+    """Return rules 1 to 4 for `counter`, as a formula over the state before."""
     if _untouched(counter, ledger, before, after):
         return TRUE
     parts = []
@@ -46,7 +46,7 @@ def exactness(counter: Counter, ledger: Sequence[Entry], before: Working, after:
 
 
 def _untouched(counter: Counter, ledger: Sequence[Entry], before: Working, after: Working) -> bool:
-    """Tell whether neither the counter nor anything that it counts has been written."""
+    """Return whether neither the counter nor anything that it counts has been written."""
     said = {before._symbols[counter.alive]}  # noqa: SLF001 - the logic's own
     for summand in counter.summands:
         key = variable(counter.per, "k")

@@ -1,4 +1,4 @@
-"""What the body of a spec's class is made of: symbols, counters, and marks on methods."""
+"""Declarations in the body of a spec's class: symbols, counters, and decorators of methods."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, TypeVarTuple, overload
@@ -13,14 +13,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Predicate(Generic[*Ts]):
-    """`C: Predicate[Address]`: a parameter that is a set (or a relation) of elements."""
+    """Annotation `C: Predicate[Address]`: a parameter that is a set (or relation) of elements."""
 
     def __call__(self, *args: Expr) -> Expr:
         raise NotImplementedError
 
 
 class Function(Generic[*Ts]):
-    """`I: Function[Address, Pgoff]`: a parameter that is a function; the last is its range."""
+    """Annotation `I: Function[Address, Pgoff]`: a parameter that is a function; its range last."""
 
     def __call__(self, *args: Expr) -> Any:  # noqa: ANN401 - a term of the last sort
         raise NotImplementedError
@@ -28,7 +28,7 @@ class Function(Generic[*Ts]):
 
 @attrs.frozen(eq=False)
 class Declared:
-    """A relation or a function as written in the class; its name is the attribute's."""
+    """A relation or a function, as declared in the class; its name is that of the attribute."""
 
     domain: tuple[type[Sort], ...]
     range: type[Sort]
@@ -38,7 +38,7 @@ class Declared:
 
 @attrs.frozen(eq=False)
 class DeclaredCounter:
-    """A counter as written in the class."""
+    """A counter, as declared in the class; its name is that of the attribute."""
 
     per: type[Sort]
     alive: str
@@ -47,7 +47,7 @@ class DeclaredCounter:
 
 
 def relation(*domain: type[Sort], doc: str = "") -> Any:  # noqa: ANN401 - becomes a Symbol
-    """Declare a relation. At first it holds of nothing."""
+    """Declare a relation. In the initial state it holds of nothing."""
     return Declared(domain, Bool, None, doc)
 
 
@@ -56,14 +56,14 @@ def function(
     where: Callable[..., Expr] | None = None,
     doc: str = "",
 ) -> Any:  # noqa: ANN401 - becomes a Symbol
-    """Declare a function into the last sort, which means something only `where` that holds."""
+    """Declare a function into the last sort. Its values matter only where `where` holds."""
     return Declared(sorts[:-1], sorts[-1], where, doc)
 
 
 def counts(*of: Any, per: type[Sort], alive: str, doc: str = "") -> Any:  # noqa: ANN401
-    """Declare a counter of each `per` that is `alive`: how many elements are in its sets.
+    """Declare a counter for each element of sort `per` for which the relation `alive` holds.
 
-    `of` is one set or more, each as sorts and a lambda:
+    It counts the elements of one or more sets. `of` gives each set as sorts and a lambda:
     `counts(Vma, lambda st, v, a: st.active(v) == a, per=AnonVma, alive="anon_vma")`.
     """
     summands, sorts = [], []
@@ -83,7 +83,7 @@ def operation(*, changes: bool) -> Callable[[F], F]: ...
 def operation(method: Any = None, *, changes: bool = True) -> Any:
     """Mark a method as an operation: `def fork(self, st, v: Vma, c: Vma)`.
 
-    One with `changes` False, such as a fork that runs out of memory, must change nothing.
+    With `changes=False`, as for a fork that runs out of memory, it must change nothing.
     """
 
     def mark(method: Any) -> Any:  # noqa: ANN401 - a method, marked

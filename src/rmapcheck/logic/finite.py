@@ -1,6 +1,6 @@
-"""Formulas evaluated on a finite structure: compiled to Python, once each.
+"""Evaluates formulas on finite structures: compiles each formula once to Python.
 
-A quantifier that is guarded by a relation runs over what the relation holds of, not over all
+A quantifier with a relation as its guard runs over the tuples of the relation, not over all
 elements: `∀ v x p. pte(v, x, p) → …` looks at each mapped entry once.
 """
 
@@ -36,21 +36,21 @@ from rmapcheck.logic.terms import (
 )
 
 Element = Any
-"""Anything hashable; None is no element, and what a function says where nobody asked."""
+"""Anything hashable except None, which is the value of a function where it is not defined."""
 
 
 @attrs.define(eq=False)
 class Structure:
-    """Sets of elements, and what each symbol says of them.
+    """The elements of each sort, and a table for each symbol.
 
-    A relation is a set of tuples, or of elements if it has one place; a function a dict with the
-    same keys, which need not have all of them.
+    The table of a relation is a set of tuples, or of elements if it has one argument. The table of
+    a function is a dict with such keys; it need not be total.
     """
 
     universe: dict[str, Sequence[Element]]
-    """By the name of the sort. None is empty."""
-    says: dict[str, Any] = attrs.field(factory=dict)
-    """By the name of the symbol: a set, or a dict."""
+    """Name of the sort → its elements. No sort is empty."""
+    tables: dict[str, Any] = attrs.field(factory=dict)
+    """Name of the symbol → its table, a set or a dict."""
 
     def wrong(self, symbols: Iterable[Symbol]) -> str:
         """Return what is wrong with the structure, in one sentence, or nothing."""
@@ -58,16 +58,16 @@ class Structure:
             allowed = [frozenset(self.universe.get(s.__name__, ())) for s in symbol.domain]
             if not all(allowed):
                 return f"a sort of {symbol} has no elements"
-            for key in self.says.get(symbol.name, ()):
+            for key in self.tables.get(symbol.name, ()):
                 places = key if len(allowed) != 1 else (key,)
                 if not all(p in a for p, a in zip(places, allowed, strict=True)):
-                    return f"{symbol.name} speaks of {key!r}, which is no element"
+                    return f"the table of {symbol.name} contains {key!r}, which is no element"
         return ""
 
 
 @attrs.frozen(eq=False)
 class Compiled:
-    """A formula, term or macro as Python: `run(structure, values of its free variables)`."""
+    """A formula, term or macro as Python: call `run(structure, *values of free variables)`."""
 
     run: Callable[..., Any]
     source: str
@@ -92,7 +92,7 @@ class _Writer:
         return f"{safe}_{next(self.count)}"
 
     def write(self, e: Expr, names: Mapping[Expr, str]) -> str:
-        """Return the expression that computes `e`."""
+        """Return the Python expression that computes `e`."""
         if e.kind is VAR:
             return names[e]
         if e.kind is APP:
@@ -122,7 +122,7 @@ class _Writer:
 
     @staticmethod
     def key(parts: Sequence[str]) -> str:
-        """Return how the arguments are stored: alone, or as a tuple."""
+        """Return the arguments as a key of a table: a single one, or a tuple."""
         return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
     def quantifier(self, e: Expr, names: Mapping[Expr, str]) -> str:
@@ -164,7 +164,7 @@ class _Writer:
         return " ".join(text), scope
 
     def loop(self, left: list[Expr], waiting: list[Expr], scope: dict[Expr, str]) -> str:
-        """Bind at least one of `left`, by an equation, a relation or its sort."""
+        """Return a loop that binds one or more of `left`: by an equation, a relation or a sort."""
         for guard in waiting:
             if guard.kind is EQ:
                 for a, b in (guard.args, guard.args[::-1]):
@@ -184,7 +184,7 @@ class _Writer:
         return f"for {scope[v]} in _u_{v.sort.__name__}"
 
     def over(self, atom: Expr, left: list[Expr], scope: dict[Expr, str]) -> str:
-        """Return the loop over what a relation holds of."""
+        """Return the loop over the tuples of a relation."""
         assert atom.symbol is not None  # noqa: S101 - _binds has seen to it
         self.symbols[atom.symbol.name] = atom.symbol
         places, tests = [], []
@@ -233,14 +233,14 @@ def _binds(guard: Expr, left: Sequence[Expr], scope: Mapping[Expr, str]) -> int:
 
 
 def compiled(e: Expr, variables: Sequence[Expr] = ()) -> Compiled:
-    """Return `e` as Python; `variables` are the free ones, in the order of the arguments."""
+    """Return `e` as Python; `variables` are its free ones, in the order of the arguments."""
     writer = _Writer()
     names = {v: writer.fresh(v) for v in variables}
     return _finish(writer, names, writer.write(e, names))
 
 
 def compiled_macro(macro: Macro, symbol: Symbol, variables: Sequence[Expr] = ()) -> Compiled:
-    """Return what `symbol` becomes: a set, or a dict."""
+    """Return a macro as Python that computes the new table of `symbol`, a set or a dict."""
     writer = _Writer()
     names = {v: writer.fresh(v) for v in variables}
     if symbol.range is Bool:
@@ -278,9 +278,9 @@ def _finish(writer: _Writer, names: Mapping[Expr, str], text: str) -> Compiled:
     lines = [f"def run({', '.join(['_structure', *names.values()])}):"]
     lines += [f"    _u_{s} = _structure.universe[{s!r}]" for s in sorted(writer.sorts)]
     if writer.symbols:
-        lines.append("    _says = _structure.says")
+        lines.append("    _tables = _structure.tables")
     for name, symbol in sorted(writer.symbols.items()):
-        lines.append(f"    {_cell(symbol)} = _says[{name!r}]")
+        lines.append(f"    {_cell(symbol)} = _tables[{name!r}]")
     lines.append(f"    return {text}")
     source = "\n".join(lines)
     return Compiled(_loaded(source), source, tuple(writer.symbols.values()))
@@ -288,7 +288,7 @@ def _finish(writer: _Writer, names: Mapping[Expr, str], text: str) -> Compiled:
 
 @functools.lru_cache(maxsize=4096)
 def _loaded(source: str) -> Callable[..., Any]:
-    """Return `run` of a source; specs that share a formula share its code."""
+    """Return the function `run` of a source; specs that share a formula share its code."""
     scope: dict[str, Any] = {"_once": (0,)}
     exec(source, scope)  # noqa: S102 - written above, from an AST of ours
     run: Callable[..., Any] = scope["run"]

@@ -1,9 +1,9 @@
-"""Is a solver certain to decide it? Effectively propositional formulas (EPR), by their sorts.
+"""Finds out whether a solver is certain to decide a set of formulas (the EPR fragment).
 
-A formula `∀ v. ∃ a. …` makes an `a` for each `v`, as a function from Vma to AnonVma would: an edge
-Vma → AnonVma. Functions of the vocabulary are edges too. If the edges have no cycle, only finitely
-many elements can be made, and Z3 decides every question. With a cycle it may run for ever, or
-answer "unknown" where there is a counterexample.
+A formula `∀ v. ∃ a. …` creates an `a` for each `v`, like a function from Vma to AnonVma. That is
+an edge Vma → AnonVma. Functions of the vocabulary are edges, too. If the edges have no cycle, only
+finitely many elements can be created, and Z3 decides every question. With a cycle Z3 may not end,
+or may answer "unknown" although there is a counterexample.
 """
 
 import itertools
@@ -32,7 +32,7 @@ Edge = tuple[type[Sort], type[Sort]]
 
 @attrs.frozen
 class Cycle:
-    """Sorts that make each other for ever, and the formulas or functions that do."""
+    """A cycle of sorts, and the formulas or functions that are its edges."""
 
     sorts: tuple[str, ...]
     because: tuple[str, ...]
@@ -42,25 +42,25 @@ class Cycle:
 
 
 class Alternations:
-    """Collects edges; `cycle` says whether they close."""
+    """Collects edges between sorts, and finds cycles of them."""
 
     def __init__(self) -> None:
         self.edges: dict[Edge, str] = {}
 
     def copy(self) -> "Alternations":
-        """Return the same edges, to be added to."""
+        """Return a copy, to which edges can be added."""
         other = Alternations()
         other.edges.update(self.edges)
         return other
 
     def function(self, symbol: Symbol) -> None:
-        """A function makes a value for each argument."""
+        """Add the edges of a function, which creates a value for each argument."""
         if symbol.range is not Bool:
             for sort in symbol.domain:
                 self.edges.setdefault((sort, symbol.range), symbol.name)
 
     def assume(self, e: Expr, because: str, *, holds: bool = True) -> None:
-        """Note what the solver must make if `e` is asserted (or, `holds` False, its negation)."""
+        """Add the edges of asserting `e`, or with `holds=False` its negation."""
         self._walk(e, holds, frozenset(), because)
 
     def _walk(self, e: Expr, holds: bool, universal: frozenset[Expr], because: str) -> None:
@@ -100,7 +100,7 @@ class Alternations:
         self._walk(e.args[0], holds, universal, because)
 
     def cycle(self) -> Cycle | None:
-        """Return a cycle, or None: then the problem is decidable."""
+        """Return a cycle; None if there is none, so that the problem is decidable."""
         after: dict[type[Sort], list[type[Sort]]] = {}
         for a, b in self.edges:
             after.setdefault(a, []).append(b)

@@ -1,4 +1,4 @@
-"""Predicates and terms with holes, and what is put into them."""
+"""Macros: formulas and terms with parameters, and substitution."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,26 +10,27 @@ from rmapcheck.logic.terms import APP, VAR, Expr, SpecError, Symbol, called, for
 
 @attrs.frozen(eq=False)
 class Macro:
-    """A formula or term with holes: what a relation or function has become."""
+    """A formula or term with parameters, such as the new meaning of a relation or function."""
 
     variables: tuple[Expr, ...]
     body: Expr
 
     def __call__(self, *args: Expr) -> Expr:
         if len(args) != len(self.variables):
-            raise SpecError(f"{len(self.variables)} terms are wanted, not {len(args)}")
+            raise SpecError(f"{len(self.variables)} terms are needed here, not {len(args)}")
         for hole, arg in zip(self.variables, args, strict=True):
             if arg.sort is not hole.sort:
                 raise SpecError(
-                    f"a {hole.sort.__name__} is wanted, not {arg}, a {arg.sort.__name__}"
+                    f"the sort {hole.sort.__name__} is needed here, but {arg} is of sort "
+                    f"{arg.sort.__name__}"
                 )
         return substitute(self.body, dict(zip(self.variables, args, strict=True)))
 
 
 def define(*given: Any) -> Macro:  # noqa: ANN401 - sorts, then a lambda
-    """`left = define(Vma, lambda v: ...)`: a predicate, as of now, under a name.
+    """Return a predicate or term over the present state: `left = define(Vma, lambda v: ...)`.
 
-    What the state becomes later does not change it.
+    Later changes of the state do not change it.
     """
     variables, value = called(given[:-1], given[-1])
     return Macro(variables, formula(value) if isinstance(value, bool) else value)
@@ -42,8 +43,8 @@ def substitute(
 ) -> Expr:
     """Return `expr` with `terms` for variables and `macros` for symbols, all at once.
 
-    Nothing is captured: bound variables are unique from the start, and a macro's body is about
-    the state before, so that it is never put into itself.
+    No variable is captured, because bound variables are unique. The body of a macro is about the
+    state before, so it is not substituted again.
     """
     names = frozenset(terms)
     touched = frozenset(macros or ())

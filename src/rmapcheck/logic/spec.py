@@ -15,8 +15,8 @@
         def active_in_chain(self, st):
             return forall(Vma, lambda v: st.faulted(v) >> st.avc(v, st.active(v)))
 
-A subclass inherits all of it, overrides a decision (a plain method), an operation or an invariant
-under the same name, and drops one by setting it to None.
+A subclass inherits all of this. It overrides a decision (a plain method), an operation or an
+invariant by defining one with the same name, and removes it by setting the name to None.
 """
 
 import functools
@@ -51,7 +51,7 @@ from rmapcheck.logic.working import Counter, Entry, Named, Working
 
 @attrs.frozen(eq=False)
 class Parameter:
-    """A parameter of an operation: an element (`symbol` None), or a predicate or function."""
+    """A parameter of an operation: an element (`symbol` is None), a predicate or a function."""
 
     name: str
     sorts: tuple[type[Sort], ...]
@@ -60,7 +60,7 @@ class Parameter:
 
     @property
     def value(self) -> Any:  # noqa: ANN401 - a term, or what makes terms
-        """Return what the operation is called with."""
+        """Return the argument with which the method of the operation is called."""
         if self.variable is not None:
             return self.variable
         assert self.symbol is not None  # noqa: S101 - one of the two is set
@@ -70,7 +70,7 @@ class Parameter:
 
 @attrs.frozen(eq=False, kw_only=True)
 class Transition:
-    """An operation worked out: guard, what becomes of each symbol, checks and counters."""
+    """An evaluated operation: its guard, the new meaning of each symbol, checks, counters."""
 
     name: str
     doc: str
@@ -80,21 +80,21 @@ class Transition:
     checks: tuple[Named, ...]
     ledger: tuple[Entry, ...]
     intended: bool
-    """Whether it is meant to change anything."""
+    """Whether the operation is supposed to change anything."""
 
     def after(self, expr: Expr) -> Expr:
-        """Return `expr` of the state after, said of the state before."""
+        """Return a formula over the state before that is equivalent to `expr` after the step."""
         return substitute(expr, {}, self.macros)
 
     @property
     def changes(self) -> tuple[Symbol, ...]:
-        """Return the symbols that become something else."""
+        """Return the symbols that the operation changes."""
         return tuple(self.macros)
 
 
 @attrs.frozen(eq=False)
 class Lemma:
-    """An invariant of the spec, worked out."""
+    """An evaluated invariant of the spec."""
 
     name: str
     doc: str
@@ -102,7 +102,7 @@ class Lemma:
 
 
 def is_sort(value: object) -> bool:
-    """Tell whether `value` is a sort."""
+    """Return whether `value` is a sort."""
     return isinstance(value, type) and issubclass(value, Sort)
 
 
@@ -111,29 +111,30 @@ def _first(doc: str | None) -> str:
 
 
 Flaws: TypeAlias = dict[str, tuple[tuple[str, str], ...]]
-"""For each bug the obligations that fail by it: (operation, lemma)."""
+"""Name of a bug → the obligations that fail because of it, as (operation, lemma)."""
 
 
 class Spec:
-    """Base of all specifications. Everything is worked out once, when it is asked for."""
+    """Base class of all specifications. Methods are evaluated when they are first needed."""
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     kernels: ClassVar[str] = ""
     schemes: ClassVar[tuple[str, ...]] = ()
-    """Schemes of the model whose steps are to be steps of the spec, besides one of its name."""
+    """Schemes of the model that must refine the spec, in addition to the one with its name."""
     flaws: ClassVar[Flaws] = {}
-    """Bugs that the kernels had, so that not all can be proved."""
-    passing: ClassVar[tuple[str, ...]] = ()
-    """Relations that hold of nothing but between two steps of one operation of the model. No state
-    of it says where; refinement goes by what the steps make of them."""
-    urgent: ClassVar[tuple[str, ...]] = ()
-    """Operations, on one element each, that no operation of the model leaves to a later one."""
+    """Bugs that these kernels had: because of them, some obligations must fail."""
+    transient: ClassVar[tuple[str, ...]] = ()
+    """Relations that hold of something only between two steps of one operation of the model. They
+    cannot be read from its states; refinement computes them from the steps."""
+    immediate: ClassVar[tuple[str, ...]] = ()
+    """Operations, on one element each, that must have happened when an operation of the model
+    ends."""
     live: ClassVar[dict[type[Sort], str]] = {}
-    """For each sort the relation that its elements worth printing are in."""
+    """Sort → the relation that holds of its live elements. Only these are printed."""
 
     def interesting(self, st: Any) -> Expr:  # noqa: ANN401 - a Working
-        """Return what should be possible together with each operation, lest it be vacuous."""
+        """Return what must be possible together with each operation, so that it is not vacuous."""
         return TRUE
 
     def __init__(self) -> None:
@@ -168,7 +169,7 @@ class Spec:
             self.counters[name] = Counter(name, value.per, value.alive, value.summands, value.doc)
 
     def _counts(self, counter: Counter) -> None:
-        """Raise SpecError if the counter's sets make no sense."""
+        """Raise SpecError if the declaration of the counter is wrong."""
         alive = self.symbols.get(counter.alive)
         if alive is None or alive.range is not Bool or alive.domain != (counter.per,):
             raise SpecError(f"no relation of {counter.per.__name__} is called {counter.alive!r}")
@@ -199,7 +200,7 @@ class Spec:
         return [(n, m) for n, m in found.items() if m is not None]
 
     def base(self) -> Working:
-        """Return the state before, untouched."""
+        """Return the state before an operation, without changes."""
         return Working(self.symbols, self.counters)
 
     def _lemma(self, name: str, method: Any) -> Lemma:  # noqa: ANN401
@@ -233,13 +234,13 @@ class Spec:
         allowed = frozenset(p.variable for p in parameters if p.variable is not None)
         for named in (*inner["_guard"], *inner["_checks"]):
             if named.formula.free - allowed:
-                said = _names(named.formula.free - allowed)
-                raise SpecError(f"{self.name}, {name}: {said} is used outside its lambda")
+                free = _names(named.formula.free - allowed)
+                raise SpecError(f"{self.name}, {name}: {free} is used outside its lambda")
         for symbol, macro in inner["_macros"].items():
             if macro.body.free - allowed - frozenset(macro.variables):
-                said = _names(macro.body.free - allowed - frozenset(macro.variables))
+                free = _names(macro.body.free - allowed - frozenset(macro.variables))
                 raise SpecError(
-                    f"{self.name}, {name}: {said}, in {symbol.name}, is used outside its lambda"
+                    f"{self.name}, {name}: {free}, in {symbol.name}, is used outside its lambda"
                 )
         return Transition(
             name=name,
@@ -271,13 +272,13 @@ class Spec:
     def _known(self, name: str, sorts: tuple[Any, ...]) -> None:
         for sort in sorts:
             if sort not in self.sorts:
-                said = ", ".join(s.__name__ for s in self.sorts)
+                sorts_ = ", ".join(s.__name__ for s in self.sorts)
                 raise SpecError(
-                    f"parameter {name!r} needs a sort for its annotation, one of {said}"
+                    f"parameter {name!r} needs a sort for its annotation, one of {sorts_}"
                 )
 
     def unchanged(self, transition: Transition) -> Expr:
-        """Return the formula which says that nothing that means something has changed."""
+        """Return the formula which says that the operation has changed nothing that matters."""
         after = self.base()
         vars(after)["_macros"].update(transition.macros)
         parts = []
@@ -290,14 +291,14 @@ class Spec:
         return conj(*parts)
 
     def meant(self, name: str) -> Macro | None:
-        """Return where the function `name` means something; None: everywhere."""
+        """Return where the values of function `name` have a meaning; None means everywhere."""
         if name not in self.where:
             return None
         holes = tuple(variable(s, "x") for s in self.symbols[name].domain)
         return Macro(holes, formula(self.where[name](self.base(), *holes)))
 
     def initially(self) -> dict[Symbol, Macro]:
-        """Return the state at the start: no relation holds of anything."""
+        """Return the initial state, in which no relation holds of anything."""
         found = {}
         for s in self.symbols.values():
             if s.range is Bool:
@@ -305,7 +306,7 @@ class Spec:
         return found
 
     def exactness(self, transition: Transition, counter: Counter) -> Expr:
-        """Return the formula which says that the counter is exact after, if it was before."""
+        """Return the formula which says that the operation keeps the counter exact."""
         after = self.base()
         vars(after)["_macros"].update(transition.macros)
         return exactness(counter, transition.ledger, self.base(), after)

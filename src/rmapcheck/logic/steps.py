@@ -1,13 +1,13 @@
-"""A spec run on finite structures: which guard forbids a step, what it leads to, what is violated.
+"""Runs a spec on finite structures: guards, the structure after a step, violated invariants.
 
     run = Steps(spec)
     run.blocked("fork_new", before, v=1, c=2, m=2, n=2, K={0, 1})    # [] or names of conjuncts
     run.after("fork_new", before, v=1, c=2, m=2, n=2, K={0, 1})      # the Structure after
     run.violated(before)                                             # names of invariants
-    run.differences(expected, found)                                 # where it counts
+    run.differences(expected, found)                                 # where they matter
 
-A parameter that is an element is given as one, a predicate as a set, a function as a dict, just as
-the symbols in `Structure.says`. Each formula is compiled when it is first needed.
+A parameter that is an element is passed as an element, a predicate as a set, and a function as a
+dict, as in `Structure.tables`. Each formula is compiled when it is first needed.
 """
 
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Steps:
         return self._steps[name]
 
     def blocked(self, name: str, before: Structure, **witness: Any) -> list[str]:  # noqa: ANN401
-        """Return the conjuncts of the guard that do not hold; none: the step is possible."""
+        """Return the conjuncts of the guard that do not hold; if none, the step is possible."""
         step = self._step(name)
         given, values = _given(step, before, witness)
         return [why for why, guard in step.guard if not guard.run(given, *values)]
@@ -59,13 +59,13 @@ class Steps:
         return [why for why, check in step.checks if not check.run(given, *values)]
 
     def after(self, name: str, before: Structure, **witness: Any) -> Structure:  # noqa: ANN401
-        """Return what the step leads to, whether or not its guard holds."""
+        """Return the structure after the step, whether or not its guard holds."""
         step = self._step(name)
         given, values = _given(step, before, witness)
-        says = dict(before.says)
+        tables = dict(before.tables)
         for symbol, effect in step.effects:
-            says[symbol.name] = effect.run(given, *values)
-        return Structure(before.universe, says)
+            tables[symbol.name] = effect.run(given, *values)
+        return Structure(before.universe, tables)
 
     def violated(self, structure: Structure) -> list[str]:
         """Return the names of the invariants that do not hold."""
@@ -74,9 +74,9 @@ class Steps:
         return [name for name, lemma in self._lemmas.items() if not lemma.run(structure)]
 
     def differences(self, expected: Structure, found: Structure) -> Iterator[str]:
-        """Yield where two structures differ: all of each relation, functions where they count."""
+        """Yield where two structures differ, for functions only where their values matter."""
         for name, symbol in self.spec.symbols.items():
-            a, b = expected.says[name], found.says[name]
+            a, b = expected.tables[name], found.tables[name]
             if symbol.range is Bool:
                 for key in sorted(a ^ b, key=str):
                     yield f"{name}{_shown(key)} should {'hold' if key in a else 'not hold'}"
@@ -98,11 +98,11 @@ class Steps:
                 yield f"{name}{_shown(key)} should be {a.get(key)}, not {b.get(key)}"
 
     def empty(self, universe: dict[str, Any]) -> Structure:
-        """Return the initial structure over `universe`: nothing holds of anything."""
-        says: dict[str, Any] = {
+        """Return the initial structure over `universe`, in which no relation holds of anything."""
+        tables: dict[str, Any] = {
             name: set() if s.range is Bool else {} for name, s in self.spec.symbols.items()
         }
-        return Structure(universe, says)
+        return Structure(universe, tables)
 
 
 def _shown(key: Any) -> str:  # noqa: ANN401 - an element or a tuple of them
@@ -139,5 +139,5 @@ def _given(step: _Step, before: Structure, witness: dict[str, Any]) -> tuple[Str
     values = [witness[name] for name in step.elements]
     if not step.others:
         return before, values
-    says = {**before.says, **{name: witness[name] for name in step.others}}
-    return Structure(before.universe, says), values
+    tables = {**before.tables, **{name: witness[name] for name in step.others}}
+    return Structure(before.universe, tables), values

@@ -1,15 +1,16 @@
 """Formulas of many-sorted first-order logic, written as Python expressions.
 
-A sort is a class, and a variable of that sort is what a lambda is called with::
+A sort is a class, and a variable is a parameter of a lambda::
 
     class Vma(Sort):
         "struct vm_area_struct."
 
     forall(Vma, AnonVma, lambda v, a: st.avc(v, a) >> st.anon_vma(a))
 
-`&`, `|`, `~`, `>>` (implies), `==` and `!=` make formulas; `If` chooses. A formula has no truth
-value of its own, so `bool()` of one raises: `if`, `and`, `or` and `not` cannot be used on it by
-mistake. Each lambda is called once, at once, with variables that exist nowhere else.
+`&`, `|`, `~`, `>>` (implies), `==` and `!=` make formulas; `If` chooses between two terms. A
+formula has no truth value in Python, and `bool()` of it raises an error, so that `if`, `and`, `or`
+and `not` cannot be used on it by mistake. Each lambda is called once, immediately, with fresh
+variables.
 """
 
 import itertools
@@ -30,12 +31,12 @@ _numbers = itertools.count()
 
 
 class SpecError(ModelError):
-    """A specification that makes no sense; the message says where and what to do."""
+    """A specification is wrong; the message says where, and what to do."""
 
 
 @attrs.frozen(eq=False)
 class Symbol:
-    """A relation (range Bool) or a function; also one that is a parameter of an operation."""
+    """A relation (its range is Bool) or a function; it may be a parameter of an operation."""
 
     name: str
     domain: tuple[SortOf, ...]
@@ -50,7 +51,7 @@ class Symbol:
 
 
 class Expr:
-    """A term or a formula (sort Bool). Made by the functions below, never changed."""
+    """A term, or a formula (of sort Bool). Immutable; made by the functions below."""
 
     __slots__ = ("args", "bound", "free", "kind", "name", "sort", "symbol", "symbols")
 
@@ -61,7 +62,7 @@ class Expr:
     name: str
     symbol: Symbol | None
     free: "frozenset[Expr]"
-    """Variables that are bound by nothing inside."""
+    """The free variables."""
     symbols: frozenset[Symbol]
 
     __hash__ = object.__hash__
@@ -107,7 +108,7 @@ class Expr:
 
 
 class Sort(Expr):
-    """Base of all sorts. Elements are known by what relations and functions say of them."""
+    """Base class of all sorts."""
 
     __slots__ = ()
 
@@ -149,7 +150,7 @@ FALSE = _node(FALSE_, Bool)
 
 
 def variable(sort: SortOf, name: str) -> Expr:
-    """Return a variable that is no other; `name` is how people read it."""
+    """Return a new variable; `name` is for printing only."""
     return _node(VAR, sort, name=f"{name}#{next(_numbers)}")
 
 
@@ -161,17 +162,17 @@ def formula(value: object) -> Expr:
         return FALSE
     if isinstance(value, Expr) and value.sort is Bool:
         return value
-    raise SpecError(f"a formula was expected, not {_said(value)}")
+    raise SpecError(f"a formula was expected, not {_described(value)}")
 
 
-def _said(value: object) -> str:
+def _described(value: object) -> str:
     if isinstance(value, Expr):
-        return f"{value}, a {value.sort.__name__}"
+        return f"{value} (sort {value.sort.__name__})"
     return f"{value!r}"
 
 
 def apply(symbol: Symbol, args: Sequence[object]) -> Expr:
-    """Return `symbol` applied to `args`, whose sorts are looked at."""
+    """Return `symbol` applied to `args`. Raise SpecError if their number or sorts are wrong."""
     return _node(APP, symbol.range, checked(symbol, args), symbol=symbol)
 
 
@@ -182,7 +183,7 @@ def checked(symbol: Symbol, args: Sequence[object]) -> tuple[Expr, ...]:
     found = []
     for arg, sort in zip(args, symbol.domain, strict=True):
         if not isinstance(arg, Expr) or arg.sort is not sort:
-            raise SpecError(f"{symbol} wants a {sort.__name__}, not {_said(arg)}")
+            raise SpecError(f"{symbol} needs the sort {sort.__name__}, not {_described(arg)}")
         found.append(arg)
     return tuple(found)
 
@@ -192,7 +193,7 @@ def equal(a: Expr, b: object) -> Expr:
     if isinstance(b, bool):
         b = formula(b)
     if not isinstance(b, Expr) or a.sort is not b.sort:
-        raise SpecError(f"{_said(a)}, cannot equal {_said(b)}")
+        raise SpecError(f"{_described(a)} cannot equal {_described(b)}")
     if a is b:
         return TRUE
     if a.sort is Bool:
@@ -207,7 +208,7 @@ def equal(a: Expr, b: object) -> Expr:
 def negate(a: Expr) -> Expr:
     """Return `~a`."""
     if a.sort is not Bool:
-        raise SpecError(f"~ takes a formula, not {_said(a)}")
+        raise SpecError(f"~ takes a formula, not {_described(a)}")
     if a.kind is NOT:
         return a.args[0]
     if a is TRUE or a is FALSE:
@@ -219,7 +220,7 @@ def _flat(kind: str, parts: Sequence[Expr], unit: Expr, zero: Expr) -> Expr:
     found: list[Expr] = []
     for part in parts:
         if part.sort is not Bool:
-            raise SpecError(f"a formula was expected, not {_said(part)}")
+            raise SpecError(f"a formula was expected, not {_described(part)}")
         if part is zero:
             return zero
         for piece in part.args if part.kind is kind else (part,):
@@ -243,7 +244,7 @@ def disj(*parts: Expr) -> Expr:
 def implies(a: Expr, b: Expr) -> Expr:
     """Return `a >> b`."""
     if a.sort is not Bool:
-        raise SpecError(f">> takes formulas, not {_said(a)}")
+        raise SpecError(f">> takes formulas, not {_described(a)}")
     if a is TRUE:
         return b
     if a is FALSE or b is TRUE:
@@ -257,7 +258,7 @@ def If(condition: Expr | bool, then: Expr | bool, other: Expr | bool) -> Expr:
     a = formula(then) if isinstance(then, bool) else then
     b = formula(other) if isinstance(other, bool) else other
     if a.sort is not b.sort:
-        raise SpecError(f"If(...) chooses between two sorts: {_said(a)}, and {_said(b)}")
+        raise SpecError(f"If(...) needs one sort for both, not {_described(a)}, {_described(b)}")
     if c is TRUE or a is b:
         return a
     if c is FALSE:
@@ -271,17 +272,17 @@ def If(condition: Expr | bool, then: Expr | bool, other: Expr | bool) -> Expr:
 
 
 def called(sorts: Sequence[Any], function: Callable[..., Any]) -> tuple[tuple[Expr, ...], Any]:
-    """Call `function` with a fresh variable of each sort; return these and what it returned."""
+    """Call `function` with a fresh variable of each sort; return these and its result."""
     for sort in sorts:
         if not (isinstance(sort, type) and issubclass(sort, Sort)):
             raise SpecError(f"{sort!r} is not a sort; write forall(Vma, lambda v: ...)")
     if not callable(function):
-        raise SpecError(f"a lambda was expected behind the sorts, not {function!r}")
+        raise SpecError(f"a lambda was expected after the sorts, not {function!r}")
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code else ()
     if code and len(names) != len(sorts):
-        said = ", ".join(s.__name__ for s in sorts)
-        raise SpecError(f"a lambda takes {len(names)} variables where the sorts are {said}")
+        given = ", ".join(s.__name__ for s in sorts)
+        raise SpecError(f"a lambda takes {len(names)} variables, but the sorts are {given}")
     variables = tuple(
         variable(sort, names[i] if i < len(names) else "x") for i, sort in enumerate(sorts)
     )
@@ -294,9 +295,9 @@ def _quantified(kind: str, given: tuple[Any, ...]) -> Expr:
 
 
 def quantify(kind: str, variables: tuple[Expr, ...], body: Expr) -> Expr:
-    """Return `kind variables. body`; variables that do not occur are dropped.
+    """Return `kind variables. body`, without variables that do not occur in the body.
 
-    No sort is empty, so that this changes nothing.
+    This does not change the meaning, because no sort is empty.
     """
     if body.kind is kind:
         variables, body = (*variables, *body.bound), body.args[0]
@@ -305,12 +306,12 @@ def quantify(kind: str, variables: tuple[Expr, ...], body: Expr) -> Expr:
 
 
 def forall(*given: Any) -> Expr:  # noqa: ANN401 - sorts, then a lambda
-    """`forall(Vma, AnonVma, lambda v, a: ...)`: for all v and a."""
+    """Return "for all": `forall(Vma, AnonVma, lambda v, a: ...)`."""
     return _quantified(FORALL, given)
 
 
 def exists(*given: Any) -> Expr:  # noqa: ANN401 - sorts, then a lambda
-    """`exists(Vma, lambda v: ...)`: for some v."""
+    """Return "there is": `exists(Vma, lambda v: ...)`."""
     return _quantified(EXISTS, given)
 
 
@@ -332,7 +333,7 @@ def remake(e: Expr, args: tuple[Expr, ...]) -> Expr:
 
 
 def conjuncts(e: Expr) -> tuple[Expr, ...]:
-    """Return the parts of a conjunction; one, if it is none."""
+    """Return the parts of a conjunction; the formula itself if it is not a conjunction."""
     return e.args if e.kind is AND else (e,)
 
 
@@ -343,12 +344,12 @@ _SIGN = {OR: " ∨ ", AND: " ∧ ", IMPLIES: " → "}
 
 
 def text(e: Expr) -> str:
-    """Return the formula or term in one line."""
+    """Return the formula or term as text on one line."""
     return _Printer(e).show(e, 0)
 
 
 class _Printer:
-    """Gives variables their short names, with primes where two would be the same."""
+    """Prints an expression; adds primes where two variables would have the same name."""
 
     def __init__(self, e: Expr) -> None:
         self.names: dict[Expr, str] = {}

@@ -3,14 +3,14 @@
     st.require(st.vma(v) & ~st.vma(c), "c is a new VMA")     the guard
     st.vma[c] = True                                        one cell
     st.active[c] = n
-    st.pte[c] = lambda x, p: st.pte(v, x, p)                 a row: what is left is the lambda's
+    st.pte[c] = lambda x, p: st.pte(v, x, p)                 a row: the lambda has the other terms
     st.avc = lambda w, a: If(w == c, ..., st.avc(w, a))      the whole relation
     st.num_active_vmas.inc(n, c)                             n->num_active_vmas++, for c
     st.check(..., "walk_complete")                           what the kernel relies on here
 
-A lambda in an assignment is called at once: what it reads is the state before the assignment.
-One that is kept under a name and called later could read another state than was meant, so that is
-refused; `define(Vma, lambda v: ...)` fixes it as of now.
+A lambda in an assignment is called immediately, and reads the state before the assignment. A
+lambda that is stored and called later could read another state than intended, so this is refused;
+`define(Vma, lambda v: ...)` makes a predicate over the present state.
 """
 
 import sys
@@ -42,7 +42,7 @@ from rmapcheck.logic.terms import (
 
 @attrs.frozen(eq=False)
 class Summand:
-    """One set whose elements a counter counts: tuples of `elements` for which `member` holds."""
+    """One set that a counter counts: the tuples of `elements` for which `member` holds."""
 
     elements: tuple[type[Sort], ...]
     member: Callable[..., Expr]
@@ -51,7 +51,7 @@ class Summand:
 
 @attrs.frozen(eq=False)
 class Counter:
-    """A counter in a struct: `per` key that is `alive`, how many elements its sets have."""
+    """A counter in a struct: for each live key of sort `per`, the size of its sets."""
 
     name: str
     per: type[Sort]
@@ -62,29 +62,29 @@ class Counter:
 
 @attrs.frozen(eq=False)
 class Entry:
-    """`counter += sign` on each `key` once for each element of which `condition` holds.
+    """`counter += sign` on each key, once for each element for which `condition` holds.
 
-    With sign 0 nothing is written: `condition`, of two elements and the key, says which element
-    takes the place of which.
+    With sign 0 the counter is not written; then `condition`, of two elements and the key, says
+    which element replaces which.
     """
 
     counter: Counter
     summand: int
     sign: int
     condition: Macro
-    """Over the state before the operation, of the element and then the key."""
+    """Over the state before the operation; its parameters are the element, then the key."""
 
 
 @attrs.frozen(eq=False)
 class Named:
-    """A formula over the state before, and what it says in words."""
+    """A formula over the state before, with a name or its meaning in words."""
 
     name: str
     formula: Expr
 
 
 class Working:
-    """The state that an operation works on. Attributes are the spec's symbols and counters."""
+    """The state that an operation changes. Its attributes are the spec's symbols and counters."""
 
     def __init__(self, symbols: dict[str, Symbol], counters: dict[str, Counter]) -> None:
         put = object.__setattr__
@@ -111,7 +111,7 @@ class Working:
         raise SpecError(f"the spec declares no {name!r}; there are {known}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        getattr(self, name)  # refuses what is not declared
+        getattr(self, name)  # raises SpecError if it is not declared
         if name not in self._symbols:
             raise SpecError(f"{name} is a counter: use inc, dec, add or sub")
         symbol = self._symbols[name]
@@ -120,33 +120,33 @@ class Working:
         self.become(symbol, *called(symbol.domain, value))
 
     def become(self, symbol: Symbol, holes: tuple[Expr, ...], value: object) -> None:
-        """Make `symbol` what `value` says, of `holes`."""
+        """Set `symbol` to `value`, a term or formula with the variables `holes`."""
         body = formula(value) if symbol.range is Bool else value
         if not isinstance(body, Expr) or body.sort is not symbol.range:
             raise SpecError(f"{symbol} cannot become {value!r}")
         self._macros[symbol] = Macro(holes, body)
 
     def read(self, symbol: Symbol, args: tuple[object, ...]) -> Expr:
-        """Return what `symbol` says of `args` now."""
+        """Return the value of `symbol` for `args` in the present state."""
         macro = self._macros.get(symbol)
         return macro(*checked(symbol, args)) if macro else apply(symbol, args)
 
     def now(self, expr: Expr) -> Expr:
-        """Return `expr`, which is about the state before, of the state as it is now."""
+        """Return `expr`, which is about the state before, for the present state."""
         return substitute(expr, {}, self._macros)
 
     def require(self, condition: Expr | bool, why: str = "") -> None:
-        """The operation happens only where `condition` holds."""
+        """Add `condition` to the guard: the operation is possible only where it holds."""
         value = formula(condition)
         self._guard.append(Named(why or str(value), value))
 
     def check(self, condition: Expr | bool, name: str) -> None:
-        """The kernel relies on `condition` here: an obligation of its own."""
+        """Add an obligation: `condition` must hold here, because the kernel relies on it."""
         self._checks.append(Named(name, formula(condition)))
 
 
 class Access:
-    """`st.avc`: called, it reads; with an index, it is written."""
+    """A symbol of the working state, such as `st.avc`: call it to read, index it to write."""
 
     __slots__ = ("st", "symbol")
 
@@ -159,7 +159,7 @@ class Access:
         return self.st.read(self.symbol, args)
 
     def __setitem__(self, key: object, value: object) -> None:
-        """Set one cell, or a row: then `value` is True, False or a lambda of what is left."""
+        """Set one cell, or a row to True, False or a lambda of the other terms."""
         given = key if isinstance(key, tuple) else (key,)
         left = self.symbol.domain[len(given) :]
         cell = checked(attrs.evolve(self.symbol, domain=self.symbol.domain[: len(given)]), given)
@@ -178,7 +178,7 @@ class Access:
 
 
 class CounterAccess:
-    """`st.num_children`: changed by inc, dec, add, sub; looked at by is_zero and at_most_one."""
+    """A counter, such as `st.num_children`: inc, dec, add and sub change it."""
 
     __slots__ = ("counter", "st")
 
@@ -187,23 +187,23 @@ class CounterAccess:
         self.counter = counter
 
     def inc(self, key: Expr, *element: Expr) -> None:
-        """`key->counter++`, because `element` joins what it counts."""
+        """Do `key->counter++`, because `element` joins what it counts."""
         self._change(1, key, element)
 
     def dec(self, key: Expr, *element: Expr) -> None:
-        """`key->counter--`, because `element` leaves."""
+        """Do `key->counter--`, because `element` leaves what it counts."""
         self._change(-1, key, element)
 
     def add(self, *given: Any) -> None:  # noqa: ANN401 - sorts, then a lambda
-        """`add(Vma, lambda v, a: ...)`: `a->counter++` for each v of which the lambda holds."""
+        """Do `a->counter++` for each v where the lambda holds: `add(Vma, lambda v, a: ...)`."""
         self._each(1, given)
 
     def sub(self, *given: Any) -> None:  # noqa: ANN401 - sorts, then a lambda
-        """`sub(Vma, lambda v, a: ...)`: `a->counter--` for each v of which the lambda holds."""
+        """Do `a->counter--` for each v where the lambda holds: `sub(Vma, lambda v, a: ...)`."""
         self._each(-1, given)
 
     def moved(self, *given: Any) -> None:  # noqa: ANN401 - sorts, then a lambda
-        """`moved(Vma, lambda v, w, a: ...)`: w takes v's place in what a counts; no write."""
+        """Note that w replaces v in what a counts: `moved(Vma, lambda v, w, a: ...)`. No write."""
         sorts = given[:-1]
         holes, value = called((*sorts, *sorts, self.counter.per), given[-1])
         self._enter(0, sorts, Macro(holes, formula(value)))
@@ -224,15 +224,18 @@ class CounterAccess:
             if summand.elements == sorts:
                 self.st._ledger.append(Entry(self.counter, i, sign, condition))  # noqa: SLF001
                 return
-        said = ", ".join(s.__name__ for s in sorts)
-        raise SpecError(f"{self.counter.name} counts nothing of the kind ({said})")
+        given = ", ".join(s.__name__ for s in sorts)
+        raise SpecError(f"{self.counter.name} counts no elements of sort {given}")
 
     def member(self, summand: Summand, *args: Expr) -> Expr:
-        """Return whether the element is counted for the key, as of now."""
+        """Return the formula which says that the element is counted for the key now."""
         return summand.member(self.st, *args)
 
     def is_zero(self, key: Expr) -> Expr:
-        """`key->counter == 0`. That the counter is exact is an obligation of each operation."""
+        """Return `key->counter == 0`, as a formula over what is counted.
+
+        Each operation has an obligation that the counter is exact.
+        """
         self._unchanged()
         return conj(
             *(
@@ -242,7 +245,7 @@ class CounterAccess:
         )
 
     def at_most_one(self, key: Expr) -> Expr:
-        """`key->counter < 2`."""
+        """Return `key->counter < 2`, as a formula over what is counted."""
         self._unchanged()
         found = []
         for i, s in enumerate(self.counter.summands):
@@ -268,7 +271,7 @@ class CounterAccess:
         return negate(conj(*some))
 
     def _unchanged(self) -> None:
-        """Refuse a test of what has changed: it would be read off the members of before."""
+        """Raise SpecError if counter or members have changed: a test would use the old members."""
         if any(entry.counter is self.counter for entry in self.st._ledger):  # noqa: SLF001
             raise SpecError(f"{self.counter.name} is read after it has changed: read it first")
         for s in self.counter.summands:
@@ -281,7 +284,7 @@ class CounterAccess:
 
 
 class _Fixed:
-    """A function of a number of variables that its signature does not tell."""
+    """A function whose number of variables is given, because its signature does not show it."""
 
     def __init__(self, count: int, function: Callable[..., Expr]) -> None:
         self.function = function
@@ -302,7 +305,7 @@ def _fixed(summand: Summand, function: Callable[..., Expr]) -> _Fixed:
 
 
 def _refuse_late(frame: Any, symbol: Symbol) -> None:  # noqa: ANN401 - a Python frame
-    """Raise if the state is read in a lambda that its author calls, and not the logic."""
+    """Raise SpecError if the state is read in a lambda that the spec itself calls later."""
     if frame.f_code.co_name != "<lambda>" or frame.f_back is None:
         return
     caller = str(frame.f_back.f_globals.get("__name__", ""))

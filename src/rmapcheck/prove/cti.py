@@ -1,7 +1,7 @@
-"""A counterexample to induction: a state that keeps every lemma, one step, and a lemma it breaks.
+"""A counterexample to induction: a state in which all lemmas hold, and a step that breaks one.
 
-Not yet a bug: no run need lead to that state. What a solver says is not believed before the finite
-evaluator has found the same: all hypotheses hold in the structure, and the goal does not.
+It need not be a bug, because the state may not be reachable. A solver's answer is accepted only if
+the finite evaluator confirms it: all hypotheses hold in the structure, and the goal does not.
 """
 
 import functools
@@ -27,16 +27,16 @@ class Cti:
     goal: Goal
     structure: Structure
     values: dict[str, Any]
-    """Of the parameters that are elements."""
+    """Values of the parameters that are elements."""
     breaks: Expr
     """The conjunct of the goal that fails."""
     witness: dict[str, Any]
-    """For which elements it fails."""
+    """The elements for which it fails, by the names of variables."""
     ignores: tuple[str, ...]
-    """Deep lemmas that the state does not keep: it may be impossible for that reason alone."""
+    """Deep lemmas that do not hold in the state: it may be impossible for that reason alone."""
 
     def lines(self) -> Iterator[str]:
-        """Yield the live part, the step, what it changes, and what fails, one fact a line."""
+        """Yield lines: the live part, the step, what it changes, and what fails."""
         spec = self.problem.spec
         before = dict(live_part(spec, self.structure))
         yield from (f"      {name}: {', '.join(rows)}" for name, rows in before.items())
@@ -49,14 +49,14 @@ class Cti:
                 changes += [f"+{r}" for r in new if r not in old]
                 if changes:
                     yield f"      {name}: {', '.join(changes)}"
-        said = ", ".join(f"{k} = {v}" for k, v in self.witness.items())
-        yield f"then  {self.goal.name} fails{' for ' if said else ''}{said}: {self.goal.doc}"
+        where = ", ".join(f"{k} = {v}" for k, v in self.witness.items())
+        yield f"then  {self.goal.name} fails{' for ' if where else ''}{where}: {self.goal.doc}"
         if self.ignores:
-            yield f"note  the state does not keep {', '.join(self.ignores)}"
+            yield f"note  the state does not satisfy {', '.join(self.ignores)}"
 
     def after(self) -> Structure:
         """Return the state after the step."""
-        given = {p.name: self.structure.says.get(p.name) for p in self.problem.parameters}
+        given = {p.name: self.structure.tables.get(p.name) for p in self.problem.parameters}
         run = Steps(self.problem.spec)
         return run.after(self.problem.operation, self.structure, **{**given, **self.values})
 
@@ -67,20 +67,20 @@ class Cti:
             if p.variable is not None:
                 shown.append(f"{p.name}={self.values[p.name]}")
             else:
-                shown.append(f"{p.name}={_plain(self.structure.says[p.name])}")
+                shown.append(f"{p.name}={_plain(self.structure.tables[p.name])}")
         return f"{self.problem.operation}({', '.join(shown)})"
 
     def as_json(self) -> dict[str, Any]:
         """Return the structure, the step and the failure as JSON data."""
-        says = {
+        tables = {
             name: sorted(map(_listed, value))
             if isinstance(value, set)
             else sorted([*_listed(k), v] for k, v in value.items())
-            for name, value in self.structure.says.items()
+            for name, value in self.structure.tables.items()
         }
         return {
             "universe": {k: list(v) for k, v in self.structure.universe.items()},
-            "says": says,
+            "says": tables,
             "parameters": self.values,
             "breaks": text(self.breaks),
             "witness": self.witness,
@@ -104,7 +104,7 @@ def _arrow(key: Any) -> str:  # noqa: ANN401 - an element or a tuple of them
 
 @functools.lru_cache(maxsize=4096)
 def _compiled(e: Expr, variables: tuple[Expr, ...]) -> Compiled:
-    """Compile once for a problem, and a lemma once for its spec."""
+    """Compile a formula, once for a problem; a lemma once for its spec."""
     return compiled(e, variables)
 
 
@@ -132,7 +132,7 @@ class Checker:
     def failing(
         self, goal: Expr, structure: Structure, values: dict[str, Any]
     ) -> tuple[Expr, dict[str, Any]] | None:
-        """Return the conjunct of `goal` that fails, and for which elements; None if all hold."""
+        """Return the conjunct of `goal` that fails, and its witness; None if all hold."""
         for part in conjuncts(goal):
             if not self.holds(part, structure, values):
                 return part, self.witness(part, structure, values)
@@ -152,19 +152,19 @@ class Checker:
 
 
 def live_part(spec: Spec, structure: Structure) -> Iterator[tuple[str, list[str]]]:
-    """Yield what each symbol says of live elements; of dead ones it says nothing that counts."""
+    """Yield each symbol with the rows of its table for live elements; the others do not matter."""
     for name, symbol in spec.symbols.items():
-        said = structure.says[name]
+        rows_of = structure.tables[name]
         where = spec.meant(name)
         rows = []
-        for stored in sorted(said, key=str):
+        for stored in sorted(rows_of, key=str):
             key = stored if isinstance(stored, tuple) else (stored,)
             if not _lives(spec, symbol, structure, key):
                 continue
             if symbol.range is Bool:
                 rows.append(_arrow(stored))
             elif where is None or _meant(where, structure, key):
-                rows.append(f"{_arrow(stored)}={said[stored]}")
+                rows.append(f"{_arrow(stored)}={rows_of[stored]}")
         if rows:
             yield name, rows
 
@@ -172,7 +172,7 @@ def live_part(spec: Spec, structure: Structure) -> Iterator[tuple[str, list[str]
 def _lives(spec: Spec, symbol: Symbol, structure: Structure, key: tuple[Any, ...]) -> bool:
     for sort, element in zip(symbol.domain, key, strict=True):
         of = spec.live.get(sort)
-        if of and element not in structure.says[of]:
+        if of and element not in structure.tables[of]:
             return False
     return True
 

@@ -1,7 +1,8 @@
-"""Obligations as files that other solvers read, and proofs that a checker can read.
+"""Writes obligations as files for other solvers, and proofs as files for a proof checker.
 
-SMT-LIB 2 for each: "unsat" is the proof that the operation keeps the lemma. Where cvc5 is there,
-also its proof in the Cooperating Proof Calculus (CPC), which the checker Ethos reads.
+Each obligation becomes an SMT-LIB 2 file: the answer "unsat" proves that the operation keeps the
+lemma. If cvc5 is installed, its proof is written, too, in the Cooperating Proof Calculus (CPC),
+which the checker Ethos reads.
 """
 
 import re
@@ -17,7 +18,7 @@ from rmapcheck.prove.solver.memory import Proofs
 
 
 def export(report: Report, folder: Path) -> tuple[int, int]:
-    """Write each obligation that a solver was asked; return how many, and how many proofs."""
+    """Write each obligation that went to a solver; return the numbers of files and of proofs."""
     place = folder / _safe(report.spec.name)
     place.mkdir(parents=True, exist_ok=True)
     results = {(r.operation, r.goal.name): r for r in report.results}
@@ -42,7 +43,7 @@ def export(report: Report, folder: Path) -> tuple[int, int]:
 
 
 def script(prover: Prover, goal: Goal, *, deep: bool) -> str:
-    """Return declarations, hypotheses and the goal's negation."""
+    """Return the SMT-LIB text: declarations, hypotheses and the goal's negation."""
     hypotheses = prover.problem.hypotheses(deep=deep)
     assumed = "".join(f"; {h.name}\n{prover.text(h.formula)}" for h in hypotheses)
     return (

@@ -1,9 +1,9 @@
-"""From a counterexample to induction to a bug: a search aimed at the lemma that failed.
+"""Searches for a run of the model that breaks a lemma which could not be proved.
 
-A CTI says that some state, which need not be reachable, leads to one in which a lemma fails. If a
-run from boot breaks that lemma in the model of the scheme, it is a bug; the run is a shortest one
-in its scope, and has been replayed before it is returned. A lemma is broken sooner than anything
-that depends on it (a page is lost many steps later), so the search is for the lemma first.
+A CTI says that one step leads from some state to a state in which a lemma fails. The first state
+may be unreachable. If a run from boot breaks the lemma in the model of the scheme, it is a bug.
+The run is a shortest one in its scope, and is replayed before it is returned. A lemma fails before
+its consequences (a page may be lost many steps later), so the search looks for the lemma first.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.verify.ladder import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope
 
-AIMS = {
+INVARIANT_OF_LEMMA = {
     "coverage_index": "coverage",
     "active_in_chain": "active_in_chain",
     "chain_only_if_faulted": "chain_symmetry",
@@ -48,23 +48,23 @@ AIMS = {
     "swap_in_bundle": "address_known",
     "anonmm_count": "anonmm_counts",
 }
-"""For lemmas that no executable invariant has the name of: the one that a run would break."""
+"""Lemma → the invariant that a run would violate, for lemmas without an invariant of that name."""
 
 
 @attrs.frozen(kw_only=True)
-class Pursuit:
-    """What came of a search for a real run."""
+class RunSearch:
+    """The result of a search for a real run."""
 
     verdict: Verdict
-    """VIOLATED with the run, else UNKNOWN: the CTI stays one."""
-    aimed_at: tuple[str, ...]
-    """Invariants that the search was for, the failed lemma first; "" is any."""
+    """VIOLATED with the run, or UNKNOWN if none was found."""
+    targets: tuple[str, ...]
+    """The invariants that were searched for, in this order; "" means any invariant."""
     scopes: int
     seconds: float
 
 
 def scheme_of(report: Report) -> tuple[str, type[Scheme]] | None:
-    """Return the scheme of the model that the spec is about, and its name; None if none is."""
+    """Return name and class of the scheme of the model for the spec; None if there is none."""
     for name in (report.spec.name, *vars(type(report.spec)).get("schemes", ())):
         try:
             return name, find_scheme(name)
@@ -73,32 +73,35 @@ def scheme_of(report: Report) -> tuple[str, type[Scheme]] | None:
     return None
 
 
-def telling(failures: list[Result]) -> Result:
-    """Return the failure to go after: a lemma that an invariant of the model says, if any.
+def most_concrete(failures: list[Result]) -> Result:
+    """Return the failure to search a run for: a lemma that is also an invariant, if there is one.
 
-    That the walk misses a page is the last that comes of it, so it is the last to look for.
+    A page that the walk misses (walk_complete) is the latest consequence, so it comes last.
     """
 
     def rank(result: Result) -> int:
         name = result.goal.name
         if name == "walk_complete":
             return 2
-        return 0 if name in INVARIANTS else 1 if name in AIMS else 2
+        return 0 if name in INVARIANTS else 1 if name in INVARIANT_OF_LEMMA else 2
 
     return min(failures, key=rank)
 
 
-def aims(scheme: type[Scheme], lemma: str) -> tuple[str, ...]:
-    """Return the invariants of `scheme` to look for where `lemma` failed, then "": any."""
-    name = lemma if lemma in INVARIANTS else AIMS.get(lemma, "")
+def targets(scheme: type[Scheme], lemma: str) -> tuple[str, ...]:
+    """Return the invariant of `scheme` to search for if `lemma` failed, then "" for any."""
+    name = lemma if lemma in INVARIANTS else INVARIANT_OF_LEMMA.get(lemma, "")
     mine = {inv.name for inv in applicable(scheme)}
     return (name, "") if name in mine else ("",)
 
 
-def pursue(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> Pursuit:
-    """Look for a run of `scheme` that breaks `lemma`, or else anything, for `seconds` at most."""
+def find_run(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> RunSearch:
+    """Search for a run of `scheme` that breaks `lemma`, then for any violation.
+
+    The search takes at most `seconds`.
+    """
     started = Limits.clock()
-    wanted = aims(scheme, lemma)
+    wanted = targets(scheme, lemma)
     tried = 0
     for verdict in _searches(scheme, wanted, started + seconds):
         tried += 1
@@ -107,18 +110,18 @@ def pursue(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> Pursui
     else:
         why = f"no run was found in {seconds:g} s and {tried} searches"
         verdict = Verdict(
-            status=Status.UNKNOWN, scheme=scheme.name, scope=NARROW, engine="pursue", why=why
+            status=Status.UNKNOWN, scheme=scheme.name, scope=NARROW, engine="find_run", why=why
         )
-    return Pursuit(
+    return RunSearch(
         verdict=verdict,
-        aimed_at=wanted,
+        targets=wanted,
         scopes=tried,
         seconds=Limits.clock() - started,
     )
 
 
 def _searches(scheme: type[Scheme], wanted: tuple[str, ...], end: float) -> Iterator[Verdict]:
-    """Yield the verdicts of ever wider searches, for each aim in turn, then of random runs."""
+    """Yield verdicts: of wider and wider searches for each target, then of random runs."""
     likely = [bug_scope(cls) for cls in (scheme, *(bugs()[flaw] for flaw in scheme.era.flaws))]
     own = [(scope, None) for scope in likely if scope is not None]
     bounded = [(scope, DEPTHS.get(scope)) for scope in LADDER]

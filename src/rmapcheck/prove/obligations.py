@@ -1,10 +1,10 @@
-"""What must be shown of a spec: its invariants hold at first, and each operation keeps them.
+"""The proof obligations of a spec: its invariants hold initially, and each operation keeps them.
 
-And its checks hold, and its counters stay exact. An obligation is `hypotheses → goal`, about the
-state before the operation and its parameters. The hypotheses are all invariants and the guard. A
-lemma that makes elements in a circle (`no_leak`: for each anon_vma a VMA, for each VMA an
-anon_vma) is deep: first it is left out, since without it Z3 finds a counterexample wherever there
-is one; only what then fails is tried again with it.
+In addition, its checks hold and its counters stay exact. An obligation is `hypotheses → goal`,
+about the state before an operation and its parameters. The hypotheses are all invariants and the
+guard. A lemma that closes a cycle of sorts (`no_leak`: for each anon_vma there is a VMA, for each
+VMA an anon_vma) is *deep*. Deep lemmas are left out at first, because without them Z3 finds every
+counterexample. Only obligations that then fail are tried again with them.
 """
 
 from collections.abc import Iterator
@@ -33,17 +33,17 @@ class Goal:
 
     name: str
     kind: str
-    """invariant, check or counter"""
+    """One of: invariant, check, counter."""
     formula: Expr
     doc: str = ""
     unchanged: bool = False
-    """The operation touches nothing that the invariant is about."""
+    """The operation changes nothing that the invariant is about."""
     epr: bool = True
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class Problem:
-    """An operation, or the initial state, with its goals. Hypotheses are shared by all goals."""
+    """An operation, or the initial state, with its goals, which share the hypotheses."""
 
     spec: Spec
     operation: str
@@ -64,28 +64,28 @@ class Problem:
 
     @property
     def names(self) -> dict[Expr, str]:
-        """How the parameters are called in SMT-LIB."""
+        """The names of the parameters in SMT-LIB."""
         return {p.variable: f"p_{p.name}" for p in self.parameters if p.variable is not None}
 
     def hypotheses(self, *, deep: bool) -> tuple[Named, ...]:
-        """Return lemmas and guard."""
+        """Return lemmas and guard; with `deep` also the deep lemmas."""
         return (*self.lemmas, *(self.deep if deep else ()), *self.guard)
 
 
 @attrs.frozen(eq=False)
 class Tiers:
-    """The lemmas of a spec: those that stay decidable together, and the deep ones."""
+    """The lemmas of a spec: those that are decidable together, and the deep ones."""
 
     plain: tuple[Lemma, ...]
     deep: tuple[Lemma, ...]
     why: dict[str, Cycle]
-    """For each deep lemma the cycle that it closes."""
+    """Deep lemma → the cycle that it closes."""
     edges: Alternations
-    """What the plain ones make."""
+    """The edges of the plain lemmas and the functions."""
 
 
 def tiers(spec: Spec) -> Tiers:
-    """Sort the lemmas, each in its turn: one that closes a cycle is deep."""
+    """Divide the lemmas, in their order: one that closes a cycle is deep, the others are plain."""
     edges = alternations(spec.symbols.values())
     plain, deep, why = [], [], {}
     for lemma in spec.lemmas:
@@ -102,7 +102,7 @@ def tiers(spec: Spec) -> Tiers:
 
 
 def problems(spec: Spec) -> Iterator[Problem]:
-    """Return the initial state's problem, then each operation's."""
+    """Yield the problem of the initial state, then one for each operation."""
     sorted_ = tiers(spec)
     yield _initial(spec, sorted_)
     for transition in spec.transitions.values():
@@ -162,7 +162,7 @@ def _goals(spec: Spec, transition: Transition) -> Iterator[Goal]:
     for check in transition.checks:
         yield Goal(check.name, "check", check.formula, "the kernel relies on it here")
     if not transition.intended:
-        doc = "an operation that fails leaves everything as it was"
+        doc = "an operation that fails changes nothing"
         yield Goal("changes_nothing", "check", spec.unchanged(transition), doc)
     for counter in spec.counters.values():
         formula = spec.exactness(transition, counter)
@@ -177,5 +177,5 @@ def _possible(spec: Spec, transition: Transition) -> Expr:
 
 
 def relevant(goal: Goal) -> bool:
-    """Tell whether a solver need look at it: unchanged or true by itself, it holds."""
+    """Return whether a solver is needed; a goal that is unchanged or trivially true holds."""
     return not goal.unchanged and goal.formula is not TRUE

@@ -1,4 +1,4 @@
-"""One problem and its solvers: hypotheses are asserted once, goals pushed and popped."""
+"""Proves the goals of one problem: asserts the hypotheses once, then checks goal after goal."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,16 +33,16 @@ from rmapcheck.prove.solver.memory import Model, Proofs, signed
 from rmapcheck.prove.solver.small import FEW, Bounded, by_name, elements, made
 
 CVC5_MORE = {"cvc5, by enumeration": ENUMERATE, "cvc5, by finite models": FINITE}
-"""cvc5 instantiates by matching, and may find nothing more to match; these then go on."""
+"""Tried if cvc5's own instantiation, by matching, finds nothing more to match."""
 
-GLANCE = 0.05
-"""Seconds for a question that is answered at once or never."""
+SHORT = 0.05
+"""Seconds for a question that a solver answers immediately or never."""
 
-Said = list[tuple[str, Answer]]
+Answers = list[tuple[str, Answer]]
 
 
 class Prover:
-    """Asks the solvers about one problem."""
+    """Proves the goals of one problem with the solvers."""
 
     def __init__(self, problem: Problem, options: Options, proofs: Proofs) -> None:
         self.problem = problem
@@ -53,12 +53,12 @@ class Prover:
         self.engines: dict[tuple[str, bool], Engine] = {}
         self.checker = Checker(problem)
         self.expected = {c for cells in problem.spec.flaws.values() for c in cells}
-        """Where a counterexample is expected, deep lemmas are not waited for."""
+        """Cells in which a counterexample is expected; deep lemmas are not tried there."""
         self.keys: dict[Expr, str] = {}
         self.texts: dict[Expr, str] = {}
 
     def text(self, e: Expr) -> str:
-        """Return an assertion."""
+        """Return the assertion of `e` in SMT-LIB."""
         return f"(assert {self.translated(e)})\n"
 
     def translated(self, e: Expr) -> str:
@@ -69,20 +69,20 @@ class Prover:
         return texts[e]
 
     def key(self, e: Expr) -> str:
-        """Return what tells the formula from others, in all specs."""
+        """Return a key that identifies the formula in all specs."""
         keys = self.keys if e.free else self.proofs.keys
         if e not in keys:
             keys[e] = signed(self.translated(e), e)
         return keys[e]
 
     def engine(self, name: str, *, deep: bool) -> Engine:
-        """Return a solver that knows the hypotheses."""
+        """Return a solver in which the hypotheses are asserted; it is kept for all goals."""
         if (name, deep) not in self.engines:
             self.engines[name, deep] = self.fresh(name, self.problem.hypotheses(deep=deep))
         return self.engines[name, deep]
 
     def fresh(self, name: str, hypotheses: Sequence[Named]) -> Engine:
-        """Return a new solver that knows `hypotheses`."""
+        """Return a new solver in which `hypotheses` are asserted."""
         seed = self.options.seed
         texts = [self.translated(h.formula) for h in hypotheses]
         if name == "z3":
@@ -99,7 +99,7 @@ class Prover:
         return smt.declarations(self.problem.spec.sorts, self.problem.symbols, self.constants)
 
     def results(self) -> Iterator[Result]:
-        """Yield what becomes of each goal."""
+        """Yield the result of each goal."""
         for goal in self.problem.goals:
             if relevant(goal):
                 yield self.prove(goal)
@@ -109,21 +109,21 @@ class Prover:
     # Questions.
 
     def ask(self, name: str, goal: Expr, *, deep: bool, seconds: float = 0.0) -> Answer:
-        """Ask one solver whether the goal can fail, for as long as the options say, or less."""
+        """Ask one solver whether the goal can fail; `seconds` overrides the usual limit."""
         hypotheses = self.problem.hypotheses(deep=deep)
         if self.known(name, goal, hypotheses):
             return Answer(UNSAT, 0.0, "proved before")
-        limit = seconds or (self.options.patience if deep else self.options.timeout)
-        answer = self.put(self.engine(name, deep=deep), goal, hypotheses, limit)
+        limit = seconds or (self.options.deep_timeout if deep else self.options.timeout)
+        answer = self.check_goal(self.engine(name, deep=deep), goal, hypotheses, limit)
         for more in CVC5_MORE if name == "cvc5" else ():
             if answer.said == UNKNOWN:
-                answer = self.put(self.engine(more, deep=deep), goal, hypotheses, limit)
+                answer = self.check_goal(self.engine(more, deep=deep), goal, hypotheses, limit)
         return answer
 
-    def put(
+    def check_goal(
         self, engine: Engine, goal: Expr, hypotheses: Sequence[Named], seconds: float
     ) -> Answer:
-        """Put the question whether the goal can fail; remember a proof."""
+        """Ask a solver that has the hypotheses whether the goal can fail; remember a proof."""
         engine.push()
         try:
             engine.add(f"(assert (not {self.translated(goal)}))\n")
@@ -135,41 +135,42 @@ class Prover:
         finally:
             engine.pop()
 
-    def ask_near(self, name: str, goal: Expr) -> Answer:
-        """Ask with the deep lemmas, but of the rest only what is about the same things.
+    def ask_with_related(self, name: str, goal: Expr) -> Answer:
+        """Ask with the deep lemmas, but only with other hypotheses about the same symbols.
 
-        Fewer hypotheses may do, and distract less; that a solver answers is luck here.
+        Fewer hypotheses may be sufficient, and the solver is more likely to answer.
         """
-        said = goal.symbols.union(*(d.formula.symbols for d in self.problem.deep))
-        near = [h for h in self.problem.hypotheses(deep=True) if h.formula.symbols <= said]
-        if self.known(name, goal, near):
+        symbols = goal.symbols.union(*(d.formula.symbols for d in self.problem.deep))
+        related = [h for h in self.problem.hypotheses(deep=True) if h.formula.symbols <= symbols]
+        if self.known(name, goal, related):
             return Answer(UNSAT, 0.0, "proved before")
-        return self.put(self.fresh(name, near), goal, near, self.options.patience)
+        limit = self.options.deep_timeout
+        return self.check_goal(self.fresh(name, related), goal, related, limit)
 
     def known(self, name: str, goal: Expr, hypotheses: Sequence[Named]) -> bool:
-        """Return whether this has been proved before."""
+        """Return whether the goal has been proved before from some of these hypotheses."""
         present = frozenset(self.key(h.formula) for h in hypotheses)
         return self.proofs.known(name, self.key(goal), present)
 
     def learn(self, name: str, goal: Expr, hypotheses: Iterable[Named]) -> None:
-        """Remember a proof, and what it needed."""
+        """Remember a proof, and the hypotheses that it needed."""
         self.proofs.learn(name, self.key(goal), [self.key(h.formula) for h in hypotheses])
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The solvers that are to answer."""
+        """The names of the solvers that must answer."""
         return ("z3", "cvc5") if self.options.solver == "both" else (self.options.solver,)
 
     # Proofs.
 
     def prove(self, goal: Goal) -> Result:
-        """Ask the solvers that were chosen; they must agree."""
+        """Return the result of a goal; the chosen solvers must agree."""
         start = time.perf_counter()
-        said: Said = [(n, self.ask(n, goal.formula, deep=False)) for n in self.chosen]
+        answers: Answers = [(n, self.ask(n, goal.formula, deep=False)) for n in self.chosen]
         deep, cti = False, None
-        if not _proved(said):
-            said, deep, cti = self.second(goal, said)
-        status, why = _judged(said)
+        if not _proved(answers):
+            answers, deep, cti = self.try_harder(goal, answers)
+        status, why = _judged(answers)
         if status != PROVED:
             status, why = (FAILS, "") if cti else (UNDECIDED, why)
         needs = None
@@ -180,23 +181,26 @@ class Prover:
             goal=goal,
             status=status,
             deep=deep,
-            answers=tuple((n, a.said) for n, a in said),
+            answers=tuple((n, a.said) for n, a in answers),
             seconds=time.perf_counter() - start,
             why=why,
             needs=needs,
             cti=cti,
         )
 
-    def second(self, goal: Goal, said: Said) -> tuple[Said, bool, Cti | None]:
-        """Try the deep lemmas, then another solver, a small counterexample, and patience."""
+    def try_harder(self, goal: Goal, answers: Answers) -> tuple[Answers, bool, Cti | None]:
+        """Try the deep lemmas, another solver, a small counterexample, then more time.
+
+        Return the answers, whether deep lemmas were used, and a counterexample.
+        """
         if (self.problem.operation, goal.name) in self.expected:
-            return said, False, self.small(goal, smallest=False) or self.unbounded(goal)
+            return answers, False, self.small(goal, smallest=False) or self.unbounded(goal)
         if self.problem.deep:
             again = self.ask_deep(goal.formula)
             if _proved(again):
                 return again, True, None
-        if self.chosen == ("z3",) and said[0][1].said == UNKNOWN and has_cvc5():
-            other: Said = [("cvc5", self.ask("cvc5", goal.formula, deep=False))]
+        if self.chosen == ("z3",) and answers[0][1].said == UNKNOWN and has_cvc5():
+            other: Answers = [("cvc5", self.ask("cvc5", goal.formula, deep=False))]
             if _proved(other):
                 return other, False, None
         cti = self.small(goal, smallest=True)
@@ -204,25 +208,25 @@ class Prover:
             again = [(n, self.ask(n, goal.formula, deep=True)) for n in self.chosen]
             if _proved(again):
                 return again, True, None
-        return said, False, cti or self.unbounded(goal)
+        return answers, False, cti or self.unbounded(goal)
 
-    def ask_deep(self, goal: Expr) -> Said:
-        """Ask with the deep lemmas: among few others, then, for a moment, among all."""
-        near: Said = [(n, self.ask_near(n, goal)) for n in self.chosen]
-        if _proved(near):
-            return near
-        moment = min(GLANCE, self.options.patience)
-        return [(n, self.ask(n, goal, deep=True, seconds=moment)) for n in self.chosen]
+    def ask_deep(self, goal: Expr) -> Answers:
+        """Ask with the deep lemmas: first with few other hypotheses, then briefly with all."""
+        related: Answers = [(n, self.ask_with_related(n, goal)) for n in self.chosen]
+        if _proved(related):
+            return related
+        limit = min(SHORT, self.options.deep_timeout)
+        return [(n, self.ask(n, goal, deep=True, seconds=limit)) for n in self.chosen]
 
     def small(self, goal: Goal, *, smallest: bool) -> Cti | None:
-        """Return a small counterexample, known or new, if the options want one."""
+        """Return a small counterexample: a known one, or a new one if the options allow it."""
         known = self.known_counterexample(goal)
         if known is not None or not self.options.small:
             return known
         return self.counterexample(goal, smallest=smallest)
 
     def core(self, goal: Expr, *, deep: bool) -> tuple[str, ...]:
-        """Return the names of hypotheses that the proof cannot do without, all others gone."""
+        """Return a minimal set of hypotheses that prove the goal, by name."""
         kept = list(self.problem.hypotheses(deep=deep))
         engine = self.fresh("z3", ())
         assert isinstance(engine, Z3)  # noqa: S101 - as asked for
@@ -238,24 +242,27 @@ class Prover:
         needed = [s for s in switches if s in engine.core()]
         for s in list(needed):
             fewer = [x for x in needed if x != s]
-            if engine.check_with(fewer, self.options.patience).said == UNSAT:
+            if engine.check_with(fewer, self.options.deep_timeout).said == UNSAT:
                 needed = fewer
         return tuple(switches[s].name for s in needed)
 
     def known_counterexample(self, goal: Goal) -> Cti | None:
-        """Return one that has been found for another lemma or era, if it keeps all lemmas."""
+        """Return a counterexample that was found for another lemma or era.
+
+        All lemmas must hold in it, including the deep ones.
+        """
         found = (self.as_cti(goal, model) for model in self.models())
         return next((cti for cti in found if cti is not None and not cti.ignores), None)
 
     def models(self) -> Iterator[Model]:
-        """Yield structures found for this operation, in the words of this spec."""
+        """Yield the structures found for this operation, translated to this spec's symbols."""
         for model in self.proofs.models.get(self.problem.operation, ()):
             here = model.over(self.problem.spec.sorts, self.problem.symbols, self.checker.names)
             if here is not None:
                 yield here
 
     def counterexample(self, goal: Goal, *, smallest: bool) -> Cti | None:
-        """Return a small counterexample, with luck one that keeps the deep lemmas too."""
+        """Return a small counterexample; if possible, one in which the deep lemmas hold, too."""
         bounded = self.bounded(negate(goal.formula))
         if not bounded.small(smallest=smallest):
             return None
@@ -266,17 +273,17 @@ class Prover:
         return (self.read(bounded.engine, goal) if bounded.same_size() else None) or found
 
     def bounded(self, wanted: Expr) -> Bounded:
-        """Return a solver for small structures that keep the lemmas and have what is `wanted`."""
+        """Return a solver for small structures in which the lemmas and `wanted` hold."""
         engine = self.fresh("z3", ())
         assert isinstance(engine, Z3)  # noqa: S101 - as asked for
         assumed = [h.formula for h in self.problem.hypotheses(deep=False)]
         engine.add("".join(map(self.text, (*assumed, wanted))))
-        bounded = Bounded(engine, self.problem.spec.sorts, self.options.patience)
+        bounded = Bounded(engine, self.problem.spec.sorts, self.options.deep_timeout)
         bounded.declare()
         return bounded
 
     def unbounded(self, goal: Goal) -> Cti | None:
-        """Return a counterexample of any size, which need not keep the deep lemmas."""
+        """Return a counterexample of any size; deep lemmas need not hold in it."""
         engine = self.engine("z3", deep=False)
         assert isinstance(engine, Z3)  # noqa: S101 - as asked for
         engine.push()
@@ -288,7 +295,7 @@ class Prover:
             engine.pop()
 
     def model(self, engine: Z3) -> Model:
-        """Return the solver's model, and what the parameters are in it."""
+        """Return the solver's model, with the values of the parameters."""
         structure, values = engine.structure(
             self.problem.spec.sorts, self.problem.symbols, self.constants
         )
@@ -296,7 +303,7 @@ class Prover:
         return Model(structure, plain, self.problem.symbols)
 
     def read(self, engine: Z3, goal: Goal) -> Cti | None:
-        """Return the model, if the finite evaluator agrees that it is a counterexample."""
+        """Return the solver's model if the evaluator confirms that it is a counterexample."""
         model = self.model(engine)
         cti = self.as_cti(goal, model)
         if cti is not None:
@@ -304,7 +311,7 @@ class Prover:
         return cti
 
     def as_cti(self, goal: Goal, model: Model) -> Cti | None:
-        """Return the model as a counterexample, if it is one."""
+        """Return the model as a counterexample; None if it is not one."""
         structure, plain = model.structure, model.values
         if self.checker.broken(self.problem.hypotheses(deep=False), structure, plain):
             return None
@@ -324,7 +331,7 @@ class Prover:
     def vacuity(self, *, deep: bool) -> Vacuity:
         """Return whether hypotheses and the interesting case are possible together.
 
-        `deep`: some goal was proved with the deep lemmas, which are hypotheses then too.
+        `deep` means that some goal was proved with the deep lemmas, so they are hypotheses, too.
         """
         wanted = TRUE if self.problem.vacuity is None else self.problem.vacuity
         start = time.perf_counter()
@@ -339,9 +346,9 @@ class Prover:
         )
 
     def possible_with_deep(self, wanted: Expr) -> tuple[str, str]:
-        """Look for a state that keeps the deep lemmas too.
+        """Look for a state in which the deep lemmas hold, too; return status and reason.
 
-        They are asked for in a form that a solver decides, but which says more than they do.
+        They are asserted in a form that a solver can decide, but which is stronger.
         """
         lemmas = [d.formula for d in self.problem.deep]
         sorts = [s for s in self.problem.spec.sorts if any(s in made(e) for e in lemmas)]
@@ -350,13 +357,13 @@ class Prover:
             return status, why
         status, why = self.found(wanted)
         contrary = self.fresh("z3", (*self.problem.deep, *self.problem.guard))
-        if status != POSSIBLE or contrary.check(GLANCE).said == UNSAT:
+        if status != POSSIBLE or contrary.check(SHORT).said == UNSAT:
             return (VACUOUS, "") if status == POSSIBLE else (status, why)
-        said = ", ".join(d.name for d in self.problem.deep)
-        return UNDECIDED, f"no state was found that keeps {said}"
+        names = ", ".join(d.name for d in self.problem.deep)
+        return UNDECIDED, f"no state was found that satisfies {names}"
 
     def found(self, wanted: Expr, stronger: str = "") -> tuple[str, str]:
-        """Ask a solver for a state; a model must check out in Python."""
+        """Ask a solver for a state; return status and reason. Its model is checked in Python."""
         engine = self.engine("cvc5" if self.options.solver == "cvc5" else "z3", deep=False)
         engine.push()
         try:
@@ -371,30 +378,30 @@ class Prover:
         return POSSIBLE, ""
 
     def checked(self, model: Model, wanted: Expr, *, deep: bool) -> tuple[str, str]:
-        """Return what a model says of the operation."""
+        """Return status and reason that follow from a model, after checking it."""
         missing = self.missing(model, wanted, deep=deep)
         if missing:
-            return UNDECIDED, f"the model does not keep {', '.join(missing)}"
+            return UNDECIDED, f"the model does not satisfy {', '.join(missing)}"
         self.proofs.keep(self.problem.operation, model)
         return POSSIBLE, ""
 
     def missing(self, model: Model, wanted: Expr, *, deep: bool) -> list[str]:
-        """Return what does not hold in a structure that is to show that a step is possible."""
-        needed = (*self.problem.hypotheses(deep=deep), Named("what was asked for", wanted))
+        """Return what does not hold in a structure that should show that a step is possible."""
+        needed = (*self.problem.hypotheses(deep=deep), Named("the interesting case", wanted))
         return self.checker.broken(needed, model.structure, model.values)
 
 
-def _proved(said: Said) -> bool:
-    return all(a.said == UNSAT for _, a in said)
+def _proved(answers: Answers) -> bool:
+    return all(a.said == UNSAT for _, a in answers)
 
 
-def _judged(said: Said) -> tuple[str, str]:
-    """Return the status that the answers amount to, and why it is no better."""
-    outcomes = {a.said for _, a in said}
+def _judged(answers: Answers) -> tuple[str, str]:
+    """Return the status that follows from the answers, and the reason if it is not a proof."""
+    outcomes = {a.said for _, a in answers}
     if outcomes == {UNSAT}:
         return PROVED, ""
     if {SAT, UNSAT} <= outcomes:
         return UNDECIDED, "the solvers disagree"
     if outcomes == {SAT}:
-        return UNDECIDED, "no counterexample checks out"
-    return UNDECIDED, "; ".join(f"{n}: {a.why}" for n, a in said if a.why)
+        return UNDECIDED, "no counterexample was confirmed"
+    return UNDECIDED, "; ".join(f"{n}: {a.why}" for n, a in answers if a.why)

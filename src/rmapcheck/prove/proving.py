@@ -1,4 +1,4 @@
-"""Prove a spec: each operation against each invariant, check and counter."""
+"""Proves a spec: each operation against each invariant, check and counter."""
 
 import time
 from collections.abc import Callable, Collection
@@ -25,7 +25,7 @@ from rmapcheck.prove.solver.memory import Proofs
 
 @attrs.define(eq=False)
 class Report:
-    """All that was found about one spec."""
+    """The results for one spec."""
 
     spec: Spec
     options: Options
@@ -34,16 +34,16 @@ class Report:
     vacuities: list[Vacuity] = attrs.field(factory=list)
     seconds: float = 0.0
     deep: dict[str, Cycle] = attrs.field(factory=dict)
-    """Lemmas that close a cycle of sorts, and which."""
+    """Deep lemma → the cycle of sorts that it closes."""
 
     @property
     def expected(self) -> set[tuple[str, str]]:
-        """What must fail, since the kernels had the bug."""
+        """Obligations that must fail, because the kernels had a bug."""
         return {cell for cells in self.spec.flaws.values() for cell in cells}
 
     @property
     def interesting(self) -> str:
-        """In which case the operations have been shown to be possible."""
+        """The case in which the operations have been shown to be possible, in words."""
         written = type(self.spec).interesting
         if written is Spec.interesting:
             return "any state: the spec does not say what is interesting"
@@ -51,7 +51,7 @@ class Report:
 
     @property
     def sorts(self) -> str:
-        """What there may be any number of."""
+        """The sorts, of which there may be any number of elements, in words."""
         return ", ".join(s.__name__ for s in self.spec.sorts)
 
     @property
@@ -61,22 +61,22 @@ class Report:
 
     @property
     def undecided(self) -> list[Result]:
-        """Obligations of which nothing is known."""
+        """Obligations that were neither proved nor refuted."""
         return [r for r in self.results if r.status == UNDECIDED]
 
     @property
     def vacuous(self) -> list[Vacuity]:
-        """Operations that cannot happen: what is proved of them is nothing."""
+        """Operations that cannot happen, so that the proofs about them are worthless."""
         return [v for v in self.vacuities if v.status == VACUOUS]
 
     @property
     def complete(self) -> bool:
-        """Tell whether every obligation was decided, and every operation shown to be possible."""
+        """Return whether each obligation was decided, and each operation shown to be possible."""
         return not self.undecided and all(v.status == POSSIBLE for v in self.vacuities)
 
     @property
     def verdict(self) -> str:
-        """PROVED, CTI, VACUOUS or UNKNOWN; nothing but PROVED passes."""
+        """PROVED, CTI, VACUOUS or UNKNOWN; only PROVED passes."""
         if self.failures:
             return "CTI"
         if self.vacuous:
@@ -94,10 +94,10 @@ def prove(
     only: Collection[str] | None = None,
     begin: Callable[[str, int], None] | None = None,
 ) -> Report:
-    """Return what the solvers say of all obligations of `spec`, or of the operations in `only`.
+    """Prove all obligations of `spec`, or those of the operations in `only`.
 
-    `proofs` are those of other specs, and are added to. `begin` is told of each operation, and
-    how many were before it.
+    `proofs` has the proofs for other specs, and gets the new ones. `begin` is called for each
+    operation with its name and the number of operations before it.
     """
     options = options or Options()
     proofs = Proofs() if proofs is None else proofs

@@ -1,4 +1,4 @@
-"""Finding a spec by what the user typed: a built-in name, FILE.py, FILE.py:Class, module:Class."""
+"""Finds a spec by what the user typed: a built-in name, FILE.py, FILE.py:Class, module:Class."""
 
 import difflib
 import importlib
@@ -21,7 +21,7 @@ BUGS = ("bugs",)
 
 
 def specs() -> dict[str, type[Spec]]:
-    """Return the specs that come with rmapcheck, by name, oldest scheme first."""
+    """Return the built-in specs by name, the oldest scheme first."""
     return _named(MODULES)
 
 
@@ -39,7 +39,7 @@ def _named(modules: tuple[str, ...]) -> dict[str, type[Spec]]:
 
 
 def specs_in(module: ModuleType) -> list[type[Spec]]:
-    """Return the specs that a module itself defines, in the order of the file."""
+    """Return the specs that are defined in the module itself, in the order of the file."""
     return [
         value
         for value in vars(module).values()
@@ -50,7 +50,7 @@ def specs_in(module: ModuleType) -> list[type[Spec]]:
 
 
 def find_spec(text: str) -> Spec:
-    """Return the spec that `text` names, worked out. Raise SpecError or SchemeError."""
+    """Return the spec that `text` names. Raise SpecError or SchemeError if that fails."""
     built_in = specs() | bugs()
     if text in built_in:
         return built_in[text]()
@@ -65,14 +65,14 @@ def find_spec(text: str) -> Spec:
         return _built(_class(load_module(place), name, f"module {place}"), text)
     near = difflib.get_close_matches(text, built_in, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(specs())},"
-    raise SpecError(f"no spec is called {text!r}: {hint} and one of your own is named FILE.py")
+    raise SpecError(f"no spec is called {text!r}: {hint} and your own spec is named FILE.py")
 
 
 def spec_of(scheme: type[Scheme]) -> Spec:
-    """Return the spec of `scheme`, or of the scheme that it is a variant of. Raise SpecError.
+    """Return the spec of `scheme`, or of the scheme of which it is a variant.
 
-    A built-in scheme has its own spec or none: another design, of which it is a subclass to share
-    code, is not what it is held to.
+    Raise SpecError if there is none. A built-in scheme must have its own spec: that of a base
+    class may describe another design, from which the scheme only inherits code.
     """
     by_scheme = {
         name: cls for cls in specs().values() for name in (cls.name, *vars(cls).get("schemes", ()))
@@ -83,7 +83,7 @@ def spec_of(scheme: type[Scheme]) -> Spec:
             return by_scheme[name]()
         if name in every_scheme():
             break
-    raise SpecError(f"no spec is written for {scheme.name}; name one, or the FILE.py of your own")
+    raise SpecError(f"there is no spec for {scheme.name}; name one, or a FILE.py with your own")
 
 
 def _only(module: ModuleType, place: str) -> type[Spec]:
@@ -108,8 +108,8 @@ def _class(module: ModuleType, name: str, place: str) -> type[Spec]:
     return value
 
 
-def _worth(spec: Spec) -> Spec:
-    """Return a spec of which something can be proved."""
+def _not_empty(spec: Spec) -> Spec:
+    """Return the spec. Raise SpecError if it has nothing to prove."""
     for what, found in (("@operation", spec.transitions), ("@invariant", spec.lemmas)):
         if not found:
             raise SpecError(f"{spec.name} has no method marked {what}: nothing would be proved")
@@ -117,19 +117,19 @@ def _worth(spec: Spec) -> Spec:
 
 
 def _built(cls: type[Spec], place: str) -> Spec:
-    """Work the spec out; whatever its author's code does is told in one sentence."""
+    """Build the spec; any error of the user's code becomes a SpecError of one sentence."""
     file = place.partition(":")[0]
     try:
         with watch_import(_file_of(cls) or file):
-            return _worth(cls())
+            return _not_empty(cls())
     except EndlessLoop as loops:
-        raise SpecError(f"{place}, line {loops}: working out the spec does not end") from None
+        raise SpecError(f"{place}, line {loops}: building the spec does not end") from None
     except ModelError as error:
         raise SpecError(f"{place}: {error}") from None
     except (Exception, SystemExit) as error:
         line = next(_lines_in(error, _file_of(cls)), 0)
-        said = f"{type(error).__name__}: {error}".replace("\n", " ")
-        raise SpecError(f"{place}, line {line}: working out the spec raised {said}") from error
+        what = f"{type(error).__name__}: {error}".replace("\n", " ")
+        raise SpecError(f"{place}, line {line}: building the spec raised {what}") from error
 
 
 def _file_of(cls: type[Spec]) -> str:
@@ -137,7 +137,7 @@ def _file_of(cls: type[Spec]) -> str:
 
 
 def _lines_in(error: BaseException, file: str) -> Iterator[int]:
-    """Yield the line of `file` where it happened."""
+    """Yield the lines of `file` in the traceback of an error."""
     found = 0
     trace = error.__traceback__
     while trace is not None:

@@ -1,4 +1,4 @@
-"""How to prove, and what became of each obligation."""
+"""Options for proofs, and the results of obligations."""
 
 import attrs
 
@@ -11,24 +11,24 @@ POSSIBLE, VACUOUS = "possible", "vacuous"
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """How to prove."""
+    """Options for proofs."""
 
     solver: str = "z3"
-    """z3, cvc5 or both"""
+    """One of: z3, cvc5, both."""
     seed: int = 0
     timeout: float = 10.0
     """Seconds for each question."""
     cores: bool = False
     """Find out which hypotheses each proof needs."""
     small: bool = True
-    """Look for small counterexamples, which keep the deep lemmas too."""
-    patience: float = 0.5
-    """Seconds for a question with deep lemmas, which a solver need not be able to answer."""
+    """Look for small counterexamples in which the deep lemmas hold, too."""
+    deep_timeout: float = 0.5
+    """Seconds for a question with deep lemmas, which a solver may be unable to answer."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class Result:
-    """What became of one obligation."""
+    """The result of one obligation."""
 
     operation: str
     goal: Goal
@@ -36,17 +36,17 @@ class Result:
     deep: bool = False
     """Proved only with the deep lemmas."""
     answers: tuple[tuple[str, str], ...] = ()
-    """What each solver said."""
+    """The answer of each solver, with its name."""
     seconds: float = 0.0
     why: str = ""
     needs: tuple[str, ...] | None = None
-    """Hypotheses that a proof needs, if they were asked for."""
+    """Hypotheses that the proof needs; None if that was not requested (`Options.cores`)."""
     cti: Cti | None = None
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class Vacuity:
-    """Whether an operation can happen at all where all lemmas hold, and do something."""
+    """Whether an operation can happen and have an effect in a state in which all lemmas hold."""
 
     operation: str
     status: str

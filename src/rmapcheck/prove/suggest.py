@@ -1,9 +1,10 @@
-"""Lemmas that would help, by Houdini: candidates that no state refutes, and that last together.
+"""Suggests lemmas with which a proof would succeed, by the Houdini algorithm.
 
-Where an obligation fails, often only because a lemma is missing, candidates are clauses of up to
-three literals over the words of the failing lemma and operation. First those go that are false in
-some state of random runs of the spec itself; then, operation by operation, those that Z3 cannot
-show to be kept, until no more goes. What is left and needed is proposed.
+An obligation often fails only because a lemma is missing. Candidates are clauses of up to three
+literals over the symbols of the failing lemma and operation. First, candidates are dropped that
+are false in some state of random runs of the spec. Then, operation by operation, those are dropped
+that Z3 cannot prove to be kept, until none is dropped any more. Of the rest, those that the
+failing obligations need are suggested.
 """
 
 import itertools
@@ -41,15 +42,15 @@ from rmapcheck.prove.solver.engines import UNSAT, Z3
 from rmapcheck.prove.solver.memory import Proofs
 
 ELEMENTS = 3
-"""Of each sort, in random runs."""
-MOST = 200
-"""Candidates that are given to the solver, shortest first."""
+"""Number of elements of each sort in random runs."""
+MAX_CANDIDATES = 200
+"""At most so many candidates go to the solver, the shortest first."""
 
 
 def suggest(report: Report, seconds: float = 20.0) -> tuple[list[Expr], bool]:
-    """Return lemmas to add, and whether all obligations that fail then hold."""
+    """Return lemmas to add, and whether all failing obligations then hold."""
     states = list(walk(report.spec, report.options.seed, seconds / 10))
-    left = filtered(candidates(report), states)[:MOST]
+    left = filtered(candidates(report), states)[:MAX_CANDIDATES]
     houdini = Houdini(report, left)
     houdini.settle()
     needed, enough = houdini.needed()
@@ -61,11 +62,11 @@ def suggest(report: Report, seconds: float = 20.0) -> tuple[list[Expr], bool]:
 
 def candidates(report: Report) -> Iterator[Expr]:
     """Yield clauses over the symbols that the failures are about, shorter ones first."""
-    said = frozenset().union(*(r.goal.formula.symbols for r in report.failures))
-    literals = list(_literals(report.spec, {s.name for s in said}))
-    telling = [x for x in literals if not (x.kind is EQ and all(a.kind is VAR for a in x.args))]
+    symbols = frozenset().union(*(r.goal.formula.symbols for r in report.failures))
+    literals = list(_literals(report.spec, {s.name for s in symbols}))
+    nontrivial = [x for x in literals if not (x.kind is EQ and all(a.kind is VAR for a in x.args))]
     for size in (1, 2):
-        for ante in itertools.combinations(telling, size):
+        for ante in itertools.combinations(nontrivial, size):
             bound = frozenset().union(*(x.free for x in ante))
             for con in literals:
                 if con.free <= bound and not any(con is a for a in ante):
@@ -93,7 +94,7 @@ def _literals(spec: Spec, names: set[str]) -> Iterator[Expr]:
 
 
 def filtered(clauses: Iterator[Expr], states: Sequence[Structure]) -> list[Expr]:
-    """Return those that hold in every state; weaker ones than one that is kept are dropped."""
+    """Return the clauses that hold in every state and do not follow from a shorter one."""
     kept: list[Expr] = []
     strong: list[tuple[frozenset[Expr], Expr]] = []
     for clause in clauses:
@@ -133,12 +134,12 @@ def walk(spec: Spec, seed: int, seconds: float) -> Iterator[Structure]:
 
 
 def _total(spec: Spec, state: Structure, rng: random.Random) -> Structure:
-    """Give each function values everywhere: where they mean nothing they may be anything."""
+    """Make each function total, with random values where they do not matter."""
     for name, symbol in spec.symbols.items():
         if symbol.range is not Bool:
             to = state.universe[symbol.range.__name__]
             keys = itertools.product(*(state.universe[d.__name__] for d in symbol.domain))
-            state.says[name] = {k[0] if len(k) == 1 else k: rng.choice(to) for k in keys}
+            state.tables[name] = {k[0] if len(k) == 1 else k: rng.choice(to) for k in keys}
     return state
 
 
@@ -169,13 +170,13 @@ def _drawn(p: Parameter, state: Structure, rng: random.Random) -> Any:  # noqa: 
 
 @attrs.define(eq=False)
 class Houdini:
-    """The candidates that are left, and the problems that they must survive."""
+    """The candidates that are left, and the report whose problems they must help with."""
 
     report: Report
     left: list[Expr]
 
     def settle(self) -> None:
-        """Drop candidates that some operation may break, until none does."""
+        """Drop candidates that some operation may break, until there are none."""
         todo = list(problems(self.report.spec))
         while True:
             before = len(self.left)
@@ -205,7 +206,7 @@ class Houdini:
         engine.push()
         try:
             engine.add(prover.text(negate(goal)))
-            return engine.check(self.report.options.patience).said == UNSAT
+            return engine.check(self.report.options.deep_timeout).said == UNSAT
         finally:
             engine.pop()
 

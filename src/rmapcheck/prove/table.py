@@ -1,4 +1,4 @@
-"""What was proved, for people: the operations against the lemmas, a letter for each obligation."""
+"""Prints the results: a table of operations and lemmas, with a letter for each obligation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,13 +19,13 @@ LEGEND = (
 
 
 def title(spec: Spec) -> str:
-    """Return name, title and kernels of a spec."""
+    """Return name, title and kernels of a spec as one line."""
     kernels = f" ({spec.kernels})" if spec.kernels else ""
     return f"{spec.name}: {spec.title}{kernels}" if spec.title else spec.name
 
 
 def letter(result: Result) -> str:
-    """Return the cell of a result."""
+    """Return the letter of a result."""
     if result.status == PROVED:
         if not result.answers:
             return UNTOUCHED
@@ -34,9 +34,9 @@ def letter(result: Result) -> str:
 
 
 def table(report: Report, width: int = 100) -> Iterator[str]:
-    """Yield the lines of the table, none of which is longer than `width` if that can be.
+    """Yield the lines of the table, not longer than `width` if possible.
 
-    First what each column is, then a row for each operation: in several blocks, if need be.
+    First the meaning of each column, then a row for each operation, in several blocks if needed.
     """
     columns = list(dict.fromkeys(r.goal.name for r in report.results))
     cells = {(r.operation, r.goal.name): letter(r) for r in report.results}
@@ -65,7 +65,7 @@ def _columns(items: list[str], width: int) -> Iterator[str]:
 
 
 def _filled(parts: tuple[str, ...], width: int) -> Iterator[str]:
-    """Yield lines of as many `parts` as fit."""
+    """Yield lines with as many `parts` as fit."""
     line = ""
     for part in parts:
         longer = f"{line}   {part}" if line else part
@@ -77,17 +77,17 @@ def _filled(parts: tuple[str, ...], width: int) -> Iterator[str]:
 
 
 def figures(report: Report) -> Iterator[str]:
-    """Yield how many obligations there were, of what kind, and what they cost."""
+    """Yield lines: how many obligations there were, of which kinds, and how long they took."""
     asked = [r for r in report.results if r.answers]
     deep = sum(r.deep for r in report.results)
     epr = sum(r.goal.epr and not r.deep for r in asked)
     yield (
         f"obligations  {len(report.results)}: {len(report.results) - len(asked)} untouched, "
-        f"{len(asked)} asked, of which {epr} in the decidable fragment"
+        f"{len(asked)} given to a solver, of which {epr} in the decidable fragment"
     )
     if report.deep:
-        said = "; ".join(f"{name}: {cycle}" for name, cycle in report.deep.items())
-        yield f"deep lemmas  {said}"
+        cycles = "; ".join(f"{name}: {cycle}" for name, cycle in report.deep.items())
+        yield f"deep lemmas  {cycles}"
         yield f"             {deep} obligations needed them"
     operations = len(report.vacuities)
     possible = sum(v.status == POSSIBLE for v in report.vacuities)
@@ -98,7 +98,7 @@ def figures(report: Report) -> Iterator[str]:
             yield f"             {v.operation}: {v.status}{f' ({v.why})' if v.why else ''}"
     weakened = ", ".join(own_assumptions(type(report.spec)))
     if weakened:
-        yield f"assumed      {weakened}: what a walk may miss is the spec's own word"
+        yield f"assumed      {weakened}: the spec itself decides what a walk may miss"
     yield (
         f"solver       {report.versions}, seed {report.options.seed}, "
         f"{report.options.timeout:g} s for each question; {report.seconds:.1f} s in all"
@@ -106,7 +106,7 @@ def figures(report: Report) -> Iterator[str]:
 
 
 def own_assumptions(spec: type) -> list[str]:
-    """Return what weakens walk_complete in a spec that is none of ours, as `Class.method`."""
+    """Return the methods of a user's spec that weaken walk_complete, as `Class.method`."""
     return [
         f"{cls.__name__}.{name}"
         for cls in spec.__mro__

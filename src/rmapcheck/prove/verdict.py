@@ -1,11 +1,11 @@
-"""What may be said of the proofs of a spec: one sentence, and an exit code."""
+"""The verdict on the proofs of a spec: one sentence, and an exit code."""
 
 from rmapcheck.prove.proving import POSSIBLE, Report
 from rmapcheck.verdict import Exit
 
 
 def exit_code(report: Report) -> Exit:
-    """Return 0 for a proof or the expected counterexamples, 1 for others, 3 for less."""
+    """Return 0 for a proof or exactly the expected failures, 1 for other failures, else 3."""
     cells = {(r.operation, r.goal.name) for r in report.failures}
     if report.verdict == "CTI" and cells != report.expected:
         return Exit.UNEXPECTED
@@ -19,8 +19,8 @@ def exit_code(report: Report) -> Exit:
 def sentence(report: Report) -> str:
     """Return the verdict as it is printed."""
     if report.verdict == "PROVED":
-        said = f"PROVED(inductive, for any number of {report.sorts})"
-        return f"{said}, but a failure was expected" if report.expected else said
+        proved = f"PROVED(inductive, for any number of {report.sorts})"
+        return f"{proved}, but a failure was expected" if report.expected else proved
     if report.verdict == "VACUOUS":
         return f"VACUOUS({', '.join(v.operation for v in report.vacuous)}: can never happen)"
     if report.verdict == "UNKNOWN":
@@ -37,7 +37,7 @@ def sentence(report: Report) -> str:
 
 
 def _open(report: Report) -> str:
-    """Return what was not decided."""
+    """Return what was not decided, in words."""
     parts = []
     if report.undecided:
         parts.append(f"{len(report.undecided)} obligations undecided")

@@ -50,7 +50,7 @@ class Bundle(Sort):
 class AnonMmFamily(Mapcounted):
     """What all three versions share: add_rmap(), dup_rmap(), exit_rmap(), the walk."""
 
-    urgent = ("free_anonmm", "free_head")
+    immediate = ("free_anonmm", "free_head")
     live = {**Mapcounted.live, AnonMm: "anonmm", Mm: "mm_live"}  # noqa: RUF012 - never changed
 
     anonmm = relation(AnonMm)

@@ -161,7 +161,7 @@ class AnonMmCopies(AnonMmOneAddress):
             ("do_wp_page_enomem", "at_virtual"),
         )
     }
-    passing = ("copying",)
+    transient = ("copying",)
 
     copying = relation(Vma, Address, Folio)
 

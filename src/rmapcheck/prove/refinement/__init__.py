@@ -1,1 +1,1 @@
-"""Each step of the model is one that its spec allows."""
+"""Refinement: checks that each step of the model is a step that its spec allows."""

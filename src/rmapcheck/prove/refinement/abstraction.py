@@ -1,10 +1,10 @@
-"""From a state of the model to what a spec says of it: the abstraction.
+"""The abstraction: turns a state of the model into a structure of a spec.
 
-The words are those of rmapcheck.specs.vocabulary; elements are the numbers that objects have
-in their pools. What is in no process's list of VMAs is no VMA yet. A reference to an object that
-has been freed is the number one past the pool, which is no live element. An anonymous page counts
-as known to rmap (PageAnon) from its first mapping until it is freed, though some eras clear
-folio->mapping when the last entry goes.
+The symbols are those of rmapcheck.specs.vocabulary; elements are the numbers of objects in their
+pools. A VMA that is in no process's list does not count as a VMA yet. A reference to a freed
+object becomes the number one past the pool, which is never a live element. An anonymous page
+counts as known to rmap (PageAnon) from its first mapping until it is freed, although some eras
+clear folio->mapping when the last entry goes.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,45 +20,45 @@ if TYPE_CHECKING:
     from rmapcheck.logic.spec import Spec
     from rmapcheck.model.kernel import Kernel
 
-Says = dict[str, Any]
-Part = Callable[["Kernel", Says, list[int]], None]
-"""Adds to what is said; is given the VMAs, in order."""
+Tables = dict[str, Any]
+Part = Callable[["Kernel", Tables, list[int]], None]
+"""Fills tables from a state; the last argument is the list of all VMAs, in order."""
 
 
 class Abstraction:
-    """Makes structures of `spec` from states."""
+    """Turns states into structures of `spec`."""
 
     def __init__(self, spec: "Spec") -> None:
         self.spec = spec
         missing = [w for w in WORDS if w not in spec.symbols]
         if missing:
             raise SpecError(
-                f"{spec.name} says nothing of {', '.join(missing)}, which a state of the model is "
-                "compared by: derive it from Machine (rmapcheck.specs.machine)"
+                f"{spec.name} does not declare {', '.join(missing)}, which refinement needs: "
+                "derive it from Machine (rmapcheck.specs.machine)"
             )
         self.parts = [part for words, part in PARTS if all(w in spec.symbols for w in words)]
-        self.nothing: Says = {
+        self.nothing: Tables = {
             s.name: set() if s.range is Bool else {} for s in spec.symbols.values()
         }
         self.universe: dict[str, Any] = {}
 
     def of(self, st: "Kernel") -> Structure:
-        """Return what the spec says of `st`."""
+        """Return the structure of the spec for state `st`."""
         if not self.universe:
             self.universe = universe(st)
-        says = self.nothing.copy()
+        tables = self.nothing.copy()
         vmas = list(linked(st))
         for part in self.parts:
-            part(st, says, vmas)
-        return Structure(self.universe, says)
+            part(st, tables, vmas)
+        return Structure(self.universe, tables)
 
 
 WORDS = ("vma", "covers", "mm", "pgoff", "folio", "pte", "swap", "swap_pte", "swap_cache")
-"""What a spec must speak of."""
+"""Symbols that a spec must declare."""
 
 
 def universe(st: "Kernel") -> dict[str, Any]:
-    """Return the elements of each sort: all that the pools can hold, and one past each."""
+    """Return the elements of each sort: the numbers of each pool, and one past them."""
     found = {
         "Mm": range(1, st.mm.size + 1),
         "Address": range(st.pages),
@@ -86,8 +86,8 @@ def linked(st: "Kernel") -> Iterator[int]:
             vma = st.vma[vma].vm_next
 
 
-def machine(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """Virtual memory: vocabulary.py."""
+def machine(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill the tables of virtual memory; see specs/vocabulary.py."""
     covers, pgoff, pte, swap_pte, mm = set(), {}, set(), set(), {}
     for vma in vmas:
         v = st.vma[vma]
@@ -100,52 +100,52 @@ def machine(st: "Kernel", says: Says, vmas: list[int]) -> None:
                 pte.add((vma, address, p.folio))
             elif p.swap:
                 swap_pte.add((vma, address, p.swap))
-    says["vma"] = set(vmas)
-    says.update(covers=covers, pgoff=pgoff, pte=pte, swap_pte=swap_pte, mm=mm)
-    says["folio"] = set(st.folio.indices())
-    says["anon"] = set(says["folio"])
-    says["swap"] = set(st.swap.indices())
-    says["swap_cache"] = {(s, st.swap[s].folio) for s in says["swap"] if st.swap[s].folio}
+    tables["vma"] = set(vmas)
+    tables.update(covers=covers, pgoff=pgoff, pte=pte, swap_pte=swap_pte, mm=mm)
+    tables["folio"] = set(st.folio.indices())
+    tables["anon"] = set(tables["folio"])
+    tables["swap"] = set(st.swap.indices())
+    tables["swap_cache"] = {(s, st.swap[s].folio) for s in tables["swap"] if st.swap[s].folio}
 
 
-def anon_pages(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """Which folios are known to rmap, and where: schemes with folio->mapping."""
-    known = [p for p in says["folio"] if st.folio[p].mapping]
-    says["mapping"] = {p: st.folio[p].mapping for p in known}
-    says["index"] = {p: st.folio[p].index for p in known}
+def anon_pages(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in which folios rmap knows, and where, for schemes with folio->mapping."""
+    known = [p for p in tables["folio"] if st.folio[p].mapping]
+    tables["mapping"] = {p: st.folio[p].mapping for p in known}
+    tables["index"] = {p: st.folio[p].index for p in known}
 
 
-def files(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """The page cache, and the VMAs that map files, as the scheme lists them."""
+def files(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in the page cache, and the VMAs that map files, as the scheme lists them."""
     if not st.scope.files:
         return
-    says["anon"] = {p for p in says["folio"] if st.folio[p].anon}
-    cached = [p for p in says["folio"] if st.folio[p].address_space]
-    says["file"] = set(cached)
-    says["inode"] = {p: st.folio[p].address_space for p in cached}
-    says["index"] = {**says["index"], **{p: st.folio[p].index for p in cached}}
-    says["vm_file"] = {v: st.vma[v].vm_file for v in vmas if st.vma[v].vm_file}
-    says["file_vma"] = set(says["vm_file"])
-    says["i_mmap"] = {
+    tables["anon"] = {p for p in tables["folio"] if st.folio[p].anon}
+    cached = [p for p in tables["folio"] if st.folio[p].address_space]
+    tables["file"] = set(cached)
+    tables["inode"] = {p: st.folio[p].address_space for p in cached}
+    tables["index"] = {**tables["index"], **{p: st.folio[p].index for p in cached}}
+    tables["vm_file"] = {v: st.vma[v].vm_file for v in vmas if st.vma[v].vm_file}
+    tables["file_vma"] = set(tables["vm_file"])
+    tables["i_mmap"] = {
         (f, v)
         for f in st.address_space.indices()
         for v in st.scheme.i_mmap.foreach(st, f, 0, st.scope.file_pages - 1, RmapWalkControl())
     }
 
 
-def converted(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """PG_anon of file pages, whose entries are in a chain."""
-    says["pg_anon"] = {p for p in says["file"] if st.folio[p].pg_anon}
+def converted(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in PG_anon of file pages, whose entries are in a chain."""
+    tables["pg_anon"] = {p for p in tables["file"] if st.folio[p].pg_anon}
 
 
-def anon_vmas(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """struct anon_vma, and the VMAs that have one."""
-    says["anon_vma"] = set(st.anon_vma.indices())
-    says["faulted"] = {v for v in vmas if st.vma[v].anon_vma}
-    says["active"] = {v: st.vma[v].anon_vma for v in says["faulted"]}
+def anon_vmas(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in struct anon_vma, and the VMAs that have one."""
+    tables["anon_vma"] = set(st.anon_vma.indices())
+    tables["faulted"] = {v for v in vmas if st.vma[v].anon_vma}
+    tables["active"] = {v: st.vma[v].anon_vma for v in tables["faulted"]}
 
 
-def chains(st: "Kernel", says: Says, vmas: list[int]) -> None:
+def chains(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
     """struct anon_vma_chain."""
     avc = set()
     head, tail = {}, {}
@@ -157,59 +157,62 @@ def chains(st: "Kernel", says: Says, vmas: list[int]) -> None:
             tail[vma] = st.anon_vma_chain[c].anon_vma
             avc.add((vma, tail[vma]))
             c = st.anon_vma_chain[c].same_vma
-    says.update(avc=avc, head=head, tail=tail)
+    tables.update(avc=avc, head=head, tail=tail)
 
 
-def roots(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """anon_vma->root, since v2.6.36."""
-    says["root"] = {(a, st.anon_vma[a].root) for a in st.anon_vma.indices()}
+def roots(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in anon_vma->root, since v2.6.36."""
+    tables["root"] = {(a, st.anon_vma[a].root) for a in st.anon_vma.indices()}
 
 
-def parents(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """anon_vma->parent, since v3.19."""
-    says["parent"] = {(a, st.anon_vma[a].parent) for a in st.anon_vma.indices()}
+def parents(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in anon_vma->parent, since v3.19."""
+    tables["parent"] = {(a, st.anon_vma[a].parent) for a in st.anon_vma.indices()}
 
 
-def pte_chains(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """What the walk visits, by schemes whose walker trusts a chain of entries.
+def pte_chains(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in what the walk visits, for schemes whose walker trusts a chain of entries.
 
-    An entry in no VMA is said to be in the VMA one past the pool, which is none.
+    An entry outside all VMAs is assigned to the VMA one past the pool, which does not exist.
     """
-    at = {pte_offset(st, st.vma[vma].vm_mm, x): (vma, x) for vma, x in says["covers"]}
+    at = {pte_offset(st, st.vma[vma].vm_mm, x): (vma, x) for vma, x in tables["covers"]}
     named = set()
-    unchained = says["file"] - says["pg_anon"] if "pg_anon" in says else ()
+    unchained = tables["file"] - tables["pg_anon"] if "pg_anon" in tables else ()
     for p in st.folio.indices():
         if p in unchained:
             continue
         rwc = RmapWalkControl()
         st.scheme.rmap_walk(st, p, rwc)
         named |= {(p, *at.get(ptep, (st.vma.size + 1, 0))) for ptep in rwc.visited}
-    says["pte_chain"] = named
+    tables["pte_chain"] = named
 
 
-def anonmms(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """struct anonmm; a bundle is called by the number of its head.
+def anonmms(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in struct anonmm. A bundle has the number of its head.
 
-    One without a head is not yet an anonmm: exec has set it aside.
+    An anonmm without a head does not count yet: exec has allocated it in advance.
     """
     live = [m for m in st.mm.indices() if st.mm[m].anonmm]
-    says["mm_live"] = set(live)
-    says["of_mm"] = {m: st.mm[m].anonmm for m in live}
-    says["anonmm"] = {a for a in st.anonmm.indices() if st.anonmm[a].head}
-    says["bundle"] = {a: st.anonmm[a].head for a in says["anonmm"]}
-    says["is_head"] = {a for a, head in says["bundle"].items() if a == head}
+    tables["mm_live"] = set(live)
+    tables["of_mm"] = {m: st.mm[m].anonmm for m in live}
+    tables["anonmm"] = {a for a in st.anonmm.indices() if st.anonmm[a].head}
+    tables["bundle"] = {a: st.anonmm[a].head for a in tables["anonmm"]}
+    tables["is_head"] = {a for a, head in tables["bundle"].items() if a == head}
 
 
-def addresses(st: "Kernel", says: Says, vmas: list[int]) -> None:
-    """PG_anon is the last mapping's, and an anonymous page knows addresses, not an index."""
-    says["anon"] = set(says["mapping"])
-    says["index"] = {p: st.folio[p].index for p in says["file"]}
-    says["virtual"] = {(p, x) for p in says["anon"] for x in addresses_of(st, p)}
+def addresses(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
+    """Fill in addresses of anonymous pages, for schemes that keep an address and not an index.
+
+    There, PG_anon ends with the last mapping.
+    """
+    tables["anon"] = set(tables["mapping"])
+    tables["index"] = {p: st.folio[p].index for p in tables["file"]}
+    tables["virtual"] = {(p, x) for p in tables["anon"] for x in addresses_of(st, p)}
 
 
-def nonlinear(st: "Kernel", says: Says, vmas: list[int]) -> None:
+def nonlinear(st: "Kernel", tables: Tables, vmas: list[int]) -> None:
     """VM_NONLINEAR."""
-    says["nonlinear"] = {v for v in vmas if st.scope.nonlinear and st.vma[v].vm_nonlinear}
+    tables["nonlinear"] = {v for v in vmas if st.scope.nonlinear and st.vma[v].vm_nonlinear}
 
 
 PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
@@ -226,4 +229,4 @@ PARTS: tuple[tuple[tuple[str, ...], Part], ...] = (
     (("anonmm", "of_mm", "bundle"), anonmms),
     (("mapping", "virtual"), addresses),
 )
-"""What makes the words of a spec, if it has them."""
+"""Symbols → the function that fills their tables, used if a spec declares all of them."""

@@ -1,4 +1,4 @@
-"""An event and the states around it, and what explanations of events are made of."""
+"""An event with the states before and after it, and functions that explanations of events use."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,37 +10,37 @@ from rmapcheck.prove.refinement.steps import Step
 if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel
 
-Says = dict[str, Any]
+Tables = dict[str, Any]
 Steps = list[Step]
 
 
 @attrs.frozen(eq=False)
 class Event:
-    """What the machine told, and what a spec says of the states around it."""
+    """An event of the machine, and the tables of a spec before and after it."""
 
     st: "Kernel"
     name: str
     objects: tuple[int, int, int, int]
-    pre: Says
-    post: Says
+    pre: Tables
+    post: Tables
     has: Callable[[str], bool]
-    """Tells whether the spec has an operation of that name."""
+    """Returns whether the spec has an operation of that name."""
 
 
-def covered(says: Says, vma: int) -> set[int]:
+def covered(tables: Tables, vma: int) -> set[int]:
     """Return the addresses of a VMA."""
-    return {x for v, x in says["covers"] if v == vma}
+    return {x for v, x in tables["covers"] if v == vma}
 
 
-def offsets(says: Says, vma: int, addresses: set[int]) -> dict[int, int]:
+def offsets(tables: Tables, vma: int, addresses: set[int]) -> dict[int, int]:
     """Return the page offsets of some addresses of a VMA."""
-    return {x: says["pgoff"][vma, x] for x in addresses}
+    return {x: tables["pgoff"][vma, x] for x in addresses}
 
 
-def entries(says: Says, vma: int) -> set[int]:
-    """Return the addresses of a VMA whose entries are not none."""
-    found = {x for v, x, _ in says["pte"] if v == vma}
-    return found | {x for v, x, _ in says["swap_pte"] if v == vma}
+def entries(tables: Tables, vma: int) -> set[int]:
+    """Return the addresses of a VMA at which there is a page or a swap entry."""
+    found = {x for v, x, _ in tables["pte"] if v == vma}
+    return found | {x for v, x, _ in tables["swap_pte"] if v == vma}
 
 
 def address_of(e: Event, ptep: int) -> int:
@@ -49,21 +49,21 @@ def address_of(e: Event, ptep: int) -> int:
 
 
 def vmas_at(e: Event, ptep: int) -> list[int]:
-    """Return the VMA that covers what the entry `ptep` maps, if there is one."""
+    """Return a list with the VMA that covers entry `ptep`, or an empty one."""
     mm, address = divmod(ptep - 1, e.st.pages)
     return [v for v, x in e.pre["covers"] if x == address and e.pre["mm"][v] == mm + 1]
 
 
-def swallow(e: Event, v: int, gone: int) -> Steps:
-    """`v` takes over all of `gone`, which is freed."""
+def take_over(e: Event, v: int, gone: int) -> Steps:
+    """Return the steps by which VMA `v` takes over all of VMA `gone`, which is freed."""
     c = covered(e.pre, gone)
     return [Step("merge", {"v": v, "w": gone, "C": c}), Step("remove_vma", {"v": gone})]
 
 
-def dropped(pre: Says, post: Says) -> Steps:
-    """Return the operations by which swap slots, swap-cache pages and anonmms went unmarked.
+def steps_without_event(pre: Tables, post: Tables) -> Steps:
+    """Return the steps by which swap slots, swap-cache pages and anonmms have been freed.
 
-    The model tells of none of these: they follow from what it has told of.
+    The model has no events for these, because they follow from other events.
     """
     steps = []
     for s, p in sorted(pre["swap_cache"] - post["swap_cache"]):

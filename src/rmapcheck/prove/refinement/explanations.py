@@ -1,8 +1,8 @@
-"""What each event of the machine is to a spec: the operations that should explain it.
+"""Explains each event of the machine: returns operations of the spec with the same effect.
 
-Most events are one operation. A system call that does several things at once is several: a VMA
-that grows over two neighbours merges with one, then with the other. Where the era decides what
-happens (a new anon_vma or an old one), each possibility is tried.
+Most events correspond to one operation. An event that does several things at once corresponds to
+several: a VMA that grows over two neighbours merges with one, then with the other. If the era
+decides what happens (a new anon_vma or an old one), each possibility is tried.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,10 +13,10 @@ from rmapcheck.prove.refinement.event import (
     Steps,
     address_of,
     covered,
-    dropped,
     entries,
     offsets,
-    swallow,
+    steps_without_event,
+    take_over,
     vmas_at,
 )
 from rmapcheck.prove.refinement.steps import Step
@@ -36,7 +36,7 @@ def _expand(e: Event) -> Iterator[Steps]:
     v, gone = e.objects[:2]
     c = covered(e.post, v) - covered(e.pre, v) - covered(e.pre, gone)
     steps = [Step("expand", {"v": v, "C": c, "I": offsets(e.post, v, c)})]
-    yield [*swallow(e, v, gone), *steps] if gone else steps
+    yield [*take_over(e, v, gone), *steps] if gone else steps
 
 
 def _split(e: Event) -> Iterator[Steps]:
@@ -50,10 +50,10 @@ def _merge(e: Event) -> Iterator[Steps]:
         taken = covered(e.pre, middle) - covered(e.post, middle)
         yield [Step("merge", {"v": v, "w": middle, "C": taken})]
         return
-    rest = swallow(e, v, gone) if gone else []
-    yield [*swallow(e, v, middle), *rest]
+    rest = take_over(e, v, gone) if gone else []
+    yield [*take_over(e, v, middle), *rest]
     if gone:
-        yield [*rest, *swallow(e, v, middle)]
+        yield [*rest, *take_over(e, v, middle)]
 
 
 def _munmap(e: Event) -> Iterator[Steps]:
@@ -70,7 +70,7 @@ def _dontunmap(e: Event) -> Iterator[Steps]:
 
 
 def _move(e: Event) -> Iterator[Steps]:
-    """The copy is a new VMA, or joined a neighbour, which may have joined a third."""
+    """Explain a move: the copy is a new VMA, or joins a neighbour, which may join a third VMA."""
     v, w, start, to = e.objects
     if e.has("move_one_page"):
         yield []
@@ -80,7 +80,7 @@ def _move(e: Event) -> Iterator[Steps]:
     c = covered(e.post, w) - old
     moved = {(y - to + start, y) for y in entries(e.post, w) & c}
     shift = {"C": c, "I": offsets(e.post, w, c), "R": moved}
-    rest = [step for g in gone for step in swallow(e, w, g)]
+    rest = [step for g in gone for step in take_over(e, w, g)]
     if w not in e.pre["vma"]:
         yield [Step("mremap", {"v": v, "w": w, **shift})]
     elif v != w:
@@ -94,7 +94,7 @@ def _move(e: Event) -> Iterator[Steps]:
 
 
 def _within(e: Event, v: int, shift: dict[str, Any]) -> Steps:
-    """The copy joined the very VMA that it is a copy of: as if the old place were split off."""
+    """Return the steps if the copy joins its own source: the old place is split off."""
     part = e.st.vma.size + 1
     old = {x for x, _ in shift["R"]}
     return [
@@ -105,12 +105,12 @@ def _within(e: Event, v: int, shift: dict[str, Any]) -> Steps:
 
 
 def _copy(e: Event) -> Iterator[Steps]:
-    """The first half of a move, where each page's is a step: a new VMA, or a neighbour grew."""
+    """Explain the first half of a move page by page: a new VMA, or a neighbour grows."""
     v, w = e.objects[:2]
     gone = sorted(e.pre["vma"] - e.post["vma"])
     c = covered(e.post, w) - covered(e.pre, w).union(*(covered(e.pre, g) for g in gone))
     place = {"C": c, "I": offsets(e.post, w, c)}
-    rest = [step for g in gone for step in swallow(e, w, g)]
+    rest = [step for g in gone for step in take_over(e, w, g)]
     if w not in e.pre["vma"]:
         yield [Step("copy_vma", {"v": v, "w": w, **place})]
     else:
@@ -126,7 +126,7 @@ def _move_pte(e: Event) -> Iterator[Steps]:
 
 
 def _exec_move(e: Event) -> Iterator[Steps]:
-    """The stack grew to cover both places, moved, and was cut."""
+    """Explain the stack's move at exec: it grows to cover both places, moves, and is cut."""
     v = e.objects[0]
     old, new = covered(e.pre, v), covered(e.post, v)
     both = old | new
@@ -157,7 +157,7 @@ def _reuse(e: Event) -> Iterator[Steps]:
 
 
 def _free_page(e: Event) -> Iterator[Steps]:
-    yield [*dropped(e.pre, e.post), Step("free_folio", {"p": e.objects[0]})]
+    yield [*steps_without_event(e.pre, e.post), Step("free_folio", {"p": e.objects[0]})]
 
 
 def _add_to_swap(e: Event) -> Iterator[Steps]:
@@ -165,7 +165,7 @@ def _add_to_swap(e: Event) -> Iterator[Steps]:
 
 
 def _unmap(e: Event) -> Iterator[Steps]:
-    """The virtual scan takes one entry; elsewhere the whole walk of reclaim is one step."""
+    """Explain an unmap: the virtual scan takes one entry; elsewhere reclaim's walk is one step."""
     ptep, folio, swap = e.objects[:3]
     mm, address = divmod(ptep - 1, e.st.pages)
     for v, x, p in e.pre["pte"]:
@@ -175,7 +175,7 @@ def _unmap(e: Event) -> Iterator[Steps]:
 
 
 def _swap_out(e: Event) -> Iterator[Steps]:
-    """Of a page that nobody maps, nothing but the swap cache is left to reclaim."""
+    """Explain a swap-out; of a page that no process maps, only the swap-cache entry is left."""
     if e.objects[0] not in e.pre["anon"]:
         yield []
         return
@@ -199,7 +199,7 @@ def _swap_in(e: Event) -> Iterator[Steps]:
 
 
 def _copy_fails(e: Event) -> Iterator[Steps]:
-    """A page that is at its address may stay there, and be read."""
+    """Explain a failed copy: a page that is already at its address may stay there, and be read."""
     v, ptep, folio = e.objects[:3]
     x = address_of(e, ptep)
     failed = (v, x, folio) in e.pre["copying"]
@@ -207,7 +207,7 @@ def _copy_fails(e: Event) -> Iterator[Steps]:
 
 
 def _found(e: Event) -> Iterator[Steps]:
-    """page_referenced() lets a page go from an extinct process to the one that it was found in."""
+    """Explain that page_referenced() moves a page from a dead process to the one that maps it."""
     ptep, folio = e.objects[:2]
     yield []
     for v in vmas_at(e, ptep):
@@ -224,7 +224,7 @@ def _cache_add(e: Event) -> Iterator[Steps]:
 
 
 def _file_fault(e: Event) -> Iterator[Steps]:
-    """At its linear place, or anywhere in a nonlinear VMA; a chain may come with the entry."""
+    """Explain a fault at the linear place or anywhere in a nonlinear VMA, maybe with a chain."""
     v, ptep, p = e.objects[:3]
     at = {"v": v, "x": address_of(e, ptep), "p": p}
     yield [Step("file_fault", at)]
@@ -235,12 +235,12 @@ def _file_fault(e: Event) -> Iterator[Steps]:
 
 
 def _nonlinear(e: Event) -> Iterator[Steps]:
-    """A design whose rmap does not ask for the mark has no word of it."""
+    """Explain that a VMA becomes nonlinear; a spec whose rmap does not use this has no symbol."""
     yield [Step("make_nonlinear", {"v": e.objects[0]})] if e.has("make_nonlinear") else []
 
 
 def _convert(e: Event) -> Iterator[Steps]:
-    """Only some designs do something then, and not if the page has a chain, or memory is out."""
+    """Explain a conversion: in some designs a step, unless there is a chain or no memory."""
     yield []
     if e.has("page_convert_anon"):
         yield [Step("page_convert_anon", {"p": e.objects[0]})]
@@ -258,7 +258,7 @@ def _cache_del(e: Event) -> Iterator[Steps]:
 
 
 def _exec_mm(e: Event) -> Iterator[Steps]:
-    """The old image's bundle is left, for a new one."""
+    """Explain exec: the process leaves its bundle and gets a new one."""
     m = e.objects[0]
     a = e.post["of_mm"][m]
     left = [Step("exit_mm", {"m": m})] if m in e.pre["mm_live"] else []
@@ -306,7 +306,7 @@ def _prepare(e: Event) -> Iterator[Steps]:
 
 
 def _end(e: Event) -> Iterator[Steps]:
-    """The operation is over; nothing has happened since the event before."""
+    """Explain the end of an operation: nothing has happened since the event before."""
     yield []
 
 
@@ -347,7 +347,7 @@ EXPLANATIONS: dict[str, Callable[[Event], Iterator[Steps]]] = {
         _end,
     )
 }
-"""By event; others are no step of a spec whose page tables change by the VMA."""
+"""Event → its explanations. Other events are not steps, since specs change entries by VMA."""
 ONLY_WITH = {
     "unmap": "try_to_swap_out",
     "copy": "move_one_page",
@@ -358,4 +358,4 @@ ONLY_WITH = {
     "dup_mm": "dup_mm",
     "exit_mm": "exit_mm",
 }
-"""Events that are a step of those specs only that have this operation."""
+"""Event → operation: the event is a step only of specs that have this operation."""

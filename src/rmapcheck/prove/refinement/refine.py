@@ -1,16 +1,16 @@
-"""Refinement: is every step that the model takes a step that the spec allows?
+"""Refinement: checks that every step of the model is a step that the spec allows.
 
-A proof speaks of a spec. What ties it to the model is that each explored, sampled or replayed step
-is checked: at each event (model/machine/events.py) the abstraction of the state must be what one
-of the event's explanations makes of the abstraction at the event before, guards included. Where
-none does, the spec is too narrow for what the model does, or the model strays from the spec. Which
-of the two, people decide; the message names the guard or the symbol.
+A proof is about a spec. The connection to the model is that each explored, sampled or replayed
+step is checked: at each event (model/machine/events.py), one of the event's explanations must lead
+from the abstraction at the event before to the abstraction now, and its guards must hold. If none
+does, either the spec is too narrow or the model deviates from the spec. People must decide which;
+the message names the guard or the symbol.
 
-What holds between two steps of one operation only (`Spec.passing`) is taken from the steps, and
-must be over at the operation's end. What the kernel does in the same breath, and a spec in steps
-of their own (`Spec.urgent`: an object is freed with its last user), must then have been done. A
-check is promised only where the lemmas hold, so that it says nothing in a state which a bug that
-the spec owns up to (`Spec.flaws`) has broken already.
+Relations that hold only between two steps of one operation (`Spec.transient`) are computed from
+the steps, and must be empty when the operation ends. Steps that the kernel does together with
+another one (`Spec.immediate`: an object is freed with its last user) must have been done by then.
+Checks apply only where the lemmas hold, so they are ignored in a state that is already broken by a
+known bug of the spec (`Spec.flaws`).
 
     explore(scheme, scope, observer=Refinement(spec))
 """
@@ -24,7 +24,7 @@ from rmapcheck.invariants.registry import Invariant, Step, Violation
 from rmapcheck.logic.finite import Structure
 from rmapcheck.logic.steps import Steps
 from rmapcheck.prove.refinement.abstraction import Abstraction
-from rmapcheck.prove.refinement.event import Event, dropped
+from rmapcheck.prove.refinement.event import Event, steps_without_event
 from rmapcheck.prove.refinement.event import Steps as Explanation
 from rmapcheck.prove.refinement.explanations import EXPLANATIONS, ONLY_WITH
 from rmapcheck.prove.refinement.steps import Comparison, Stepper
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel
 
 NAME = "refinement"
-"""Name of the violation that a refused step is."""
+"""Name of the violation if a step is not allowed."""
 
 
 @attrs.frozen(kw_only=True)
 class Refusal:
-    """An event that no explanation explains."""
+    """An event that the spec does not allow: every explanation fails."""
 
     event: str
     why: str
-    """The guard, check or symbol at which the explanation that came farthest fails."""
+    """The guard, check or symbol at which the best explanation fails."""
     tried: tuple[str, ...]
-    """The explanations, as operations of the spec."""
+    """The explanations, as names of operations."""
 
 
 class Refinement:
-    """An observer of one machine: checks each event against `spec`."""
+    """An observer of one machine that checks each event against `spec`."""
 
     def __init__(self, spec: "Spec") -> None:
         self.spec = spec
@@ -59,7 +59,7 @@ class Refinement:
         self.comparison = Comparison(spec)
         self.lemmas = Steps(spec)
         self.broken = {lemma for cells in spec.flaws.values() for _, lemma in cells}
-        """Lemmas that states of the kernels need not keep."""
+        """Lemmas that known bugs of the kernels break."""
         self.steps = {
             name
             for name in EXPLANATIONS
@@ -70,7 +70,7 @@ class Refinement:
         self.refusal: Refusal | None = None
         self.events = 0
         self.explained = dict.fromkeys(spec.transitions, 0)
-        """How often each operation of the spec was needed to explain an event."""
+        """Operation of the spec → how many events it has explained."""
         self.invariant = Invariant(
             name=NAME, source="the spec", universal=False, step=self.violations
         )
@@ -78,32 +78,34 @@ class Refinement:
     def violations(self, st: "Kernel", step: Step) -> Iterator[Violation]:
         """Each step is one that the spec allows."""
         if self.refusal is not None:
-            said = " or ".join(self.refusal.tried) or "no operation"
+            operations = " or ".join(self.refusal.tried) or "no operation"
             yield Violation(
                 f"e be the event {self.refusal.event!r} in {step.op}",
-                f"the spec {self.spec.name} must explain it by {said}",
+                f"the spec {self.spec.name} must explain it by {operations}",
                 self.refusal.why,
             )
 
     def __call__(self, st: "Kernel", event: str, a: int, b: int, c: int, d: int) -> None:
-        """`event` has taken effect (rmapcheck.model.machine.events.tell)."""
+        """Check `event`, which has taken effect (see rmapcheck.model.machine.events)."""
         if event == "begin":
             self.refusal = None
             self.before = self.abstraction.of(st)
         elif event in self.steps and self.refusal is None:
             self.events += 1
             after = self.abstraction.of(st)
-            told = Event(st, event, (a, b, c, d), self.before.says, after.says, self.stepper.has)
-            self.before = self.explain(told, after)
+            tables = self.before.tables, after.tables
+            self.before = self.explain(
+                Event(st, event, (a, b, c, d), *tables, self.stepper.has), after
+            )
 
     def explain(self, event: Event, after: Structure) -> Structure:
-        """Find an explanation of `event`, or note that there is none; return what is so then."""
+        """Find an explanation of `event`, or note a refusal; return the structure after it."""
         whys: list[tuple[int, str]] = []
         tried = []
         for steps in EXPLANATIONS[event.name](event):
-            done, found, why = self.follow(steps, after)
+            done, found, why = self.carry_out(steps, after)
             now = after if event.name == "end" else self.passed(after, found)
-            why = why or self.comparison.difference(found, now) or self.overdue(event, now)
+            why = why or self.comparison.difference(found, now) or self.not_done(event, now)
             if not why:
                 for name in done:
                     self.explained[name] += 1
@@ -115,35 +117,36 @@ class Refinement:
         return after
 
     def passed(self, after: Structure, found: Structure) -> Structure:
-        """Return `after`, with what no state tells as the steps have left it."""
-        if not self.spec.passing:
+        """Return `after` with the transient relations of `found`, which states do not show."""
+        if not self.spec.transient:
             return after
-        passing = {name: found.says[name] for name in self.spec.passing}
-        return Structure(after.universe, {**after.says, **passing})
+        transient = {name: found.tables[name] for name in self.spec.transient}
+        return Structure(after.universe, {**after.tables, **transient})
 
-    def overdue(self, event: Event, now: Structure) -> str:
-        """Return what should have been done by the end of an operation, or ""."""
-        for name in self.spec.urgent if event.name == "end" else ():
+    def not_done(self, event: Event, now: Structure) -> str:
+        """Return which immediate step has not been done at the end of an operation, or ""."""
+        for name in self.spec.immediate if event.name == "end" else ():
             for step in self.stepper.possible(now, name):
                 return f"{step} should have been done"
         return ""
 
-    def follow(self, steps: Explanation, after: Structure) -> tuple[list[str], Structure, str]:
-        """Carry out `steps` and what went unmarked.
+    def carry_out(self, steps: Explanation, after: Structure) -> tuple[list[str], Structure, str]:
+        """Carry out `steps` and those without an event.
 
-        Return the operations that could be carried out, what they led to, and what was wrong, or
-        "".
+        Return the operations that were possible, the structure after them, and what failed, or "".
         """
         structure = self.before
         done: list[str] = []
         for part in (steps, None):
-            for step in dropped(structure.says, after.says) if part is None else part:
-                structure, why = self.stepper.step(structure, step, self.promised)
+            for step in (
+                steps_without_event(structure.tables, after.tables) if part is None else part
+            ):
+                structure, why = self.stepper.step(structure, step, self.checks_apply)
                 if why:
                     return done, structure, why
                 done.append(step.operation)
         return done, structure, ""
 
-    def promised(self, structure: Structure) -> bool:
-        """Tell whether checks mean something: no lemma fails, of those that a known bug breaks."""
+    def checks_apply(self, structure: Structure) -> bool:
+        """Return whether checks apply: no lemma fails that a known bug may break."""
         return not self.broken or self.broken.isdisjoint(self.lemmas.violated(structure))

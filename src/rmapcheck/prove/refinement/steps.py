@@ -1,4 +1,4 @@
-"""A spec carried out: one operation applied to a finite structure, guard by guard."""
+"""Carries out operations of a spec on finite structures, and compares structures."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,19 +10,19 @@ from rmapcheck.logic.spec import Spec, Transition
 from rmapcheck.logic.terms import Bool
 
 Values = Mapping[str, Any]
-"""Of the parameters of an operation: elements, sets and dicts."""
+"""Values of the parameters of an operation: elements, sets and dicts."""
 
 
 @attrs.frozen
 class Step:
-    """An operation of a spec and what it is called with."""
+    """An operation of a spec with its arguments."""
 
     operation: str
     values: Values
 
     def __str__(self) -> str:
-        said = ", ".join(f"{k}={v}" for k, v in self.values.items())
-        return f"{self.operation}({said})"
+        arguments = ", ".join(f"{k}={v}" for k, v in self.values.items())
+        return f"{self.operation}({arguments})"
 
 
 class _Ready:
@@ -41,11 +41,11 @@ class _Ready:
         ]
 
     def given(self, structure: Structure, step: Step) -> tuple[list[Any], Structure]:
-        """Return the elements that the operation is called with, and all that is said then."""
-        says = structure.says
+        """Return the arguments that are elements, and the structure with all other arguments."""
+        tables = structure.tables
         for name in self.predicates:
-            says = {**says, name: step.values[name]}
-        return [step.values[n] for n in self.names], Structure(structure.universe, says)
+            tables = {**tables, name: step.values[name]}
+        return [step.values[n] for n in self.names], Structure(structure.universe, tables)
 
     def refused(self, given: list[Any], before: Structure) -> str:
         """Return the first conjunct of the guard that does not hold, or ""."""
@@ -53,18 +53,18 @@ class _Ready:
 
 
 class Stepper:
-    """Carries out the operations of `spec`; each is compiled when it is first wanted."""
+    """Carries out the operations of `spec`; each is compiled when it is first needed."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.ready: dict[str, _Ready] = {}
 
     def has(self, operation: str) -> bool:
-        """Tell whether the spec has this operation."""
+        """Return whether the spec has this operation."""
         return operation in self.spec.transitions
 
     def of(self, step: Step) -> _Ready:
-        """Return the operation of `step`."""
+        """Return the compiled operation of `step`."""
         ready = self.ready.get(step.operation)
         if ready is None:
             ready = _Ready(self.spec, self.spec.transitions[step.operation])
@@ -72,37 +72,37 @@ class Stepper:
         return ready
 
     def possible(self, structure: Structure, operation: str) -> Iterator[Step]:
-        """Yield the steps by which `operation`, which is about one live element, can happen."""
+        """Yield the possible steps of an operation whose parameter is one live element."""
         parameter = self.spec.transitions[operation].parameters[0]
-        for element in sorted(structure.says[self.spec.live[parameter.sorts[0]]]):
+        for element in sorted(structure.tables[self.spec.live[parameter.sorts[0]]]):
             step = Step(operation, {parameter.name: element})
             ready = self.of(step)
             if not ready.refused(*ready.given(structure, step)):
                 yield step
 
     def step(
-        self, structure: Structure, step: Step, promised: Callable[[Structure], bool]
+        self, structure: Structure, step: Step, checks_apply: Callable[[Structure], bool]
     ) -> tuple[Structure, str]:
         """Return the structure after `step`, and "" or the guard or check that fails.
 
-        `promised` tells whether checks must hold in a structure; it is asked where one does not.
+        `checks_apply` decides whether checks must hold in a structure; it is called if one fails.
         """
         ready = self.of(step)
         given, before = ready.given(structure, step)
         refused = ready.refused(given, before)
         if refused:
             return structure, f"the guard of {step}: {refused}"
-        after = dict(structure.says)
+        after = dict(structure.tables)
         for name, change in ready.changes:
             after[name] = change.run(before, *given)
         for name, test in ready.checks:
-            if not test.run(before, *given) and promised(structure):
+            if not test.run(before, *given) and checks_apply(structure):
                 return structure, f"{name} in {step}"
         return Structure(structure.universe, after), ""
 
 
 class Comparison:
-    """Compares structures of `spec`, as far as their symbols mean something."""
+    """Compares structures of `spec`, ignoring values that do not matter."""
 
     def __init__(self, spec: Spec) -> None:
         self.live = {sort.__name__: name for sort, name in spec.live.items()}
@@ -118,23 +118,23 @@ class Comparison:
         ]
 
     def difference(self, wanted: Structure, found: Structure) -> str:
-        """Return the first symbol of which `found` says something else than `wanted`, or "".
+        """Return where `found`, the abstraction of a state, first differs from `wanted`, or "".
 
-        A relation is compared for live objects, since the spec may go on saying something of a
-        freed one; a function where `found`, the abstraction of a state, gives it a value. Two
-        objects that are both freed are alike.
+        Relations are compared for live objects only, because in the spec they may still hold of
+        freed ones. Functions are compared where `found` has a value. Any two freed objects count
+        as equal.
         """
         for name, live, places in self.relations:
-            want, have = wanted.says[name], found.says[name]
+            want, have = wanted.tables[name], found.tables[name]
             if want != have and live and name != live:
-                alive = found.says[live]
+                alive = found.tables[live]
                 want = {key for key in want if (key[0] if places > 1 else key) in alive}
             if want != have:
                 return f"{name}: {_less(want, have)}{_more(want, have)}".rstrip("; ")
         for name, live in self.functions:
-            alive = found.says[live] if live else ()
-            for key, value in found.says[name].items():
-                want = wanted.says[name].get(key)
+            alive = found.tables[live] if live else ()
+            for key, value in found.tables[name].items():
+                want = wanted.tables[name].get(key)
                 if want != value and not (live and want not in alive and value not in alive):
                     return f"{name} of {key} is {value}, and should be {want}"
         return ""

@@ -1,1 +1,1 @@
-"""Z3 and cvc5: what is asked of them, in which words, and within which memory."""
+"""The solvers Z3 and cvc5: their interface, SMT-LIB text, and the proofs found so far."""

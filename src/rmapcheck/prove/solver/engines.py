@@ -1,7 +1,7 @@
 """The solvers: Z3, and cvc5 as a second opinion. Both read the same SMT-LIB text.
 
-This is the only place that imports them. An answer is "unsat" (the obligation holds), "sat" or
-"unknown"; whatever a solver says besides, or does not say in time, is "unknown".
+This is the only file that imports them. An answer is "unsat" (the obligation holds), "sat" or
+"unknown". Any other answer, or none within the time limit, counts as "unknown".
 """
 
 import importlib.util
@@ -18,19 +18,19 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.prove.solver import smt
 
 Z3_UNITS = 15_000_000
-"""Units of work that Z3 does in a second; a limit in these is the same on a busy machine."""
+"""Units of work that Z3 does in a second. Limits in units do not depend on the machine's load."""
 SLACK = 10
-"""Where a limit can only be of time, a busy machine is given so much more."""
+"""Limits that can only be set as time are longer by this factor, for a busy machine."""
 
 ENUMERATE, FINITE = "enum-inst", "finite-model-find"
-"""Options of cvc5: go on with terms where matching finds no more; look for finite models."""
+"""Options of cvc5: enumerate terms if matching finds no more; look for finite models."""
 
 UNSAT, SAT, UNKNOWN = "unsat", "sat", "unknown"
 
 
 @attrs.frozen
 class Answer:
-    """What a solver says of one question, and how long it took."""
+    """A solver's answer to one question, and how long it took."""
 
     said: str
     seconds: float
@@ -39,7 +39,7 @@ class Answer:
 
 
 class Engine(Protocol):
-    """A solver with assertions, of which the last can be taken back."""
+    """A solver with a stack of assertions."""
 
     name: str
 
@@ -50,7 +50,7 @@ class Engine(Protocol):
 
 
 class Z3:
-    """Z3 by its Python interface."""
+    """Z3, through its Python interface."""
 
     name = "z3"
 
@@ -60,14 +60,14 @@ class Z3:
         self.z3 = z3
         self.solver = z3.Solver()
         self.solver.set("random_seed", seed)
-        self.solver.set("ctrl_c", False)  # Ctrl-C is Python's: no answer may come of it
+        self.solver.set("ctrl_c", False)  # Python handles Ctrl-C; Z3 must not answer because of it
         self.hypotheses: list[Any] = []
-        """A switch for each of what was assumed."""
+        """A Boolean constant, its switch, for each assumed formula."""
         self.places: dict[int, int] = {}
-        """By the number that Z3 gives to a switch: which one it is."""
+        """Z3's number of a switch → the place of its formula."""
 
     def assume(self, texts: Sequence[str]) -> None:
-        """Assert formulas, so that `needed` can say which an "unsat" needed."""
+        """Assert formulas so that `needed` can return which of them an "unsat" needed."""
         names = [f"u_{i}" for i in range(len(texts))]
         self.add(
             "".join(
@@ -80,7 +80,7 @@ class Z3:
         self.switched = (self.z3.Ast * len(names))(*(name.as_ast() for name in self.hypotheses))
 
     def add(self, text: str) -> None:
-        """Assert SMT-LIB text, or declare what it declares."""
+        """Run SMT-LIB text: declarations and assertions."""
         self.solver.from_string(text)
 
     def push(self) -> None:
@@ -94,19 +94,19 @@ class Z3:
         return self.check_with((), seconds)
 
     def check_with(self, switches: Sequence[str], seconds: float) -> Answer:
-        """Return the answer where these Boolean constants are true, and all that was assumed."""
+        """Return the answer if these Boolean constants and all assumed formulas are true."""
         self.solver.set("rlimit", max(1, int(seconds * Z3_UNITS)))
         self.solver.set("timeout", max(1, int(seconds * SLACK * 1000)))
         start = time.perf_counter()
         try:
-            said = self.asked([self.z3.Bool(name) for name in switches])
+            said = self.run_check([self.z3.Bool(name) for name in switches])
             why = self.solver.reason_unknown() if said == UNKNOWN else ""
         except self.z3.Z3Exception as error:
             said, why = UNKNOWN, str(error)
         return Answer(said, time.perf_counter() - start, why)
 
-    def asked(self, given: list[Any]) -> str:
-        """Return what Z3 says; by its C interface, where nothing but what was assumed is given."""
+    def run_check(self, given: list[Any]) -> str:
+        """Return Z3's answer; use the faster C interface if there are only assumed formulas."""
         if given or not self.hypotheses:
             return str(self.solver.check(*self.hypotheses, *given))
         z3, n = self.z3, len(self.hypotheses)
@@ -119,7 +119,7 @@ class Z3:
         return {str(name) for name in self.solver.unsat_core()}
 
     def needed(self) -> list[int]:
-        """Return the places of those assumed formulas that the last "unsat" needed."""
+        """Return the places of the assumed formulas that the last "unsat" needed."""
         core = (name.get_id() for name in self.solver.unsat_core())
         return sorted(self.places[number] for number in core if number in self.places)
 
@@ -134,7 +134,7 @@ class Z3:
 
 
 class _Reader:
-    """Reads a Z3 model; elements are called by their sort and a number."""
+    """Reads a Z3 model; elements get the name of their sort and a number."""
 
     def __init__(self, z3: Any, model: Any) -> None:  # noqa: ANN401
         self.z3 = z3
@@ -162,11 +162,11 @@ class _Reader:
             for i, element in enumerate(elements):
                 self.names[element.get_id()] = f"{sort.__name__}{i + 1}"
             universe[sort] = elements
-        says = {s.name: self.table(s, universe) for s in symbols}
+        tables = {s.name: self.table(s, universe) for s in symbols}
         named: dict[str, Sequence[Any]] = {
             s.__name__: [self.names[e.get_id()] for e in es] for s, es in universe.items()
         }
-        return Structure(named, says), {n: self.names[v.get_id()] for n, v in values.items()}
+        return Structure(named, tables), {n: self.names[v.get_id()] for n, v in values.items()}
 
     def table(self, symbol: Symbol, universe: dict[type[Sort], list[Any]]) -> Any:  # noqa: ANN401
         z3 = self.z3
@@ -189,9 +189,9 @@ class _Reader:
         return found
 
     def cell(self, function: Any, args: list[Any], *, truth: bool) -> Any:  # noqa: ANN401
-        """Return what the model says of one cell: True or False, or the name of an element.
+        """Return the value of one cell in the model: True, False, or the name of an element.
 
-        By Z3's C interface: half of the time of a proof went into its Python wrappers here.
+        It uses Z3's C interface, since half of the time of a proof went into Python wrappers here.
         """
         z3, context = self.z3, self.model.ctx.ref()
         term = z3.Z3_mk_app(context, function, len(args), (z3.Ast * len(args))(*args))
@@ -209,7 +209,7 @@ class _Reader:
 
 
 class Cvc5:
-    """cvc5 by its Python interface; an extra, `pip install rmapcheck[cvc5]`."""
+    """cvc5, through its Python interface; an extra: `pip install rmapcheck[cvc5]`."""
 
     name = "cvc5"
 
@@ -231,7 +231,7 @@ class Cvc5:
         self.reader = cvc5.InputParser(self.solver)
 
     def add(self, text: str) -> None:
-        """Assert SMT-LIB text, or declare what it declares."""
+        """Run SMT-LIB text: declarations and assertions."""
         cvc5 = self.cvc5
         self.reader.setIncrementalStringInput(cvc5.InputLanguage.SMT_LIB_2_6, "rmapcheck")
         self.reader.appendIncrementalStringInput(text)
@@ -244,7 +244,7 @@ class Cvc5:
 
     @classmethod
     def proof(cls, text: str, seconds: float) -> str:
-        """Return a proof that `text` cannot hold, in CPC; nothing if there is none in time."""
+        """Return a CPC proof that `text` is unsatisfiable; "" if none is found in time."""
         engine = cls(how=ENUMERATE)
         engine.solver.setOption("produce-proofs", "true")
         engine.add(text)
@@ -270,12 +270,12 @@ class Cvc5:
 
 
 def has_cvc5() -> bool:
-    """Tell whether cvc5 is installed."""
+    """Return whether cvc5 is installed."""
     return importlib.util.find_spec("cvc5") is not None
 
 
 def versions(solver: str) -> str:
-    """Return "z3 4.15.0, cvc5 1.2.0" for what `solver` names."""
+    """Return the versions of the solvers that `solver` names, such as "z3 4.15.0, cvc5 1.2.0"."""
     found = []
     if solver in ("z3", "both"):
         import z3

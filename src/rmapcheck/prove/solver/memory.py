@@ -1,10 +1,10 @@
-"""What has been found, so that specs which share operations share proofs and structures.
+"""Remembers proofs and structures, which specs with the same operations can share.
 
-What follows from some hypotheses follows from more. So a goal is known to hold where the same
-goal, word for word, has been proved from hypotheses that are all among the present ones.
+A goal that follows from some hypotheses also follows from more. So a goal holds if the same
+goal, as text, has been proved from hypotheses that are all among the present ones.
 
-A structure in which an operation is possible, or breaks a lemma, often does for the same operation
-of another era. It is never taken on trust: the finite evaluator looks at all of it again.
+A structure in which an operation is possible, or breaks a lemma, can often be used for the same
+operation of another era. The finite evaluator checks it completely again.
 """
 
 import itertools
@@ -18,24 +18,24 @@ from rmapcheck.logic.terms import Bool, Expr, Sort, Symbol
 
 
 def signed(text: str, expr: Expr) -> str:
-    """Return `text` with the signatures of its symbols: equal then means the same formula."""
+    """Return `text` with the signatures of its symbols; equal results mean equal formulas."""
     return " ".join([*sorted(str(s) for s in expr.symbols), text])
 
 
 @attrs.define(eq=False)
 class Proofs:
-    """Goals proved by each solver, each with the hypotheses that were used."""
+    """The goals that each solver has proved, with the hypotheses that were used."""
 
     found: dict[tuple[str, str], list[frozenset[str]]] = attrs.field(factory=dict)
     reused: int = 0
     texts: dict[Expr, str] = attrs.field(factory=dict)
-    """Lemmas in SMT-LIB: the same for each operation of a spec."""
+    """Lemma → its SMT-LIB text, which is the same for each operation of a spec."""
     keys: dict[Expr, str] = attrs.field(factory=dict)
     models: dict[str, list["Model"]] = attrs.field(factory=dict)
-    """By operation: structures that a solver has found, latest first."""
+    """Operation → structures that a solver has found, the latest first."""
 
     def known(self, solver: str, goal: str, hypotheses: frozenset[str]) -> bool:
-        """Return whether `solver` has proved the goal from a part of `hypotheses`."""
+        """Return whether `solver` has proved the goal from some of `hypotheses`."""
         hit = any(used <= hypotheses for used in self.found.get((solver, goal), ()))
         self.reused += hit
         return hit
@@ -45,13 +45,13 @@ class Proofs:
         self.found.setdefault((solver, goal), []).append(frozenset(hypotheses))
 
     def keep(self, operation: str, model: "Model") -> None:
-        """Note a structure in which something of interest happens."""
+        """Note a structure in which the operation is possible or breaks a lemma."""
         self.models.setdefault(operation, []).insert(0, model)
 
 
 @attrs.frozen(eq=False)
 class Model:
-    """A structure, and what the parameters of the operation are in it that are elements."""
+    """A structure, with the values of the operation's parameters that are elements."""
 
     structure: Structure
     values: dict[str, Any]
@@ -63,17 +63,17 @@ class Model:
         symbols: tuple[Symbol, ...],
         parameters: Iterable[str],
     ) -> "Model | None":
-        """Return the same over another vocabulary; None if it makes no sense there.
+        """Return the model over another vocabulary; None if that is not possible.
 
-        What it does not say is made up: a relation holds of nothing, a function is constant.
+        Missing symbols are filled in: a relation holds of nothing, a function is constant.
         """
         if self.values.keys() != set(parameters):
             return None
         universe = self.structure.universe
         universe = {s.__name__: universe.get(s.__name__) or ("other",) for s in sorts}
-        old = {str(s): self.structure.says[s.name] for s in self.symbols}
-        says = {s.name: old.get(str(s), _made_up(s, universe)) for s in symbols}
-        structure = Structure(universe, says)
+        old = {str(s): self.structure.tables[s.name] for s in self.symbols}
+        tables = {s.name: old.get(str(s), _made_up(s, universe)) for s in symbols}
+        structure = Structure(universe, tables)
         if structure.wrong(symbols):
             return None
         return Model(structure, self.values, symbols)

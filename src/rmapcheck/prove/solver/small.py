@@ -1,8 +1,8 @@
-"""Small counterexamples: the solver is asked for a model with few elements of each sort.
+"""Small counterexamples: asks the solver for a model with few elements of each sort.
 
-With a bound on each sort every question is decidable, deep lemmas and all. First the same bound
-for all sorts is raised until there is a model; then each sort is made as small as it gets. Deep
-lemmas are added last, with what they say to exist among the elements, which all have names here.
+With a bound on each sort every question is decidable, even with deep lemmas. First one bound for
+all sorts is raised until there is a model. Then each sort is made as small as possible. Deep
+lemmas are added last: here all elements have names, so "there is" becomes "one of these".
 """
 
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ from rmapcheck.prove.solver.engines import SAT, Z3
 LARGEST = 5
 """No CTI of a known bug needs more elements of one sort."""
 FEW = 2
-"""With so many named elements every operation of the specs here is possible."""
+"""With so many named elements, every operation of the built-in specs is possible."""
 
 
 def element(sort: type[Sort], i: int) -> str:
-    """Return the name of an element; with a bound of n the first n are all that there are."""
+    """Return the name of element `i`; with a bound of n there are only the first n elements."""
     return f"c_{smt.sort_name(sort)}_{i}"
 
 
 def elements(sorts: Iterable[type[Sort]], count: int) -> str:
-    """Return the declarations of names for some elements."""
+    """Return declarations of names for `count` elements of each sort."""
     return "".join(
         f"(declare-const {element(sort, i)} {smt.sort_name(sort)})\n"
         for sort in sorts
@@ -35,9 +35,9 @@ def elements(sorts: Iterable[type[Sort]], count: int) -> str:
 
 
 def by_name(sorts: Iterable[type[Sort]], lemmas: Iterable[Expr], count: int) -> str:
-    """Return deep lemmas as assertions that are not deep: what they make is a named element.
+    """Return deep lemmas as assertions that are not deep: "there is" means a named element.
 
-    That is more than they say; so a model keeps them, but there may be none.
+    These are stronger than the lemmas: the lemmas hold in every model, but there may be none.
     """
     named = {s: [variable(s, "c") for _ in range(count)] for s in sorts}
     names = {v: element(s, i) for s, vs in named.items() for i, v in enumerate(vs)}
@@ -46,13 +46,13 @@ def by_name(sorts: Iterable[type[Sort]], lemmas: Iterable[Expr], count: int) -> 
 
 
 def made(e: Expr) -> set[type[Sort]]:
-    """Return the sorts of which the formula says that something exists."""
+    """Return the sorts over which the formula has a "there is"."""
     found = {v.sort for v in e.bound} if e.kind is EXISTS else set()
     return found.union(*(made(a) for a in e.args))
 
 
 def among(e: Expr, elements: dict[type[Sort], list[Expr]], *, holds: bool = True) -> Expr:
-    """Return `e` with "one of the elements" for each "there is" in it."""
+    """Return `e` with each "there is" replaced by "one of the elements"."""
     if e.kind is EXISTS and holds:
         parts = [among(e.args[0], elements)]
         for v in e.bound:
@@ -67,7 +67,7 @@ def among(e: Expr, elements: dict[type[Sort], list[Expr]], *, holds: bool = True
 
 @attrs.define(eq=False)
 class Bounded:
-    """A Z3 solver that can be told how many elements each sort may have."""
+    """A Z3 solver with a variable bound on the number of elements of each sort."""
 
     engine: Z3
     sorts: tuple[type[Sort], ...]
@@ -75,7 +75,7 @@ class Bounded:
     sizes: dict[type[Sort], int] = attrs.field(factory=dict)
 
     def declare(self) -> None:
-        """Assert, for each sort and size, that a switch makes it so small."""
+        """Declare, for each sort and size, a switch that limits the sort to this size."""
         lines = [elements(self.sorts, LARGEST)]
         for sort in self.sorts:
             name = smt.sort_name(sort)
@@ -88,7 +88,7 @@ class Bounded:
         self.engine.add("\n".join(lines))
 
     def add_deep(self, lemmas: Iterable[Expr]) -> None:
-        """Assert lemmas that make elements: among all that there are, which is what they say."""
+        """Assert deep lemmas. "There is" becomes "one of all elements", an equivalent here."""
         self.engine.add(by_name(self.sorts, lemmas, LARGEST))
 
     def possible(self, sizes: dict[type[Sort], int]) -> bool:
@@ -97,9 +97,9 @@ class Bounded:
         return self.engine.check_with(switches, self.seconds).said == SAT
 
     def small(self, *, smallest: bool) -> bool:
-        """Make the solver's last model a small one; return whether there is any.
+        """Find a small model, which is then the solver's last one; return whether there is any.
 
-        `smallest`: no sort could do with fewer elements.
+        With `smallest`, no sort can have fewer elements.
         """
         for size in range(1, LARGEST + 1):
             self.sizes = dict.fromkeys(self.sorts, size)
@@ -110,11 +110,11 @@ class Bounded:
         return False
 
     def same_size(self) -> bool:
-        """Return whether there is still a model of the size that was found, or one more."""
+        """Return whether there is still a model of the sizes found, or with one element more."""
         return self.possible({s: min(n + 1, LARGEST) for s, n in self.sizes.items()})
 
     def shrink(self, sizes: dict[type[Sort], int]) -> None:
-        """Lower each size as far as it goes, one sort after the other."""
+        """Lower each size as far as possible, one sort after the other."""
         for sort in tuple(sizes):
             while sizes[sort] > 1 and self.possible({**sizes, sort: sizes[sort] - 1}):
                 sizes[sort] -= 1

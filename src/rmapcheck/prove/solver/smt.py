@@ -1,4 +1,4 @@
-"""Formulas as SMT-LIB 2 text: one translation, for Z3, for cvc5 and for export.
+"""Translates formulas to SMT-LIB 2 text, for Z3, cvc5 and export.
 
 All names get a prefix, since words like `par` are reserved in SMT-LIB 2.7. Bound variables are
 numbered by depth, so that equal formulas have equal texts.
@@ -69,7 +69,7 @@ class _Writer:
 def declarations(
     sorts: Iterable[type[Sort]], symbols: Iterable[Symbol], constants: Mapping[str, type[Sort]]
 ) -> str:
-    """Return what comes before the first assertion."""
+    """Return the declarations that must come before the first assertion."""
     lines = [f"(declare-sort {sort_name(s)} 0)" for s in sorts]
     for s in symbols:
         domain = " ".join(sort_name(d) for d in s.domain)
