@@ -62,11 +62,11 @@ class Verdict:
 
     @property
     def exhaustive(self) -> bool:
-        """Tell whether every state of the scope was seen."""
+        """Tell whether every state of the scope was searched."""
         return self.status is Status.HOLDS and self.how == "exhaustive"
 
     def target_first(self, target: str) -> "Verdict":
-        """Return the verdict with the violation that was looked for before the others."""
+        """Return the verdict with a violation of `target` before other violations."""
         ordered = sorted(self.violations, key=lambda v: v.invariant != target)
         return attrs.evolve(self, violations=tuple(ordered))
 

@@ -82,7 +82,9 @@ def test_interrupted_when_a_checkpoint_is_all_there_is(rmapcheck, monkeypatch):
 
     monkeypatch.setattr(Auto, "answer", interrupt)
     _code, _out, err = rmapcheck("explore", "avc-7.0", "--checkpoint", "saved")
-    assert err == ("rmapcheck: interrupted: nothing violated so far; go on with --resume saved.\n")
+    assert err == (
+        "rmapcheck: interrupted: nothing violated so far; continue with --resume saved.\n"
+    )
 
 
 def test_interrupted_verification():

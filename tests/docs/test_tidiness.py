@@ -60,8 +60,6 @@ NOT_YET_EDITED = (
     "model/operations",
     "model/scheme.py",
     "model/schemes",
-    "src/rmapcheck/cli/engines.py",
-    "src/rmapcheck/cli/explore.py",
     "src/rmapcheck/cli/proofs.py",
     "src/rmapcheck/explore.py",
     "src/rmapcheck/host",

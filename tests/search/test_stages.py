@@ -44,7 +44,7 @@ def test_a_limit_ends_the_stages_and_the_rest_is_listed(capsys):
         (["--stage", "pages=two"], "must be BOUND=N"),
         (["--stage", "mms=1,mms=2"], "names a bound twice"),
         (["--stage", "pages=99"], "pages must be from 1 to 32, not 99"),
-        ([*ONE, "--checkpoint", "x"], "--stage goes with neither --checkpoint"),
+        ([*ONE, "--checkpoint", "x"], "--stage cannot be used with --checkpoint"),
     ],
 )
 def test_wrong_stages_are_refused(more, complaint, capsys):

@@ -128,7 +128,7 @@ def test_jobs_say_the_same_in_the_order_asked_for(tmp_path, capfd):
 
 def test_dropped_steps_are_told(capsys):
     assert run(["verify", "avc-7.0", "--budget", "2"]) in (Exit.EXPECTED, Exit.INCONCLUSIVE)
-    assert "dropped, as the scope had no room: " in capsys.readouterr().out
+    assert "dropped, because the scope had no room: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("value", ["[]", "{}", "set()", "bytearray(3)"])

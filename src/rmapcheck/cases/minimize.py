@@ -229,9 +229,10 @@ def minimize_case(
 
 
 def shortened(scheme: type[Scheme], verdict: Verdict) -> Verdict:
-    """Return a VIOLATED verdict with its trace minimised, in the smallest scope, and replayed.
+    """Return a VIOLATED verdict with its trace minimized and its scope reduced to fit.
 
-    A search's trace is a shortest one already, and is left as it is.
+    Other verdicts are returned unchanged, and so are those of exhaustive search: their traces are
+    already the shortest.
     """
     if verdict.engine == "explore" or verdict.status is not Status.VIOLATED:
         return verdict

@@ -194,7 +194,7 @@ _NUMBERS = {
 _SWITCHES = {
     "alloc_fail": "Let each allocation fail once.",
     "young": "Model the accessed bit.",
-    "recycle": "Reuse the memory of freed rmap objects for new ones.",
+    "recycle": "Reuse freed rmap objects, even while old pointers to them remain.",
 }
 
 SCOPE = (

@@ -1,4 +1,4 @@
-"""verify, explore, fuzz: the commands that look for a violation."""
+"""verify and fuzz: commands that look for a violation, and what they share with explore."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,12 +40,12 @@ Schemes = Annotated[list[str] | None, typer.Argument(metavar="SCHEME...", help=S
 OneScheme = Annotated[str, typer.Argument(metavar="SCHEME", help=SCHEME_HELP)]
 Save = Annotated[
     Path | None,
-    typer.Option("--save", metavar="FOLDER", help="Save the case of a violation there."),
+    typer.Option("--save", metavar="FOLDER", help="Save the case of a violation here."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed for random numbers.")]
 Target = Annotated[
     str,
-    typer.Option("--target", metavar="INVARIANT", help="Look for a violation of this one only."),
+    typer.Option("--target", metavar="INVARIANT", help="Look only for a violation of this one."),
 ]
 Workers = Annotated[
     int, typer.Option(min=0, max=64, help="Threads of the search in C; 0: one for each core.")
@@ -66,7 +66,7 @@ def verify_command(
         typer.Option(
             "--budget",
             metavar="SECONDS",
-            help="Time for each scheme; what HOLDS demands may take five times that.",
+            help="Time for each scheme; the searches that HOLDS needs may take five times that.",
         ),
     ] = BUDGET,
     quick: Annotated[
@@ -80,18 +80,19 @@ def verify_command(
             min=1,
             max=64,
             show_default=False,
-            help="Schemes verified at once, a worker each; with --all one for each core, else 1.",
+            help="Schemes to verify at once, each with one worker; by default 1, with --all one "
+            "for each core.",
         ),
     ] = None,
     save: Save = None,
 ) -> int:
-    """Check a scheme in every way there is.
+    """Check a scheme in every way.
 
-    The ladder: interface, goals, exhaustive search of growing scopes, random runs.
+    The steps are: interface, goals, exhaustive search of larger and larger scopes, random runs.
     """
     names = [*(schemes or []), *(_all() if every else [])]
     if not names:
-        raise ModelError("verify needs a scheme: a built-in name, FILE.py, or --all")
+        raise ModelError("verify needs schemes; name some (built-in, FILE.py), or use --all")
     if budget <= 0:
         raise ModelError(f"--budget must be more than 0 seconds, not {budget:g}")
     seconds = QUICK if quick else budget
@@ -128,7 +129,7 @@ def _verify_one(
 ) -> tuple[Exit, dict[str, Any]]:
     scheme = climber.scheme
     live = out.progress()
-    climber.reporter, climber.told_of = live, live.begin
+    climber.reporter, climber.begin = live, live.begin
     out.covered = lambda: _covered(climber, live.figures)
     try:
         report = climber.climb()
@@ -137,7 +138,7 @@ def _verify_one(
     out.show(f"{scheme.name}  {scheme.title}".rstrip(), style="bold")
     out.show(ladder_table(report.rungs))
     if report.cut:
-        out.show(f"dropped, as the scope had no room: {counted(report.cut)}")
+        out.show(f"dropped, because the scope had no room: {counted(report.cut)}")
     extra = {}
     if report.verdict.status is Status.VIOLATED:
         extra = report_violation(out, scheme, report.verdict, name, save)
@@ -163,7 +164,7 @@ def _summary(report: Report) -> list[str]:
     open_ends = [r for r in open_ends if r not in bounded]
     lines = [
         "",
-        "Nothing is violated in any state of these scopes; of others nothing is said:",
+        "Nothing is violated in any state of these scopes; other scopes were not checked:",
     ]
     lines += [f"  {scope}" for scope in report.exhausted]
     lines += [f"  ({r.verdict.how}: {r.verdict.scope})" for r in bounded]
@@ -172,7 +173,7 @@ def _summary(report: Report) -> list[str]:
 
 
 def ladder_table(rungs: tuple[Rung, ...]) -> Table:
-    """Return the table of a climb."""
+    """Return a table with a row for each rung."""
     table = plain_table("rung", "scope", "verdict", "states", "seconds", right=(3, 4))
     for rung in rungs:
         verdict = rung.verdict
@@ -186,12 +187,12 @@ def ladder_table(rungs: tuple[Rung, ...]) -> Table:
 
 
 def counted(cut: dict[str, int]) -> str:
-    """Return how many steps were dropped, by what there was too little of."""
+    """Return how many steps were dropped, for each kind of object that the scope lacked."""
     return ", ".join(f"{number} steps ({pool})" for pool, number in cut.items())
 
 
 def short(scope: Scope) -> str:
-    """Return the scope in a few words, for a column."""
+    """Return a short text for the scope, for a column of a table."""
     ops = "all" if scope.every else " ".join(scope.ops)
     files = f"+{scope.files}×{scope.file_pages}" if scope.files else ""
     fails = " alloc_fail" if scope.alloc_fail else ""
@@ -218,9 +219,9 @@ def _report_json(report: Report) -> dict[str, Any]:
 
 
 def sound(cls: type[Scheme]) -> type[Scheme]:
-    """Return the scheme, after a look whether a plug-in keeps to the interface as it runs.
+    """Return the scheme, after checking that a plug-in keeps to the interface while it runs.
 
-    The engines trust that it does: what reads page tables, say, could make anything hold.
+    The engines rely on this: a scheme that reads page tables, for example, could never be wrong.
     """
     if is_plugin(cls):
         check_behaviour(cls, WIDE, seconds=0.7)
@@ -228,23 +229,27 @@ def sound(cls: type[Scheme]) -> type[Scheme]:
 
 
 def default_scope(cls: type[Scheme], choice: Choice, small: Scope) -> Scope:
-    """Return what scope options are laid over: the bug's scope, else Scope(), else `small`."""
+    """Return the scope that the scope options change.
+
+    That is the scope of a bug; for other schemes `small`, or Scope() if there are options.
+    """
     return bug_scope(cls) or (Scope() if choice.given else small)
 
 
 def target_of(cls: type[Scheme]) -> str:
-    """Return what a seeded bug violates, or ""."""
+    """Return the invariant that a seeded bug violates; "" for other schemes."""
     bug = expected_bug(cls)
     return bug.violates if bug else ""
 
 
 def check_target(target: str, cls: type[Scheme]) -> str:
-    """Return `target`, or raise ModelError if the scheme is held to no such invariant."""
+    """Return `target`. Raise ModelError if it is not an invariant that the scheme must satisfy."""
     if target and target not in INVARIANTS and target not in OOPSES:
         raise ModelError(f"no invariant is called {target!r}; `rmapcheck invariants` lists them")
     if target in INVARIANTS and target not in {inv.name for inv in applicable(cls)}:
         raise ModelError(
-            f"{cls.name} is not held to {target}; `rmapcheck invariants` lists who is held to what"
+            f"{target} is not checked for {cls.name}; `rmapcheck invariants` lists for which "
+            "schemes each invariant is checked"
         )
     return target
 
@@ -280,15 +285,15 @@ def fuzz_command(
         str, typer.Option("--engine", metavar="NAME", help="walk, hypothesis, or both.")
     ] = "both",
     examples: Annotated[int, typer.Option(min=1, help="Runs of Hypothesis.")] = 100,
-    steps: Annotated[int, typer.Option(min=1, help="Operations in each of these.")] = 50,
-    walk_steps: Annotated[int, typer.Option(min=1, help="Operations of the walk.")] = 20_000,
+    steps: Annotated[int, typer.Option(min=1, help="Operations in each of these runs.")] = 50,
+    walk_steps: Annotated[int, typer.Option(min=1, help="Operations of the walker.")] = 20_000,
     max_seconds: Annotated[float | None, typer.Option(help="Seconds for each engine.")] = None,
     seed: Seed = 0,
     target: Target = "",
     save: Save = None,
     refine: Refine = "",
 ) -> int:
-    """Try random runs. First the plain seeded walker, then Hypothesis."""
+    """Try random runs. First with a simple random walker, then with Hypothesis."""
     if engine not in ("walk", "hypothesis", "both"):
         raise ModelError(f"--engine must be walk, hypothesis or both, not {engine!r}")
     cls = sound(find_scheme(scheme))
@@ -298,7 +303,7 @@ def fuzz_command(
     question = Question(cls, chosen, target=wanted, observer=observer)
     limits = Limits(seconds=max_seconds, steps=walk_steps, runs=examples)
     verdicts: list[Verdict] = []
-    out.covered = lambda: "; ".join(map(str, verdicts)) or "the first engine had not ended"
+    out.covered = lambda: "; ".join(map(str, verdicts)) or "the first engine had not finished"
     for sampler in _random_engines(engine, seed, steps):
         with scheme_errors(cls), watchdog(cls):
             verdict = sampler.answer(question, limits).verdict
@@ -314,7 +319,7 @@ def fuzz_command(
 
 
 def _random_engines(name: str, seed: int, length: int) -> Iterator[Engine]:
-    """Yield the engines of `--engine`; Hypothesis is imported only when it is its turn."""
+    """Yield the engines of `--engine`; Hypothesis is imported only when it is needed."""
     if name != "hypothesis":
         from rmapcheck.sampling.walk import Walker
 

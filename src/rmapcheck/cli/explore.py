@@ -33,6 +33,15 @@ from rmapcheck.search.question import Answer, CannotCompileError, Engine, Limits
 from rmapcheck.verdict import Status
 from rmapcheck.verify.ladder import LADDER
 
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Save the search here, from time to time and at its end."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Continue from this checkpoint, and save here, too."),
+]
+
 
 @command(scope=True, name="explore")
 def explore_command(
@@ -40,40 +49,36 @@ def explore_command(
     scheme: OneScheme,
     scope: Choice,
     symmetry: Annotated[
-        bool, typer.Option(help="Count states that differ in names of objects as one.")
+        bool, typer.Option(help="Count states that differ only in numbers of objects as one.")
     ] = True,
     max_depth: Annotated[
         int | None,
-        typer.Option(help="Operations. If nothing else ends it: HOLDS(bounded …), exit code 0."),
+        typer.Option(help="Most operations of a run; then HOLDS(bounded …) with exit code 0."),
     ] = None,
-    max_states: Annotated[int | None, typer.Option(help="States.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Seconds.")] = None,
-    max_memory_mb: Annotated[int | None, typer.Option(help="Megabytes.")] = 6000,
+    max_states: Annotated[int | None, typer.Option(help="Stop after so many states.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    max_memory_mb: Annotated[int | None, typer.Option(help="Stop at so many megabytes.")] = 6000,
     engine: Annotated[
         str, typer.Option("--engine", metavar="NAME", help=", ".join(ENGINES))
     ] = "auto",
     workers: Workers = 0,
     fingerprint: Annotated[
         bool,
-        typer.Option("--fingerprint", help="Keep 64 bits of each state; say how sure that is."),
+        typer.Option(
+            "--fingerprint", help="Keep 64 bits of each state; the verdict says how sure that is."
+        ),
     ] = False,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Save the search there, now and then and at its end."),
-    ] = None,
+    checkpoint: Checkpoint = None,
     checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS")] = EVERY,
-    resume: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Go on from there, and save there too."),
-    ] = None,
+    resume: Resume = None,
     target: Target = "",
     save: Save = None,
     refine: Refine = "",
-    stage: Stages = [],  # noqa: B006 - what typer makes of an option that may come often
+    stage: Stages = [],  # noqa: B006 - typer's form for an option that may be repeated
 ) -> int:
-    """Search every state of a scope. Breadth first, so that the trace is a shortest one.
+    """Search every state of a scope. Breadth first, so the trace of a violation is a shortest one.
 
-    Without a scope option: a bug's own scope, or a small one that ends within seconds.
+    Without scope options: a bug's own scope, or a small one that takes seconds.
     """
     if engine not in ENGINES:
         raise ModelError(f"--engine must be {', '.join(ENGINES)}, not {engine!r}")
@@ -85,7 +90,7 @@ def explore_command(
     observer = observer_of(cls, refine)
     stages = stages_of(scope.over(default_scope(cls, scope, LADDER[6])), stage)
     if stage and (checkpoints or observer):
-        raise ModelError("--stage goes with neither --checkpoint, --resume nor --refine")
+        raise ModelError("--stage cannot be used with --checkpoint, --resume or --refine")
 
     question = Question(cls, stages[0][1], symmetry=symmetry, target=wanted, observer=observer)
     limits = Limits(
@@ -94,7 +99,7 @@ def explore_command(
     chosen = engine_for(
         question, engine, workers=workers, fingerprint=fingerprint, checkpoints=checkpoints
     )
-    done, covered = _searched(out, live, chosen, question, limits, stages)
+    done, covered = _search(out, live, chosen, question, limits, stages)
     for note in done.notes:
         out.complain(note)
     show_exploration(out, done)
@@ -105,14 +110,17 @@ def explore_command(
 
 
 def _checkpoints(path: Path | None, resume: Path | None, every: float) -> Checkpoints | None:
-    """Return where a search is saved, and from where it goes on. Raise if nothing fits there."""
+    """Return where a search is saved and from where it continues; None without these options.
+
+    Raise ModelError if a checkpoint cannot be written to `path`.
+    """
     if path:
         check_place(path)
     place = path or resume
     return Checkpoints(path=place, every=every, resume=resume) if place else None
 
 
-def _searched(
+def _search(
     out: Out,
     live: Progress,
     engine: Engine,
@@ -120,7 +128,7 @@ def _searched(
     limits: Limits,
     stages: list[Stage],
 ) -> tuple[Answer, list[dict[str, Any]]]:
-    """Ask the question of each stage; a search that took no step is no HOLDS."""
+    """Answer the question for each stage. HOLDS after a search without steps becomes UNKNOWN."""
     cls = question.scheme
 
     def search(scope: Scope) -> Answer:
@@ -131,7 +139,7 @@ def _searched(
         with scheme_errors(cls), watchdog(cls):
             done, covered = search_stages(out, stages, search)
     except CannotCompileError as error:
-        raise ModelError(f"{error}; leave --engine out") from None
+        raise ModelError(f"{error}; run it without --engine") from None
     finally:
         live.end()
     if done.verdict.status is Status.HOLDS and done.generated == 0:
@@ -141,24 +149,26 @@ def _searched(
 
 
 def covered_by(live: Progress, path: Path | None) -> Callable[[], str]:
-    """Return what says, after an interruption, how far a search was, and whether it is saved."""
+    """Return a function that says how far an interrupted search was, and whether it was saved."""
     before = _stamp(path)
 
     def covered() -> str:
         saved = _stamp(path) != before
         figures = live.figures()
-        said = "before the search began"
+        done = "before the search began"
         if figures or saved:
-            said = ", ".join(filter(None, (figures, "nothing violated so far")))
+            done = ", ".join(filter(None, (figures, "nothing violated so far")))
         if path is None:
-            return said
-        return f"{said}; {f'go on with --resume {path}' if saved else 'no checkpoint was written'}"
+            return done
+        return (
+            f"{done}; {f'continue with --resume {path}' if saved else 'no checkpoint was written'}"
+        )
 
     return covered
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:
-    """Return what changes when the file is written anew, or None if there is none."""
+    """Return a value that changes when the file is written again; None if there is no file."""
     if path is None or not path.exists():
         return None
     found = path.stat()
@@ -168,7 +178,7 @@ def _stamp(path: Path | None) -> tuple[int, int] | None:
 def show_exploration(out: Out, done: Answer) -> None:
     """Print what a search covered."""
     out.show(f"scope  {done.verdict.scope}")
-    table = plain_table("operation", "offered", "new states", right=(1, 2))
+    table = plain_table("operation", "possible", "new states", right=(1, 2))
     for name, count in done.per_operation.items():
         table.add_row(name, str(count.enabled), str(count.fired))
     out.show(table)
@@ -179,15 +189,15 @@ def show_exploration(out: Out, done: Answer) -> None:
         f"{done.distinct} states, {done.generated} steps, depth {done.depth}, {done.seconds:.1f} s"
     )
     if done.cut:
-        out.show(f"dropped, as the scope had no room: {counted(done.cut)}")
+        out.show(f"dropped, because the scope had no room: {counted(done.cut)}")
     if done.reached:
         out.show(f"reached: {', '.join(done.reached)}")
     if done.vacuous:
-        out.show(f"vacuous (not reached, though possible): {', '.join(done.vacuous)}")
+        out.show(f"vacuous (possible in this scope, but not reached): {', '.join(done.vacuous)}")
 
 
 def exploration_json(done: Answer) -> dict[str, Any]:
-    """Return the figures of a search."""
+    """Return the figures of a search as JSON."""
     return {
         "generated": done.generated,
         "distinct": done.distinct,

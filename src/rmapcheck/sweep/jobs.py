@@ -36,7 +36,7 @@ LIMITS = Limits(seconds=60.0, memory_mb=2000, steps=20_000)
 """The limits of each job. `steps` are operations of a walk; Hypothesis makes a hundredth as many
 runs of fifty operations each."""
 NAMES = {"states": "max_states", "seconds": "max_seconds", "memory_mb": "max_memory_mb"}
-"""Names of limits in the data of a job, which its id depends on, where these differ."""
+"""Limits that have another name in the data of a job; the id of a job depends on that name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -150,7 +150,7 @@ def _engine(job: Job, question: Question) -> Engine:
         from rmapcheck.sampling.fuzz import Hypothesis
 
         return Hypothesis(seed=job.seed)
-    raise ModelError(f"no engine is called {job.engine!r}; choose among {', '.join(ENGINES)}")
+    raise ModelError(f"there is no engine {job.engine!r}; choose from {', '.join(ENGINES)}")
 
 
 def limits_json(limits: Limits) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def limits_json(limits: Limits) -> dict[str, Any]:
 
 
 def limits_from(data: dict[str, Any]) -> Limits:
-    """Return the limits that `limits_json` wrote down, and what follows from them."""
+    """Return the limits that `limits_json` wrote, with the number of runs of Hypothesis added."""
     names = {written: name for name, written in NAMES.items()}
     limits = Limits(**{names.get(written, written): value for written, value in data.items()})
     return attrs.evolve(limits, runs=max(1, limits.steps // 100) if limits.steps else None)

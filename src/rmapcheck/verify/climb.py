@@ -104,14 +104,14 @@ class Climber:
         budget: float = BUDGET,
         seed: int = 0,
         reporter: Reporter | None = None,
-        told_of: Callable[[str], None] = lambda _: None,
+        begin: Callable[[str], None] = lambda _: None,
         workers: int = 1,
     ) -> None:
         self.scheme = scheme
         self.budget = budget
         self.seed = seed
         self.reporter = reporter
-        self.told_of = told_of
+        self.begin = begin
         self.workers = workers
         self.rungs: list[Rung] = []
         self.started = Limits.clock()
@@ -134,15 +134,15 @@ class Climber:
 
     def _rungs(self) -> Iterator[Rung]:
         if is_plugin(self.scheme):
-            self.told_of("interface")
+            self.begin("interface")
             yield self._interface()
-        self.told_of("goals")
+        self.begin("goals")
         yield self._goals()
         yield from self._exhaustive()
         for scope, part in ((NARROW, 1 / 3), (WIDE, 1 / 2)):
-            self.told_of(f"walk {scope}")
+            self.begin(f"walk {scope}")
             yield self._walk(scope, max((self.budget - self.used) * part, 0.5))
-        self.told_of(f"fuzz {WIDE}")
+        self.begin(f"fuzz {WIDE}")
         yield self._fuzz()
 
     def _interface(self) -> Rung:
@@ -196,7 +196,7 @@ class Climber:
                 yield self._search(scope, round(left * share, 1))
 
     def _search(self, scope: Scope, seconds: float) -> Rung:
-        self.told_of(f"exhaustive {scope}")
+        self.begin(f"exhaustive {scope}")
         question = self._question(scope)
         engine = engine_for(question, workers=self.workers)
         limits = Limits(depth=DEPTHS.get(scope), seconds=seconds, memory_mb=MEMORY_MB)
