@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from rmapcheck.host.files import write_whole
 from rmapcheck.plugins.catalogue import bugs
 
 HERE = Path(__file__).parent
@@ -69,7 +70,7 @@ def main() -> None:
         sys.stdout.flush()
         table += line
     if not sys.argv[1:]:
-        (HERE / "BUGS.md").write_text(TEXT + table, encoding="utf-8")
+        write_whole(HERE / "BUGS.md", TEXT + table)
 
 
 if __name__ == "__main__":

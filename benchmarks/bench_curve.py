@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 
+from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import schemes
@@ -150,7 +151,7 @@ def main() -> None:
     curves = {bound: curve(bound, seconds) for bound in BOUNDS}
     curves |= {f"{AVC}{bound}": profile_curve(bound, seconds) for bound in PROFILE_BOUNDS}
     file = Path(__file__).parent.parent / "docs" / "cost-curve.svg"
-    file.write_text(drawing(curves), encoding="utf-8")
+    write_whole(file, drawing(curves))
     lines = [row(bound, points) for bound, points in curves.items()]
     head = ["| bound | states and CPU time | memory | an hour ends at |", "|---|---|---:|---|"]
     sys.stdout.write("\n".join([*head, *lines]) + "\n")

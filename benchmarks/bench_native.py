@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
+from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.scope import FILE_GROUPS, GROUPS, Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import bugs, schemes
@@ -100,7 +101,7 @@ def main() -> None:
             sys.stdout.flush()
             table += line
     text = TEXT.format(compiler=build.compiler()) + table
-    Path(__file__).with_name("NATIVE.md").write_text(text, encoding="utf-8")
+    write_whole(Path(__file__).with_name("NATIVE.md"), text)
 
 
 main()

@@ -36,6 +36,8 @@ from programs import (
     Tlc,
 )
 
+from rmapcheck.host.files import write_whole
+
 HERE = Path(__file__).parent
 MISSING = 3
 BOTH = (Ours, OursSymmetric)
@@ -280,7 +282,7 @@ def main() -> int:
                 return 1
             table += rows(bounds, results)
             text = report(table, sorted(left_out), turns.failed)
-            given.output.write_text(text, encoding="utf-8")
+            write_whole(given.output, text)
     return 1 if turns.failed else 0
 
 

@@ -8,10 +8,8 @@ gives a valid Case or raises CaseError, whose one sentence says what to change.
 import difflib
 import importlib.metadata
 import json
-import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from cattrs import Converter
 
 from rmapcheck.cases.reader import CaseError, read_json, value_text
 from rmapcheck.cases.schema import FORMAT, check_schema
+from rmapcheck.host.files import written_beside
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
@@ -244,11 +243,8 @@ def save_case(case: Case, folder: str | Path, *, name: str = "", overwrite: bool
         raise CaseError(f"{base!r} is not a name for a case; write it without a folder")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(Path(folder), data)
-        try:
-            return _publish(temporary, Path(folder), base, data, overwrite=overwrite)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_beside(Path(folder) / f"{base}.json", data) as new:
+            return _publish(new, Path(folder), base, data, overwrite=overwrite)
     except OSError as error:
         raise CaseError(
             f"{_shown(folder)}: the case cannot be written there ({error.strerror}); "
@@ -256,36 +252,27 @@ def save_case(case: Case, folder: str | Path, *, name: str = "", overwrite: bool
         ) from None
 
 
-def _temporary(folder: Path, data: bytes) -> Path:
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".case-", delete=False) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    return Path(file.name)
-
-
-def _publish(temporary: Path, folder: Path, base: str, data: bytes, *, overwrite: bool) -> Path:
+def _publish(new: Path, folder: Path, base: str, data: bytes, *, overwrite: bool) -> Path:
     if overwrite:
-        return temporary.replace(folder / f"{base}.json")
+        return new.replace(folder / f"{base}.json")
     number = 1
     while True:
         target = folder / (f"{base}.json" if number == 1 else f"{base}-{number}.json")
-        if _take(temporary, target) or target.read_bytes() == data:
+        if _take(new, target) or target.read_bytes() == data:
             return target
         number += 1
 
 
-def _take(temporary: Path, target: Path) -> bool:
-    """Give the temporary file the name `target`. Return False if another file has that name."""
+def _take(new: Path, target: Path) -> bool:
+    """Give the new file the name `target`. Return False if another file has that name."""
     try:
-        target.hardlink_to(temporary)
+        target.hardlink_to(new)
     except FileExistsError:
         return False
     except OSError:  # a file system without hard links
         if target.exists():
             return False
-        temporary.replace(target)
+        new.replace(target)
     return True
 
 

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from rmapcheck.cases.reader import CaseError, place, value_text
+from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, LARGEST_FIELD, PARTS, Scope
 from rmapcheck.model.operations import ADVICE_NAMES, OPERATIONS, PROTECTIONS, Operation
@@ -243,4 +244,4 @@ def _unknown_key(where: list[str | int], error: ValidationError) -> str:
 
 
 if __name__ == "__main__":
-    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+    write_whole(SCHEMA_FILE, schema_text())

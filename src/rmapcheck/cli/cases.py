@@ -13,6 +13,7 @@ from rmapcheck.cases.schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.refine import Refine, aim, observer_of
 from rmapcheck.cli.results import case_json, good
+from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.find import find_scheme
@@ -287,7 +288,7 @@ def _deliver(out: Out, text: str, output: Path | None, source: Path, case: Case)
         try:
             if output.exists() and output.samefile(source):
                 raise ModelError(f"{output} is the case itself; name another --output")
-            output.write_text(text, encoding="utf-8")
+            write_whole(output, text)
         except OSError as error:
             raise ModelError(f"{output} cannot be written ({error.strerror})") from None
         out.verdict(f"{output}: written", good=True)

@@ -11,6 +11,7 @@ from rmapcheck.cli.cases import OneCase, Other, loaded, own_scheme
 from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import good, plain_table
 from rmapcheck.host.errors import Unavailable
+from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.guard import scheme_errors, watchdog
@@ -91,7 +92,7 @@ def _check(arenas: int, timeout: float, memory: int) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise ModelError(f"{path} cannot be written ({error.strerror})") from None
 

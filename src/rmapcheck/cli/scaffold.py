@@ -1,4 +1,4 @@
-"""new: writes a scheme to start from, its test, and a line about it in README.md."""
+"""new: writes a scheme to start from, and its test."""
 
 import keyword
 import sys
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rmapcheck.cli.common import Out, command
+from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins import catalogue
 from rmapcheck.verdict import Exit
@@ -94,8 +95,6 @@ class Test$cls(SchemeConformance):
     scopes = (*SMALL, LADDER[6])
 ''')
 
-LINE = Template("- `$file` ($name): what is different about it. Check: `rmapcheck verify $file`\n")
-
 
 @command(name="new")
 def new_command(
@@ -119,15 +118,15 @@ def new_command(
             raise ModelError(f"{path} exists already; choose another name or folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in files.items():
-            path.write_text(text, encoding="utf-8")
-        readme = _add_line(folder / "README.md", LINE.substitute(words))
+        _write(files)
     except OSError as error:
-        raise ModelError(f"{folder} cannot be written to ({error.strerror})") from None
-    for path in (*files, readme):
+        raise ModelError(
+            f"{folder} cannot be written to ({error.strerror}); choose another --folder"
+        ) from None
+    for path in files:
         out.verdict(f"wrote  {path}", good=True)
     out.show(f"next   rmapcheck verify {folder / words['file']}")
-    out.data({"files": [str(path) for path in (*files, readme)]})
+    out.data({"files": [str(path) for path in files]})
     return Exit.EXPECTED
 
 
@@ -145,9 +144,14 @@ def _words(name: str) -> dict[str, str]:
     return {"name": shown, "file": f"{module}.py", "cls": cls, "title": title}
 
 
-def _add_line(path: Path, line: str) -> Path:
-    """Append the line to the folder's README.md, which is created if there is none."""
-    text = path.read_text(encoding="utf-8") if path.exists() else "# Schemes\n\n"
-    if line not in text:
-        path.write_text(text + ("" if text.endswith("\n") else "\n") + line, encoding="utf-8")
-    return path
+def _write(files: dict[Path, str]) -> None:
+    """Write all files, or none: if one cannot be written, those before it are removed."""
+    written: list[Path] = []
+    try:
+        for path, text in files.items():
+            write_whole(path, text)
+            written.append(path)
+    except OSError:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise

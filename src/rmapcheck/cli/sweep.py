@@ -161,9 +161,10 @@ def sweep_report_command(out: Out, file: File) -> int:
     )
     for job, result, seconds in rows:
         scope = Scope(**{**job.scope, "ops": tuple(job.scope["ops"])})
-        detail = ", ".join(result["invariants"][:1])
+        detail = ", ".join(map(str, result.get("invariants", [])[:1]))
         verdict = f"{result['verdict']} {detail}".rstrip()
-        numbers = (str(result["states"]), str(result["steps"]), f"{seconds:.1f}")
+        states, steps = result.get("states", 0), result.get("steps", 0)
+        numbers = (str(states), str(steps), f"{seconds:.1f}")
         table.add_row(job.scheme, job.engine, str(job.seed), short(scope), verdict, *numbers)
     out.show(table)
     every = [{**attrs.asdict(job), "result": r, "seconds": s} for job, r, s in rows]

@@ -8,6 +8,7 @@ which the checker Ethos reads.
 import re
 from pathlib import Path
 
+from rmapcheck.host.files import write_whole
 from rmapcheck.logic.terms import negate
 from rmapcheck.prove.obligations import Goal, problems, relevant
 from rmapcheck.prove.prover import Prover
@@ -32,12 +33,12 @@ def export(report: Report, folder: Path) -> tuple[int, int]:
             expected = {PROVED: "unsat", FAILS: "sat"}.get(result.status, "unknown")
             head = f"; {report.spec.name}: {problem.operation} keeps {goal.name}\n"
             info = f"(set-info :status {expected})\n(set-logic UF)\n"
-            (place / f"{name}.smt2").write_text(f"{head}{info}{text}(check-sat)\n")
+            write_whole(place / f"{name}.smt2", f"{head}{info}{text}(check-sat)\n")
             written += 1
             if result.status == PROVED and has_cvc5():
                 proof = Cvc5.proof(text, report.options.timeout)
                 if proof:
-                    (place / f"{name}.cpc").write_text(proof)
+                    write_whole(place / f"{name}.cpc", proof)
                     proofs += 1
     return written, proofs
 

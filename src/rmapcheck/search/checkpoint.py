@@ -14,14 +14,14 @@ before. Nothing in it is used before its digest has been checked.
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import attrs
 
+from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.errors import ModelError
 
 FORMAT = 1
@@ -76,35 +76,23 @@ def _no_place(path: Path, what: str) -> CheckpointError:
 def write(path: Path, header: dict[str, Any], pieces: Iterable[bytes]) -> None:
     """Write a checkpoint; the file at `path` is the old one or the new one at any moment."""
     check_place(path)
-    beside = path.with_name(path.name + ".part")
     try:
-        with beside.open("wb") as file:
-            _write(file, header, pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, _content(header, pieces))
     except OSError as error:
         raise CheckpointError(
             f"the checkpoint {path} cannot be written ({error.strerror or error}); "
             "name another file with --checkpoint"
         ) from None
-    finally:
-        beside.unlink(missing_ok=True)
 
 
-def _write(file: BinaryIO, header: dict[str, Any], pieces: Iterable[bytes]) -> None:
+def _content(header: dict[str, Any], pieces: Iterable[bytes]) -> Iterator[bytes]:
     line = json.dumps(header, sort_keys=True).encode("ascii") + b"\n"
-    file.write(MAGIC + b"%d\n" % FORMAT + line)
+    yield MAGIC + b"%d\n" % FORMAT + line
     digest = _digest(b"", line)
     for piece in pieces:
         digest = _digest(digest, piece)
-        file.write(_HEAD.pack(len(piece), digest) + piece)
-    file.write(_HEAD.pack(0, _digest(digest, b"end")))
+        yield _HEAD.pack(len(piece), digest) + piece
+    yield _HEAD.pack(0, _digest(digest, b"end"))
 
 
 class Reader:

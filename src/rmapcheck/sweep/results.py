@@ -3,18 +3,29 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from rmapcheck.host.files import written_beside
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.sweep.jobs import Job
+from rmapcheck.verdict import Exit
 
 FORMAT = 1
 _APPLICATION = 0x726D6170
 """The application id of the SQLite file: "rmap"."""
+KEYS: dict[str, tuple[type, object]] = {
+    "verdict": (str, None),
+    "text": (str, None),
+    "exit": (int, None),
+    "invariants": (list, []),
+    "states": (int, 0),
+    "steps": (int, 0),
+}
+"""What the commands read of a result: the type of each value, and what stands for a missing one."""
 _TABLE = """
 create table result (
   id text primary key,
@@ -47,6 +58,20 @@ class Results:
                 f"{path} is not a file of sweep results, or is damaged ({error}); name another"
             ) from None
 
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Raise ResultsError for a row that cannot be read, or a file that cannot be written."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise ResultsError(
+                f"{self.path} cannot be used ({error}); name another with --into"
+            ) from None
+        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+            raise ResultsError(
+                f"{self.path} is damaged ({error}); start again with another file"
+            ) from None
+
     def _open(self, *, new: bool) -> None:
         (application,) = self.db.execute("pragma application_id").fetchone()
         (number,) = self.db.execute("pragma user_version").fetchone()
@@ -72,8 +97,9 @@ class Results:
 
     def get(self, job: Job) -> dict[str, Any] | None:
         """Return the result of a job, or None."""
-        row = self.db.execute("select result from result where id = ?", (job.id,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        with self._used():
+            row = self.db.execute("select result from result where id = ?", (job.id,)).fetchone()
+            return None if row is None else _result(row[0])
 
     def put(self, job: Job, result: dict[str, Any], seconds: float) -> None:
         """Store the result of a job. A stored HOLDS or VIOLATED is never replaced."""
@@ -82,14 +108,16 @@ class Results:
             return
         text = json.dumps(attrs.asdict(job), sort_keys=True)
         row = (job.id, text, json.dumps(result, sort_keys=True), seconds)
-        with self.db:
+        with self._used(), self.db:
             self.db.execute("insert or replace into result values (?, ?, ?, ?)", row)
 
     def rows(self) -> Iterator[tuple[Job, dict[str, Any], float]]:
         """Yield all jobs with their results and seconds, always in the same order."""
         sql = "select job, result, seconds from result order by job, id"
-        for job, result, seconds in self.db.execute(sql):
-            yield Job(**json.loads(job)), json.loads(result), seconds
+        with self._used():
+            found = self.db.execute(sql).fetchall()
+            rows = [(Job(**json.loads(job)), _result(text), float(s)) for job, text, s in found]
+        yield from rows
 
     def merge(self, other: "Results") -> None:
         """Copy the results of the other file into this one.
@@ -106,6 +134,16 @@ class Results:
             self.put(job, result, seconds)
 
 
+def _result(text: str) -> dict[str, Any]:
+    """Return the result in a row. Raise ValueError if it is none."""
+    result: dict[str, Any] = json.loads(text)
+    for key, (kind, default) in KEYS.items():
+        if not isinstance(result, dict) or not isinstance(result.get(key, default), kind):
+            raise ValueError(f"{key} is missing or wrong")
+    Exit(result["exit"])
+    return result
+
+
 def decided(result: dict[str, Any]) -> bool:
     """Tell whether a result is final: it would be the same on a faster machine."""
     return result["verdict"] in ("HOLDS", "VIOLATED")
@@ -114,16 +152,20 @@ def decided(result: dict[str, Any]) -> bool:
 def merged(files: list[Path], into: Path) -> int:
     """Merge files of results into `into`; return how many results it then has.
 
-    Raise ResultsError if a file cannot be read, or if two files contradict each other.
+    Raise ResultsError, and leave `into` as it was, if a file cannot be read or written, or if two
+    files contradict each other.
     """
-    fresh = not into.exists()
     try:
-        with closing(Results(into, new=True)) as target:
-            for file in files:
-                with closing(Results(file)) as other:
-                    target.merge(other)
-            return sum(1 for _ in target.rows())
-    except ModelError:
-        if fresh:
-            into.unlink(missing_ok=True)
-        raise
+        with written_beside(into, into.read_bytes() if into.exists() else b"") as new:
+            with closing(Results(new, new=True)) as target:
+                target.path = into  # the name to print
+                for file in files:
+                    with closing(Results(file)) as other:
+                        target.merge(other)
+                number = sum(1 for _ in target.rows())
+            new.replace(into)
+    except OSError as error:
+        raise ResultsError(
+            f"{into} cannot be written ({error.strerror}); name another with --into"
+        ) from None
+    return number

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from rmapcheck.cost import tables as cost
+from rmapcheck.host.files import write_whole
 from rmapcheck.tables import designs, reference
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     for name, text in made.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
 
 
 if __name__ == "__main__":
