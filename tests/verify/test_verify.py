@@ -144,7 +144,7 @@ def test_what_cannot_be_compiled_is_not_blamed_on_chance(tmp_path, monkeypatch):
     def fails(*_args, **_named):
         raise build.BuildError("the C compiler failed: x.c:1: error: no")
 
-    monkeypatch.setattr(build, "library_path", fails)
+    monkeypatch.setattr(build, "build", fails)
     why = "cannot be compiled: the C compiler failed"
     with pytest.raises(CannotCompileError, match=why), scheme_errors(cls):
         explore(cls, LADDER[0], engine="native")

@@ -100,6 +100,7 @@ def _checks() -> Iterator[Check]:
     for package in NEEDED:
         yield _package(package)
     yield _compiler()
+    yield _cache()
     yield _search()
     for name in entry_points():
         yield _plugin(name)
@@ -118,6 +119,19 @@ def _compiler() -> Check:
     from rmapcheck.host.compile import compiler
 
     return Check("C compiler", True, compiler() or "none, so long searches are interpreted")
+
+
+def _cache() -> Check:
+    from rmapcheck.host.cache import CacheError, cache_folder, check_room
+
+    try:
+        folder = cache_folder()
+        check_room(folder)
+        return Check("cache", True, str(folder))
+    except CacheError as error:
+        return Check("cache", False, str(error))
+    except OSError as error:
+        return Check("cache", False, f"{folder} cannot be written to: {error.strerror}")
 
 
 def _search() -> Check:

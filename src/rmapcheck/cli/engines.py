@@ -137,6 +137,8 @@ def _verify_one(
         live.end()
     out.show(f"{scheme.name}  {scheme.title}".rstrip(), style="bold")
     out.show(ladder_table(report.rungs))
+    for note in dict.fromkeys(note for rung in report.rungs for note in rung.answer.notes):
+        out.complain(note)
     if report.cut:
         out.show(f"dropped, because the scope had no room: {counted(report.cut)}")
     extra = {}

@@ -10,6 +10,19 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from rmapcheck.host.cache import (
+    BuildError,
+    cache_folder,
+    check_room,
+    folders,
+    is_whole,
+    reason,
+    seal,
+    unusable,
+)
+
+__all__ = ["BuildError", "build", "cache_folder", "compiler", "library_path", "load"]
+
 COMPILERS = ("gcc", "clang", "cc")
 FLAGS = ("-std=gnu11", "-O2", "-w", "-fPIC", "-shared", "-pthread")
 GCC_FLAGS = ("--param=max-inline-insns-auto=100",)
@@ -18,10 +31,6 @@ KEPT = 300
 """How many libraries stay in the cache; those not used for longest are removed first."""
 COMPILE_SECONDS = 120
 """Time limit for the compiler."""
-
-
-class BuildError(Exception):
-    """The library cannot be built; the text is one sentence that says why."""
 
 
 def compiler() -> str | None:
@@ -44,31 +53,22 @@ def _version(path: str) -> str:
     return run.stdout
 
 
-def cache_folder() -> Path:
-    """Return the folder of the built libraries; create it if it does not exist."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "rmapcheck"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.gettempdir()) / f"rmapcheck-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise BuildError(f"the cache folder {folder} belongs to another user")
-    return folder
-
-
 def library_path(source: str, defines: tuple[str, ...] = ()) -> Path:
     """Return the path of the library of `source`, built or not.
 
-    Raise BuildError if there is no compiler.
+    Raise BuildError if there is no compiler, or nowhere to keep a library.
     """
+    return cache_folder() / _name(source, defines)
+
+
+def _name(source: str, defines: tuple[str, ...]) -> str:
+    """Return the file name of a library: a digest of all that it is made of."""
     path = compiler()
     if path is None:
         raise BuildError(f"there is no C compiler ({', '.join(COMPILERS)})")
     text = "\0".join((source, path, _version(path), *_flags(path), *defines))
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return cache_folder() / f"{key}.so"
+    return f"{key}.so"
 
 
 def _first_error(text: str) -> str:
@@ -80,19 +80,32 @@ def _first_error(text: str) -> str:
 def build(source: str, defines: tuple[str, ...] = ()) -> Path:
     """Return the path of the library of `source`; compile it unless it is in the cache.
 
-    `defines` are macros for the compiler, as in ``-D``. Raise BuildError if the compiler fails.
+    A damaged library is compiled again. If one folder of the cache cannot be written to, the next
+    is used. `defines` are macros for the compiler, as in ``-D``. Raise BuildError if the compiler
+    fails, CacheError if no folder can be used.
     """
-    target = library_path(source, defines)
-    try:
-        os.utime(target)
-    except FileNotFoundError:
-        _compile(source, target, defines)
-        _prune(target.parent)
-    return target
+    name = _name(source, defines)
+    reasons: list[str] = []
+    for folder in folders(reasons):
+        target = folder / name
+        try:
+            if not is_whole(target):
+                target.unlink(missing_ok=True)
+                _compile(source, target, defines)
+                _prune(folder)
+            os.utime(target)
+        except OSError as error:
+            reasons.append(reason(folder, error))
+        else:
+            return target
+    raise unusable(reasons)
 
 
 def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
-    """Compile to a temporary file, then rename it, so that no one loads an incomplete file."""
+    """Compile to a temporary file, then rename it, so that no one loads an incomplete file.
+
+    Raise OSError if there is no room for the library.
+    """
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         code = Path(folder) / "model.c"
         made = Path(folder) / "model.so"
@@ -102,12 +115,19 @@ def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
         command = [path, *_flags(path), *macros, "-o", str(made), str(code)]
         try:
             run = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=COMPILE_SECONDS
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=COMPILE_SECONDS,
+                env=os.environ | {"TMPDIR": folder},
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BuildError(f"the C compiler did not finish: {error}") from None
         if run.returncode:
+            check_room(Path(folder))
             raise BuildError(f"the C compiler failed: {_first_error(run.stderr)}")
+        seal(made)
         made.replace(target)
 
 
@@ -122,8 +142,11 @@ def _prune(folder: Path) -> None:
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """Load a built library."""
-    library = ctypes.CDLL(str(path))
+    """Load a built library. Raise BuildError if that cannot be done."""
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:  # such as a disk from which nothing may be run
+        raise BuildError(f"the library cannot be loaded: {error}") from None
     pointer, number = ctypes.c_void_p, ctypes.c_uint64
     for name, result, arguments in (
         ("search_new", pointer, [ctypes.c_char_p, number, ctypes.c_int, ctypes.c_int]),

@@ -8,6 +8,7 @@ import os
 import attrs
 
 from rmapcheck.host import compile as build
+from rmapcheck.host.cache import CacheError
 from rmapcheck.search.checkpoint import CheckpointError, Checkpoints
 from rmapcheck.search.interpreted import Interpreted, Search, advance, to_end
 from rmapcheck.search.native.explore import Native
@@ -73,7 +74,9 @@ class Auto:
             if self.native.checkpoints:
                 raise CheckpointError(f"checkpoints need the search in C, but: {why}") from None
             search.engine = f"python: {why}"
-            done = None
+            no_room = isinstance(error, CacheError) or isinstance(error.__cause__, CacheError)
+            notes = (f"the search is interpreted: {why}",) if no_room else ()
+            return self._noted(to_end(search, limits, reporter), *notes)
         return done or self._noted(to_end(search, limits, reporter))
 
     def _compiled(
@@ -91,5 +94,5 @@ class Auto:
         native = attrs.evolve(self.native, translation=translation, started=search.started)
         return native.answer(search.question, limits, reporter)
 
-    def _noted(self, done: Answer) -> Answer:
-        return attrs.evolve(done, notes=self.native.unmet())
+    def _noted(self, done: Answer, *notes: str) -> Answer:
+        return attrs.evolve(done, notes=(*notes, *self.native.unmet()))

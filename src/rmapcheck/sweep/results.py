@@ -11,6 +11,7 @@ import attrs
 
 from rmapcheck.host.files import written_beside
 from rmapcheck.model.machine.errors import ModelError
+from rmapcheck.model.machine.scope import Scope
 from rmapcheck.sweep.jobs import Job
 from rmapcheck.verdict import Exit
 
@@ -25,7 +26,7 @@ KEYS: dict[str, tuple[type, object]] = {
     "states": (int, 0),
     "steps": (int, 0),
 }
-"""What the commands read of a result: the type of each value, and what stands for a missing one."""
+"""What the commands read of a result: the type of each value, and a default."""
 _TABLE = """
 create table result (
   id text primary key,
@@ -116,7 +117,7 @@ class Results:
         sql = "select job, result, seconds from result order by job, id"
         with self._used():
             found = self.db.execute(sql).fetchall()
-            rows = [(Job(**json.loads(job)), _result(text), float(s)) for job, text, s in found]
+            rows = [(_job(job), _result(text), float(s)) for job, text, s in found]
         yield from rows
 
     def merge(self, other: "Results") -> None:
@@ -134,12 +135,22 @@ class Results:
             self.put(job, result, seconds)
 
 
+def _job(text: str) -> Job:
+    """Return the job in a row. Raise ValueError or TypeError if it is none."""
+    job = Job(**json.loads(text))
+    try:
+        Scope(**{**job.scope, "ops": tuple(job.scope["ops"])})
+    except ModelError as error:
+        raise ValueError(str(error)) from None
+    return job
+
+
 def _result(text: str) -> dict[str, Any]:
     """Return the result in a row. Raise ValueError if it is none."""
     result: dict[str, Any] = json.loads(text)
     for key, (kind, default) in KEYS.items():
         if not isinstance(result, dict) or not isinstance(result.get(key, default), kind):
-            raise ValueError(f"{key} is missing or wrong")
+            raise ValueError(f"{key} is missing or wrong")  # noqa: TRY004 - damaged text
     Exit(result["exit"])
     return result
 

@@ -6,7 +6,8 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from rmapcheck.host.compile import BuildError, cache_folder, compiler
+from rmapcheck.host.cache import BuildError, cache_folder, is_whole, seal
+from rmapcheck.host.compile import compiler
 from rmapcheck.host.errors import Unavailable
 
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-static", "-no-pie")
@@ -30,7 +31,7 @@ def build_program(source: str, stem: str, flags: tuple[str, ...] = FLAGS) -> Pat
     key = hashlib.sha256("\0".join((source, *flags)).encode()).hexdigest()[:32]
     try:
         target = cache_folder() / f"{stem}-{key}"
-        if not target.exists():
+        if not is_whole(target):
             path = compiler()
             if path is None:
                 raise Unavailable("there is no C compiler; install gcc")
@@ -55,4 +56,5 @@ def _compile(path: str, source: str, target: Path, flags: tuple[str, ...]) -> No
         if run.returncode:
             lines = [line for line in run.stderr.splitlines() if "error" in line or "ld:" in line]
             raise BuildError((lines or [run.stderr.strip()])[0][-300:])
+        seal(made)
         made.replace(target)

@@ -174,7 +174,7 @@ class Native:
         try:
             return self._search(question, limits, reporter)
         except (Untranslatable, build.BuildError) as why:
-            raise CannotCompileError(str(why)) from None
+            raise CannotCompileError(str(why)) from why
         except (OutOfMemory, MemoryError):
             nothing = Search(question)
             nothing.engine = "native"
