@@ -147,12 +147,12 @@ def _job(text: str) -> Job:
 
 def _result(text: str) -> dict[str, Any]:
     """Return the result in a row. Raise ValueError if it is none."""
-    result: dict[str, Any] = json.loads(text)
+    result: Any = json.loads(text)
     for key, (kind, default) in KEYS.items():
         if not isinstance(result, dict) or not isinstance(result.get(key, default), kind):
             raise ValueError(f"{key} is missing or wrong")  # noqa: TRY004 - damaged text
     Exit(result["exit"])
-    return result
+    return dict(result)
 
 
 def decided(result: dict[str, Any]) -> bool:
