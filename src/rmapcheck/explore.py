@@ -1,6 +1,6 @@
-"""Exhaustive search: every state of a scope, breadth first, so that the first trace is a shortest.
+"""Exhaustive search as a single function, `explore`.
 
-`explore` is a convenience on top of rmapcheck.search.question and rmapcheck.search.auto.
+It is a convenience on top of rmapcheck.search.question and rmapcheck.search.auto.
 """
 
 from rmapcheck.model.machine.scope import Scope
@@ -31,23 +31,29 @@ def explore(
     checkpoints: Checkpoints | None = None,
     observer: Observer | None = None,
 ) -> Answer:
-    """Search all states of `scheme` in `scope`.
+    """Search all states of `scheme` in `scope`, breadth first.
 
-    The verdict is VIOLATED with a shortest trace, HOLDS "exhaustive" when the frontier ran empty,
-    HOLDS "bounded" when only `max_depth` stopped it, else UNKNOWN. Limits: operations, states,
-    seconds, megabytes of the process's memory. `target`: only a violation of this invariant, or
-    of these, separated by commas, ends the search; HOLDS then speaks of no other. `named`: pools
-    whose objects keep their numbers, so that states which differ in these alone are two. Raises
-    SchemeError for a scheme that breaks its interface, and EngineError if a trace does not replay.
+    The verdict is VIOLATED with a shortest trace; HOLDS "exhaustive" if every state was searched;
+    HOLDS "bounded" if only `max_depth` ended the search; otherwise UNKNOWN. Raise SchemeError for
+    a scheme that does not keep to its interface, and EngineError if a trace does not replay.
 
-    `engine`: "python" interprets, "native" compiles (EngineError if that cannot be done), "auto"
-    compiles where it can and is worth while, or as the environment's RMAPCHECK_ENGINE says.
+    `symmetry`: count states that differ only in the numbers of objects as one.
+    `named`: pools whose objects keep their numbers; states that differ in these are not the same.
+    `max_depth` … `max_memory_mb`: limits on operations, states, seconds, and megabytes of memory
+    of the process.
+    `target`: end the search only for a violation of this invariant, or of these, separated by
+    commas; HOLDS then says nothing about other invariants.
+    `reporter`: gets the progress of the search.
+    `engine`: "python" interprets the model, "native" compiles it to C (or raises EngineError),
+    "auto" compiles if that is possible and worth the time. The environment variable
+    RMAPCHECK_ENGINE replaces "auto".
+    `workers`: threads of the search in C; 0 means one for each core. The result is the same.
+    `fingerprint`: keep only 64 bits of an expanded state; HOLDS then names the probability that
+    two states had the same.
+    `checkpoints`: where to save the search. Needs the search in C; raise CheckpointError without.
+    `observer`: gets the events of each step; the search is then interpreted.
 
-    In C, `workers` threads search (0: one a core), with the results of one. `fingerprint`: of an
-    expanded state 64 bits are kept; HOLDS then names the probability that two states shared them.
-    `checkpoints` need the search in C (CheckpointError if it cannot be). See
-    docs/how-to/search-a-wide-scope.md.
-    With an `observer`, who must be told of each step's events, the search is interpreted.
+    See also docs/how-to/search-a-wide-scope.md.
     """
     question = Question(
         scheme, scope, symmetry=symmetry, named=named, target=target, observer=observer

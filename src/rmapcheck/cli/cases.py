@@ -11,7 +11,7 @@ from rmapcheck.cases.minimize import minimize_case
 from rmapcheck.cases.replay import CaseReplay, replay_case, scheme_of
 from rmapcheck.cases.schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command
-from rmapcheck.cli.refine import Refine, aim, observer_of
+from rmapcheck.cli.refine import Refine, observer_of, refine_target
 from rmapcheck.cli.results import case_json, good
 from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.errors import ModelError
@@ -113,7 +113,9 @@ def _refine_one(
     cls = other or own_scheme(path, case)
     observer = observer_of(cls, refine)
     with scheme_errors(cls), watchdog(cls):
-        done = replay(cls, case.scope, case.steps, target=aim(refine, ""), observer=observer)
+        done = replay(
+            cls, case.scope, case.steps, target=refine_target(refine, ""), observer=observer
+        )
     spec = observer.name if observer else ""
     why = str(done.violations[0]) if done.violations else ""
     result_text = f"step {done.step} is not allowed. {why}" if why else "each step is allowed"

@@ -6,7 +6,7 @@ import attrs
 import typer
 
 from rmapcheck.cli.common import Out, command
-from rmapcheck.cli.engines import Schemes, sound
+from rmapcheck.cli.engines import Schemes, checked_plugin
 from rmapcheck.cli.results import plain_table
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
@@ -35,7 +35,7 @@ def cost_command(
     for name in workload or []:
         if name not in WORKLOADS:
             raise ModelError(f"no workload is called {name!r}; there are {', '.join(WORKLOADS)}")
-    chosen = [sound(find_scheme(name)) for name in schemes or []] or _all()
+    chosen = [checked_plugin(find_scheme(name)) for name in schemes or []] or _all()
     found: list[dict[str, Any]] = []
     for name in workload or WORKLOADS:
         w = WORKLOADS[name]

@@ -11,7 +11,7 @@ from rmapcheck.cases.case import OOPSES
 from rmapcheck.cases.minimize import shortened
 from rmapcheck.cli.common import Choice, Out, command
 from rmapcheck.cli.jobs import cores, verify_many
-from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
+from rmapcheck.cli.refine import Refine, finish_refined, observer_of, refine_target
 from rmapcheck.cli.results import (
     good,
     plain_table,
@@ -220,7 +220,7 @@ def _report_json(report: Report) -> dict[str, Any]:
     }
 
 
-def sound(cls: type[Scheme]) -> type[Scheme]:
+def checked_plugin(cls: type[Scheme]) -> type[Scheme]:
     """Return the scheme, after checking that a plug-in keeps to the interface while it runs.
 
     The engines rely on this: a scheme that reads page tables, for example, could never be wrong.
@@ -298,8 +298,8 @@ def fuzz_command(
     """Try random runs. First with a simple random walker, then with Hypothesis."""
     if engine not in ("walk", "hypothesis", "both"):
         raise ModelError(f"--engine must be walk, hypothesis or both, not {engine!r}")
-    cls = sound(find_scheme(scheme))
-    wanted = aim(refine, check_target(target, cls) or target_of(cls))
+    cls = checked_plugin(find_scheme(scheme))
+    wanted = refine_target(refine, check_target(target, cls) or target_of(cls))
     observer = observer_of(cls, refine)
     chosen = scope.over(bug_scope(cls) or WIDE)
     question = Question(cls, chosen, target=wanted, observer=observer)

@@ -14,13 +14,13 @@ from rmapcheck.cli.engines import (
     Target,
     Workers,
     check_target,
+    checked_plugin,
     counted,
     default_scope,
     finish,
-    sound,
     target_of,
 )
-from rmapcheck.cli.refine import Refine, aim, finish_refined, observer_of
+from rmapcheck.cli.refine import Refine, finish_refined, observer_of, refine_target
 from rmapcheck.cli.results import plain_table
 from rmapcheck.cli.stages import Stage, Stages, search_stages, stages_of
 from rmapcheck.model.machine.errors import ModelError
@@ -85,8 +85,8 @@ def explore_command(
     checkpoints = _checkpoints(checkpoint, resume, checkpoint_every)
     live = out.progress()
     out.covered = covered_by(live, checkpoint or resume)
-    cls = sound(find_scheme(scheme))
-    wanted = aim(refine, check_target(target, cls) or target_of(cls))
+    cls = checked_plugin(find_scheme(scheme))
+    wanted = refine_target(refine, check_target(target, cls) or target_of(cls))
     observer = observer_of(cls, refine)
     stages = stages_of(scope.over(default_scope(cls, scope, LADDER[6])), stage)
     if stage and (checkpoints or observer):

@@ -34,7 +34,7 @@ def observer_of(cls: type[Scheme], refine: str) -> Observer | None:
     return Refinement(spec_of(cls) if refine == OWN else find_spec(refine))
 
 
-def aim(refine: str, target: str) -> str:
+def refine_target(refine: str, target: str) -> str:
     """Return the target of a run: with --refine, a step that is not allowed; else `target`."""
     if not refine:
         return target

@@ -8,7 +8,7 @@ import attrs
 import typer
 
 from rmapcheck.cli.common import Choice, Out, command
-from rmapcheck.cli.engines import OneScheme, default_scope, sound
+from rmapcheck.cli.engines import OneScheme, checked_plugin, default_scope
 from rmapcheck.cli.results import plain_table, scope_json
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
@@ -33,7 +33,7 @@ def scopes_command(
     """
     if not 0 < seconds < math.inf:
         raise ModelError(f"--seconds must be finite and more than 0, not {seconds:g}")
-    cls = sound(find_scheme(scheme))
+    cls = checked_plugin(find_scheme(scheme))
     chosen = scope.over(default_scope(cls, scope, LADDER[6]))
     with scheme_errors(cls), watchdog(cls):
         found = estimate(cls, chosen, seconds=seconds)
