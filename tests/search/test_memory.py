@@ -9,7 +9,7 @@ from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import bugs, schemes
-from rmapcheck.search.native import memory
+from rmapcheck.search import memory
 from rmapcheck.search.native.explore import Native, collision
 from rmapcheck.search.native.search import NativeSearch
 from rmapcheck.search.question import EngineError, Limits, Question
@@ -25,7 +25,7 @@ import resource, sys
 from pathlib import Path
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import schemes
-from rmapcheck.search.native import memory
+from rmapcheck.search import memory
 from rmapcheck.explore import explore
 
 scheme, scope = schemes()["avc-7.0"], Scope(mms=3, pages=3)

@@ -15,8 +15,9 @@ import pytest
 from rmapcheck.cli import run
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.search.question import Limits
 from rmapcheck.sweep import cluster
-from rmapcheck.sweep.jobs import Limits, do, matrix
+from rmapcheck.sweep.jobs import LIMITS, do, limits_from, matrix
 from rmapcheck.sweep.results import Results, ResultsError, merged
 from tests.processes import RMAPCHECK, started
 
@@ -35,6 +36,14 @@ def jobs(*names, **options):
 def test_the_matrix_has_each_seed_for_random_engines_only():
     made = jobs("avc-7.0", "B28", engines=("explore", "walk"), seeds=range(3))
     assert len(made) == len({job.id for job in made}) == 2 * (1 + 3)
+
+
+def test_limits_keep_their_names_in_jobs():
+    """The id of a job is a digest of its data: other names would make every result unknown."""
+    names = {"max_states": None, "max_seconds": 60.0, "max_memory_mb": 2000, "steps": 20_000}
+    (job,) = matrix(["avc-7.0"], scopes=(SMALL,))
+    assert job.limits == names
+    assert limits_from(names) == attrs.evolve(LIMITS, runs=200)
 
 
 def test_a_job_may_be_done_twice():

@@ -30,7 +30,7 @@ from rmapcheck.model.operations import (
     rename,
     run,
 )
-from rmapcheck.search.native import memory
+from rmapcheck.search import memory
 from rmapcheck.search.question import (
     Answer,
     Count,

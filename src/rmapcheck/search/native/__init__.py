@@ -31,7 +31,6 @@ The entry points:
                   possible() of each operation, and for all that these call, together with the
                   texts of layout/ and c/
 `search.py`       loads the library, and turns its numbers back into operations and states
-`memory.py`       decides how much memory a search may take
 
 One function, translator/:
 

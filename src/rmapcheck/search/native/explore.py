@@ -7,9 +7,9 @@ import time
 import attrs
 
 from rmapcheck.host import compile as build
+from rmapcheck.search import memory
 from rmapcheck.search.checkpoint import Checkpoints, Reader, write
 from rmapcheck.search.interpreted import Search
-from rmapcheck.search.native import memory
 from rmapcheck.search.native.search import Ended, NativeSearch, OutOfMemory
 from rmapcheck.search.native.translate import Translation
 from rmapcheck.search.native.translator.source import Untranslatable

@@ -12,9 +12,9 @@ from rmapcheck.host import compile as build
 from rmapcheck.invariants.registry import Violation, check_state, wanted
 from rmapcheck.model.operations import OPERATIONS, Operation, boot, possible_operations
 from rmapcheck.model.operations import run as carry_out
+from rmapcheck.search import memory
 from rmapcheck.search.checkpoint import PIECE, Reader
 from rmapcheck.search.interpreted import Search
-from rmapcheck.search.native import memory
 from rmapcheck.search.native.layout.packed import Packing
 from rmapcheck.search.native.translate import Translation, translate
 from rmapcheck.search.question import Answer, EngineError, Question
