@@ -3,7 +3,7 @@
 There is one generic rule. It draws a class of operations among those that have something to do,
 then one of its operations, so that no step is wasted on the impossible. Before the first step the
 machine draws how much it likes each class, some not at all (swarm testing;
-`rmapcheck.sampling.walk` does the same). `target()` is told at the end of each run how rare its
+`rmapcheck.sampling.walk` does the same). At the end of each run, `target()` gets how rare its
 states were, so that Hypothesis looks for more of that kind.
 
 Hypothesis shrinks such runs slowly and stops early, so it may do so only for a while; our own

@@ -173,7 +173,8 @@ class Walker:
     """The engine that walks at random; a walk needs a limit of steps or of seconds.
 
     The verdict is VIOLATED with the trace that was met (not a shortest one), SAMPLED, or UNKNOWN
-    if no step could be made. A run goes on from a violation that is no answer, except an oops.
+    if no step could be made. A run continues after a violation that does not answer the question,
+    except after an oops.
     """
 
     seed: int

@@ -50,7 +50,7 @@ class Question:
     target: str = attrs.field(default="", kw_only=True)
     """Only violations of this invariant, or of these, separated by commas, are an answer."""
     observer: Observer | None = attrs.field(default=None, kw_only=True)
-    """Is told of each step's events and judges by them. Only interpreted code can tell it."""
+    """Gets the events of each step, and judges the step by them. Only interpreted code calls it."""
 
     def wants(self, found: Sequence[Violation]) -> bool:
         """Tell whether these violations are an answer."""
@@ -67,7 +67,7 @@ class Question:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What may be spent; None is no limit. An engine keeps those that it can count.
+    """What may be spent; None means unlimited. An engine keeps those that it can count.
 
     ============  ======  ======  ==========
     limit         search  walker  Hypothesis
@@ -175,7 +175,7 @@ class Figures:
 
 
 class Reporter(Protocol):
-    """Is told of a search as it goes on; knows the terminal, so that the search need not."""
+    """Gets the figures of a search while it runs; knows the terminal, so the search need not."""
 
     def progress(self, figures: Figures) -> None:
         """Called often; what it raises ends the search."""

@@ -1,4 +1,4 @@
-"""The ladder: everything that rmapcheck can do to a scheme, from cheap to dear.
+"""The ladder: everything that rmapcheck can do to a scheme, from cheap to expensive.
 
 1. interface   short random lives under the guard: no peeking, no nonsense, no endless loop
 2. goals       a seeded walk that looks whether the interesting states are reached at all
@@ -81,7 +81,7 @@ class Report:
 
     @property
     def cut(self) -> dict[str, int]:
-        """Steps that the searches dropped for want of room, by pool."""
+        """Steps that the searches dropped for lack of room, by pool."""
         total: dict[str, int] = {}
         for rung in self.rungs:
             for pool, number in rung.cut.items():

@@ -12,7 +12,7 @@ from rmapcheck.verify.ladder import WIDE, required
 
 
 def expected_bug(scheme: type[Scheme]) -> Bug | None:
-    """Return the bug that the class itself declares; a plug-in that mends one inherits none."""
+    """Return the bug that the class itself declares; a plug-in that fixes one inherits none."""
     return vars(scheme).get("bug")
 
 
