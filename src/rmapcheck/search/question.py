@@ -50,7 +50,7 @@ class Question:
     target: str = attrs.field(default="", kw_only=True)
     """Only violations of this invariant, or of these, separated by commas, are an answer."""
     observer: Observer | None = attrs.field(default=None, kw_only=True)
-    """Gets the events of each step, and judges the step by them. Only interpreted code calls it."""
+    """Gets the events of each step and judges by them. Only interpreted code calls it."""
 
     def wants(self, found: Sequence[Violation]) -> bool:
         """Tell whether these violations are an answer."""
