@@ -5,14 +5,19 @@
     once for each scheme that comes with rmapcheck.
 ``*.json``
     Each case file is a test that replays it. A seeded bug must do what its case expects; a scheme
-    of your own must violate nothing. A JSON file counts as a case file if it has the keys of a
-    case. In a folder called `counterexamples` that has such a file, every JSON file counts as one,
-    so that a damaged case is noticed.
+    of your own must violate nothing. A damaged case fails. So these count as case files:
+
+    - a file with the keys of a case, or with those at its beginning;
+    - beside a case: a file that is empty, or cut off before these keys;
+    - in a folder called `counterexamples`: a file that is not JSON; beside a case or the schema of
+      cases, every file.
 
 pytest loads this module in every project that uses the same environment. So it imports little at
 first, and it ignores other JSON files.
 """
 
+import json
+import stat
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -28,8 +33,14 @@ FOLDER = "counterexamples"
 SCHEMA = "schema.json"
 KEYS = (b'"expect"', b'"scheme"', b'"scope"', b'"steps"')
 """Keys that every case has near the start of its file, since only its steps are long."""
+BEGINNING = (b'"expect"', b'"invariant"', b'"verdict"')
+"""Keys with which the file of a case begins, so that one that is cut off still has them."""
+START = b'{"expect":{"invariant":'
+"""The first bytes of a case, without spaces."""
 HEAD = 65_536
 """How many bytes of a file are searched for these keys."""
+LARGEST = 1_000_000
+"""Bytes of the largest file that can be a case."""
 CHOSEN = pytest.StashKey["type[Scheme]"]()
 
 
@@ -109,22 +120,55 @@ def is_case_file(path: Path) -> bool:
     """Tell whether `path` is a case file, perhaps a damaged one. The file is not parsed."""
     if path.name == SCHEMA:
         return False
-    return _has_keys(path) or (path.parent.name == FOLDER and _has_cases(path.parent))
+    if _has_keys(path):
+        return True
+    if path.parent.name == FOLDER:
+        return _has_cases(path.parent) or not _is_json(path)
+    return _is_stump(path) and _has_cases(path.parent)
 
 
 def _has_keys(path: Path) -> bool:
+    head = _head(path, HEAD).replace(b"\0", b"")  # as UTF-16 writes them
+    return any(all(key in head for key in keys) for keys in (KEYS, BEGINNING))
+
+
+def _head(path: Path, size: int) -> bytes:
+    """Return the first bytes of a file; b"" if it cannot be read, or is a pipe, say."""
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
+        if stat.S_ISREG(path.stat().st_mode):
+            with path.open("rb") as file:
+                return file.read(size)
     except OSError:
+        pass
+    return b""
+
+
+def _is_stump(path: Path) -> bool:
+    """Tell whether a file is empty, or has nothing but the first bytes of a case."""
+    return START.startswith(b"".join(_head(path, HEAD).replace(b"\0", b"").split()))
+
+
+def _is_json(path: Path) -> bool:
+    """Tell whether a file has JSON in it; that of a file too large for a case is not read."""
+    data = _head(path, LARGEST + 1)
+    if len(data) > LARGEST:
+        return True
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
         return False
-    return all(key in head for key in KEYS)
+    return True
 
 
 @cache
 def _has_cases(folder: Path) -> bool:
-    """Tell whether the folder has a case file, not just other JSON files."""
-    return any(_has_keys(path) for path in sorted(folder.glob("*.json")))
+    """Tell whether the folder has a case file or their schema, not just other JSON files."""
+    schema = folder.name == FOLDER and _has_schema(folder / SCHEMA)
+    return schema or any(_has_keys(path) for path in sorted(folder.glob("*.json")))
+
+
+def _has_schema(path: Path) -> bool:
+    return b"rmapcheck" in _head(path, HEAD)
 
 
 class CaseFailed(Exception):  # noqa: N818 - not an error of the program, but a failed test

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from rmapcheck.cases.case import case_from, load_case
+from rmapcheck.cases.case import Case, case_from, load_case, save_case
 from rmapcheck.cases.minimize import shortened
+from rmapcheck.cases.replay import command_for
 from rmapcheck.explore import Answer, explore
 from rmapcheck.invariants.goals import goals_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
 from rmapcheck.plugins.interface import check_interface
-from rmapcheck.pytest_plugin import is_about, is_case_file, replay_failure
+from rmapcheck.pytest_plugin import SCHEMA, is_about, replay_failure
 from rmapcheck.report.explain import render
 from rmapcheck.sampling.walk import Walker
 from rmapcheck.search.question import Limits, Question
@@ -67,7 +68,8 @@ class SchemeConformance:
     seed: ClassVar[int] = 0
     """For the random walk and Hypothesis."""
     cases: ClassVar[str | Path] = "counterexamples"
-    """Folder of saved cases, relative to the test's file. Cases of this scheme are replayed."""
+    """Folder of saved cases, relative to the test's file. Cases of this scheme are replayed, and
+    violations that the tests find are saved there."""
     unreached: ClassVar[tuple[str, ...]] = ()
     """Names of goals that this scheme cannot reach."""
 
@@ -88,7 +90,7 @@ class SchemeConformance:
         reached: set[str] = set()
         for scope in self.scopes:
             done = self._search(scope)
-            require(self.scheme, done.verdict, Status.HOLDS)
+            self._require(done.verdict, Status.HOLDS)
             reached.update(done.reached)
         goals = [g.name for scope in self.scopes for g in goals_of(self.scheme, scope)]
         self._require_goals(goals, reached)
@@ -112,7 +114,7 @@ class SchemeConformance:
         with errors_fail_the_test(), scheme_errors(self.scheme), watchdog(self.scheme):
             walker, limits = Walker(seed=self.seed), Limits(steps=self.walk_steps)
             done = walker.answer(Question(self.scheme, self.wide), limits)
-        require(self.scheme, done.verdict, Status.SAMPLED)
+        self._require(done.verdict, Status.SAMPLED)
 
     def test_hypothesis(self) -> None:
         """Runs that Hypothesis generates in the wide scope violate nothing."""
@@ -121,18 +123,38 @@ class SchemeConformance:
         with errors_fail_the_test(), scheme_errors(self.scheme), watchdog(self.scheme):
             engine, limits = Hypothesis(seed=self.seed), Limits(runs=self.examples)
             done = engine.answer(Question(self.scheme, self.wide), limits)
-        require(self.scheme, done.verdict, Status.SAMPLED)
+        self._require(done.verdict, Status.SAMPLED)
 
     def test_cases(self) -> None:
         """The saved cases of the scheme violate nothing: the bugs that they showed are fixed."""
-        file = sys.modules[type(self).__module__].__file__
-        folder = Path(file or ".").parent / self.cases
+        folder = self._folder()
+        if "cases" in vars(type(self)) and not folder.is_dir():
+            pytest.fail(f"`cases` names {folder}, which is no folder; correct it", pytrace=False)
         with errors_fail_the_test():
-            for path in sorted(p for p in folder.glob("*.json") if is_case_file(p)):
+            for path in sorted(p for p in folder.glob("*.json") if p.name != SCHEMA):
                 case = load_case(path)
                 why = replay_failure(case, self.scheme) if is_about(case, self.scheme) else ""
                 if why:
                     pytest.fail(f"{path.name}: {why}", pytrace=False)
+
+    def _folder(self) -> Path:
+        """Return the folder of saved cases."""
+        file = sys.modules[type(self).__module__].__file__
+        return Path(file or ".").parent / self.cases
+
+    def _require(self, verdict: Verdict, wanted: Status) -> None:
+        """Fail the test unless the verdict is `wanted`.
+
+        For a violation, show the shortest run, save it, and print the command that repeats it.
+        """
+        if verdict.status is wanted:
+            return
+        if verdict.status is not Status.VIOLATED:
+            pytest.fail(f"{self.scheme.name}: {verdict}", pytrace=False)
+        short = shortened(self.scheme, verdict)
+        case = case_from(short, scheme=name_of(self.scheme), minimized=True)
+        text = f"{self.scheme.name}: {short}\n\n{render(case, 'text', self.scheme)}"
+        pytest.fail(f"{text}\n{saved(case, self._folder())}", pytrace=False)
 
 
 @contextmanager
@@ -146,13 +168,24 @@ def errors_fail_the_test() -> Iterator[None]:
     pytest.fail(sentence, pytrace=False)
 
 
-def require(scheme: "type[Scheme]", verdict: Verdict, wanted: Status) -> None:
-    """Fail the test unless the verdict is `wanted`; for a violation, show the shortest run."""
-    if verdict.status is wanted:
-        return
-    if verdict.status is not Status.VIOLATED:
-        pytest.fail(f"{scheme.name}: {verdict}", pytrace=False)
-    short = shortened(scheme, verdict)
-    pytest.fail(
-        f"{scheme.name}: {short}\n\n{render(case_from(short), 'text', scheme)}", pytrace=False
-    )
+def name_of(scheme: "type[Scheme]") -> str:
+    """Return what to call the scheme on the command line: its name, or FILE.py:Class."""
+    file = sys.modules[scheme.__module__].__file__
+    if not is_plugin(scheme) or file is None:
+        return scheme.name
+    return f"{_shown(Path(file))}:{scheme.__qualname__}"
+
+
+def saved(case: Case, folder: Path) -> str:
+    """Save the case. Return its path and the command that replays it, or why there is none."""
+    try:
+        path = _shown(save_case(case, folder))
+    except ModelError as error:
+        return f"not saved  {error}."
+    return f"saved  {path}\nagain  {command_for(path, case)}"
+
+
+def _shown(path: Path) -> Path:
+    """Return the path relative to the current folder, if it is in it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,6 +1,7 @@
 """The pytest plug-in: cases are tests, schemes are parameters, other projects are not affected."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,55 @@ def test_other_projects_are_not_affected(pytester):
     made.mkdir()
     (made / "of_somebody_else.json").write_text('{"x": 1}')
     pytester.makepyfile("def test_one(): pass")
+    run(pytester).assert_outcomes(passed=1)
+
+
+REMAINS = [b"", b" \n", b"\0" * 4096, b"{", b'{\n  "exp', B01.read_bytes()[:25]]
+
+
+@pytest.mark.parametrize("remains", REMAINS)
+@pytest.mark.parametrize("folder", ["counterexamples", "counterexamples-alone", "saved"])
+def test_what_is_left_of_a_case_fails(pytester, folder, remains):
+    name, _, alone = folder.partition("-")
+    made = pytester.path / name
+    made.mkdir()
+    if not alone:
+        shutil.copy(B01, made / "b01.json")
+    (made / "damaged.json").write_bytes(remains)
+    result = run(pytester)
+    result.assert_outcomes(passed=0 if alone else 1, failed=1)
+    result.stdout.fnmatch_lines([f"*{name}/damaged.json: *"])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 0.9])
+def test_a_case_that_is_cut_off_fails_wherever_it_is(pytester, share):
+    data = B01.read_bytes()
+    (pytester.path / "cut.json").write_bytes(data[: int(share * len(data))])
+    result = run(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["cut.json: line * is not JSON (*); correct it there."])
+
+
+def test_a_case_in_another_encoding_fails(pytester):
+    (pytester.path / "wide.json").write_bytes(B01.read_text().encode("utf-16"))
+    result = run(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["wide.json: byte 0 is not UTF-8*"])
+
+
+def test_a_folder_with_nothing_but_the_schema_is_one_of_cases(pytester):
+    made = pytester.path / "counterexamples"
+    made.mkdir()
+    shutil.copy(ROOT / "counterexamples" / "schema.json", made)
+    (made / "odd.json").write_text("[1, 2]")
+    run(pytester).assert_outcomes(failed=1)
+
+
+def test_files_beside_a_case_that_are_none_are_left_alone(pytester):
+    shutil.copy(B01, pytester.path / "b01.json")
+    (pytester.path / "tsconfig.json").write_text("{ // a comment\n}")
+    (pytester.path / "package.json").write_text('{"name": "x"}')
+    os.mkfifo(pytester.path / "pipe.json")
     run(pytester).assert_outcomes(passed=1)
 
 

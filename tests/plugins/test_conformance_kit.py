@@ -1,9 +1,12 @@
 """The conformance kit: five lines test a scheme, and a wrong one fails with a clear message."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.processes import RMAPCHECK
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +74,46 @@ def test_a_wrong_scheme_fails_with_its_shortest_run(kit):
         ]
     )
     assert "Traceback" not in result.stdout.str()
+
+
+def test_a_violation_is_saved_with_the_command_that_repeats_it(kit, pytester):
+    result = kit(WRONG, QUICK, "-k", "walk", "test_mine.py")
+    result.assert_outcomes(failed=1, deselected=4)
+    (again,) = {line for line in result.outlines if line.startswith("again  ")}
+    (case,) = (pytester.path / "counterexamples").iterdir()
+    assert again == (f"again  rmapcheck replay counterexamples/{case.name} --scheme mine.py:Mine")
+    words = again.split()[2:]
+    done = subprocess.run([*RMAPCHECK, *words], capture_output=True, text=True, check=False)
+    assert done.stdout == f"{case.relative_to(pytester.path)}: mine: {done.stdout.split(': ')[2]}"
+    assert "as expected" in done.stdout
+    result = kit(WRONG, QUICK, "-k", "test_cases", "test_mine.py")
+    result.assert_outcomes(failed=1, deselected=4)
+    asked = "-k", "test_cases", "test_mine.py"
+    kit(RIGHT, QUICK, *asked).assert_outcomes(passed=1, deselected=4)
+
+
+def test_a_violation_that_cannot_be_saved_is_shown_all_the_same(kit, pytester):
+    (pytester.path / "counterexamples").write_text("a file")
+    result = kit(WRONG, QUICK, "-k", "walk")
+    result.assert_outcomes(failed=1, deselected=4)
+    result.stdout.fnmatch_lines(["mine: VIOLATED(*", "not saved  *cannot be written there*"])
+
+
+@pytest.mark.parametrize("remains", ["", "{}", '{"name": "x"}'])
+def test_in_the_folder_of_cases_every_file_must_be_one(kit, pytester, remains):
+    folder = pytester.path / "saved"
+    folder.mkdir()
+    (folder / "mine.json").write_text(remains)
+    asked = QUICK + "    cases = 'saved'\n", "-k", "test_cases", "test_mine.py"
+    result = kit(RIGHT, *asked)
+    result.assert_outcomes(failed=1, deselected=4)
+    result.stdout.fnmatch_lines(["*saved/mine.json: *"])
+
+
+def test_a_folder_of_cases_that_is_named_must_exist(kit):
+    result = kit(RIGHT, QUICK + "    cases = 'svaed'\n", "-k", "test_cases", "test_mine.py")
+    result.assert_outcomes(failed=1, deselected=4)
+    result.stdout.fnmatch_lines(["`cases` names *svaed, which is no folder; correct it"])
 
 
 @pytest.mark.parametrize(

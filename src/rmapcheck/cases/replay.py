@@ -1,5 +1,8 @@
 """Replays saved cases, on the scheme that they name or on another."""
 
+import shlex
+from pathlib import Path
+
 import attrs
 
 from rmapcheck.cases.case import Case, CaseError
@@ -71,6 +74,12 @@ def scheme_of(case: Case) -> type[Scheme]:
         f"no scheme or bug is called {case.scheme!r}; `rmapcheck schemes` and `rmapcheck bugs` "
         "list them"
     )
+
+
+def command_for(path: Path, case: Case) -> str:
+    """Return the command that replays the saved case, also if it is about a plug-in."""
+    option = "" if built_in(case.scheme) else f" --scheme {shlex.quote(case.scheme)}"
+    return f"rmapcheck replay {shlex.quote(str(path))}{option}"
 
 
 def replay_case(case: Case, scheme: type[Scheme] | None = None) -> CaseReplay:

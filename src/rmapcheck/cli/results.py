@@ -1,13 +1,12 @@
 """Prints verdicts as lines and as JSON, and saves violations as cases."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from rmapcheck.cases.case import Case, History, case_from, case_text, save_case
-from rmapcheck.cases.replay import CaseReplay, replay_case
+from rmapcheck.cases.replay import CaseReplay, command_for, replay_case
 from rmapcheck.cli.common import Out
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
@@ -121,21 +120,14 @@ def report_violation(
     if folder is None:
         return {"case": None, "replayed": again.as_expected}
     path = save_case(case, folder)
-    for line in saved_lines(path, scheme, case, again):
+    for line in saved_lines(path, case, again):
         out.show(line)
     return {"case": str(path), "replayed": again.as_expected}
 
 
-def saved_lines(
-    path: Path, scheme: type[Scheme], case: Case, again: CaseReplay
-) -> tuple[str, str, str]:
+def saved_lines(path: Path, case: Case, again: CaseReplay) -> tuple[str, str, str]:
     """Return three lines: the path of the case, the result of its replay, the command for it."""
-    option = f" --scheme {shlex.quote(case.scheme)}" if is_plugin(scheme) else ""
-    return (
-        f"saved     {path}",
-        f"replayed  {again}",
-        f"again     rmapcheck replay {shlex.quote(str(path))}{option}",
-    )
+    return (f"saved     {path}", f"replayed  {again}", f"again     {command_for(path, case)}")
 
 
 def case_json(case: Case) -> Any:  # noqa: ANN401 - JSON
