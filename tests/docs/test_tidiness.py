@@ -40,6 +40,7 @@ AVOID = {
 ALLOWED = {
     ("src/rmapcheck/cli/cases.py", "books"): "a JSON key, first_books",
     ("src/rmapcheck/plugins/moved.py", "film"): "the name of a module in earlier versions",
+    ("src/rmapcheck/reproduce/c/slots.c", "told"): "output of exported programs, which stays",
 }
 """Uses of such words that are right, each with the reason."""
 
@@ -57,18 +58,10 @@ NOT_YET_EDITED = (
     "model/machine",
     "model/mm",
     "model/schemes",
-    "src/rmapcheck/host",
-    "src/rmapcheck/logic",
-    "src/rmapcheck/oracle",
-    "src/rmapcheck/reproduce",
     "src/rmapcheck/search",
-    "src/rmapcheck/specs",
     "stateful_tests",
     "tests/invariants",
     "tests/model",
-    "tests/oracle",
-    "tests/prove",
-    "tests/reproduce",
     "tests/sampling",
     "tests/schemes",
     "tests/search",
@@ -87,7 +80,6 @@ LONG_FILES = {
     "model/schemes/anon_vma_chain.py": SPLIT,
     "model/schemes/objrmap.py": SPLIT,
     "src/rmapcheck/oracle/oracle.py": SPLIT,
-    "src/rmapcheck/prove/prover.py": SPLIT,
     "tests/model/test_i_mmap.py": SPLIT,
     "tests/prove/test_logic.py": SPLIT,
     "tests/prove/test_planted_faults.py": SPLIT,

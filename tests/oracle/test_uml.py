@@ -23,7 +23,7 @@ def compare(kernel, tmp_path, seconds=20):
 
 @pytest.mark.skipif(not shutil.which("setarch"), reason="needs setarch")
 def test_no_kernel_or_one_that_ends_early_gets_one_sentence(tmp_path):
-    with pytest.raises(ModelError, match="is no kernel"):
+    with pytest.raises(ModelError, match="is not a kernel"):
         compare(__file__, tmp_path)
     with pytest.raises(Unavailable, match="true ended too soon: "):
         compare(shutil.which("true"), tmp_path)
@@ -55,7 +55,7 @@ def test_output_code_and_cases_of_user_mode_linux_are_passed_on(tmp_path, monkey
     with pytest.raises(Unavailable, match="could not be run in kernel: python: Permission"):
         compare("kernel", tmp_path)
     monkeypatch.setattr(uml, "kind_of", lambda _: "qemu")
-    with pytest.raises(ModelError, match="no user-mode Linux"):
+    with pytest.raises(ModelError, match="is not user-mode Linux"):
         compare("kernel", tmp_path)
 
 

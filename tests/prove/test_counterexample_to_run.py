@@ -51,9 +51,9 @@ def test_the_lemma_comes_before_what_follows_from_it():
 
 def test_prove_shows_the_run(capsys):
     assert run(["prove", "B29", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["pursuit"]
-    assert told["scheme"] == "B29"
-    assert told["replayed"]
-    assert len(told["steps"]) == 5
+    found = json.loads(capsys.readouterr().out)["pursuit"]
+    assert found["scheme"] == "B29"
+    assert found["replayed"]
+    assert len(found["steps"]) == 5
     assert run(["prove", "B29", "--run-seconds", "-1"]) == 2
     assert "--run-seconds must be 0 or more" in capsys.readouterr().err

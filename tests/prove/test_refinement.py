@@ -289,9 +289,9 @@ def test_a_broken_abstraction_is_detected(broken, part, monkeypatch):
 )
 def test_a_missing_event_of_files_is_detected(module, event, monkeypatch):
     where = importlib.import_module(f"rmapcheck.model.mm.{module}")
-    told = where.tell
+    original = where.tell
     monkeypatch.setattr(
-        where, "tell", lambda st, name, *objects: name == event or told(st, name, *objects)
+        where, "tell", lambda st, name, *objects: name == event or original(st, name, *objects)
     )
     cls = find_scheme("avc-6.0")
     done = explore(cls, FILES[0], observer=Refinement(AvcCounters()), target=NAME)
@@ -332,11 +332,11 @@ def test_a_broken_abstraction_of_files_is_detected(broken, monkeypatch):
 )
 def test_a_missing_event_is_detected(module, event, monkeypatch):
     where = importlib.import_module(f"rmapcheck.model.mm.{module}")
-    told = where.tell
+    original = where.tell
 
     def silent(st, name, *objects):
         if name != event:
-            told(st, name, *objects)
+            original(st, name, *objects)
 
     monkeypatch.setattr(where, "tell", silent)
     verdict, _ = refined(find_scheme("avc-6.0"), AvcCounters(), scope=NARROW)

@@ -117,7 +117,7 @@ def test_checks_are_silent_only_where_a_known_bug_has_broken_a_lemma(known):
         observer.broken = set()
     steps = (*case.steps, SwapOut(mm=1, address=1))
     found = replay(AnonmmCopies, case.scope, steps, target=NAME, observer=observer)
-    refused = [v.but for v in found.violations if v.invariant == NAME]
+    refused = [str(v.but) for v in found.violations if v.invariant == NAME]
     assert [message.partition(" in ")[0] for message in refused] == (
         [] if known else ["all_unmapped"]
     )
@@ -336,8 +336,8 @@ EVENTS = [
 )
 def test_a_missing_event_is_detected(module, event, scheme, scope, monkeypatch):
     where = importlib.import_module(f"rmapcheck.model.mm.{module}")
-    told = where.tell
+    original = where.tell
     monkeypatch.setattr(
-        where, "tell", lambda st, name, *objects: name == event or told(st, name, *objects)
+        where, "tell", lambda st, name, *objects: name == event or original(st, name, *objects)
     )
     refusal(scheme, scope)

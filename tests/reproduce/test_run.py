@@ -234,7 +234,7 @@ def test_the_command_says_when_nothing_is_shown(tmp_path):
     ("arguments", "code", "word"),
     [
         ((B23, "--kernel", "nothing"), 2, "cannot be read"),
-        ((B23, "--kernel", B23), 2, "is no kernel"),
+        ((B23, "--kernel", B23), 2, "is not a kernel"),
         ((B23, "--arenas", "0"), 2, "--arenas must be"),
         ((B23, "--timeout", "nan"), 2, "--timeout must be"),
         ((B23, "--memory", "1"), 2, "--memory must be"),

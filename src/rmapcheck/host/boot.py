@@ -60,8 +60,8 @@ def kind_of(kernel: Path) -> str:
     if head[0x202:0x206] == b"HdrS":
         return "qemu"
     raise ModelError(
-        f"{kernel} is no kernel that can be booted here; name a user-mode Linux (an executable) "
-        "or a bzImage"
+        f"{kernel} is not a kernel that can be booted here; name a user-mode Linux (an "
+        "executable) or a bzImage"
     )
 
 

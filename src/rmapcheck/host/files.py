@@ -1,7 +1,7 @@
-"""Files that are written whole: a save that fails leaves what was there before, or nothing.
+"""Writes files completely or not at all: a save that fails leaves the old file, or none.
 
-The new content is written to a file beside the old one, which it then replaces. So a full disk, a
-crash or a second process never leaves an empty file or a part of one.
+The new content is written to a temporary file in the same folder, which then replaces the old one.
+So a full disk, a crash or a second process never leaves an empty or incomplete file.
 """
 
 import os
@@ -14,14 +14,14 @@ from pathlib import Path
 NEW_FILE = 0o666
 """Permissions of a new file, before the umask."""
 NAME_BYTES = 200
-"""So much of a name is kept in the name of the file beside it; most file systems allow 255."""
+"""Bytes of a name that the temporary file's name keeps; most file systems allow 255 in all."""
 
 
 def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> None:
     """Write `content` to `path`, which has the old content or the new one at any moment.
 
-    A link is followed. What is no regular file, such as a pipe or /dev/stdout, is written to
-    directly. Raise OSError, and leave `path` as it was, if it cannot be written.
+    Links are followed. A pipe, /dev/stdout or the like is written to directly. Raise OSError, and
+    leave `path` as it was, if it cannot be written.
     """
     target = Path(os.path.realpath(path))
     old = _mode(path)
@@ -40,8 +40,8 @@ def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> None:
 def written_beside(target: Path, content: str | bytes | Iterable[bytes]) -> Iterator[Path]:
     """Write `content` to a new file in the folder of `target`, and yield its path.
 
-    The content is on the disk then. At the end of the block the file is removed, unless the block
-    gave it another name.
+    By then the content is on the disk. At the end of the block the file is removed, unless the
+    block has renamed it.
     """
     new = target.with_name(f".{target.name[:NAME_BYTES]}.{secrets.token_hex(4)}")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_FILE)

@@ -61,7 +61,7 @@ class Structure:
             for key in self.tables.get(symbol.name, ()):
                 places = key if len(allowed) != 1 else (key,)
                 if not all(p in a for p, a in zip(places, allowed, strict=True)):
-                    return f"the table of {symbol.name} contains {key!r}, which is no element"
+                    return f"the table of {symbol.name} contains {key!r}, which is not an element"
         return ""
 
 

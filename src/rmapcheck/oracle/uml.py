@@ -62,7 +62,7 @@ def compare_in_uml(
     """
     if kind_of(kernel) != "uml":
         raise ModelError(
-            f"{kernel} is no user-mode Linux; the oracle runs in no other kernel file"
+            f"{kernel} is not user-mode Linux; the oracle runs in no other kernel file"
         )
     aligner = shutil.which("setarch")
     if aligner is None:

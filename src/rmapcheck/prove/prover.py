@@ -136,10 +136,7 @@ class Prover:
             engine.pop()
 
     def ask_with_related(self, name: str, goal: Expr) -> Answer:
-        """Ask with the deep lemmas, but only with other hypotheses about the same symbols.
-
-        Fewer hypotheses may be sufficient, and the solver is more likely to answer.
-        """
+        """Ask with the deep lemmas and only those other hypotheses that share their symbols."""
         symbols = goal.symbols.union(*(d.formula.symbols for d in self.problem.deep))
         related = [h for h in self.problem.hypotheses(deep=True) if h.formula.symbols <= symbols]
         if self.known(name, goal, related):
@@ -189,10 +186,7 @@ class Prover:
         )
 
     def try_harder(self, goal: Goal, answers: Answers) -> tuple[Answers, bool, Cti | None]:
-        """Try the deep lemmas, another solver, a small counterexample, then more time.
-
-        Return the answers, whether deep lemmas were used, and a counterexample.
-        """
+        """Return answers, whether deep lemmas were used, and a counterexample if there is one."""
         if (self.problem.operation, goal.name) in self.expected:
             return answers, False, self.small(goal, smallest=False) or self.unbounded(goal)
         if self.problem.deep:
@@ -247,10 +241,7 @@ class Prover:
         return tuple(switches[s].name for s in needed)
 
     def known_counterexample(self, goal: Goal) -> Cti | None:
-        """Return a counterexample that was found for another lemma or era.
-
-        All lemmas must hold in it, including the deep ones.
-        """
+        """Return a counterexample found for another lemma or era that satisfies all lemmas."""
         found = (self.as_cti(goal, model) for model in self.models())
         return next((cti for cti in found if cti is not None and not cti.ignores), None)
 

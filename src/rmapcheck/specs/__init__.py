@@ -1,1 +1,1 @@
-"""What the rmap of each scheme does, said in logic, for `rmapcheck prove`."""
+"""Specs of all schemes for `rmapcheck prove`: what the rmap does, in the logic."""

@@ -1,8 +1,13 @@
-"""The operations on VMAs, said in logic; `vocabulary.py` says what the words mean.
+"""The operations on VMAs in the logic; `vocabulary.py` explains the symbols.
 
-C, I, R and K are sets, functions and relations that the caller gives: C the addresses concerned,
-I the page offsets of C, R(x, y) that the entry of x moves to y, K the addresses whose entries are
-copied. After model/mm: each operation stands for the end of the function that it names there.
+Parameters that are sets, functions or relations::
+
+    C         the addresses concerned
+    I         their page offsets
+    R(x, y)   the entry of x moves to y
+    K         the addresses whose entries are copied
+
+The operations follow model/mm: each stands for the end of the function that it names.
 """
 
 from rmapcheck.logic import Function, If, Predicate, define, exists, forall, operation
@@ -27,18 +32,18 @@ class AddressSpaces(Vocabulary):
     # Page-table entries.
 
     def set_entries(self, st: St, new: Macro) -> None:
-        """Entries that were none map folios now."""
+        """Set entries that were none: they map folios now."""
         st.pte = lambda v, x, p: st.pte(v, x, p) | new(v, x, p)
         st.refcount.add(Vma, Address, lambda v, x, p: new(v, x, p))
 
     def set_entry(self, st: St, v: Expr, x: Expr, p: Expr) -> Macro:
-        """One entry maps p now; return it as a set."""
+        """Set one entry, which maps p now; return it as a set."""
         new = define(Vma, Address, Folio, lambda w, y, q: (w == v) & (y == x) & (q == p))
         self.set_entries(st, new)
         return new
 
     def clear_entries(self, st: St, gone: Macro, *, zap: bool = False) -> None:
-        """Entries are none now; folio_remove_rmap() and folio_put() of each."""
+        """Clear entries; folio_remove_rmap() and folio_put() of each."""
         st.pte = lambda v, x, p: st.pte(v, x, p) & ~gone(v, x, p)
         if zap:
             self.rmap_zap(st, gone)
@@ -47,7 +52,7 @@ class AddressSpaces(Vocabulary):
         st.refcount.sub(Vma, Address, lambda v, x, p: gone(v, x, p))
 
     def clear_swap(self, st: St, gone: Macro) -> None:
-        """Swap entries are none now; swap_free() of each."""
+        """Clear swap entries; swap_free() of each."""
         st.swap_pte = lambda v, x, s: st.swap_pte(v, x, s) & ~gone(v, x, s)
         st.swap_map.sub(Vma, Address, lambda v, x, s: gone(v, x, s))
 
@@ -60,7 +65,7 @@ class AddressSpaces(Vocabulary):
         return forall(Address, lambda x: self.no_entry(st, v, x))
 
     def fresh_folio(self, st: St, p: Expr) -> None:
-        """alloc_folio(): p is allocated, and in no rmap."""
+        """Allocate p, which is in no rmap yet; alloc_folio()."""
         st.require(~st.folio(p), "p is a free folio")
         st.folio[p] = True
 
@@ -69,7 +74,7 @@ class AddressSpaces(Vocabulary):
         return forall(Vma, Address, lambda v, x: ~(st.covers(v, x) & C(x) & (st.mm(v) == m)))
 
     def one_to_one(self, C: Predicate[Address], I: Function[Address, Pgoff]) -> Expr:
-        """Return whether I gives different offsets on C."""
+        """Return whether I has different values for different addresses of C."""
         return forall(Address, Address, lambda x, y: (C(x) & C(y) & (I(x) == I(y))) >> (x == y))
 
     # VMAs.
@@ -82,7 +87,7 @@ class AddressSpaces(Vocabulary):
         C: Predicate[Address],
         I: Function[Address, Pgoff],
     ) -> None:
-        """v is linked into process m, over C, which is free there."""
+        """Link v into process m. It covers C, which must be free there."""
         st.require(~st.vma(v), "v is a free VMA")
         st.require(self.free_range(st, m, C), "C is free in m")
         st.require(self.one_to_one(C, I), "page offsets are linear")
@@ -93,7 +98,7 @@ class AddressSpaces(Vocabulary):
         st.temporary_stack[v] = False
 
     def copy_file(self, st: St, v: Expr, w: Expr) -> None:
-        """w maps the same file as v, and is put into its i_mmap (vma_link_file())."""
+        """Make w map the same file as v, and put it into its i_mmap; vma_link_file()."""
         st.file_vma[w] = st.file_vma(v)
         st.vm_file[w] = st.vm_file(v)
         st.i_mmap = lambda f, u: (
@@ -109,7 +114,7 @@ class AddressSpaces(Vocabulary):
         C: Predicate[Address],
         I: Function[Address, Pgoff],
     ) -> None:
-        """A never-faulted anonymous VMA; __mmap_new_vma(), do_brk_flags(), setup_stack()."""
+        """Map a never-faulted anonymous VMA; __mmap_new_vma(), do_brk_flags(), setup_stack()."""
         self.new_vma(st, v, m, C, I)
         st.file_vma[v] = False
 
@@ -123,7 +128,7 @@ class AddressSpaces(Vocabulary):
         C: Predicate[Address],
         I: Function[Address, Pgoff],
     ) -> None:
-        """A VMA of a file."""
+        """Map a VMA of a file."""
         self.new_vma(st, v, m, C, I)
         st.file_vma[v] = True
         st.vm_file[v] = f
@@ -137,7 +142,7 @@ class AddressSpaces(Vocabulary):
         C: Predicate[Address],
         I: Function[Address, Pgoff],
     ) -> None:
-        """v grows over C, which is free; vma_expand(), expand_stack(). pgoff stays linear."""
+        """Grow v over C, which is free; vma_expand(), expand_stack(). pgoff stays linear."""
         st.require(st.vma(v) & self.free_range(st, st.mm(v), C), "C is free")
         st.require(self.one_to_one(C, I), "page offsets are linear")
         st.require(self.apart(st, v, C, I), "page offsets are linear")
@@ -150,7 +155,7 @@ class AddressSpaces(Vocabulary):
         C: Predicate[Address],
         I: Function[Address, Pgoff],
     ) -> Expr:
-        """Return whether C would have other offsets than what v covers."""
+        """Return whether the offsets of C are different from those that v has already."""
         return forall(
             Address,
             Address,
@@ -164,13 +169,13 @@ class AddressSpaces(Vocabulary):
         C: Predicate[Address],
         I: Function[Address, Pgoff],
     ) -> None:
-        """v covers C too, with offsets I there."""
+        """Make v cover C, too, with offsets I there."""
         st.covers[v] = lambda x: st.covers(v, x) | C(x)
         st.pgoff[v] = lambda x: If(C(x), I(x), st.pgoff(v, x))
 
     @operation
     def zap(self, st: St, v: Vma, C: Predicate[Address]) -> None:
-        """The entries of v at C become none; zap_page_range(): munmap, exit, MADV_DONTNEED."""
+        """Clear the entries of v at C; zap_page_range(): munmap, exit, MADV_DONTNEED."""
         st.require(st.vma(v))
         self.clear_entries(
             st,
@@ -183,7 +188,7 @@ class AddressSpaces(Vocabulary):
 
     @operation
     def remove_vma(self, st: St, v: Vma) -> None:
-        """v, without entries, leaves the rmap and is freed; remove_vma(), unlink_anon_vmas()."""
+        """Remove v, which has no entries, from the rmap and free it; unlink_anon_vmas()."""
         st.require(st.vma(v) & self.empty(st, v), "v has no entries left")
         self.vma_remove(st, v)
         st.i_mmap = lambda f, u: st.i_mmap(f, u) & (u != v)
@@ -193,7 +198,7 @@ class AddressSpaces(Vocabulary):
 
     @operation
     def split(self, st: St, v: Vma, w: Vma, C: Predicate[Address]) -> None:
-        """The new VMA w takes C from v; __split_vma()."""
+        """Split v: the new VMA w takes over C; __split_vma()."""
         st.require(st.vma(v) & ~st.vma(w) & self.at_rest(st, v))
         st.require(forall(Address, lambda x: C(x) >> st.covers(v, x)), "C is a part of v")
         self.vma_split(st, v, w)
@@ -205,13 +210,13 @@ class AddressSpaces(Vocabulary):
         self.give(st, v, w, C)
 
     def give(self, st: St, v: Expr, w: Expr, C: Predicate[Address]) -> None:
-        """w takes over C and its entries from v."""
+        """Move C and its entries from v to w."""
         here = define(Address, Address, lambda x, y: (x == y) & C(x))
         st.covers = lambda u, x: If(C(x) & ((u == v) | (u == w)), u == w, st.covers(u, x))
         self.move_entries(st, v, w, here)
 
     def move_entries(self, st: St, v: Expr, w: Expr, moves: Macro) -> None:
-        """Entries of v at x become entries of w at y, where moves(x, y)."""
+        """Move the entries of v at x to w at y, where moves(x, y)."""
         st.refcount.moved(
             Vma,
             Address,
@@ -235,7 +240,7 @@ class AddressSpaces(Vocabulary):
 
     @operation
     def merge(self, st: St, v: Vma, w: Vma, C: Predicate[Address]) -> None:
-        """v takes C over from its neighbour w; vma_merge_existing_range(), commit_merge()."""
+        """v takes over C from its neighbour w; vma_merge_existing_range(), commit_merge()."""
         st.require(st.vma(v) & st.vma(w) & (v != w) & (st.mm(v) == st.mm(w)), "neighbours")
         st.require(self.at_rest(st, v) & self.at_rest(st, w))
         st.require(forall(Address, lambda x: C(x) >> st.covers(w, x)), "C is a part of w")
@@ -255,7 +260,7 @@ class AddressSpaces(Vocabulary):
         self.give(st, w, v, C)
 
     def same_file(self, st: St, v: Expr, w: Expr) -> Expr:
-        """Return whether v and w map the same file or none."""
+        """Return whether v and w map the same file, or no file."""
         return (st.file_vma(v) == st.file_vma(w)) & (
             st.file_vma(v) >> (st.vm_file(v) == st.vm_file(w))
         )
@@ -264,11 +269,11 @@ class AddressSpaces(Vocabulary):
 
     @operation
     def fork_wipe(self, st: St, v: Vma, c: Vma, m: Mm) -> None:
-        """The child's copy c of v, without entries: VM_WIPEONFORK, or v was never faulted."""
+        """Copy v to the child's c without entries: VM_WIPEONFORK, or v was never faulted."""
         self.dup_vma(st, v, c, m)
 
     def dup_vma(self, st: St, v: Expr, c: Expr, m: Expr) -> None:
-        """c is linked into process m as a copy of v; dup_mmap()."""
+        """Link c into process m as a copy of v; dup_mmap()."""
         st.require(st.vma(v) & (st.mm(v) != m) & self.at_rest(st, v))
         covered = define(Address, lambda x: st.covers(v, x))
         offset = define(Address, lambda x: st.pgoff(v, x))
@@ -277,12 +282,12 @@ class AddressSpaces(Vocabulary):
 
     @operation
     def fork(self, st: St, v: Vma, c: Vma, m: Mm, K: Predicate[Address]) -> None:
-        """The child's copy c of v, with the entries at K; dup_mmap(), copy_page_range()."""
+        """Copy v to the child's c with the entries at K; dup_mmap(), copy_page_range()."""
         self.dup_vma(st, v, c, m)
         self.copy_entries(st, v, c, K)
 
     def copy_entries(self, st: St, v: Expr, c: Expr, K: Predicate[Address]) -> None:
-        """The entries of v at K are copied to c; copy_page_range()."""
+        """Copy the entries of v at K to c; copy_page_range()."""
         new = define(Vma, Address, Folio, lambda u, x, p: (u == c) & K(x) & st.pte(v, x, p))
         swapped = define(
             Vma, Address, Swap, lambda u, x, s: (u == c) & K(x) & st.swap_pte(v, x, s)
@@ -304,9 +309,9 @@ class AddressSpaces(Vocabulary):
         I: Function[Address, Pgoff],
         R: Predicate[Address, Address],
     ) -> None:
-        """w is a copy of a part of v, over C; entries move there; copy_vma(), move_page_tables().
+        """Copy a part of v to w, over C, and move entries there; copy_vma(), move_page_tables().
 
-        Not all need move: when memory runs out they go back. The old range is unmapped later.
+        If memory runs out, some entries move back. The old range is unmapped later.
         """
         st.require(st.vma(v) & ~st.temporary_stack(v))
         self.vma_split(st, v, w)
@@ -324,7 +329,7 @@ class AddressSpaces(Vocabulary):
         I: Function[Address, Pgoff],
         R: Predicate[Address, Address],
     ) -> None:
-        """The copy joins a neighbour: w grows over C instead; vma_merge_new_range()."""
+        """Move into a neighbour: w grows over C instead of a new copy; vma_merge_new_range()."""
         st.require(st.vma(v) & st.vma(w) & (v != w) & (st.mm(v) == st.mm(w)))
         st.require(~st.temporary_stack(v) & ~st.temporary_stack(w))
         st.require(self.same_file(st, v, w), "both map the same file, or none")
@@ -345,7 +350,7 @@ class AddressSpaces(Vocabulary):
         I: Function[Address, Pgoff],
         R: Predicate[Address, Address],
     ) -> None:
-        """Move the entries of v along R into C of w; the index of each page stays true."""
+        """Move the entries of v by R into C of w; the index of each page stays correct."""
         st.require(self.bijection(st, v, C, R), "each entry moves to one place of C")
         st.require(
             forall(
@@ -360,7 +365,7 @@ class AddressSpaces(Vocabulary):
     def bijection(
         self, st: St, v: Expr, C: Predicate[Address], R: Predicate[Address, Address]
     ) -> Expr:
-        """Return whether R goes one to one from what v covers to C."""
+        """Return whether R is one to one from addresses of v to C."""
         return forall(
             Address,
             Address,

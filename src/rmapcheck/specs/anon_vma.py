@@ -1,7 +1,7 @@
 """anon_vma: one object for a VMA and all its copies in all descendants (v2.6.7 … v2.6.33).
 
-The words are those of `anon_vmas.py`; a VMA that is faulted is in the list of its anon_vma.
-After model/schemes/anon_vma.py, which names the sources.
+The symbols are those of `anon_vmas.py`; a faulted VMA is in the list of its anon_vma. The spec
+follows model/schemes/anon_vma.py, which names the sources.
 """
 
 from typing import ClassVar
@@ -25,11 +25,11 @@ MREMAP_MERGE = (
     ("mremap_merge", "swap_relatives_agree"),
     ("mremap_merge", "swap_cache_agrees"),
 )
-"""What fails where mremap may join faulted pages to a never-faulted VMA: E04."""
+"""What fails if mremap may merge faulted pages into a never-faulted VMA: E04."""
 
 
 class AnonVmaList(AnonVmas):
-    """v2.6.8 … v2.6.33: anon_vma, corrected; what follows is mm/rmap.c and vma_adjust()."""
+    """v2.6.8 … v2.6.33: anon_vma, corrected; the functions are those of mm/rmap.c."""
 
     name = "anon_vma-2.6.8"
     title = "anon_vma, corrected"
@@ -49,20 +49,20 @@ class AnonVmaList(AnonVmas):
     # Decisions.
 
     def imports(self, whole: Expr) -> Expr | bool:
-        """Return whether a VMA that grows over a faulted one is given its anon_vma.
+        """Return whether a VMA that grows over a faulted one gets its anon_vma.
 
-        `whole`: over all of it. Since v2.6.8 also over a part (d84672c45e).
+        `whole` says whether it grows over all of it. Since v2.6.8 a part is enough (d84672c45e).
         """
         return True
 
     def frees(self, st: St, v: Expr, a: Expr) -> Expr:
-        """Return whether a is freed when v leaves its list: nobody else is in it."""
+        """Return whether a is freed when v leaves its list: no other VMA is in it."""
         return forall(Vma, lambda w: (st.faulted(w) & (st.active(w) == a)) >> (w == v))
 
     # Hooks.
 
     def join(self, st: St, v: Expr, w: Expr) -> None:
-        """w is put into the list that v is in; anon_vma_link()."""
+        """Put w into the list of v; anon_vma_link()."""
         st.faulted[w] = st.faulted(v)
         st.active[w] = st.active(v)
 
@@ -88,7 +88,7 @@ class AnonVmaList(AnonVmas):
         return st.faulted(v) & (st.active(v) == st.mapping(p)) & there
 
     def folio_add_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """The first mapping sets mapping and index; any relative would set the same.
+        """Set mapping and index at the first mapping; any relative would set the same.
 
         Rule anon_vma#relatives-agree.
         """
@@ -106,7 +106,7 @@ class AnonVmaList(AnonVmas):
 
     @operation
     def prepare_new(self, st: St, v: Vma, n: AnonVma) -> None:
-        """v gets an anon_vma of its own; anon_vma_prepare()."""
+        """Give v a new anon_vma; anon_vma_prepare()."""
         st.require(st.vma(v) & ~st.faulted(v) & ~st.temporary_stack(v))
         st.require(~st.anon_vma(n), "n is a free anon_vma")
         st.anon_vma[n] = True
@@ -136,7 +136,7 @@ class AnonVmaList(AnonVmas):
 
     @invariant
     def anon_vma_list(self, st: St) -> Expr:
-        """Only an allocated VMA is in a list, and that of an anon_vma not freed.
+        """Only allocated VMAs are in lists, and only in lists of anon_vmas that are not freed.
 
         Rule anon_vma#list.
         """
@@ -144,7 +144,7 @@ class AnonVmaList(AnonVmas):
 
     @invariant
     def swap_relatives_agree(self, st: St) -> Expr:
-        """All who hold one swap entry would map its page under one anon_vma and index.
+        """VMAs that hold the same swap entry would map its page with one anon_vma and index.
 
         Rule anon_vma#relatives-agree.
         """
@@ -165,7 +165,7 @@ class AnonVmaList(AnonVmas):
 
     @invariant
     def swap_cache_agrees(self, st: St) -> Expr:
-        """Who holds the swap entry of a mapped page has that page's anon_vma and index."""
+        """A VMA that holds the swap entry of a mapped page has that page's anon_vma and index."""
         return forall(
             Vma,
             Address,
@@ -200,7 +200,7 @@ class AnonVmaList(AnonVmas):
 
 
 class AnonVma267(AnonVmaList):
-    """v2.6.7: mprotect moves a boundary without giving the anon_vma on (E02)."""
+    """v2.6.7: mprotect moves a boundary but does not pass on the anon_vma (E02)."""
 
     name = "anon_vma-2.6.7"
     title = "anon_vma as first released"

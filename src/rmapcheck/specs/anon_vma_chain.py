@@ -1,4 +1,4 @@
-"""anon_vma_chain: its operations, and what holds in all eras; `avc_hooks.py` has the words."""
+"""anon_vma_chain: its operations and the lemmas of all eras; `avc_hooks.py` has the symbols."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from rmapcheck.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
 
 
 class AvcBase(AvcHooks):
-    """What all eras share; the eras say which anon_vma is the oldest, and who may take which."""
+    """What all eras share. The eras decide which anon_vma is the oldest, and which is reused."""
 
     # Operations.
 
     @operation
     def prepare_new(self, st: St, v: Vma, n: AnonVma) -> None:
-        """v gets an anon_vma of its own; anon_vma_prepare()."""
+        """Give v a new anon_vma; anon_vma_prepare()."""
         st.require(st.vma(v) & ~st.faulted(v) & ~st.temporary_stack(v))
         self.anon_vma_alloc(st, n)
         self.found_family(st, v, n)
@@ -38,13 +38,13 @@ class AvcBase(AvcHooks):
         self.count_active(st, v)
 
     def adopt_family(self, st: St, v: Expr, w: Expr) -> None:
-        """v has the anon_vma of w now."""
+        """Give v the anon_vma of w."""
 
     fork: Any = None  # in three forms instead
 
     @operation
     def fork_new(self, st: St, v: Vma, c: Vma, m: Mm, n: AnonVma, K: Predicate[Address]) -> None:
-        """The child's c gets the chain of v and a new anon_vma n; anon_vma_fork()."""
+        """Fork v: the child's c gets the chain of v and a new anon_vma n; anon_vma_fork()."""
         st.require(st.faulted(v), "v has an anon_vma")
         self.dup_vma(st, v, c, m)
         self.fork_chain(st, v, c)
@@ -55,20 +55,20 @@ class AvcBase(AvcHooks):
         self.copy_entries(st, v, c, K)
 
     def fork_chain(self, st: St, v: Expr, c: Expr) -> None:
-        """The child's c gets the chain of v; anon_vma_clone()."""
+        """Give the child's c the chain of v; anon_vma_clone()."""
         self.clone_chain(st, v, c, define(AnonVma, lambda a: a == a))  # noqa: PLR0124 - all
 
     def fork_own(self, st: St, c: Expr, n: Expr) -> None:
-        """The child's c has the new n for its own."""
+        """Make the new n the child's own anon_vma (vma->anon_vma)."""
         st.faulted[c] = True
         st.active[c] = n
         st.avc[c, n] = True
 
     @operation(changes=False)
     def clone_enomem(self, st: St, v: Vma, c: Vma, K: Predicate[AnonVma]) -> None:
-        """anon_vma_clone() has linked K when memory runs out; c, not yet a VMA, goes again.
+        """anon_vma_clone() has linked K when memory runs out; c, not a VMA yet, is freed again.
 
-        For split and mremap, whose c has inherited vma->anon_vma with the copy of the struct.
+        This is for split and mremap, where c has got vma->anon_vma with the copy of the struct.
         """
         st.require(st.vma(v) & st.faulted(v) & ~st.vma(c), "c is a free VMA")
         st.faulted[c] = True
@@ -77,7 +77,7 @@ class AvcBase(AvcHooks):
         self.undo_clone(st, c)
 
     def undo_clone(self, st: St, c: Expr) -> None:
-        """Take back a clone; the VMA was not counted yet, so it must not be uncounted."""
+        """Undo a clone; the VMA was not counted yet, so it must not be uncounted."""
         st.faulted[c] = False
         self.unlink_anon_vmas(st, c)
 
@@ -90,22 +90,22 @@ class AvcBase(AvcHooks):
         self.undo_fork(st, c)
 
     def undo_fork(self, st: St, c: Expr) -> None:
-        """Take back a clone for fork."""
+        """Undo a clone for fork."""
         self.unlink_anon_vmas(st, c)
 
     @operation
     def dontunmap(self, st: St, v: Vma) -> None:
-        """v stays, empty and as if never faulted; MREMAP_DONTUNMAP, dontunmap_complete()."""
+        """Empty v, as if never faulted; MREMAP_DONTUNMAP, dontunmap_complete()."""
         st.require(st.vma(v) & self.empty(st, v) & ~st.temporary_stack(v))
         self.unlink_anon_vmas(st, v)
 
-    do_swap_page: Any = None  # in two forms instead, as soon as there are two
+    do_swap_page: Any = None  # in two forms instead, in eras that distinguish them
 
     @operation
     def do_swap_page_shared(
         self, st: St, v: Vma, x: Address, p: Folio, s: Swap, r: AnonVma
     ) -> None:
-        """The entry maps the swap-cache folio again, under the oldest anon_vma: others may too."""
+        """Map the swap-cache folio with the oldest anon_vma, since other VMAs may map it, too."""
         st.require(st.faulted(v) & self.is_oldest(st, v, r), "r is the oldest of v")
         self.swap_in(st, v, x, p, s)
         self.folio_add_anon_rmap(st, p, v, x)
@@ -121,7 +121,7 @@ class AvcBase(AvcHooks):
         st.index[p] = If(self.keeps_mapping(st, p), st.index(p), self.index_at(st, v, x))
 
     def enter(self, st: St, v: Expr, x: Expr, p: Expr) -> None:
-        """The entry of x in v maps p."""
+        """Map p at x in v."""
         self.rmap_add(st, self.set_entry(st, v, x, p))
 
     # Invariants.
@@ -140,7 +140,7 @@ class AvcBase(AvcHooks):
 
     @invariant
     def avc_alive(self, st: St) -> Expr:
-        """An AVC joins a VMA and an anon_vma, neither of them freed (avc#lifetime)."""
+        """An AVC joins a VMA and an anon_vma that are not freed (avc#lifetime)."""
         return forall(Vma, AnonVma, lambda v, a: st.avc(v, a) >> (st.vma(v) & st.anon_vma(a)))
 
     @invariant
@@ -171,7 +171,7 @@ class AvcBase(AvcHooks):
 
     @invariant
     def swap_relatives_agree(self, st: St) -> Expr:
-        """All who hold one swap entry would map its page under the same index."""
+        """VMAs that hold the same swap entry would map its page with the same index."""
         return forall(
             Vma,
             Address,
@@ -186,7 +186,7 @@ class AvcBase(AvcHooks):
 
     @invariant
     def swap_cache_agrees(self, st: St) -> Expr:
-        """Who holds the swap entry of a cached page has that page's anon_vma and index."""
+        """A VMA that holds the swap entry of a cached page has that page's anon_vma and index."""
         return forall(
             Vma,
             Address,

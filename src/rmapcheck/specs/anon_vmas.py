@@ -1,6 +1,6 @@
 """What all designs with anon_vmas share: those of v2.6.7 and the anon_vma_chains.
 
-The words that this adds to `vocabulary.py`:
+Symbols in addition to those of `vocabulary.py`:
 
     AnonVma
     anon_vma(a)           the struct is allocated
@@ -20,7 +20,7 @@ class AnonVma(Sort):
 
 
 class AnonVmas(Mapcounted):
-    """The words, the hooks and the lemmas that do not depend on how VMAs are listed."""
+    """The symbols, hooks and lemmas that do not depend on how VMAs are listed."""
 
     live = {**Mapcounted.live, AnonVma: "anon_vma"}  # noqa: RUF012 - never changed
 
@@ -33,7 +33,7 @@ class AnonVmas(Mapcounted):
         return st.faulted(v)
 
     def is_mergeable(self, st: St, v: Expr, w: Expr) -> Expr | bool:
-        """Equal, or one of them none; is_mergeable_anon_vma(), until v2.6.39."""
+        """Both have the same anon_vma, or one has none; is_mergeable_anon_vma() to v2.6.39."""
         return (st.faulted(v) & st.faulted(w)) >> (st.active(v) == st.active(w))
 
     def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:

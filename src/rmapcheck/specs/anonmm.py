@@ -1,20 +1,19 @@
-"""anonmm: an object for each process, and pages known by their virtual address (2003 … 2004).
+"""anonmm: an object for each process, and pages that know their virtual address (2003 … 2004).
 
-All processes forked from one exec are a bundle, headed by the first. A page's entries are at the
-addresses that it knows, in any processes of the bundle; what mremap does about that is the
-difference between the three versions (`anonmm_eras.py`). The words that this adds to
-`vocabulary.py`:
+All processes forked from one exec are a bundle, whose head is the first one. A page's entries are
+at the addresses that it knows, in processes of its bundle. The three versions (`anonmm_eras.py`)
+differ in how mremap deals with that. Symbols in addition to those of `vocabulary.py`:
 
     AnonMm, Bundle
     anonmm(a)             the struct is allocated
     mm_live(m), of_mm(m)  the process exists, and its mm->anonmm                 if mm_live(m)
-    bundle(a)             which bundle it is of, known in kernels by anonmm->head  if anonmm(a)
+    bundle(a)             its bundle; kernels identify it by anonmm->head         if anonmm(a)
     is_head(a)            anonmm->head == anonmm
     mapping(p)            page->mapping                                              if anon(p)
     virtual(p, x)         p knows the address x: page->index, or in its chain
 
-anon(p) is PG_anon, which the last unmapping clears. mremap goes page by page here, since it may
-fault in between: copy_vma() makes or grows a VMA, and move_one_page() is a step for each entry.
+anon(p) is PG_anon, which the last unmapping clears. mremap works page by page here, because it may
+fault in between: copy_vma() makes or grows a VMA, and move_one_page() is one step for each entry.
 """
 
 from typing import Any
@@ -81,15 +80,15 @@ class AnonMmFamily(Mapcounted):
     # Decisions.
 
     def copies_in_bundle(self) -> bool:
-        """Return whether a forked process has entered its parent's bundle; dup_rmap()."""
+        """Return whether a forked process is in its parent's bundle; dup_rmap()."""
         return True
 
     def may_move(self, st: St, v: Expr, x: Expr) -> Expr | bool:
-        """Return whether mremap may move what x in v holds, and need not copy it first."""
+        """Return whether mremap may move the page at x in v without copying it first."""
         return True
 
     def move_rmap(self, st: St, v: Expr, x: Expr, y: Expr) -> None:
-        """mremap moves the entry of x in v, if it is an anonymous page's, to y."""
+        """mremap moves the entry of x in v to y, if it maps an anonymous page."""
 
     # Hooks.
 
@@ -108,18 +107,18 @@ class AnonMmFamily(Mapcounted):
         return same
 
     def folio_add_new_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """page_add_anon_rmap() of a page that nobody maps: mapping, index and a count."""
+        """page_add_anon_rmap() of a page that is not mapped yet: mapping, index and a count."""
         self.set_anon(st, p, v, x)
 
     def set_anon(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """If p is not mapped: it belongs to v's process, at x."""
+        """If p is not mapped yet, make it belong to v's process, at x."""
         st.anonmm_count.add(Folio, lambda q, a: (q == p) & ~st.anon(p) & (a == st.of_mm(st.mm(v))))
         st.mapping[p] = If(st.anon(p), st.mapping(p), st.of_mm(st.mm(v)))
         st.virtual[p] = lambda y: If(st.anon(p), st.virtual(p, y), y == x)
         st.anon[p] = True
 
     def turn_page(self, st: St, p: Expr, v: Expr) -> None:
-        """p belongs to v's process now; page_turn_rmap(), page_update_anon_rmap()."""
+        """Make p belong to v's process; page_turn_rmap(), page_update_anon_rmap()."""
         st.anonmm_count.sub(Folio, lambda q, a: (q == p) & (a == st.mapping(p)))
         st.anonmm_count.add(Folio, lambda q, a: (q == p) & (a == st.of_mm(st.mm(v))))
         st.mapping[p] = st.of_mm(st.mm(v))
@@ -149,7 +148,7 @@ class AnonMmFamily(Mapcounted):
         return st.covers(v, x) & st.virtual(p, x) & member
 
     def may_miss(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr:
-        """No stack is on its way: exec moves none before v2.6.23."""
+        """The walk misses nothing: before v2.6.23, exec does not move the stack."""
         return formula(False)
 
     def shares_swap(self, st: St, v: Expr, x: Expr, w: Expr, y: Expr, p: Expr, s: Expr) -> Expr:
@@ -164,14 +163,14 @@ class AnonMmFamily(Mapcounted):
     def copy_vma(
         self, st: St, v: Vma, w: Vma, C: Predicate[Address], I: Function[Address, Pgoff]
     ) -> None:
-        """w is a copy of a part of v, over C, still without entries; copy_vma()."""
+        """Copy a part of v to w, over C, without entries yet; copy_vma()."""
         st.require(st.vma(v) & self.at_rest(st, v))
         self.new_vma(st, w, st.mm(v), C, I)
         self.copy_file(st, v, w)
 
     @operation
     def move_one_page(self, st: St, v: Vma, w: Vma, x: Address, y: Address) -> None:
-        """The entry of x in v moves to y in w, or back; move_one_page(), mm/mremap.c."""
+        """Move the entry of x in v to y in w, or back; move_one_page(), mm/mremap.c."""
         st.require(st.covers(v, x) & st.covers(w, y) & (st.mm(v) == st.mm(w)))
         st.require(self.at_rest(st, v) & self.at_rest(st, w))
         st.require(self.no_entry(st, w, y), "the new place is empty")
@@ -187,7 +186,7 @@ class AnonMmFamily(Mapcounted):
 
     @operation
     def exec_mmap(self, st: St, m: Mm, a: AnonMm, b: Bundle) -> None:
-        """A new process with a bundle of its own; exec_rmap()."""
+        """Create a process with a new bundle; exec_rmap()."""
         st.require(~st.mm_live(m) & ~st.anonmm(a), "m and a are free")
         st.require(forall(AnonMm, lambda c: st.anonmm(c) >> (st.bundle(c) != b)), "b is new")
         st.anonmm[a] = True
@@ -200,7 +199,7 @@ class AnonMmFamily(Mapcounted):
 
     @operation
     def dup_mm(self, st: St, m: Mm, c: Mm, a: AnonMm) -> None:
-        """fork: the child's process c, without VMAs yet; dup_rmap()."""
+        """Create the child's process c, without VMAs yet; dup_rmap()."""
         st.require(st.mm_live(m) & ~st.mm_live(c) & ~st.anonmm(a), "c and a are free")
         st.anonmm_count.inc(a, c)
         st.anonmm_count.add(
@@ -217,7 +216,7 @@ class AnonMmFamily(Mapcounted):
 
     @operation
     def exit_mm(self, st: St, m: Mm) -> None:
-        """The process goes, when all its VMAs have; exit_rmap()."""
+        """End a process, which has no VMAs any more; exit_rmap()."""
         st.require(st.mm_live(m))
         st.require(forall(Vma, lambda v: st.vma(v) >> (st.mm(v) != m)), "no VMA is left")
         st.anonmm_count.dec(st.of_mm(m), m)
@@ -225,7 +224,7 @@ class AnonMmFamily(Mapcounted):
 
     @operation
     def free_anonmm(self, st: St, a: AnonMm) -> None:
-        """A member whose process and pages are gone leaves its head; free_anonmm()."""
+        """Free a member whose process and pages are gone; it drops its head; free_anonmm()."""
         st.require(st.anonmm(a) & ~st.is_head(a) & st.anonmm_count.is_zero(a), "count == 0")
         st.anonmm_count.sub(
             AnonMm,
@@ -235,7 +234,7 @@ class AnonMmFamily(Mapcounted):
 
     @operation
     def free_head(self, st: St, a: AnonMm) -> None:
-        """A head with no members, process or pages is freed; its own count is left."""
+        """Free a head without members, process and pages; only its own count is left."""
         st.require(st.anonmm(a) & st.is_head(a))
         st.require(
             forall(AnonMm, lambda b: (st.anonmm(b) & (st.bundle(b) == st.bundle(a))) >> (b == a)),
@@ -275,7 +274,7 @@ class AnonMmFamily(Mapcounted):
 
     @invariant
     def swap_in_bundle(self, st: St) -> Expr:
-        """All who hold one swap entry, or map its page, are of one bundle."""
+        """Processes that hold the same swap entry, or map its page, are in one bundle."""
         return forall(
             Vma,
             Address,
@@ -291,12 +290,12 @@ class AnonMmFamily(Mapcounted):
 
     @invariant
     def only_mapped_is_known(self, st: St) -> Expr:
-        """A page that nobody maps knows no address."""
+        """A page that is not mapped knows no address."""
         return forall(Folio, Address, lambda p, x: st.virtual(p, x) >> st.anon(p))
 
     @invariant
     def anon_is_mapped_live(self, st: St) -> Expr:
-        """A process, and a page's mapping, is an anonmm that has not been freed.
+        """The anonmm of a process, and of a page's mapping, has not been freed.
 
         Rule anonmm#lifetime.
         """
@@ -316,7 +315,7 @@ class AnonMmFamily(Mapcounted):
 
     @invariant
     def one_mm(self, st: St) -> Expr:
-        """Each process has an anonmm of its own."""
+        """Two processes do not share an anonmm."""
         return forall(
             Mm,
             Mm,

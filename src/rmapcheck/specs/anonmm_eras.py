@@ -1,17 +1,18 @@
-"""The three versions of anonmm: what each does about mremap. `anonmm.py` says what they share.
+"""The three versions of anonmm and how each handles mremap; `anonmm.py` has what they share.
 
-After model/schemes/anonmm.py and anonmm_chains.py, which name the sources. The third adds
+They follow model/schemes/anonmm.py and anonmm_chains.py, which name the sources. The third adds
 
     copying(v, x, p)      do_swap_page() has mapped p off its address, and copies it next
 
-which is so only between two steps of one fault.
+which holds only between two steps of one fault.
 
-Assumed: `wp_reuse` asks for at_rest, so that nobody reuses a page while it is `copying`. In rmap
-11 somebody could. Between do_swap_page()'s page_add_anon_rmap() and do_wp_page() of the same fault
-the last other mapper may zap its entry, under its own page_table_lock; the page is then exclusive,
-do_wp_page() reuses it, and nothing sets page->index: it is lost, without any -ENOMEM. The model
-runs one operation at a time and never gets there, so that refinement cannot object. Found by
-reading rmap 11's hunks (0c35710493), about 85 % sure; no report is known.
+Assumption: `wp_reuse` requires at_rest, so no process reuses a page while it is `copying`. In rmap
+11 that could happen. Between do_swap_page()'s page_add_anon_rmap() and do_wp_page() of the same
+fault, the last other process that maps the page may zap its entry, under its own page_table_lock.
+Then the page is exclusive, do_wp_page() reuses it, and nothing sets page->index: the page is lost,
+without any -ENOMEM. The model runs one operation at a time and never reaches this, so refinement
+does not detect it. Found by reading rmap 11's hunks (0c35710493), about 85 % sure; no report is
+known.
 """
 
 from typing import ClassVar
@@ -25,7 +26,7 @@ from rmapcheck.specs.vocabulary import Address, Folio, Mm, St, Swap, Vma
 
 
 class AnonMmChains(AnonMmFamily):
-    """2003-03-20: a page that mremap moves while it is shared knows a further address."""
+    """2003-03-20: a page that mremap moves while it is shared gets an additional address."""
 
     name = "anonmm-2003-03"
     title = "anonmm with chains of addresses"
@@ -40,7 +41,7 @@ class AnonMmChains(AnonMmFamily):
         )
 
     def chained(self, st: St, p: Expr) -> Expr:
-        """Return whether p knows a further address; PG_chained."""
+        """Return whether p knows more than one address; PG_chained."""
         return exists(
             Address, Address, lambda a, b: st.virtual(p, a) & st.virtual(p, b) & (a != b)
         )
@@ -50,7 +51,7 @@ class AnonMmChains(AnonMmFamily):
         return exists(Vma, Address, lambda u, z: st.pte(u, z, p) & ((u != v) | (z != x)))
 
     def folio_add_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """Whoever swaps the page in at a further address adds that."""
+        """A swap-in at another address adds that address."""
         self.set_anon(st, p, v, x)
         st.virtual[p, x] = True
 
@@ -60,10 +61,10 @@ class AnonMmChains(AnonMmFamily):
 
 
 class AnonMmOneAddress(AnonMmFamily):
-    """Later versions: a page is at one address, and mremap copies what it may not move."""
+    """Later versions: a page is at one address, and mremap copies pages that it may not move."""
 
     def alone(self, st: St, v: Expr, x: Expr) -> Expr:
-        """Return whether nobody else maps the anonymous page of x in v."""
+        """Return whether no other entry maps the anonymous page of x in v."""
         return forall(
             Vma,
             Address,
@@ -77,7 +78,7 @@ class AnonMmOneAddress(AnonMmFamily):
         return self.alone(st, v, x)
 
     def move_rmap(self, st: St, v: Expr, x: Expr, y: Expr) -> None:
-        """page->index of the page that moves is its new address."""
+        """Set page->index of the moved page to its new address."""
         moved = define(Folio, lambda p: st.pte(v, x, p) & st.anon(p))
         st.virtual = lambda p, z: If(moved(p), z == y, st.virtual(p, z))
 
@@ -93,14 +94,14 @@ class AnonMmOneAddress(AnonMmFamily):
 
 
 class AnonMmSwapIn(AnonMmOneAddress):
-    """2004-03-22: mremap copies what is shared, be it in memory or in swap."""
+    """2004-03-22: mremap copies shared pages, whether they are in memory or in swap."""
 
     name = "anonmm-2004-03"
     title = "anonmm; mremap copies, from swap too"
     kernels = "patches for 2.6.5-rc1, not merged"
 
     def may_move(self, st: St, v: Expr, x: Expr) -> Expr | bool:
-        """rmap_needs_broken_cow(): all who have it are counted, mapped or swapped."""
+        """rmap_needs_broken_cow(): all entries of the page count, mapped or swapped."""
         return self.alone(st, v, x) & forall(
             Vma,
             Address,
@@ -119,7 +120,7 @@ class AnonMmSwapIn(AnonMmOneAddress):
         )
 
     def move_rmap(self, st: St, v: Expr, x: Expr, y: Expr) -> None:
-        """page_update_anon_rmap(): the page names the process that moves it, too."""
+        """page_update_anon_rmap(): the page also names the process that moves it."""
         moved = define(Folio, lambda p: st.pte(v, x, p) & st.anon(p))
         super().move_rmap(st, v, x, y)
         st.anonmm_count.sub(Folio, lambda p, a: moved(p) & (a == st.mapping(p)))
@@ -131,13 +132,13 @@ class AnonMmSwapIn(AnonMmOneAddress):
         self.turn_page(st, p, v)
 
     def folio_add_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """A page that somebody maps already is at the same address there."""
+        """A page that another process maps already is at the same address there."""
         st.check(st.anon(p) >> st.virtual(p, x), "same_address")
         self.set_anon(st, p, v, x)
 
     @invariant
     def swap_at_one_address(self, st: St) -> Expr:
-        """All who hold one swap entry, or map its page, have it at the same address."""
+        """VMAs that hold the same swap entry, or map its page, have it at the same address."""
         return forall(
             Vma,
             Address,
@@ -150,7 +151,7 @@ class AnonMmSwapIn(AnonMmOneAddress):
 
 
 class AnonMmCopies(AnonMmOneAddress):
-    """rmap 10 and 11, 2004-05-22: swap-in maps the page, and copies it where it was moved."""
+    """rmap 10 and 11, 2004-05-22: swap-in maps the page, and copies it if it was moved."""
 
     name = "anonmm-2.6.7-rc1"
     title = "anonmm; swap-in copies what was moved"
@@ -176,7 +177,7 @@ class AnonMmCopies(AnonMmOneAddress):
         return missed
 
     def folio_add_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """do_swap_page() maps a page that is known at another address all the same."""
+        """do_swap_page() maps the page even if it is known at another address."""
         st.copying[v, x, p] = st.anon(p) & ~st.virtual(p, x)
         self.set_anon(st, p, v, x)
 
@@ -186,13 +187,13 @@ class AnonMmCopies(AnonMmOneAddress):
 
     @operation
     def do_wp_page_enomem(self, st: St, v: Vma, x: Address, p: Folio) -> None:
-        """There is no memory for the copy: do_swap_page() leaves the page where it is (E33)."""
+        """Without memory for the copy, do_swap_page() leaves the page where it is (E33)."""
         st.require(st.copying(v, x, p))
         st.copying[v, x, p] = False
 
     @operation
     def page_referenced_anon(self, st: St, v: Vma, x: Address, p: Folio) -> None:
-        """A page that names an extinct process is found in another; page_referenced_anon()."""
+        """Find a page of a dead process in another process; page_referenced_anon()."""
         st.require(st.pte(v, x, p) & st.anon(p))
         st.require(
             forall(Mm, lambda m: st.mm_live(m) >> (st.of_mm(m) != st.mapping(p))),
@@ -206,7 +207,7 @@ class AnonMmCopies(AnonMmOneAddress):
 
     @invariant
     def copying_is_mapped(self, st: St) -> Expr:
-        """What is about to be copied is an anonymous page, mapped there."""
+        """A page that is about to be copied is anonymous, and mapped there."""
         return forall(
             Vma,
             Address,

@@ -1,4 +1,4 @@
-"""The eras of anon_vma_chain until v3.18, each as its difference from the one before."""
+"""The eras of anon_vma_chain up to v3.18, each as a difference from the one before."""
 
 from typing import ClassVar
 
@@ -25,11 +25,11 @@ MREMAP_MERGE = (
     ("mremap_merge", "swapped_is_faulted"),
     ("mremap_merge", "swap_cache_agrees"),
 )
-"""What fails where mremap may join faulted pages to a never-faulted VMA: E04, B29."""
+"""What fails if mremap may merge faulted pages into a never-faulted VMA: E04, B29."""
 
 
 class AvcList(AvcBase):
-    """v2.6.34, v2.6.35: a list in order; what may be shared goes to the anon_vma at its tail."""
+    """v2.6.34, v2.6.35: an ordered list; pages that may be shared get the anon_vma at its tail."""
 
     name = "avc-2.6.34"
     title = "anon_vma_chain as released"
@@ -43,7 +43,7 @@ class AvcList(AvcBase):
         return r == st.tail(v)
 
     def clone_order(self, st: St, v: Expr) -> tuple[Expr, Expr]:
-        """Return tail and head of a clone of v's chain: from its tail on, so as it is."""
+        """Return tail and head of a clone of v's chain, which has the same order."""
         return st.tail(v), st.head(v)
 
     def clone_chain(self, st: St, v: Expr, w: Expr, K: Macro) -> None:
@@ -87,7 +87,7 @@ class AvcList(AvcBase):
 
     @invariant
     def relatives_end_alike(self, st: St) -> Expr:
-        """All who hold one swap entry have the same oldest anon_vma."""
+        """VMAs that hold the same swap entry have the same oldest anon_vma."""
         return forall(
             Vma,
             Address,
@@ -141,7 +141,7 @@ class AvcRoot(AvcBase):
 
     @operation
     def do_swap_page_exclusive(self, st: St, v: Vma, x: Address, p: Folio, s: Swap) -> None:
-        """Nobody else has the page, or could: to the VMA's own anon_vma."""
+        """No other entry has the page, or could: it gets the VMA's own anon_vma."""
         st.require(st.faulted(v))
         st.require(
             forall(
@@ -158,7 +158,7 @@ class AvcRoot(AvcBase):
 
     @invariant
     def one_root(self, st: St) -> Expr:
-        """All anon_vmas of a VMA have one root, which is among them (avc#lineage)."""
+        """All anon_vmas of a VMA have the same root, which is one of them (avc#lineage)."""
         return forall(
             Vma,
             AnonVma,
@@ -181,7 +181,7 @@ class AvcRoot(AvcBase):
 
     @invariant
     def relatives_have_one_root(self, st: St) -> Expr:
-        """All who hold one swap entry, or the page in its cache, are of one family."""
+        """VMAs that hold the same swap entry, and its cached page, belong to one family."""
         return forall(
             Vma,
             Address,
@@ -197,7 +197,7 @@ class AvcRoot(AvcBase):
 
     @invariant
     def root_alive(self, st: St) -> Expr:
-        """The root of an anon_vma, whose lock is taken, has not been freed (76545066c852)."""
+        """The root of an anon_vma has not been freed; its lock is taken (76545066c852)."""
         return forall(
             AnonVma,
             AnonVma,
@@ -222,7 +222,10 @@ class AvcTree(AvcRoot):
     flaws: ClassVar[Flaws] = {}
 
     def is_mergeable(self, st: St, v: Expr, w: Expr) -> Expr | bool:
-        """Equal, or one of them none and the neighbour's chain of one (965f55dea0e3)."""
+        """Both have the same anon_vma, or one has none and the other's chain is of one.
+
+        Commit 965f55dea0e3.
+        """
         both = st.faulted(v) & st.faulted(w)
         return If(both, st.active(v) == st.active(w), self.may_take_over(st, v, w))
 
@@ -231,15 +234,15 @@ class AvcTree(AvcRoot):
         return If(both, st.active(v) == st.active(w), self.may_take_copy(st, v, w))
 
     def may_take_copy(self, st: St, v: Expr, w: Expr) -> Expr:
-        """Return whether v may take what mremap moves out of w: never into an empty chain."""
+        """Return whether v may take over what mremap moves from w; v must have a chain."""
         neither = ~st.faulted(v) & ~st.faulted(w)
         return neither | self.chain_is_singular(st, v)
 
     def may_take_over(self, st: St, v: Expr, w: Expr) -> Expr:
-        """Return whether v and w, not both faulted, may merge: the faulted one's chain is one.
+        """Return whether v and w, not both faulted, may merge: the faulted one's chain is of one.
 
-        Into a free range two neighbours may grow that would not merge with each other: each is
-        asked alone, so that it does not matter which of them is faulted.
+        Two neighbours of a free range are checked separately, so they may both grow into it even
+        if they could not merge with each other. So it does not matter which of them is faulted.
         """
         neither = ~st.faulted(v) & ~st.faulted(w)
         return neither | self.chain_is_singular(st, v) | self.chain_is_singular(st, w)

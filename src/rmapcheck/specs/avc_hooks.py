@@ -1,15 +1,15 @@
-"""anon_vma_chain: the words, the decisions that eras take differently, and mm/rmap.c.
+"""anon_vma_chain: symbols, decisions that eras take differently, and functions of mm/rmap.c.
 
-The words that this adds to those of `anon_vmas.py`:
+Symbols in addition to those of `anon_vmas.py`:
 
     avc(v, a)             an anon_vma_chain joins v and a
     tail(v), head(v)      the ends of v's chain, oldest and newest (v2.6.34, 35)  if faulted(v)
     root(a, r)            a->root == r (since v2.6.36)
     parent(a, b)          a->parent == b; a root is its own parent (since v3.19)
 
-and operations: `anon_vma_prepare` in two forms, `fork` in three, and what remains of a clone that
-ran out of memory. After model/schemes/anon_vma_chain.py, anon_vma_root.py and anon_vma_reuse.py,
-which name the sources.
+Operations: `anon_vma_prepare` in two forms, `fork` in three, and clones that run out of memory.
+They follow model/schemes/anon_vma_chain.py, anon_vma_root.py and anon_vma_reuse.py, which name the
+sources.
 """
 
 from rmapcheck.logic import (
@@ -26,14 +26,14 @@ from rmapcheck.specs.vocabulary import Address, St, Vma
 
 
 class AvcHooks(AnonVmas):
-    """The words, the decisions, and the functions of mm/rmap.c."""
+    """The symbols, the decisions, and the functions of mm/rmap.c."""
 
     avc = relation(Vma, AnonVma)
 
     # Decisions.
 
     def is_oldest(self, st: St, v: Expr, r: Expr) -> Expr:
-        """Return whether r is where v puts a page that may be shared (ea90002b0fa7)."""
+        """Return whether r is the anon_vma that v uses for shared pages (ea90002b0fa7)."""
         raise NotImplementedError
 
     def may_adopt(self, st: St, w: Expr) -> Expr:
@@ -41,11 +41,11 @@ class AvcHooks(AnonVmas):
         return self.chain_is_singular(st, w)
 
     def inherits_copied_from(self) -> bool:
-        """Return whether a VMA that mremap's copy joins gets that one's chain (61f67c230a5e)."""
+        """Return whether a VMA that merges with mremap's copy gets its chain (61f67c230a5e)."""
         return False
 
     def keeps_mapping(self, st: St, p: Expr) -> Expr:
-        """Return whether swap-in leaves the mapping: v2.6.34 does if another entry has it."""
+        """Return whether swap-in keeps the mapping: v2.6.34 does if another entry maps p."""
         return exists(Vma, Address, lambda v, x: st.pte(v, x, p))
 
     def chain_is_singular(self, st: St, v: Expr) -> Expr:
@@ -55,24 +55,24 @@ class AvcHooks(AnonVmas):
     # mm/rmap.c
 
     def anon_vma_alloc(self, st: St, n: Expr) -> None:
-        """n is allocated."""
+        """Allocate n."""
         st.require(~st.anon_vma(n), "n is a free anon_vma")
         st.anon_vma[n] = True
 
     def found_family(self, st: St, v: Expr, n: Expr) -> None:
-        """n, the first anon_vma of v, is a root."""
+        """Make n, the first anon_vma of v, a root."""
 
     def join_family(self, st: St, v: Expr, c: Expr, n: Expr) -> None:
-        """n, new for the child c, descends from the anon_vma of the parent's v."""
+        """Make n, new for the child c, a descendant of the anon_vma of the parent's v."""
 
     def count_active(self, st: St, v: Expr) -> None:
-        """v has its anon_vma for its own now: num_active_vmas++."""
+        """Count v as a VMA with its own anon_vma: num_active_vmas++."""
 
     def uncount_active(self, st: St, v: Expr) -> None:
-        """v is about to lose its anon_vma: num_active_vmas--, if it has one."""
+        """v is about to lose its own anon_vma: num_active_vmas--, if it has one."""
 
     def uncount_emptied(self, st: St, emptied: Macro) -> None:
-        """The lists of some anon_vmas have become empty: parent->num_children--, and puts."""
+        """The lists of some anon_vmas have become empty: parent->num_children--, put."""
 
     def clone_chain(self, st: St, v: Expr, w: Expr, K: Macro) -> None:
         """w gets an AVC for each of v's anon_vmas that are in K; the loop of anon_vma_clone()."""
@@ -86,7 +86,7 @@ class AvcHooks(AnonVmas):
         self.count_active(st, w)
 
     def unlink_anon_vmas(self, st: St, v: Expr) -> None:
-        """v loses all its AVCs, and anon_vmas left without any are freed; unlink_anon_vmas()."""
+        """Remove all AVCs of v, and free anon_vmas that have none left; unlink_anon_vmas()."""
         emptied = define(
             AnonVma,
             lambda a: st.avc(v, a) & forall(Vma, lambda w: st.avc(w, a) >> (w == v)),
@@ -98,7 +98,7 @@ class AvcHooks(AnonVmas):
         self.put_anon_vmas(st, emptied)
 
     def put_anon_vmas(self, st: St, emptied: Macro) -> None:
-        """The anon_vmas whose last AVC is gone are freed."""
+        """Free the anon_vmas whose last AVC is gone."""
         st.anon_vma = lambda a: st.anon_vma(a) & ~emptied(a)
 
     # The hooks of the machine.
@@ -115,7 +115,7 @@ class AvcHooks(AnonVmas):
             self.dup_anon_vma(st, v, w)
 
     def dup_anon_vma(self, st: St, v: Expr, w: Expr) -> None:
-        """If w has an anon_vma and v none, v gets that and the chain."""
+        """If w has an anon_vma and v has none, give v the anon_vma and the chain of w."""
         gets = st.faulted(w) & ~st.faulted(v)
         self.count_dup(st, v, w, gets)
         self.dup_chain(st, v, w, gets)
@@ -123,11 +123,11 @@ class AvcHooks(AnonVmas):
         st.faulted[v] = st.faulted(v) | gets
 
     def dup_chain(self, st: St, v: Expr, w: Expr, gets: Expr) -> None:
-        """If `gets`, v has an AVC for each of w's; from the exporter (287d97ac0321)."""
+        """If `gets`, give v an AVC for each of w's; from the exporter (287d97ac0321)."""
         st.avc[v] = lambda a: st.avc(v, a) | (gets & st.avc(w, a))
 
     def count_dup(self, st: St, v: Expr, w: Expr, gets: Expr) -> None:
-        """If `gets`, v is about to have the anon_vma of w for its own: num_active_vmas++."""
+        """If `gets`, v is about to get the anon_vma of w as its own: num_active_vmas++."""
 
     def vma_remove(self, st: St, v: Expr) -> None:
         self.unlink_anon_vmas(st, v)
@@ -138,5 +138,5 @@ class AvcHooks(AnonVmas):
         return st.avc(v, st.mapping(p)) & there
 
     def folio_move_anon_rmap(self, st: St, p: Expr, v: Expr) -> None:
-        """The writer is alone: p moves down to its own anon_vma (c44b674323f4)."""
+        """Only the writer maps p: p gets the writer's own anon_vma (c44b674323f4)."""
         st.mapping[p] = st.active(v)

@@ -17,11 +17,11 @@ class AvcReuse(AvcTree):
     parent = relation(AnonVma, AnonVma)
 
     def may_reuse(self, st: St, a: Expr, own: Expr) -> Expr:
-        """Return whether a forked VMA may take a for its own; `own` is its parent VMA's."""
+        """Return whether a forked VMA may reuse a as its own; `own` is its parent VMA's."""
         raise NotImplementedError
 
     def count_child(self, st: St, n: Expr, a: Expr) -> None:
-        """n has become a child of a."""
+        """Count n as a child of a."""
 
     def found_family(self, st: St, v: Expr, n: Expr) -> None:
         super().found_family(st, v, n)
@@ -35,7 +35,7 @@ class AvcReuse(AvcTree):
 
     @operation
     def fork_reuse(self, st: St, v: Vma, c: Vma, m: Mm, a: AnonVma, K: Predicate[Address]) -> None:
-        """The child's c gets the chain of v, and an idle anon_vma of it; anon_vma_fork()."""
+        """Fork v: c gets the chain of v, and reuses an idle anon_vma of it; anon_vma_fork()."""
         st.require(st.faulted(v) & st.avc(v, a), "a is in the chain of v")
         st.require(self.may_reuse(st, a, st.active(v)), "reuse_anon_vma()")
         self.dup_vma(st, v, c, m)
@@ -47,7 +47,7 @@ class AvcReuse(AvcTree):
 
     @invariant
     def chain_ancestors(self, st: St) -> Expr:
-        """A VMA that is in an anon_vma is in that one's parent too."""
+        """A VMA that has an anon_vma in its chain also has the anon_vma's parent."""
         return forall(
             Vma,
             AnonVma,
@@ -114,7 +114,7 @@ class AvcDegree(AvcReuse):
 
 
 class AvcCounters(AvcReuse):
-    """v6.0-rc4 … v6.15: children and active VMAs are counted apart (2555283eb40d)."""
+    """v6.0-rc4 … v6.15: children and active VMAs are counted separately (2555283eb40d)."""
 
     name = "avc-6.0"
     title = "anon_vma_chain with two counters"
@@ -136,7 +136,7 @@ class AvcCounters(AvcReuse):
     )
 
     def may_reuse(self, st: St, a: Expr, own: Expr) -> Expr:
-        """No VMA has it for its own, and it has at most one child."""
+        """No VMA has it as its own anon_vma, and it has at most one child."""
         return st.num_active_vmas.is_zero(a) & st.num_children.at_most_one(a)
 
     def count_active(self, st: St, v: Expr) -> None:
@@ -156,7 +156,7 @@ class AvcCounters(AvcReuse):
 
     @operation(changes=False)
     def merge_enomem(self, st: St, v: Vma, w: Vma) -> None:
-        """A merge runs out of memory after dup_anon_vma(), and takes that back (824135c46b00)."""
+        """A merge runs out of memory after dup_anon_vma(), and undoes it (824135c46b00)."""
         st.require(st.vma(v) & st.vma(w) & (v != w) & (st.mm(v) == st.mm(w)), "neighbours")
         st.require(~st.temporary_stack(v) & ~st.temporary_stack(w))
         st.require(self.is_mergeable(st, v, w), "is_mergeable_anon_vma(v, w)")
@@ -181,7 +181,7 @@ class AvcMerge(AvcCounters):
         return True
 
     def may_take_over(self, st: St, v: Expr, w: Expr) -> Expr:
-        """Whichever is faulted must not be a fork child."""
+        """The one that is faulted must not be a fork child."""
         return (st.faulted(v) >> self.chain_is_singular(st, v)) & (
             st.faulted(w) >> self.chain_is_singular(st, w)
         )
@@ -191,17 +191,17 @@ class AvcMerge(AvcCounters):
 
 
 class AvcPublish(AvcMerge):
-    """v7.0 …: a clone is assembled unseen, then published under the lock."""
+    """v7.0 …: a clone is built where no one sees it, then published under the lock."""
 
     name = "avc-7.0"
     title = "anon_vma_chain, assign then publish"
     kernels = "v7.0 …"
 
     def undo_clone(self, st: St, c: Expr) -> None:
-        """cleanup_partial_anon_vmas(): no list has the AVCs yet, so they are just freed."""
+        """cleanup_partial_anon_vmas(): the AVCs are in no list yet, so they are only freed."""
         st.avc[c] = False
         st.faulted[c] = False
 
     def undo_fork(self, st: St, c: Expr) -> None:
-        """Both allocations come before the clone; what fails then is the clone."""
+        """Both allocations come before the clone, so only the clone has to be undone."""
         self.undo_clone(st, c)

@@ -1,8 +1,8 @@
-"""Seeded bugs, said in logic: the override is the whole of each, as in model/bugs.
+"""Seeded bugs in the logic; as in model/bugs, each is a single override.
 
-`flaws` says at which operation and which lemma the proof must fail, and nowhere else. B19 (growth)
-and missing locks (E05, E31) are not about what holds between operations; B28 loses merges and no
-page, so that everything is proved of it, as of any scheme that merges less.
+`flaws` lists the operations and lemmas at which the proof must fail; all others must be proved.
+B19 (growth) and missing locks (E05, E31) do not affect what holds between operations. B28 loses
+merges but no page, so everything is proved about it, as about any scheme that merges less.
 """
 
 from typing import ClassVar
@@ -39,12 +39,12 @@ class CopyFromImporter(AvcList):
     }
 
     def dup_chain(self, st: St, v: Expr, w: Expr, gets: Expr) -> None:
-        """The importer, which has none yet, is given a copy of its own chain."""
+        """The importer, which has no chain yet, gets a copy of its own chain."""
         st.tail[v] = If(gets, st.tail(v), st.tail(v))
 
 
 class NewestForShared(AvcList):
-    """A page that came back from swap went to the anon_vma of whoever asked first."""
+    """A page that was swapped in got the anon_vma of the process that faulted first."""
 
     name = "B02"
     title = "anonvma: we need to pick the _oldest_ anonvma (ea90002b0fa7)"
@@ -58,7 +58,7 @@ class NewestForShared(AvcList):
 
 
 class CloneForward(AvcList):
-    """anon_vma_clone() went from head to tail and so turned the chain round."""
+    """anon_vma_clone() went from head to tail, and so reversed the chain."""
 
     name = "B03"
     title = "anon_vma: clone the anon_vma chain in the right order (646d87b481da)"
@@ -85,7 +85,7 @@ class CloneForward(AvcList):
 
 
 class AdoptAnyNeighbour(AvcList):
-    """A VMA adopted its neighbour's anon_vma although that neighbour had inherited more."""
+    """A VMA adopted its neighbour's anon_vma even if the neighbour was a fork child."""
 
     name = "B04"
     title = "Simplify and comment on anon_vma re-use for anon_vma_prepare() (d0e9fe1758f2)"
@@ -132,7 +132,7 @@ class DegreeAmbiguity(AvcCounters):
 
 
 class OneSidedMerge(AvcMerge):
-    """Only the neighbour's chain was looked at, so that half of the merges were refused."""
+    """Only the neighbour's chain was checked, so half of the merges were refused."""
 
     name = "B28"
     title = "mm/vma: fix incorrectly disallowed anonymous VMA merges (879bca0a2c4f)"
@@ -165,14 +165,14 @@ class ZapBeforeRemove(PteChain):
     flaws: ClassVar[Flaws] = {"E01": (("zap", "chain_equals_ptes"),)}
 
     def rmap_zap(self, st: St, gone: Macro) -> None:
-        """The number that it reads is 0, and where there is no page 0 it returns at once."""
+        """The number that it reads is 0; as there is no page 0, it returns immediately."""
 
 
 class ContextFails(AnonMmCopies):
     """A fork that failed in init_new_context() left the child's anonmm, without the child."""
 
     name = "E32"
-    title = "never mended as such; anonmm was dropped"
+    title = "never fixed as such; anonmm was dropped"
     flaws: ClassVar[Flaws] = {
         **AnonMmCopies.flaws,
         "E32": (("dup_mm_enomem", "changes_nothing"), ("dup_mm_enomem", "anonmm_count")),

@@ -1,6 +1,6 @@
-"""The operations on pages, said in logic: faults, files, swap, exec.
+"""The operations on pages in the logic: faults, files, swap, exec.
 
-With those of `address_spaces.py` they are a small MM; a scheme adds what its hooks do.
+Together with those of `address_spaces.py` they form a small MM; a scheme adds its hooks.
 """
 
 from rmapcheck.logic import Function, Predicate, define, forall, operation
@@ -16,7 +16,7 @@ class Machine(AddressSpaces):
 
     @operation
     def fault(self, st: St, v: Vma, x: Address, p: Folio) -> None:
-        """The first write maps a fresh folio; do_anonymous_page(), do_cow_fault()."""
+        """Map a new folio at the first write; do_anonymous_page(), do_cow_fault()."""
         st.require(st.covers(v, x) & self.may_fault(st, v) & ~st.temporary_stack(v))
         st.require(self.no_entry(st, v, x), "the entry is none")
         self.fresh_folio(st, p)
@@ -25,7 +25,7 @@ class Machine(AddressSpaces):
 
     @operation
     def cow(self, st: St, v: Vma, x: Address, p: Folio, q: Folio) -> None:
-        """A write copies p to the fresh folio q; wp_page_copy()."""
+        """Copy p to the new folio q at a write; wp_page_copy()."""
         st.require(st.pte(v, x, p) & self.may_fault(st, v) & ~st.temporary_stack(v))
         self.fresh_folio(st, q)
         self.clear_entries(
@@ -36,9 +36,9 @@ class Machine(AddressSpaces):
 
     @operation
     def wp_reuse(self, st: St, v: Vma, x: Address, p: Folio) -> None:
-        """A write finds that only this entry maps p, or could; wp_can_reuse_anon_folio()."""
+        """Reuse p at a write, if only this entry maps it or could; wp_can_reuse_anon_folio()."""
         st.require(st.pte(v, x, p) & st.anon(p) & self.at_rest(st, v))
-        st.require(self.sole(st, v, x, p), "folio_ref_count(p) == 1, but for the swap cache")
+        st.require(self.sole(st, v, x, p), "folio_ref_count(p) == 1 (swap cache aside)")
         self.folio_move_anon_rmap(st, p, v)
 
     def sole(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr:
@@ -55,7 +55,7 @@ class Machine(AddressSpaces):
 
     @operation
     def free_folio(self, st: St, p: Folio) -> None:
-        """The last reference has been dropped; folio_put()."""
+        """Free p, whose last reference has been dropped; folio_put()."""
         st.require(st.folio(p) & st.refcount.is_zero(p), "folio_ref_count(p) == 0")
         st.folio[p] = False
         st.anon[p] = False
@@ -64,7 +64,7 @@ class Machine(AddressSpaces):
 
     @operation
     def page_cache_add(self, st: St, p: Folio, f: Inode, i: Pgoff) -> None:
-        """A fresh folio enters the page cache; filemap_add_folio()."""
+        """Add a new folio to the page cache; filemap_add_folio()."""
         self.fresh_folio(st, p)
         st.file[p] = True
         st.inode[p] = f
@@ -73,7 +73,7 @@ class Machine(AddressSpaces):
 
     @operation
     def file_fault(self, st: St, v: Vma, x: Address, p: Folio) -> None:
-        """A fault maps a page of the file at its place; filemap_fault(), do_fault()."""
+        """Map a page of the file at its linear place; filemap_fault(), do_fault()."""
         st.require(st.covers(v, x) & st.file_vma(v) & ~st.temporary_stack(v))
         st.require(self.no_entry(st, v, x), "the entry is none")
         st.require(
@@ -84,7 +84,7 @@ class Machine(AddressSpaces):
 
     @operation
     def unmap_file_page(self, st: St, p: Folio) -> None:
-        """p is unmapped wherever its rmap says; unmap_mapping_range(), try_to_unmap_file()."""
+        """Unmap p wherever its rmap leads; unmap_mapping_range(), try_to_unmap_file()."""
         st.require(st.file(p))
         self.clear_entries(
             st,
@@ -99,7 +99,7 @@ class Machine(AddressSpaces):
 
     @operation
     def filemap_remove_folio(self, st: St, p: Folio) -> None:
-        """p leaves the page cache: truncated or reclaimed; filemap_remove_folio()."""
+        """Remove p from the page cache: truncated or reclaimed; filemap_remove_folio()."""
         st.require(st.file(p))
         st.require(forall(Vma, Address, lambda v, x: ~st.pte(v, x, p)), "p has been unmapped")
         st.refcount.dec(p, st.inode(p))
@@ -109,7 +109,7 @@ class Machine(AddressSpaces):
 
     @operation
     def add_to_swap(self, st: St, p: Folio, s: Swap) -> None:
-        """p gets a free slot and enters the swap cache; add_to_swap()."""
+        """Give p a free slot, and add it to the swap cache; add_to_swap()."""
         st.require(st.folio(p) & st.anon(p) & ~st.swap(s))
         st.require(forall(Swap, lambda t: ~st.swap_cache(t, p)), "p is in no slot yet")
         st.swap[s] = True
@@ -118,9 +118,9 @@ class Machine(AddressSpaces):
 
     @operation
     def try_to_unmap(self, st: St, p: Folio, s: Swap) -> None:
-        """Each entry of p that the rmap walk visits becomes a swap entry; try_to_unmap().
+        """Turn each entry of p that the rmap walk visits into a swap entry; try_to_unmap().
 
-        It may miss one where something is half done; then p stays, since it is mapped.
+        The walk may miss an entry while another step is half done; then p stays mapped.
         """
         st.require(st.swap_cache(s, p) & st.anon(p))
         visited = define(
@@ -139,7 +139,7 @@ class Machine(AddressSpaces):
 
     @operation
     def swap_cache_delete(self, st: St, p: Folio, s: Swap) -> None:
-        """p leaves the swap cache: reclaimed, or no swap entry is left; folio_free_swap()."""
+        """Remove p from the swap cache: reclaimed, or no swap entry left; folio_free_swap()."""
         st.require(st.swap_cache(s, p))
         st.require(
             st.swap_map.is_zero(s) | forall(Vma, Address, lambda v, x: ~st.pte(v, x, p)),
@@ -150,14 +150,14 @@ class Machine(AddressSpaces):
 
     @operation
     def swap_free(self, st: St, s: Swap) -> None:
-        """Nothing names the slot any more; swap_free()."""
+        """Free the slot, to which no swap entry refers any more; swap_free()."""
         st.require(st.swap(s) & st.swap_map.is_zero(s), "swap_map[s] == 0")
         st.require(forall(Folio, lambda p: ~st.swap_cache(s, p)), "and no folio is cached")
         st.swap[s] = False
 
     @operation
     def swap_read(self, st: St, p: Folio, s: Swap) -> None:
-        """A fresh folio is read from the slot; swapin_readahead(), do_swap_page()."""
+        """Read a new folio from the slot; swapin_readahead(), do_swap_page()."""
         st.require(st.swap(s) & forall(Folio, lambda q: ~st.swap_cache(s, q)), "none is cached")
         self.fresh_folio(st, p)
         st.swap_cache[s, p] = True
@@ -165,13 +165,13 @@ class Machine(AddressSpaces):
 
     @operation
     def do_swap_page(self, st: St, v: Vma, x: Address, p: Folio, s: Swap) -> None:
-        """The entry maps the swap-cache folio again; do_swap_page()."""
+        """Map the swap-cache folio again; do_swap_page()."""
         self.swap_in(st, v, x, p, s)
         self.folio_add_anon_rmap(st, p, v, x)
         self.rmap_add(st, self.set_entry(st, v, x, p))
 
     def swap_in(self, st: St, v: Expr, x: Expr, p: Expr, s: Expr) -> None:
-        """The entry of x in v, which holds s, is cleared for the folio p of s."""
+        """Clear the entry of x in v, which holds s, and map the folio p of s there."""
         st.require(st.swap_pte(v, x, s) & st.swap_cache(s, p) & ~st.temporary_stack(v))
         self.clear_swap(
             st, define(Vma, Address, Swap, lambda w, y, t: (w == v) & (y == x) & (t == s))
@@ -187,7 +187,7 @@ class Machine(AddressSpaces):
         C: Predicate[Address],
         I: Function[Address, Pgoff],
     ) -> None:
-        """The new stack covers both places: all offsets shift; shift_arg_pages(), first half."""
+        """Grow the new stack to cover both places; all offsets shift; shift_arg_pages()."""
         st.require(st.vma(v) & ~st.file_vma(v) & ~st.temporary_stack(v))
         st.require(self.free_range(st, st.mm(v), C), "C is free")
         both = define(Address, lambda x: C(x) | st.covers(v, x))
@@ -201,7 +201,7 @@ class Machine(AddressSpaces):
     def exec_move(
         self, st: St, v: Vma, C: Predicate[Address], R: Predicate[Address, Address]
     ) -> None:
-        """The pages move to C, where their index is true again; shift_arg_pages(), second half."""
+        """Move the pages to C, where their index is correct again; shift_arg_pages(), 2nd half."""
         st.require(st.vma(v) & st.temporary_stack(v))
         st.require(forall(Address, lambda x: C(x) >> st.covers(v, x)), "C is a part of v")
         st.require(self.bijection(st, v, C, R), "each entry moves to one place of C")

@@ -1,4 +1,4 @@
-"""mapcount: schemes that count, in struct page, the entries that map it."""
+"""mapcount: for schemes that count in struct page how many entries map it."""
 
 from rmapcheck.logic import counts
 from rmapcheck.logic.macros import Macro
@@ -8,7 +8,7 @@ from rmapcheck.specs.vocabulary import Address, Folio, St, Vma
 
 
 class Mapcounted(Machine):
-    """page->mapcount, folio->_mapcount: changed with each entry, kept when one moves."""
+    """page->mapcount, folio->_mapcount: changes with each entry, not when an entry moves."""
 
     mapcount = counts(
         Vma,

@@ -1,16 +1,16 @@
 """Partial objrmap: file pages by i_mmap, anonymous ones by pte_chain (2.5.62-mm3).
 
-A file page can be mapped off its linear place by remap_file_pages(), where i_mmap does not
-find it. page_convert_anon() therefore gives such a page a chain, of all its entries, first. The
-words that this adds to those of `pte_chain.py`:
+remap_file_pages() can map a file page off its linear place, where i_mmap does not find it. So
+page_convert_anon() first gives such a page a chain of all its entries. Symbols in addition to
+those of `pte_chain.py`:
 
-    pg_anon(p)            the file page has been given a chain: it counts as anonymous for rmap
+    pg_anon(p)            the file page has a chain: it counts as anonymous for rmap
 
-The form that was merged for a day gave no page of a file a chain, but marked the VMA:
+The form that was merged for a day gave no chain to pages of files, but marked the VMA:
 
     nonlinear(v)          VM_NONLINEAR: pages of v's file are anywhere in it
 
-Kernels kept mapcount for pages without a chain only, in the same word; here each page has it.
+Kernels had mapcount only for pages without a chain, in the same word; here each page has it.
 """
 
 from typing import Any, ClassVar
@@ -23,10 +23,10 @@ from rmapcheck.specs.vocabulary import Folio, St, Vma
 
 
 class ObjrmapFamily(Mapcounted, PteChain):
-    """What all forms share: a chain for what has one, i_mmap for the other pages of files."""
+    """What all forms share: chains for pages that have one, i_mmap for other pages of files."""
 
     def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
-        """page_referenced_obj(), try_to_unmap_obj(): VMAs of the file, where p may be in them."""
+        """page_referenced_obj(), try_to_unmap_obj(): the places of p in VMAs of its file."""
         there = self.linear(st, v, p) >> (st.pgoff(v, x) == st.index(p))
         by_file = st.file(p) & st.i_mmap(st.inode(p), v) & st.covers(v, x) & there
         return If(self.chained(st, p), st.pte_chain(p, v, x), by_file)
@@ -56,12 +56,12 @@ class PartialObjrmap(ObjrmapFamily):
         return True
 
     def linear(self, st: St, v: Expr, p: Expr) -> Expr:
-        """It does unless it has been given a chain."""
+        """Return whether it is found only at its linear place: it has no chain."""
         anon: Expr = ~st.pg_anon(p)
         return anon
 
     def may_remap(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr | bool:
-        """It has been given a chain, wherever it is mapped."""
+        """Return whether it may be mapped anywhere: it has a chain."""
         return st.pg_anon(p) if self.converts() else True
 
     @operation
@@ -98,18 +98,18 @@ class SearchedObjrmap(ObjrmapFamily):
         return anon
 
     def linear(self, st: St, v: Expr, p: Expr) -> Expr:
-        """It does in VMAs that are not marked; marked ones are searched entry by entry."""
+        """Return whether v is not marked; marked VMAs are searched entry by entry."""
         unmarked: Expr = ~st.nonlinear(v)
         return unmarked
 
     def may_remap(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr | bool:
-        """Off its linear place only in a VMA that is marked."""
+        """Return whether x is its linear place, or v is marked."""
         placed: Expr = st.nonlinear(v) | (st.pgoff(v, x) == st.index(p))
         return placed
 
     @operation
     def make_nonlinear(self, st: St, v: Vma) -> None:
-        """v gets VM_NONLINEAR, and keeps it; sys_remap_file_pages()."""
+        """Set VM_NONLINEAR of v, which stays set; sys_remap_file_pages()."""
         st.require(st.vma(v) & st.file_vma(v) & self.at_rest(st, v))
         st.nonlinear[v] = True
 
@@ -118,7 +118,7 @@ class SearchedObjrmap(ObjrmapFamily):
         st.nonlinear[v] = False
 
     def copy_file(self, st: St, v: Expr, w: Expr) -> None:
-        """The mark is one of vm_flags, which each copy has."""
+        """Copy the mark, too: it is one of vm_flags."""
         super().copy_file(st, v, w)
         st.nonlinear[w] = st.nonlinear(v)
 

@@ -1,11 +1,12 @@
 """pte_chain: each page has a chain of the entries that map it (v2.5.27 … v2.6.6).
 
-The words that this adds to `vocabulary.py`:
+Symbols in addition to those of `vocabulary.py`:
 
     pte_chain(p, v, x)    the chain of p, or PG_direct, names the entry of x in v
 
-The walker trusts the chain and does not look whether the entry maps the page; so the chain must be
-exact, not only long enough. How it is stored (nodes, arrays, direct) is the executable model's.
+The walker trusts the chain and does not check whether the entry maps the page. So the chain must
+be exact, not just contain all entries. How it is stored (nodes, arrays, direct) is left to the
+executable model.
 """
 
 from typing import Any, ClassVar
@@ -40,11 +41,11 @@ class PteChain(Machine):
     stack_known_by_origin: Any = None
 
     def chained(self, st: St, p: Expr) -> Expr | bool:
-        """Return whether p has a chain; here each page has."""
+        """Return whether p has a chain; here each page has one."""
         return True
 
     def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:
-        """Of anonymous memory nobody looks at the offset; do_mremap() takes that of the place."""
+        """Nothing uses the offset of anonymous memory; do_mremap() sets it by the new place."""
         return st.file_vma(v)
 
     def rmap_add(self, st: St, new: Macro) -> None:
@@ -63,12 +64,12 @@ class PteChain(Machine):
         )
 
     def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
-        """The entries that the chain names, and no other."""
+        """Only the entries that the chain names."""
         named: Expr = st.pte_chain(p, v, x)
         return named
 
     def linear(self, st: St, v: Expr, p: Expr) -> Expr:
-        """A chain names entries wherever they are."""
+        """Not limited to the linear place: a chain names entries wherever they are."""
         return FALSE
 
     def may_remap(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr | bool:
@@ -77,7 +78,7 @@ class PteChain(Machine):
 
     @operation
     def remap_file_pages(self, st: St, v: Vma, x: Address, p: Folio) -> None:
-        """p, any page of v's file, is mapped at x, which was cleared first; install_page()."""
+        """Map p, any page of v's file, at x, which was cleared first; install_page()."""
         st.require(st.covers(v, x) & st.file_vma(v) & ~st.temporary_stack(v))
         st.require(self.no_entry(st, v, x), "the entry has been zapped")
         st.require(st.file(p) & (st.inode(p) == st.vm_file(v)), "p is a page of the file")

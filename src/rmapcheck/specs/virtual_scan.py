@@ -1,7 +1,7 @@
 """No rmap: swap_out() scans the page tables of all processes (2.4, 2.5.0 … 2.5.26).
 
-The walk finds an entry because it looks at every entry; so it is complete by itself, and what is
-proved is that the machine keeps its own books: VMAs, entries, references, swap counts, i_mmap.
+The walk looks at every entry, so it is always complete. What is proved is that the machine's own
+data stay consistent: VMAs, entries, references, swap counts, i_mmap.
 """
 
 from typing import Any, ClassVar
@@ -25,17 +25,17 @@ class VirtualScan(Machine):
     stack_known_by_origin: Any = None
 
     def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:
-        """Of anonymous memory nobody looks at the offset; do_mremap() takes that of the place."""
+        """Nothing uses the offset of anonymous memory; do_mremap() sets it by the new place."""
         return st.file_vma(v)
 
     def finds(self, st: St, p: Expr, v: Expr, x: Expr) -> Expr:
-        """The scan comes to every address of every VMA."""
+        """The scan visits every address of every VMA."""
         covered: Expr = st.covers(v, x)
         return covered
 
     @operation
     def try_to_swap_out(self, st: St, v: Vma, x: Address, p: Folio, s: Swap) -> None:
-        """The scan takes one entry away; others may map the page still; try_to_swap_out()."""
+        """Take away one entry; others may still map the page; try_to_swap_out()."""
         st.require(st.pte(v, x, p) & st.swap_cache(s, p) & st.anon(p))
         self.clear_entries(
             st, define(Vma, Address, Folio, lambda w, y, q: (w == v) & (y == x) & (q == p))

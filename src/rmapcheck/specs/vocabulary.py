@@ -1,11 +1,11 @@
-"""A small MM, said in logic: what all schemes share. The hooks are named as those of `Scheme`.
+"""A small MM in the logic: what all schemes share. Hooks have the same names as in `Scheme`.
 
-The vocabulary, which the abstraction of a model state must supply:
+The symbols, whose tables the abstraction of a model state must fill:
 
     Vma, Mm, Address, Pgoff, Folio, Swap, Inode    (an address is a page number in one process)
 
     vma(v)                the struct is allocated and linked into its process (or about to be)
-    mm(v)                 vma->vm_mm                                     means something if vma(v)
+    mm(v)                 vma->vm_mm                                     has a meaning if vma(v)
     covers(v, x)          vm_start <= x < vm_end: any set of addresses, not only an interval
     pgoff(v, x)           linear_page_index(v, x)                     if covers(v, x)
     folio(p)              the struct is allocated
@@ -21,11 +21,11 @@ The vocabulary, which the abstraction of a model state must supply:
     temporary_stack(v)    between the two halves of shift_arg_pages()
     origin(v, x)          pgoff(v, x) before its first half            if temporary_stack(v)
 
-Page tables are indexed by VMA, which is the same as by process since VMAs of one do not overlap
-(`vmas_disjoint`). Operations and their parameters are the methods marked @operation in
-`address_spaces.py` and `machine.py`: each is one step at the moment where the kernel's lock is
-dropped, and a VMA at a time. What is split finer or coarser in the model is a sequence of these
-(exit: zap and remove_vma of each VMA).
+Page tables are indexed by VMA. That is equivalent to indexing by process, because VMAs of one
+process do not overlap (`vmas_disjoint`). The operations are the methods marked @operation in
+`address_spaces.py` and `machine.py`. Each is one step on one VMA, at the moment when the kernel
+drops its lock. An operation of the model may be a sequence of these (exit: zap and remove_vma of
+each VMA).
 
 Left out: intervals and their order, permissions, huge pages, locks and races, KSM, migration.
 """
@@ -78,7 +78,7 @@ class Inode(Sort):
 
 
 class Vocabulary(Spec):
-    """What there is, the hooks of a scheme, and what the machine itself must keep."""
+    """The symbols, the hooks of a scheme, and the lemmas about the machine itself."""
 
     live = {Vma: "vma", Folio: "folio", Swap: "swap"}  # noqa: RUF012 - never changed
 
@@ -123,13 +123,13 @@ class Vocabulary(Spec):
     )
 
     def linear(self, st: St, v: Expr, p: Expr) -> Expr:
-        """Return whether the rmap finds file page p in v at its linear place and nowhere else."""
+        """Return whether the rmap finds file page p in v only at its linear place."""
         return TRUE
 
-    # Hooks: what a scheme does. `new` and `gone` are sets of (VMA, address, folio).
+    # Hooks, which schemes override. `new` and `gone` are sets of (VMA, address, folio).
 
     def folio_add_new_anon_rmap(self, st: St, p: Expr, v: Expr, x: Expr) -> None:
-        """A fresh folio is mapped for the first time."""
+        """A new folio is mapped for the first time."""
         st.anon[p] = True
         st.index[p] = self.index_at(st, v, x)
 
@@ -177,10 +177,10 @@ class Vocabulary(Spec):
         """v is about to take over a part of w, or the whole (dup_anon_vma)."""
 
     def vma_merge_copy(self, st: St, v: Expr, w: Expr) -> None:
-        """v is about to take over what mremap moves out of w (dup_anon_vma)."""
+        """v is about to take over what mremap moves from w (dup_anon_vma)."""
 
     def vma_remove(self, st: St, v: Expr) -> None:
-        """v, which has no entries left, goes (unlink_anon_vmas)."""
+        """v, which has no entries left, is about to be freed (unlink_anon_vmas)."""
 
     def keeps_pgoff(self, st: St, v: Expr) -> Expr | bool:
         """Return whether mremap keeps vm_pgoff; a never-faulted VMA gets that of its new place."""
@@ -201,20 +201,20 @@ class Vocabulary(Spec):
         return If(st.temporary_stack(v), st.origin(v, x), st.pgoff(v, x))
 
     def at_rest(self, st: St, v: Expr) -> Expr:
-        """Return whether nothing that happens to v is half done."""
+        """Return whether no step on v is half done."""
         moving: Expr = st.temporary_stack(v)
         return ~moving
 
     def may_miss(self, st: St, v: Expr, x: Expr, p: Expr) -> Expr:
-        """Return whether rmap_walk of p may miss x in v, where something is half done."""
+        """Return whether rmap_walk of p may miss x in v, because a step there is half done."""
         missed: Expr = st.temporary_stack(v)
         return missed
 
-    # What the machine itself must keep.
+    # Lemmas about the machine itself.
 
     @invariant
     def vma_sane(self, st: St) -> Expr:
-        """Only an allocated VMA covers anything, and its entries are where it covers."""
+        """Only an allocated VMA covers addresses, and its entries are at these addresses."""
         return forall(
             Vma,
             Address,
@@ -285,7 +285,7 @@ class Vocabulary(Spec):
 
     @invariant
     def swap_cache_one_to_one(self, st: St) -> Expr:
-        """A slot has one swap-cache folio and a folio one slot; no file page is in it."""
+        """A slot has one swap-cache folio, a folio has one slot, and no file page is in it."""
         return forall(
             Swap,
             Swap,
@@ -301,7 +301,7 @@ class Vocabulary(Spec):
 
     @invariant
     def i_mmap_exact(self, st: St) -> Expr:
-        """A VMA is in the i_mmap of its file, and of no other (files#members)."""
+        """A VMA is in the i_mmap of its file, and of no other file (files#members)."""
         return forall(
             Inode,
             Vma,
@@ -310,7 +310,7 @@ class Vocabulary(Spec):
 
     @invariant
     def file_coverage(self, st: St) -> Expr:
-        """A file page is mapped in VMAs of its file, where it must at its linear place.
+        """A file page is mapped in VMAs of its file only, at its linear place where required.
 
         Rule files#linear.
         """
@@ -345,7 +345,7 @@ class Vocabulary(Spec):
 
     @invariant
     def stack_known_by_origin(self, st: St) -> Expr:
-        """A temporary stack is anonymous, and its offsets were right before it began to move."""
+        """A temporary stack is anonymous, and its offsets were correct before it began to move."""
         return forall(
             Vma,
             Address,

@@ -268,9 +268,9 @@ def _vma_differs(
         return
     for address, number in zip(kernel.chain, model.chain, strict=True):
         names.setdefault(address, number)
-    told = tuple(names.get(a, 0) for a in kernel.chain)
-    if told != model.chain:
-        yield Difference("chain order", where, str(told), str(model.chain))
+    chain = tuple(names.get(a, 0) for a in kernel.chain)
+    if chain != model.chain:
+        yield Difference("chain order", where, str(chain), str(model.chain))
     own = names.get(kernel.anon_vma, 0) if kernel.anon_vma else 0
     if own != model.anon_vma:
         yield Difference("vma->anon_vma", where, str(own), str(model.anon_vma))
