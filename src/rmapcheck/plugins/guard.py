@@ -212,8 +212,8 @@ def _not_repeatable(scheme: type[Scheme], why: str) -> str:
 def scheme_errors(scheme: type[Scheme]) -> Iterator[None]:
     """Turn any exception that a plug-in scheme raises into a SchemeError of one sentence.
 
-    Exceptions that rmapcheck itself raises pass through, with the line of the plug-in added to a
-    SchemeError.
+    Exceptions that rmapcheck itself raises are not changed, except that a SchemeError gets the
+    line of the plug-in.
     """
     try:
         yield

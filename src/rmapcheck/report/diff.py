@@ -152,7 +152,7 @@ def _view_of(st: "Kernel", error: int, violates: tuple[str, ...]) -> View:
 
 
 def visible(st: "Kernel") -> tuple[tuple[int, ...], ...]:
-    """Return what processes can see, as View.visible has it.
+    """Return what processes can see, in the form of View.visible.
 
     States that differ only in the numbers of folios and swap slots give the same result.
     """

@@ -26,7 +26,7 @@ KEYS: dict[str, tuple[type, object]] = {
     "states": (int, 0),
     "steps": (int, 0),
 }
-"""What the commands read of a result: the type of each value, and a default."""
+"""The values of a result that the commands use: the type of each, and its default."""
 _TABLE = """
 create table result (
   id text primary key,
@@ -136,7 +136,7 @@ class Results:
 
 
 def _job(text: str) -> Job:
-    """Return the job in a row. Raise ValueError or TypeError if it is none."""
+    """Return the job in a row. Raise ValueError or TypeError if the row has no valid job."""
     job = Job(**json.loads(text))
     try:
         Scope(**{**job.scope, "ops": tuple(job.scope["ops"])})
@@ -146,7 +146,7 @@ def _job(text: str) -> Job:
 
 
 def _result(text: str) -> dict[str, Any]:
-    """Return the result in a row. Raise ValueError if it is none."""
+    """Return the result in a row. Raise ValueError if the row has no valid result."""
     result: Any = json.loads(text)
     for key, (kind, default) in KEYS.items():
         if not isinstance(result, dict) or not isinstance(result.get(key, default), kind):
@@ -156,7 +156,7 @@ def _result(text: str) -> dict[str, Any]:
 
 
 def decided(result: dict[str, Any]) -> bool:
-    """Tell whether a result is final: it would be the same on a faster machine."""
+    """Tell whether a result is HOLDS or VIOLATED, which a faster machine would not change."""
     return result["verdict"] in ("HOLDS", "VIOLATED")
 
 
