@@ -24,10 +24,10 @@ DEATHS = 3
 WORKER_PRELOAD = """\
 import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-logging.getLogger("distributed.worker.state_machine").setLevel(logging.ERROR)
+logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
 """
 """What local workers run first. They get Ctrl-C as well as the sweep; they ignore it, because the
-sweep ends them. The logger would then warn of each cancelled job."""
+sweep ends them. The logger would then report each cancelled job, and a scheduler that is gone."""
 
 
 @contextmanager
@@ -48,6 +48,7 @@ def client(scheduler: str, workers: int) -> Iterator[Any]:
         "n_workers": workers or cores,
         "threads_per_worker": 1,
         "dashboard_address": None,
+        "scheduler_kwargs": {"dashboard_address": ":0"},  # any port: 8787 may be in use
         "preload": WORKER_PRELOAD,
     }
     try:
