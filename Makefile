@@ -10,16 +10,19 @@ WORKERS ?= 2
 # Arguments for pytest: `make test ARGS='-k fork'`.
 ARGS    ?=
 
+# Tests stay in order on a worker, which takes over from the other when it has none left.
+SHARED    := -n $(WORKERS) --dist worksteal
+ALL_NIGHT  = $(SHARED) --durations=30 -m nightly
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format docs nightly pins bench peers kernels clean help
+.PHONY: demo test lint format docs nightly soak pins bench peers kernels clean help
 
 demo: $(INSTALLED) ## find a real historical bug, in seconds
 	$(BIN)/rmapcheck demo
 
 test: $(INSTALLED) ## run the tests and replay every saved counterexample
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) --durations=10 $(ARGS)
 
 lint: $(INSTALLED) ## check style, formatting, types and who imports whom
 	$(BIN)/ruff check
@@ -35,7 +38,10 @@ docs: $(INSTALLED) ## regenerate docs/schemes and the tables of docs/reference f
 	$(BIN)/python -m rmapcheck.tables docs
 
 nightly: $(INSTALLED) ## run the tests that take minutes, with many more examples
-	$(BIN)/python -m pytest -n $(WORKERS) -m nightly --hypothesis-profile=nightly $(ARGS)
+	$(BIN)/python -m pytest $(ALL_NIGHT) --hypothesis-profile=nightly $(ARGS)
+
+soak: $(INSTALLED) ## run the nightly tests for hours: all pairs of features, longer random runs
+	$(BIN)/python -m pytest $(ALL_NIGHT) --hypothesis-profile=soak $(ARGS)
 
 pins: $(INSTALLED) ## search the pinned scopes again, write tests/pinned.toml, show what changed
 	$(BIN)/python -m pytest -q -m pinned --regenerate-pins $(ARGS)

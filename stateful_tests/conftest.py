@@ -1,4 +1,4 @@
-"""How much the stateful tests may do, by the Hypothesis profile."""
+"""How much the stateful tests may do, and with which schemes, by day and at night."""
 
 import random
 
@@ -6,18 +6,41 @@ import attrs
 import pytest
 from hypothesis import settings
 
+from tests.designs import DESIGNS
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Leave to the night all schemes but one of each design, unless one was asked for."""
+    if config.getoption("--rmap-scheme"):
+        return
+    for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        scheme = params.get("rmap_scheme")
+        if scheme and scheme.name not in DESIGNS:
+            item.add_marker(pytest.mark.nightly)
+
 
 @attrs.frozen
 class Budget:
     examples: int
     steps: int
+    seconds: int
+    """For the longest walks."""
     seed: int
     """0, so that a test is the same each time; a new one every night."""
 
 
+AT_NIGHT = {"nightly": (100, 10), "soak": (1_000, 60)}
+"""Examples and seconds, so that all schemes fit into half an hour, or into hours."""
+
+
 @pytest.fixture(scope="session")
-def budget(pytestconfig):
-    chosen = settings()
-    nightly = pytestconfig.getoption("--hypothesis-profile", None) == "nightly"
-    seed = random.SystemRandom().randrange(2**32) if nightly else 0
-    return Budget(min(chosen.max_examples, 1_000), chosen.stateful_step_count, seed)
+def budget():
+    chosen, profile = settings(), settings.get_current_profile_name()
+    steps = chosen.stateful_step_count
+    if profile not in AT_NIGHT:
+        return Budget(min(chosen.max_examples, 1_000), steps, seconds=1, seed=0)
+    examples, seconds = AT_NIGHT[profile]
+    seed = random.SystemRandom().randrange(2**32)
+    return Budget(examples, steps, seconds=seconds, seed=seed)

@@ -62,7 +62,7 @@ def test_walker_reaches_every_goal():
 def test_a_whole_night_finds_nothing(rmap_scheme, budget, scope):
     scope = within(scope, rmap_scheme)
     result = Walker(seed=budget.seed).answer(
-        Question(rmap_scheme, scope), Limits(steps=10**9, seconds=60)
+        Question(rmap_scheme, scope), Limits(steps=10**9, seconds=budget.seconds)
     )
     assert result.verdict.status is Status.SAMPLED, explanation(result.verdict)
     verdict = (

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rmapcheck.cli import run
 from rmapcheck.host.errors import OracleError, Unavailable
@@ -37,6 +38,12 @@ def pinned(pytestconfig):
     pins = Pins(regenerate=pytestconfig.getoption("--regenerate-pins"))
     yield pins
     pins.write()
+
+
+@pytest.fixture(scope="session")
+def amount():
+    """Return a function that chooses how much is done: for `make nightly`, or for `make soak`."""
+    return lambda nightly, soak: soak if settings.get_current_profile_name() == "soak" else nightly
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ class Pin:
     section: str
     name: str
 
+    def __str__(self):
+        return f"{self.section}-{self.name}"
+
     @property
     def scope(self):
         return scope_of(self.section)
@@ -49,7 +52,7 @@ def pins_of(section):
 def each(*sections):
     """Return the decorator that runs a test for every pin of the sections, as `pin`."""
     found = [pin for section in sections for pin in pins_of(section)]
-    return pytest.mark.parametrize("pin", found, ids=lambda pin: f"{pin.section}-{pin.name}")
+    return pytest.mark.parametrize("pin", found, ids=str)
 
 
 def numbers_of(found):

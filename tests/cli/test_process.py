@@ -57,7 +57,7 @@ def children_of(pid):
 
 
 def test_interrupted_search():
-    err = interrupted("explore", "avc-7.0", "--mms", "3", after=8)
+    err = interrupted("explore", "avc-7.0", "--mms", "3", after=4)
     assert "interrupted: " in err
     assert "states" in err
     assert "nothing violated so far" in err

@@ -34,6 +34,7 @@ from rmapcheck.run import Run
 from rmapcheck.verdict import Status
 from rmapcheck.verify.expectation import known_flaw
 from tests import pins
+from tests.designs import sweep
 
 PAIR = pins.scope_of("a file, truncated")
 """Two processes that map one page of a file, shared or private."""
@@ -49,19 +50,20 @@ ALONE = Scope(
     alloc_fail=True,
     ops=("munmap", "fault", "file", "reclaim", "truncate", "remap", "mremap"),
 )
+
 """One process, two pages of a file in any order."""
 
 FILED = [name for name, scheme in schemes().items() if scheme.maps_files]
 
 
-@pytest.mark.parametrize("name", FILED)
+@pytest.mark.parametrize("name", sweep(FILED))
 def test_two_processes_and_a_file(name):
     found = explore(schemes()[name], PAIR)
     assert (found.verdict.status, found.verdict.how) == (Status.HOLDS, "exhaustive")
     assert found.vacuous == ()
 
 
-@pytest.mark.parametrize("name", FILED)
+@pytest.mark.parametrize("name", sweep(FILED))
 def test_one_process_and_two_pages_of_a_file(name):
     scheme = schemes()[name]
     # E06: kernels that stop where a pte_chain cannot be had.
@@ -83,7 +85,7 @@ KEPT = Scope(
 """Anonymous pages that are locked, or that swapoff brings back."""
 
 
-@pytest.mark.parametrize("name", schemes())
+@pytest.mark.parametrize("name", sweep(schemes()))
 def test_locked_pages_and_swapoff(name):
     found = explore(schemes()[name], KEPT, engine="python")
     assert (found.verdict.status, found.verdict.how) == (Status.HOLDS, "exhaustive")

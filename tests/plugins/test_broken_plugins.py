@@ -13,6 +13,7 @@ from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import HOOKS, check_behaviour, guarded
 from rmapcheck.verdict import Exit
+from tests.designs import sweep
 from tests.plugins.broken import BROKEN, plain
 
 
@@ -100,7 +101,7 @@ def test_a_file_is_read_again_each_time():
     assert find_scheme("mine.py").title == "two"
 
 
-@pytest.mark.parametrize("name", catalogue.schemes())
+@pytest.mark.parametrize("name", sweep(catalogue.schemes()))
 def test_what_comes_with_rmapcheck_keeps_to_the_interface(name):
     scheme = find_scheme(name)
     scope = Scope(mms=3, pages=3, vmas=9, folios=6, objects=60, alloc_fail=True, young=True)

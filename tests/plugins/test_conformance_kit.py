@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,18 +37,19 @@ QUICK = KIT + "    walk_steps = 2_000\n    examples = 5\n"
 
 
 @pytest.fixture
-def kit(pytester):
+def kit(pytester, monkeypatch):
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # another test's
     pytester.syspathinsert()
 
-    def run(scheme, test=QUICK, *args):
+    def run(scheme, test=QUICK, *args, how=pytester.runpytest_inprocess):
         pytester.makepyfile(mine=scheme, test_mine=test)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly", *args)
+        return how("-p", "no:cacheprovider", "-p", "no:randomly", *args)
 
     return run
 
 
 def test_five_lines_are_enough(kit, pytester):
-    result = kit(RIGHT, KIT, "-v")
+    result = kit(RIGHT, KIT, "-v", how=pytester.runpytest_subprocess)
     result.assert_outcomes(passed=5)
     for name in ("interface", "small_scopes", "walk", "hypothesis", "cases"):
         result.stdout.fnmatch_lines([f"*TestMine::test_{name} PASSED*"])

@@ -24,6 +24,7 @@ from rmapcheck.sampling.walk import Walker
 from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status
 from rmapcheck.verify.ladder import FILES, LADDER
+from tests.designs import sweep, sweep_of_bugs
 from tests.prove.test_refinement import NARROW, SPECIFIED, has_spec
 
 CASES = Path(__file__).parents[2] / "counterexamples"
@@ -100,7 +101,7 @@ def fails_in(st, name):
 
 
 @pytest.mark.parametrize("scope", [*LADDER[:3], FILES[0]], ids=range(4))
-@pytest.mark.parametrize("name", SPECIFIED)
+@pytest.mark.parametrize("name", sweep(SPECIFIED))
 def test_both_hold_in_every_state_of_a_small_scope(name, scope):
     cls = find_scheme(name)
     observer = Agreement(cls)
@@ -126,7 +127,7 @@ BEYOND = ("E32",)
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in bugs() if has_spec(find_scheme(n)) and n not in BEYOND]
+    "name", sweep_of_bugs(n for n in bugs() if has_spec(find_scheme(n)) and n not in BEYOND)
 )
 def test_both_fail_in_the_same_states_that_a_bug_has_broken(name):
     """The search continues after broken states: only a disagreement ends it."""

@@ -24,6 +24,7 @@ from rmapcheck.search.question import Limits, Question
 from rmapcheck.specs.avc_reuse import AvcCounters
 from rmapcheck.verdict import Status
 from rmapcheck.verify.ladder import FILES, LADDER
+from tests.designs import sweep
 
 CASES = Path(__file__).parents[2] / "counterexamples"
 
@@ -79,7 +80,7 @@ def test_most_schemes_have_a_spec():
 
 
 @pytest.mark.parametrize("scope", LADDER[:3], ids=range(3))
-@pytest.mark.parametrize("name", SPECIFIED)
+@pytest.mark.parametrize("name", sweep(SPECIFIED))
 def test_every_step_of_a_small_scope_is_one_of_the_spec(name, scope):
     every_step(name, scope)
 
@@ -91,7 +92,7 @@ def test_all_schemes_with_a_spec_map_files():
     assert all(find_scheme(name).maps_files for name in SPECIFIED)
 
 
-@pytest.mark.parametrize("name", SPECIFIED)
+@pytest.mark.parametrize("name", sweep(SPECIFIED))
 def test_every_step_on_files_is_one_of_the_spec(name):
     cls = find_scheme(name)
     observer = Refinement(spec_of(cls))
@@ -160,7 +161,7 @@ def every_step(name, scope):
     assert observer.events > done.generated / 2
 
 
-@pytest.mark.parametrize("name", SPECIFIED)
+@pytest.mark.parametrize("name", sweep(SPECIFIED))
 def test_random_steps_are_steps_of_the_spec_and_reach_its_operations(name):
     cls = find_scheme(name)
     verdict, observer = refined(cls, spec_of(cls), steps=3000)
@@ -168,7 +169,7 @@ def test_random_steps_are_steps_of_the_spec_and_reach_its_operations(name):
     assert {n for n, times in observer.explained.items() if not times} <= NEVER
 
 
-@pytest.mark.parametrize("name", SPECIFIED)
+@pytest.mark.parametrize("name", sweep(SPECIFIED))
 def test_random_steps_on_files_are_steps_of_the_spec(name):
     cls = find_scheme(name)
     verdict, observer = refined(cls, spec_of(cls), steps=1500, scope=FILED)
@@ -178,17 +179,17 @@ def test_random_steps_on_files_are_steps_of_the_spec(name):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", SPECIFIED)
-def test_many_random_steps_on_files_are_steps_of_the_spec(name):
+def test_many_random_steps_on_files_are_steps_of_the_spec(name, amount):
     cls = find_scheme(name)
-    verdict, _ = refined(cls, spec_of(cls), steps=100_000, scope=FILED)
+    verdict, _ = refined(cls, spec_of(cls), steps=amount(30_000, 100_000), scope=FILED)
     assert verdict.status is Status.SAMPLED, verdict.violations
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", SPECIFIED)
-def test_a_hundred_thousand_random_steps_are_steps_of_the_spec(name):
+def test_many_random_steps_are_steps_of_the_spec(name, amount):
     cls = find_scheme(name)
-    verdict, _ = refined(cls, spec_of(cls), steps=100_000)
+    verdict, _ = refined(cls, spec_of(cls), steps=amount(30_000, 100_000))
     assert verdict.status is Status.SAMPLED, verdict.violations
 
 

@@ -1,21 +1,17 @@
 """What schemes cost: counts known from history, and counts that a fault would change."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from rmapcheck.cli import run
 from rmapcheck.cost.figures import FIGURES
 from rmapcheck.cost.machine import CostError, Machine
-from rmapcheck.cost.tables import page
 from rmapcheck.cost.workloads import WORKLOADS, children, database, measure
 from rmapcheck.model.machine.cost import count_nodes
 from rmapcheck.model.operations import Mmap
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.plugins.find import find_scheme
-
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cost.md"
 
 
 def phase(scheme, workload, starts, scale):
@@ -72,10 +68,6 @@ def test_a_workload_that_runs_out_of_objects_is_an_error():
     machine.do(Mmap(mm=1, start=0, length=1))
     with pytest.raises(CostError, match="vma"):
         machine.do(Mmap(mm=1, start=2, length=1))
-
-
-def test_the_page_is_made_from_the_code():
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`"
 
 
 def test_the_command_prints_and_refuses(capsys):

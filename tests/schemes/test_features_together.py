@@ -5,6 +5,7 @@ Every scheme has all that its kernels had. Of each design one goes through all p
 """
 
 import itertools
+import random
 
 import pytest
 
@@ -13,6 +14,12 @@ from rmapcheck.host.compile import compiler
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, Scope
 from rmapcheck.plugins.catalogue import bugs, machines, schemes
 from rmapcheck.verdict import Status
+from tests.designs import DESIGNS, sweep
+
+pytestmark = [
+    pytest.mark.skipif(compiler() is None, reason="takes an hour without a C compiler"),
+    pytest.mark.usefixtures("optimized"),
+]
 
 EVERYTHING = Scope(
     mms=2, pages=1, folios=2, files=1, objects=16, young=True, ops=(*GROUPS, *EXTRAS)
@@ -49,15 +56,6 @@ NEEDS = {
 """Groups without which a feature is nothing."""
 PAIRS = list(itertools.combinations(FEATURES, 2))
 
-DESIGNS = (
-    "virtual_scan-2.4.23aa2",
-    "pte_chain-2.6.0",
-    "rmap15",
-    "objrmap-2.6.6",
-    "anonmm-2.6.7-rc1",
-    "anon_vma-2.6.32",
-    "avc-7.0",
-)
 LONG = 1_000_000
 """States after which a pair is searched to a depth only."""
 DEPTH = 7
@@ -79,8 +77,8 @@ def holds(scheme, where):
     found = explore(scheme, where, max_states=LONG)
     if found.verdict.status is Status.UNKNOWN:
         found = explore(scheme, where, max_depth=DEPTH)
-    assert found.verdict.status is Status.HOLDS, f"{scheme.name}: {found.verdict}"
-    assert found.vacuous == ()
+    assert found.verdict.status is Status.HOLDS, f"{scheme.name}: {found.verdict}; {where}"
+    assert found.vacuous == (), where
 
 
 def held(name):
@@ -91,31 +89,25 @@ def held(name):
     return found
 
 
-in_c = pytest.mark.skipif(compiler() is None, reason="takes an hour without a C compiler")
-
-
-@in_c
-@pytest.mark.parametrize("name", [name for name in machines() if name not in DEAR])
+@pytest.mark.parametrize("name", sweep(name for name in machines() if name not in DEAR))
 def test_all_features_at_once_in_the_smallest_scope(name):
     assert held(name).distinct > 10_000
 
 
-@in_c
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", DEAR)
 def test_all_features_at_once_in_the_smallest_scope_of_the_dear(name):
     assert held(name).distinct > 100_000
 
 
-@in_c
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", DESIGNS)
-def test_features_two_by_two_in_larger_scopes(name):
-    for pair in PAIRS:
+def test_features_two_by_two_in_larger_scopes(name, amount):
+    """Each night other pairs; all of them take a morning."""
+    for pair in random.SystemRandom().sample(PAIRS, amount(12, len(PAIRS))):
         holds(schemes()[name], of_two(*pair))
 
 
-@in_c
 @pytest.mark.parametrize("pair", [("munmap", "mremap"), ("munmap", "exit")])
 def test_a_seeded_bug_does_not_hold_in_the_scope_of_a_pair(pair):
     with pytest.raises(AssertionError, match="E01: VIOLATED"):

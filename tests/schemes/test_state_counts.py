@@ -3,17 +3,33 @@
 import pytest
 
 from rmapcheck.explore import explore
+from rmapcheck.host.compile import compiler
 from rmapcheck.plugins.catalogue import machines, schemes
 from rmapcheck.verdict import Status
 from tests import pins
+from tests.designs import DESIGNS
 
+SWEEP = "exec, memory fails"
+"""The section that is a sweep over most schemes; the one of all schemes is run by day too."""
 SECTIONS = [name for name, section in pins.SECTIONS.items() if "test" not in section]
 
 
+PINS = [
+    pytest.param(pin, marks=pytest.mark.nightly)
+    if pin.section == SWEEP and pin.name not in DESIGNS
+    else pin
+    for section in SECTIONS
+    for pin in pins.pins_of(section)
+]
+LONG = 400
+"""States for which the compiler takes less time than the interpreted search."""
+
+
 @pytest.mark.pinned
-@pins.each(*SECTIONS)
+@pytest.mark.parametrize("pin", PINS, ids=str)
 def test_holds_in_every_state_of_which_there_are_as_many_as_pinned(pin, pinned):
-    found = explore(schemes()[pin.name], pin.scope)
+    long = compiler() and pin.numbers.get("states", 0) > LONG
+    found = explore(schemes()[pin.name], pin.scope, engine="native" if long else "auto")
     assert found.verdict.status is Status.HOLDS, found.verdict
     assert found.verdict.how == "exhaustive"
     pinned.check(pin, pins.numbers_of(found))

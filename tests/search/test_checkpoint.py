@@ -31,14 +31,6 @@ LONG = {
 }
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("RMAPCHECK_ENGINE", raising=False)
-        yield
-
-
 def counts(done):
     return {name: getattr(done, name) for name in COUNTS}
 
@@ -57,6 +49,7 @@ def written(path):
 KILLS = [("every state", False, 9), ("every state", True, 9), ("a bug", True, 2)]
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize(("what", "fingerprint", "times"), KILLS)
 def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
     what, fingerprint, times, tmp_path

@@ -17,6 +17,7 @@ from rmapcheck.search.interpreted import Search
 from rmapcheck.search.question import Question
 from rmapcheck.verdict import Status
 from tests import pins
+from tests.designs import DESIGNS, sweep
 
 CHAIN = "pte_chain-2.6.0"
 
@@ -63,14 +64,13 @@ TWO_BY_TWO = Scope(mms=2, pages=2, premapped=2, folios=2, swaps=1, vmas=5, objec
 CORRECT = [name for name in machines() if name not in ("anon_vma-2.6.7", "anon_vma-sles9")]
 
 
-DEAR = ("avc-6.0", "avc-6.16", "avc-7.0")
-"""Up to six million states and a minute each."""
+BY_DAY = (*(name for name in DESIGNS if name != "avc-7.0"), "avc-3.0")
+"""The newest three of avc have up to six million states and take a minute each."""
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.skipif(compiler() is None, reason="takes an hour without a C compiler")
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.nightly] * (n in DEAR)) for n in CORRECT]
-)
+@pytest.mark.parametrize("name", sweep(CORRECT, by_day=BY_DAY))
 def test_two_processes_two_pages_with_split_merge_mremap_swap_and_fork(name):
     found = explore(schemes()[name], TWO_BY_TWO, engine="native")
     assert found.verdict.status is Status.HOLDS

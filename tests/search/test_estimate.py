@@ -16,15 +16,6 @@ from rmapcheck.search.question import Question
 from rmapcheck.verify.ladder import LADDER
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("RMAPCHECK_ENGINE", raising=False)
-        patch.setattr(build, "FLAGS", (*(f for f in build.FLAGS if f != "-O2"), "-O0"))
-        yield
-
-
 def layers(name, scope):
     search = NativeSearch(Question(schemes()[name], scope))
     search.start()

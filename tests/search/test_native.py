@@ -18,6 +18,7 @@ from rmapcheck.search.native.translate import translate
 from rmapcheck.search.native.translator.source import Untranslatable
 from rmapcheck.search.question import Limits, Question
 from tests import pins
+from tests.designs import sweep, sweep_of_bugs
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
@@ -34,18 +35,9 @@ COUNTS = (
 SMALL = Scope(
     mms=2, pages=2, folios=2, swaps=1, objects=8, premapped=1, alloc_fail=True, young=True
 )
+
 TINY = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault", "fork", "swap"))
 OPS = ("mmap", "munmap", "fault", "fork", "exit")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("RMAPCHECK_ENGINE", raising=False)
-        # The compiler is seven times quicker without -O2, and the searches here are small.
-        patch.setattr(build, "FLAGS", (*(f for f in build.FLAGS if f != "-O2"), "-O0"))
-        yield
 
 
 def agree(scheme, scope, **limits):
@@ -59,13 +51,13 @@ def agree(scheme, scope, **limits):
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", machines())
+@pytest.mark.parametrize("name", sweep(machines()))
 def test_every_scheme_gives_the_same_counts(name):
     agree(schemes()[name], SMALL, max_states=250)
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", [n for n in bugs() if n != "B23"])
+@pytest.mark.parametrize("name", sweep_of_bugs(n for n in bugs() if n != "B23"))
 def test_every_bug_gives_the_same_trace(name):
     bug = bugs()[name].bug
     scope = Scope(**bug.scope | {"ops": tuple(bug.scope["ops"])})
@@ -76,13 +68,12 @@ def test_every_bug_gives_the_same_trace(name):
 @needs_compiler
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", [*schemes(), *bugs()])
-def test_wider_scopes_agree_too(name):
-    scheme = {**schemes(), **bugs()}[name]
-    agree(
-        scheme, Scope(mms=2, pages=3, young=True, alloc_fail=True, protections=4), max_states=4000
-    )
-    agree(scheme, Scope(mms=2, pages=2, recycle=True, premapped=2), max_states=4000)
-    agree(scheme, Scope(mms=3, pages=1, objects=20), max_states=4000, symmetry=False)
+def test_wider_scopes_agree_too(name, amount):
+    scheme, states = {**schemes(), **bugs()}[name], amount(1_500, 4_000)
+    wide = Scope(mms=2, pages=3, young=True, alloc_fail=True, protections=4)
+    agree(scheme, wide, max_states=states)
+    agree(scheme, Scope(mms=2, pages=2, recycle=True, premapped=2), max_states=states)
+    agree(scheme, Scope(mms=3, pages=1, objects=20), max_states=states, symmetry=False)
 
 
 @needs_compiler
@@ -118,8 +109,7 @@ def test_limits_end_the_search_with_unknown():
 
 @needs_compiler
 @pytest.mark.pinned
-def test_b23_is_found_in_its_full_scope(monkeypatch, pinned):
-    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O2"))
+def test_b23_is_found_in_its_full_scope(optimized, pinned):
     (pin,) = pins.pins_of("all of B23")
     target = "same_anon_vma_same_chain"
     done = explore(bugs()[pin.name], pin.scope, engine="native", target=target)

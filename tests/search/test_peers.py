@@ -39,6 +39,7 @@ PINNED = pins.each(*(name for name in pins.SECTIONS if name.startswith("peers ")
 
 @needs_compiler
 @pytest.mark.pinned
+@pytest.mark.usefixtures("optimized")
 @PINNED
 def test_our_counts_are_those_of_the_peers(pin, pinned):
     bounds = Bounds(*pins.SECTIONS[pin.section]["bounds"])

@@ -19,6 +19,7 @@ from rmapcheck.model.operations import boot, possible_operations, run
 from rmapcheck.plugins.catalogue import machines, schemes
 from rmapcheck.search.interpreted import Search
 from rmapcheck.search.question import Question
+from tests.designs import DESIGNS, sweep
 
 SMALL = Scope(
     mms=2,
@@ -73,7 +74,7 @@ TINY_FILES = Scope(
     ops=("fault", "fork", "exit", "file", "reclaim"),
 )
 
-EVERY = pytest.mark.parametrize("name", machines())
+EVERY = pytest.mark.parametrize("name", sweep(machines()))
 
 
 def searched(name, scope, *, symmetry):
@@ -147,9 +148,10 @@ def test_the_canonical_form_does_not_depend_on_names(name, scope):
 def orbit_searches():
     """Two and three processes; three of anonmm, whose dead are remembered, take a minute."""
     for name in machines():
-        yield pytest.param(name, SMALL, id=f"two processes-{name}")
-        yield pytest.param(name, FILES, id=f"files-{name}")
-        marks = pytest.mark.nightly if name.startswith("anonmm") else ()
+        marks = () if name in DESIGNS else pytest.mark.nightly
+        yield pytest.param(name, SMALL, id=f"two processes-{name}", marks=marks)
+        yield pytest.param(name, FILES, id=f"files-{name}", marks=marks)
+        marks = pytest.mark.nightly if name.startswith("anonmm") else marks
         yield pytest.param(name, THREE, id=f"three processes-{name}", marks=marks)
 
 

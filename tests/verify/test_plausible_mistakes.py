@@ -17,6 +17,15 @@ from rmapcheck.model.schemes.rmap15 import Rmap15
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.verdict import Status
 from rmapcheck.verify.climb import BUDGET, QUICK, Climber
+from rmapcheck.verify.ladder import (
+    CHUNKS,
+    FILES,
+    LADDER,
+    LIMITED,
+    bug_scope,
+    required,
+    where_relatives_failed,
+)
 
 
 class UnkeyedTree(IMmapIntervalTree):
@@ -146,11 +155,35 @@ CAUGHT_BY = {
 }
 
 
+CAUGHT_IN = {
+    Unkeyed: FILES[1],
+    FirstOnly: FILES[1],
+    LeakPartial: LADDER[7],
+    OneMapper: LIMITED,
+    Cached: bug_scope(bugs()["E33"]),
+    ThirdChunk: CHUNKS,
+    Reader: bug_scope(bugs()["E44"]),
+}
+"""The first scope of the ladder in which each is found."""
 BY_RANDOM_RUNS = (SecondChunk, Collapse)
 """These come when the searches have used up their part of the budget, however long that is."""
+BY_DAY = (FirstOnly, SecondChunk)
 
 
-@pytest.mark.parametrize("variant", CAUGHT_BY, ids=lambda cls: cls.name)
+@pytest.mark.parametrize("variant", CAUGHT_IN, ids=lambda cls: cls.name)
+def test_a_scope_that_verify_searches_catches_it(variant):
+    where = CAUGHT_IN[variant]
+    assert where in (*required(variant), *where_relatives_failed(variant))
+    found = explore(variant, where).verdict
+    assert found.status is Status.VIOLATED
+    assert CAUGHT_BY[variant] in [v.invariant for v in found.violations]
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(v, marks=() if v in BY_DAY else pytest.mark.nightly) for v in CAUGHT_BY],
+    ids=lambda cls: cls.name,
+)
 def test_verify_catches_it(variant):
     budget = QUICK if variant in BY_RANDOM_RUNS else BUDGET
     verdict = Climber(variant, budget=budget).climb().verdict
