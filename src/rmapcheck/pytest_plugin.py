@@ -5,12 +5,12 @@
     once for each scheme that comes with rmapcheck.
 ``*.json``
     Each case file is a test that replays it. A seeded bug must do what its case expects; a scheme
-    of your own must violate nothing. A damaged case fails. So these count as case files:
+    of your own must violate nothing. A damaged case must fail, too, so these files count as cases:
 
-    - a file with the keys of a case, or with those at its beginning;
-    - beside a case: a file that is empty, or cut off before these keys;
-    - in a folder called `counterexamples`: a file that is not JSON; beside a case or the schema of
-      cases, every file.
+    - a file with the keys of a case, or only with the first of these keys;
+    - in a folder with a case: also a file that is empty, or that was cut off before these keys;
+    - in a folder called `counterexamples`: also a file that is not JSON;
+    - in a folder called `counterexamples` with a case, or with the schema of cases: every file.
 
 pytest loads this module in every project that uses the same environment. So it imports little at
 first, and it ignores other JSON files.
@@ -34,7 +34,7 @@ SCHEMA = "schema.json"
 KEYS = (b'"expect"', b'"scheme"', b'"scope"', b'"steps"')
 """Keys that every case has near the start of its file, since only its steps are long."""
 BEGINNING = (b'"expect"', b'"invariant"', b'"verdict"')
-"""Keys with which the file of a case begins, so that one that is cut off still has them."""
+"""The first keys in the file of a case; a file that was cut off still has them."""
 START = b'{"expect":{"invariant":'
 """The first bytes of a case, without spaces."""
 HEAD = 65_536
@@ -133,7 +133,7 @@ def _has_keys(path: Path) -> bool:
 
 
 def _head(path: Path, size: int) -> bytes:
-    """Return the first bytes of a file; b"" if it cannot be read, or is a pipe, say."""
+    """Return the first bytes of a file; b"" if it cannot be read or is not a regular file."""
     try:
         if stat.S_ISREG(path.stat().st_mode):
             with path.open("rb") as file:
@@ -144,12 +144,12 @@ def _head(path: Path, size: int) -> bytes:
 
 
 def _is_stump(path: Path) -> bool:
-    """Tell whether a file is empty, or has nothing but the first bytes of a case."""
+    """Tell whether a file is empty, or has only the first bytes of a case."""
     return START.startswith(b"".join(_head(path, HEAD).replace(b"\0", b"").split()))
 
 
 def _is_json(path: Path) -> bool:
-    """Tell whether a file has JSON in it; that of a file too large for a case is not read."""
+    """Tell whether a file is JSON; a file that is too large for a case is not parsed."""
     data = _head(path, LARGEST + 1)
     if len(data) > LARGEST:
         return True
@@ -162,7 +162,7 @@ def _is_json(path: Path) -> bool:
 
 @cache
 def _has_cases(folder: Path) -> bool:
-    """Tell whether the folder has a case file or their schema, not just other JSON files."""
+    """Tell whether the folder has a case file, or the schema of cases."""
     schema = folder.name == FOLDER and _has_schema(folder / SCHEMA)
     return schema or any(_has_keys(path) for path in sorted(folder.glob("*.json")))
 

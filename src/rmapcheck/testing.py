@@ -129,7 +129,7 @@ class SchemeConformance:
         """The saved cases of the scheme violate nothing: the bugs that they showed are fixed."""
         folder = self._folder()
         if "cases" in vars(type(self)) and not folder.is_dir():
-            pytest.fail(f"`cases` names {folder}, which is no folder; correct it", pytrace=False)
+            pytest.fail(f"`cases` is {folder}, which is not a folder; correct it", pytrace=False)
         with errors_fail_the_test():
             for path in sorted(p for p in folder.glob("*.json") if p.name != SCHEMA):
                 case = load_case(path)

@@ -115,7 +115,7 @@ def test_in_the_folder_of_cases_every_file_must_be_one(kit, pytester, remains):
 def test_a_folder_of_cases_that_is_named_must_exist(kit):
     result = kit(RIGHT, QUICK + "    cases = 'svaed'\n", "-k", "test_cases", "test_mine.py")
     result.assert_outcomes(failed=1, deselected=4)
-    result.stdout.fnmatch_lines(["`cases` names *svaed, which is no folder; correct it"])
+    result.stdout.fnmatch_lines(["`cases` is *svaed, which is not a folder; correct it"])
 
 
 @pytest.mark.parametrize(
