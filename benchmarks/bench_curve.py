@@ -1,9 +1,9 @@
-"""What each bound of a scope costs: states, CPU time, memory, and where an hour ends.
+"""Measures what each bound of a scope costs: states, CPU time, memory, and what an hour allows.
 
 `python benchmarks/bench_curve.py [SECONDS]` searches the full model of avc-7.0 around a small
-scope, and the AVC profile of benchmarks/peers around 2,2,2,2, raising one bound at a time until a
-search takes SECONDS (20), and writes docs/cost-curve.svg and, to standard output, the table of
-docs/how-to/search-a-wide-scope.md.
+scope, and the AVC profile of benchmarks/peers around 2,2,2,2. It raises one bound at a time until
+a search takes SECONDS (default 20). It writes docs/cost-curve.svg and, to standard output, the
+table of docs/how-to/search-a-wide-scope.md.
 """
 
 import math
@@ -33,7 +33,7 @@ BOUNDS = {
     "swaps": (0, 1, 2, 3),
 }
 AROUND = {"folios": 2, "objects": 2, "swaps": 2}
-"""Processes, for the bounds that mean little to one."""
+"""Number of processes, for bounds that have little effect with one process."""
 PROFILE = Bounds(2, 2, 2, 2)
 PROFILE_BOUNDS = {
     "mms": (1, 2, 3, 4, 5),
@@ -58,7 +58,7 @@ Point = tuple[int, int, float, int, bool]
 def search(
     scope: Scope, seconds: float, scheme: type[Scheme], target: str = ""
 ) -> tuple[int, float, int, bool]:
-    """Return states, CPU seconds, bytes, and whether the search came to its end."""
+    """Return states, CPU seconds, bytes, and whether the search was complete."""
     found = NativeSearch(Question(scheme, scope, target=target), memory_mb=3000)
     found.start()
     begin = time.process_time()
@@ -93,9 +93,9 @@ def profile_curve(bound: str, seconds: float) -> list[Point]:
 
 
 def hour(points: list[Point]) -> str:
-    """Return at which bound an hour ends, if each step costs as many times more as the last.
+    """Return the bound that an hour allows, if each step multiplies the cost by the same factor.
 
-    The last step that was measured is an early one, so that this is more of a guess than a bound.
+    The factor is that of the last measured step, which is an early one, so this is only a guess.
     """
     done = [p for p in points if p[-1]]
     if points[-1][-1] and done[-1][1] < 1.1 * done[-2][1]:
@@ -113,7 +113,7 @@ def row(bound: str, points: list[Point]) -> str:
 
 
 def drawing(curves: dict[str, list[Point]]) -> str:
-    """Return the curves as SVG: the bound to the right, CPU seconds upwards, by powers of ten."""
+    """Return the curves as SVG: bounds on the x axis, CPU seconds on a logarithmic y axis."""
 
     def place(value: float, seconds: float) -> str:
         x = LEFT + value / 12 * (WIDTH - LEFT - 90)

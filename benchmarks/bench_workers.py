@@ -1,7 +1,7 @@
-"""How much sooner several workers are done than one, and what that costs in CPU time.
+"""Measures how much faster several workers are than one, and what that costs in CPU time.
 
-Alternating pairs on the same scope: `python benchmarks/bench_workers.py [WORKERS [PAIRS]]`. Wall
-time says something only on a machine that has nothing else to do; the load is printed beside it.
+It runs alternating pairs on the same scope: `python benchmarks/bench_workers.py [WORKERS
+[PAIRS]]`. Wall time is meaningful only on an idle machine, so the load is printed, too.
 """
 
 import os
@@ -26,7 +26,7 @@ RUNS: tuple[tuple[str, type[Scheme], Scope, dict[str, object]], ...] = (
 
 
 def once(run: tuple, workers: int) -> tuple[float, float, tuple[int, int]]:
-    """Search once; return wall time, CPU time, and what was counted."""
+    """Search once; return wall time, CPU time, and the counts."""
     _, scheme, scope, options = run
     wall, cpu = time.monotonic(), time.process_time()
     done = explore(scheme, scope, workers=workers, engine="native", **options)
@@ -40,7 +40,7 @@ def pairs(run: tuple, workers: int, number: int) -> list[str]:
     for _ in range(number):
         one, several = once(run, 1), once(run, workers)
         if one[2] != several[2]:
-            raise SystemExit("several workers count otherwise than one")
+            raise SystemExit("several workers and one have different counts")
         ones.append(one[0])
         wall.append(one[0] / several[0])
         cpu.append(several[1] / one[1])
@@ -53,7 +53,7 @@ def main() -> None:
     workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     number = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     title = f"{workers} workers and one, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    table = Table("", "one, wall", "times as soon", "times the CPU time", title=title)
+    table = Table("", "one, wall", "times as fast", "times the CPU time", title=title)
     for run in RUNS:
         table.add_row(*pairs(run, workers, number))
     Console().print(table)

@@ -34,7 +34,7 @@ Idle(st, a) == st.anon[a].nactive = 0 /\ st.anon[a].nchild < 2
 Range(seq) == {seq[i] : i \in 1 .. Len(seq)}
 Others(seq, x) == SelectSeq(seq, LAMBDA y : y # x)
 
-(* Enter VMA <<p, s>> behind all of its anon_vma's that begin at its pgoff or below. *)
+(* Insert VMA <<p, s>> after all VMAs of the anon_vma whose pgoff is not larger. *)
 Insert(st, a, p, s) ==
   LET tree == st.anon[a].tree
       before == SelectSeq(tree, LAMBDA v : st.pgoff[v[1]][v[2]] <= st.pgoff[p][s])
@@ -60,7 +60,7 @@ Clone(st, p, v, t) ==
                      st.own[p][v]),
             st.chain[p][v], p, t)
 
-(* Cut VMA <<p, v>> in two; the upper part begins at m. Both are entered anew. *)
+(* Split VMA <<p, v>>; the upper part begins at m. Both are inserted again. *)
 Split(st, p, v, m) ==
   LET cut == [st EXCEPT
         !.pgoff[p][m] = st.pgoff[p][v] + m - v,
@@ -71,7 +71,7 @@ SplitAt(st, p, m) ==
   THEN Split(st, p, st.over[p][m] - 1, m)
   ELSE st
 
-(* VMA <<p, v>> leaves its anon_vmas, youngest first; then those left empty go. *)
+(* Remove VMA <<p, v>> from its anon_vmas, youngest first; then free the empty ones. *)
 RECURSIVE Leave(_, _, _, _)
 Leave(st, as, p, v) ==
   IF as = <<>> THEN st

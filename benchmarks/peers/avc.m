@@ -1,5 +1,5 @@
 -- The AVC profile in Murphi, for rumur: written from the definition in README.md, not from ours.
--- runner.py puts the constants P, V, F, A and N in front of it. Processes, pages and anon_vmas are
+-- programs.py puts the constants P, V, F, A and N in front of it. Processes, pages and anon_vmas are
 -- scalarsets; a loop that takes the first free one takes the lowest where rumur is told to do
 -- without symmetry. An undefined value is NULL.
 
@@ -121,7 +121,7 @@ begin
   undefine anon[a].tree[j];
 end;
 
--- The VMA at w gets the anon_vmas of the one at v, and is entered behind its equals.
+-- The VMA at w gets the anon_vmas of the one at v, and is inserted after VMAs with equal keys.
 procedure clone(p: Proc; v: Slot; q: Proc; w: Slot);
 begin
   for k: 0..A-1 do
@@ -132,7 +132,7 @@ begin
   end;
 end;
 
--- Cut the VMA at v in two; the upper part is at m. Both are entered anew.
+-- Split the VMA at v; the upper part is at m. Both are inserted again.
 procedure split(p: Proc; v: Slot; m: Slot);
 begin
   pgoff[p][m] := pgoff[p][v] + m - v;
@@ -152,7 +152,7 @@ begin
   clone(p, v, p, m);
 end;
 
--- The VMA at v leaves its anon_vmas, youngest first; those left empty go.
+-- Remove the VMA at v from its anon_vmas, youngest first; free the empty ones.
 procedure unlink(p: Proc; v: Slot);
 var a: Anon;
 begin

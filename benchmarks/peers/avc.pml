@@ -79,7 +79,7 @@ inline tree_remove(A_, V_) {
   od
 }
 
-/* The VMA W_ gets the anon_vmas of V_, and is entered behind its equals. */
+/* The VMA W_ gets the anon_vmas of V_, and is inserted after VMAs with equal keys. */
 inline clone(V_, W_) {
   k = 0;
   do
@@ -92,7 +92,7 @@ inline clone(V_, W_) {
   od
 }
 
-/* Cut VMA V_ in two; the upper part is M_. Both are entered anew. */
+/* Split VMA V_; the upper part is M_. Both are inserted again. */
 inline split(V_, M_) {
   pgoff[M_] = pgoff[V_] + M_ - V_;
   i = M_;
@@ -114,7 +114,7 @@ inline split(V_, M_) {
   clone(V_, M_)
 }
 
-/* VMA V_ leaves its anon_vmas, youngest first; those left empty go. */
+/* Remove VMA V_ from its anon_vmas, youngest first; free the empty ones. */
 inline unlink(V_) {
   k = A;
   do

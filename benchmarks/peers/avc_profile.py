@@ -1,9 +1,9 @@
-"""The AVC profile: what of our model the peers are written to, and how it is searched.
+"""The AVC profile: the part of our model that the peers implement, and how it is searched.
 
-It is avc-6.0 as it stands, in a scope of operations that the peers have: mmap of free pages,
-store, fork, exit, munmap, and mremap to free pages. VMAs do not merge and do not adopt a
-neighbour's anon_vma. Brute force numbers processes, pages and anon_vmas, which the peers number
-too; a VMA and an AVC are nothing but places in lists there.
+It is avc-6.0 in a scope with the operations of the peers: mmap of free pages, write, fork, exit,
+munmap, and mremap to free pages. VMAs do not merge, and do not adopt a neighbour's anon_vma. Brute
+force numbers processes, pages and anon_vmas, as the peers do; in the peers, a VMA and an AVC are
+only places in lists.
 """
 
 from typing import TYPE_CHECKING
@@ -30,11 +30,11 @@ INVARIANTS = (
     "mapcount",
     "anon_vma_counts",
 )
-"""I1 … I4 of the peers, in our words."""
+"""Our invariants for I1 … I4 of the peers."""
 
 
 class AvcProfile(AvcCounters):
-    """avc-6.0 whose VMAs neither merge nor adopt."""
+    """avc-6.0 without merging of VMAs and without adoption of anon_vmas."""
 
     name = "avc-profile"
     title = "avc-6.0 without merging and adoption"
@@ -50,7 +50,7 @@ class AvcProfile(AvcCounters):
 
 @attrs.frozen
 class Bounds:
-    """How many processes, pages of an address space, page frames and anon_vmas there are."""
+    """The numbers of processes, pages of an address space, page frames and anon_vmas."""
 
     mms: int
     pages: int
@@ -77,7 +77,7 @@ class Bounds:
 
 
 def question(bounds: Bounds, *, symmetry: bool) -> Question:
-    """Return what is asked of the profile."""
+    """Return the question for an engine."""
     named, target = () if symmetry else NAMED, ",".join(INVARIANTS)
     return Question(AvcProfile, bounds.scope(), named=named, target=target)
 
@@ -89,7 +89,7 @@ def search(bounds: Bounds, *, symmetry: bool, engine: str = "native") -> Answer:
 
 
 def counts(done: Answer) -> tuple[int, int]:
-    """Return states and transitions; a step for which there were too few objects is none."""
+    """Return the numbers of states and transitions; steps without enough objects do not count."""
     if not set(done.cut) <= {"folio", "anon_vma"}:
         raise ValueError(f"the scope has too few {', '.join(done.cut)}")
     return done.distinct, done.generated - sum(done.cut.values())

@@ -1,7 +1,7 @@
-"""One search of the AVC profile, alone in its process: `ours.py P,V,F,A brute`.
+"""Runs one search of the AVC profile in its own process: `ours.py P,V,F,A brute`.
 
-Prints one line of JSON; `seconds` is CPU time without Python's start and the translation. With
-`build` in place of `brute` or `orbits` both libraries are only made.
+It prints one line of JSON; `seconds` is CPU time without Python's start and the translation. With
+`build` instead of `brute` or `orbits`, it only builds both libraries.
 """
 
 import json
@@ -30,7 +30,7 @@ def compile_all(bounds: Bounds) -> dict[str, float]:
 
 
 def main() -> None:
-    """Search, and print what was found and what it cost."""
+    """Search, and print the result and its cost."""
     bounds = Bounds(*map(int, sys.argv[1].split(",")))
     if sys.argv[2] == "build":
         sys.stdout.write(json.dumps(compile_all(bounds)))

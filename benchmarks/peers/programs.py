@@ -1,4 +1,4 @@
-"""The programs that are compared: how each is made, run and read."""
+"""The programs that are compared: how each is built and run, and how its output is read."""
 
 import json
 import os
@@ -16,18 +16,18 @@ from avc_profile import Bounds
 HERE = Path(__file__).parent
 SPIN_FLAGS = ("-O2", "-DSAFETY", "-DNOREDUCE", "-DNOBOUNDCHECK", "-DMEMLIM=12000")
 SPIN_SIZES = {"2,3,2,2": (110_000, 22), "3,2,2,3": (1_200_000, 24)}
-"""Depth of the search stack (-m) and bits of the hash table (-w): little more than is needed."""
+"""Depth of the search stack (-m) and bits of the hash table (-w): slightly more than needed."""
 RUMUR_FLAGS = ("--threads", "1", "--scalarset-schedules", "off", "--counterexample-trace", "off")
-PATIENCE = 7200
+TIME_LIMIT = 7200
 
 
 class PeerError(Exception):
-    """A peer cannot be built or run, or says something that is not understood."""
+    """A peer cannot be built or run, or its output has an unexpected form."""
 
 
 @attrs.frozen
 class Run:
-    """What one run of one program found, and what it cost."""
+    """The result of one run of one program, and its cost."""
 
     states: int
     transitions: int
@@ -51,7 +51,7 @@ def cpu_of(command: list[str], folder: Path) -> tuple[str, float, float]:
         process = subprocess.Popen(
             command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT
         )
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIME_LIMIT
         pid, status, used = 0, 0, None
         while not pid:
             pid, status, used = os.wait4(process.pid, os.WNOHANG)
@@ -67,7 +67,7 @@ def cpu_of(command: list[str], folder: Path) -> tuple[str, float, float]:
 
 
 def number(pattern: str, text: str) -> int:
-    """Return the number that `pattern` finds last, behind all reports of progress."""
+    """Return the last number that `pattern` finds, after all reports of progress."""
     found = re.findall(pattern, text)
     if not found:
         raise PeerError(f"{pattern!r} is not in:\n{text[-2000:]}")
@@ -75,7 +75,7 @@ def number(pattern: str, text: str) -> int:
 
 
 class Program:
-    """One of the programs; `make` before `run`."""
+    """One of the programs; call `make` before `run`."""
 
     name = ""
     symmetric = False
@@ -88,7 +88,7 @@ class Program:
         """CPU seconds of translators and compilers."""
 
     def make(self) -> None:
-        """Build what is run."""
+        """Build the program."""
 
     def run(self) -> Run:
         """Run once."""

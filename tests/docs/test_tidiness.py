@@ -45,12 +45,7 @@ ALLOWED = {
 """Uses of such words that are right, each with the reason."""
 
 NOT_YET_EDITED = (
-    "ARCHITECTURE.md",
-    "CHANGELOG.md",
-    "benchmarks",
-    "docs/adr",
-    "docs/explanation",
-    "docs/reference",
+    "docs/reference/bugs.md",
     "docs/schemes",
     "invariants",
     "model/bugs",
