@@ -42,8 +42,8 @@ class Run:
 def cpu_of(command: list[str], folder: Path) -> tuple[str, float, float]:
     """Run a command; return what it printed, its CPU seconds and megabytes.
 
-    Byte-code of Python is kept in `folder`, as that of an installed program is kept, whatever
-    PYTHONDONTWRITEBYTECODE says.
+    Python's byte code is stored in `folder`, as for an installed program, even if
+    PYTHONDONTWRITEBYTECODE is set.
     """
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env["PYTHONPYCACHEPREFIX"] = str(folder)

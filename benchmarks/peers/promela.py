@@ -1,8 +1,8 @@
-"""The model for SPIN of one set of bounds: avc.pml with the main loop that calls it.
+"""Writes the model for SPIN for one set of bounds: avc.pml with the main loop that calls it.
 
-Each instance of a transition is an option of its own with constant arguments, and one d_step,
-which is what SPIN is quickest with. All invariants are the guard of one more option, so that a
-state that keeps them costs no step.
+Each instance of a transition is a separate option with constant arguments, and one d_step, which
+is the fastest form for SPIN. All invariants together are the guard of one more option, so that a
+state that satisfies them costs no step.
 """
 
 from pathlib import Path
@@ -15,14 +15,14 @@ def _all(parts: list[str], sign: str = " && ") -> str:
 
 
 class Model:
-    """The options of one set of bounds, each a guard and what it does."""
+    """The options for one set of bounds, each with a guard and an action."""
 
     def __init__(self, mms: int, pages: int, folios: int, anon_vmas: int) -> None:
         self.p, self.v, self.f, self.a = mms, pages, folios, anon_vmas
         self.n = mms * pages
 
     def ranges(self) -> list[tuple[int, int]]:
-        """Return all (start, length)."""
+        """Return all pairs (start, length)."""
         return [(s, n) for s in range(self.v) for n in range(1, self.v - s + 1)]
 
     def options(self) -> list[str]:
@@ -34,7 +34,7 @@ class Model:
         return out
 
     def mmaps(self, p: int) -> list[str]:
-        """Map free pages."""
+        """Return the options of mmap: map free pages."""
         out = []
         for s, n in self.ranges():
             base = p * self.v
@@ -45,7 +45,7 @@ class Model:
         return out
 
     def faults(self, p: int) -> list[str]:
-        """Store to a page."""
+        """Return the options of write: store to a page."""
         page = _all([f"mapcount[{f}] == 0" for f in range(self.f)], " || ")
         anon = _all([f"TR({a}, 0) == 0" for a in range(self.a)], " || ")
         out = []
@@ -58,7 +58,7 @@ class Model:
         return out
 
     def forks(self, p: int) -> list[str]:
-        """The child is the lowest process that is free."""
+        """Return the options of fork: the child is the lowest free process."""
         out = []
         for q in range(self.p):
             if q != p:
@@ -71,13 +71,13 @@ class Model:
         return out
 
     def exit(self, p: int) -> list[str]:
-        """All processes but the last may exit."""
+        """Return the options of exit: all processes except the last may exit."""
         others = _all([f"alive[{q}]" for q in range(self.p) if q != p] or ["false"], " || ")
         guard = f"(alive[{p}] && {others})"
         return [f":: d_step {{ {guard} -> unmap({p * self.v}, 0, {self.v}); alive[{p}] = 0 }}"]
 
     def munmaps(self, p: int) -> list[str]:
-        """Unmap a range whose first and last page are mapped."""
+        """Return the options of munmap: unmap a range whose first and last page are mapped."""
         base = p * self.v
         return [
             f":: d_step {{ (vs[{base + s}] != 0 && vs[{base + s + n - 1}] != 0) -> "
@@ -86,7 +86,7 @@ class Model:
         ]
 
     def mremaps(self, p: int) -> list[str]:
-        """Move pages of one VMA to free pages."""
+        """Return the options of mremap: move pages of one VMA to free pages."""
         base = p * self.v
         out = []
         for s, n in self.ranges():
@@ -99,7 +99,7 @@ class Model:
         return out
 
     def invariant(self) -> str:
-        """Return I1 ... I4 as one expression, so that a state that keeps them costs no step."""
+        """Return I1 ... I4 as one expression, so that checking a state costs no step."""
         n, anons = range(self.n), range(self.a)
         out = []
         for x in n:

@@ -32,7 +32,7 @@ MUTANTS = (
         "if anon_vma:",
     ),
     Mutant(
-        "no anon_vma is adopted from the VMA behind",
+        "no anon_vma is adopted from the next VMA",
         AVC + "find_mergeable_anon_vma",
         "near = v.vm_next",
         "near = 0",
@@ -231,7 +231,7 @@ MUTANTS = (
     ),
     # Faults and swap.
     Mutant(
-        "a write copies a page that nobody shares any more",
+        "a write copies a page that is no longer shared",
         MM + "fault:wp_can_reuse_anon_folio",
         "if f.refcount > (2 if f.swap else 1):",
         "if True:",

@@ -29,7 +29,7 @@ SHARED = (Mmap(mm=1, start=0, length=2), Write(mm=1, address=0), Fork(mm=1, chil
 QUICK = (
     "one count for children and VMAs (CVE-2022-42703)",
     "both sides join although they do not agree",
-    "a write copies a page that nobody shares any more",
+    "a write copies a page that is no longer shared",
     "DONTUNMAP of a whole VMA leaves its anon_vma",
     "fork leaves PageAnonExclusive",
 )

@@ -187,7 +187,7 @@ def test_files_are_skipped_on_a_machine_without_support(live, monkeypatch, lacks
 
 def test_the_stage_has_no_files_if_they_are_not_wanted(live):
     on = live(files=False)
-    assert on.skipped["files"] == "not asked for"
+    assert on.skipped["files"] == "not requested"
     episode = Episode(on, running(), scope_for(6, 10))
     assert not episode.run_step(Step((Fork(mm=1, child=2),))).differences
     assert SwapOut not in [type(op) for result in episode.end() for op in result.step.ops]

@@ -1,9 +1,9 @@
-"""The folder that keeps what was compiled, and how a damaged file in it is noticed.
+"""The cache folder for compiled files, and how damaged files in it are detected.
 
-A file of the cache ends with a digest of what comes before it, which neither the loader of
-libraries nor that of programs looks at. A file that a full disk or a crash has cut off, or that
-was changed, lacks its digest. It is never loaded, because reading a page behind its end would end
-the process with SIGBUS, but built again.
+A file of the cache ends with a digest of its content. Loaders of libraries and programs ignore the
+digest. If a full disk or a crash has truncated a file, or if it was changed, the digest does not
+match. Such a file is built again. It is never loaded, because reading a page after the end of the
+file would end the process with SIGBUS.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 MARK = b"rmapcheck"
-"""Comes before the digest."""
+"""Stands before the digest."""
 DIGEST = 32
 ROOM = 1 << 22
-"""Bytes that a compiler needs, for its temporary files too."""
+"""Bytes that a compiler needs, including its temporary files."""
 
 
 class BuildError(Exception):
@@ -26,7 +26,7 @@ class BuildError(Exception):
 
 
 class CacheError(BuildError):
-    """Nothing can be kept in any folder of the cache."""
+    """No folder of the cache can be used."""
 
 
 def cache_folder() -> Path:
@@ -40,7 +40,7 @@ def cache_folder() -> Path:
 def folders(reasons: list[str]) -> Iterator[Path]:
     """Yield the folders of the cache that can be written to; create those that do not exist.
 
-    For each that cannot, add to `reasons` why.
+    For each folder that cannot be used, add the reason to `reasons`.
     """
     for folder in (_own_folder(), Path(tempfile.gettempdir()) / f"rmapcheck-{os.getuid()}"):
         if folder is None:
@@ -60,7 +60,7 @@ def folders(reasons: list[str]) -> Iterator[Path]:
 
 
 def _own_folder() -> Path | None:
-    """Return the user's folder; None if the user has no home."""
+    """Return the cache folder of the user; None if the user has no home."""
     base = os.environ.get("XDG_CACHE_HOME")
     with suppress(RuntimeError):
         return Path(base or Path.home() / ".cache") / "rmapcheck"
@@ -68,7 +68,7 @@ def _own_folder() -> Path | None:
 
 
 def reason(folder: Path, error: OSError) -> str:
-    """Return why nothing can be kept in `folder`."""
+    """Return why `folder` cannot be used, as a sentence."""
     return f"{folder} cannot be written to ({error.strerror or error})"
 
 
@@ -98,7 +98,7 @@ def seal(path: Path) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Tell whether `path` is a file of the cache that ends with the digest of its content."""
+    """Return whether `path` is a file of the cache that ends with the digest of its content."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return False

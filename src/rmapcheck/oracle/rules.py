@@ -57,11 +57,11 @@ def _two_offers(st: "Kernel", vma: int) -> bool:
     at = near.index(vma)
     if not 0 < at < len(near) - 1:
         return False
-    before, behind = near[at - 1], near[at + 1]
+    before, following = near[at - 1], near[at + 1]
     scheme: Any = st.scheme
     offers = {
         scheme.reusable_anon_vma(st, before, before, vma),
-        scheme.reusable_anon_vma(st, behind, vma, behind),
+        scheme.reusable_anon_vma(st, following, vma, following),
     }
     return 0 not in offers and len(offers) == 2
 

@@ -122,7 +122,7 @@ class Stage:
     def attempt(self, tier: str, make: Callable[[], None], *, wanted: bool) -> None:
         """Set up a tier with `make`, or note why it is skipped."""
         if not wanted:
-            self.skipped[tier] = "not asked for"
+            self.skipped[tier] = "not requested"
             return
         try:
             make()

@@ -223,7 +223,7 @@ class Prover:
         """Return a minimal set of hypotheses that prove the goal, by name."""
         kept = list(self.problem.hypotheses(deep=deep))
         engine = self.fresh("z3", ())
-        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        assert isinstance(engine, Z3)  # noqa: S101 - fresh("z3") makes one
         switches = {f"h_{i}": h for i, h in enumerate(kept)}
         lines = [f"(declare-const {s} Bool)" for s in switches]
         lines += [
@@ -266,7 +266,7 @@ class Prover:
     def bounded(self, wanted: Expr) -> Bounded:
         """Return a solver for small structures in which the lemmas and `wanted` hold."""
         engine = self.fresh("z3", ())
-        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        assert isinstance(engine, Z3)  # noqa: S101 - fresh("z3") makes one
         assumed = [h.formula for h in self.problem.hypotheses(deep=False)]
         engine.add("".join(map(self.text, (*assumed, wanted))))
         bounded = Bounded(engine, self.problem.spec.sorts, self.options.deep_timeout)
@@ -276,7 +276,7 @@ class Prover:
     def unbounded(self, goal: Goal) -> Cti | None:
         """Return a counterexample of any size; deep lemmas need not hold in it."""
         engine = self.engine("z3", deep=False)
-        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        assert isinstance(engine, Z3)  # noqa: S101 - fresh("z3") makes one
         engine.push()
         try:
             engine.add(self.text(negate(goal.formula)))

@@ -197,7 +197,7 @@ class Houdini:
     def _engine(self, problem: Problem) -> tuple[Z3, Prover]:
         prover = Prover(problem, self.report.options, Proofs())
         engine = prover.fresh("z3", problem.hypotheses(deep=False))
-        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        assert isinstance(engine, Z3)  # noqa: S101 - fresh("z3") makes one
         if problem.transition is not None:
             engine.add("".join(prover.text(c) for c in self.left))
         return engine, prover
@@ -226,7 +226,7 @@ class Houdini:
     def _core(self, problem: Problem, goal: Expr) -> list[Expr] | None:
         prover = Prover(problem, self.report.options, Proofs())
         engine = prover.fresh("z3", problem.hypotheses(deep=False))
-        assert isinstance(engine, Z3)  # noqa: S101 - as asked for
+        assert isinstance(engine, Z3)  # noqa: S101 - fresh("z3") makes one
         switches = {f"h_{i}": c for i, c in enumerate(self.left)}
         lines = [f"(declare-const {s} Bool)" for s in switches]
         lines += [f"(assert (=> {s} {smt.translate(c, {})}))" for s, c in switches.items()]

@@ -143,7 +143,7 @@ class Machine(AddressSpaces):
         st.require(st.swap_cache(s, p))
         st.require(
             st.swap_map.is_zero(s) | forall(Vma, Address, lambda v, x: ~st.pte(v, x, p)),
-            "p is not mapped, or no entry wants it back",
+            "p is not mapped, or no swap entry of it is left",
         )
         st.swap_cache[s, p] = False
         st.refcount.dec(p, s)

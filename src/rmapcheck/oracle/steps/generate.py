@@ -177,9 +177,9 @@ def file_range_beside(st: "Kernel", rng: Random, mix: Mix, mm: int) -> Operation
     vma = st.mm[mm].mmap
     while vma:
         v = st.vma[vma]
-        behind = v.vm_pgoff + v.vm_end - v.vm_start
-        if v.vm_file and v.vm_end < mix.pages and behind < st.scope.file_pages:
-            found.append((vma, v.vm_end, behind))
+        following = v.vm_pgoff + v.vm_end - v.vm_start
+        if v.vm_file and v.vm_end < mix.pages and following < st.scope.file_pages:
+            found.append((vma, v.vm_end, following))
         if v.vm_file and v.vm_start and v.vm_pgoff:
             found.append((vma, v.vm_start - 1, v.vm_pgoff - 1))
         vma = v.vm_next
@@ -227,10 +227,10 @@ def mprotect_like_neighbour(st: "Kernel", rng: Random, mm: int) -> Operation | N
     pairs = []
     vma = st.mm[mm].mmap
     while vma:
-        behind = st.vma[vma].vm_next
-        if behind and st.vma[vma].vm_end == st.vma[behind].vm_start:
-            pairs += [(vma, behind), (behind, vma)]
-        vma = behind
+        following = st.vma[vma].vm_next
+        if following and st.vma[vma].vm_end == st.vma[following].vm_start:
+            pairs += [(vma, following), (following, vma)]
+        vma = following
     if not pairs:
         return None
     vma, like = rng.choice(pairs)
@@ -253,9 +253,9 @@ def write_between(st: "Kernel", rng: Random, mm: int) -> Operation | None:
     between = []
     before = st.mm[mm].mmap
     while before and (vma := st.vma[before].vm_next):
-        v, behind = st.vma[vma], st.vma[vma].vm_next
-        if v.anon_vma == 0 and behind and st.vma[before].vm_end == v.vm_start:
-            if v.vm_end == st.vma[behind].vm_start and v.vm_flags & VM_WRITE:
+        v, following = st.vma[vma], st.vma[vma].vm_next
+        if v.anon_vma == 0 and following and st.vma[before].vm_end == v.vm_start:
+            if v.vm_end == st.vma[following].vm_start and v.vm_flags & VM_WRITE:
                 between.append(vma)
         before = vma
     return Write(mm=mm, address=st.vma[rng.choice(between)].vm_start) if between else None

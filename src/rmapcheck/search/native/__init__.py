@@ -64,8 +64,8 @@ One call, translator/:
 `calls.py`        decides which of the following two handles a call; here there are three calls
 `resolve.py`      finds `st.scheme.folio_free` along the MRO of avc-7.0: it is Scheme.folio_free.
                   That does nothing, so folio_free_95 is empty and gcc removes the call
-`intrinsics.py`   C knows kmem_cache_free() by heart; tell() is for observers of the interpreted
-                  model, and nothing in C
+`intrinsics.py`   C has its own code for kmem_cache_free(); tell() is for observers of the
+                  interpreted model, and becomes no code in C
 `on_stack.py`     structs that are local variables, such as vma_merge_struct; none here
 
 What the C function uses:

@@ -128,7 +128,7 @@ class NativeSearch(Search):
         self.packing = Packing(self.st.layout, renamed=self.symmetry)
         self.fingerprint = fingerprint
         self.handle = self.library.search_new(
-            self._wants(), memory.budget(memory_mb), workers, fingerprint
+            self._wanted_violations(), memory.budget(memory_mb), workers, fingerprint
         )
         if not self.handle:
             raise OutOfMemory
@@ -143,8 +143,8 @@ class NativeSearch(Search):
             self.library.search_free(self.handle)
             self.handle = 0
 
-    def _wants(self) -> bytes:
-        """Return which violations may end the search; as search_new() in engine.c reads it."""
+    def _wanted_violations(self) -> bytes:
+        """Return a byte for each violation, 1 if it may end the search; see search_new() in C."""
         names = [inv.name for inv in self.translation.checks]
         oopses = [OOPSES.get(i, "") for i in range(len(OOPSES) + 1)]
         tests = [*names, *oopses, "lock_discipline", "failure_atomicity"]
