@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rmapcheck.model.machine.state import anon_vma_compatible
 from rmapcheck.model.scheme import Bug
-from rmapcheck.model.schemes.anon_vma_chain import AvcList, anon_vma_compatible
+from rmapcheck.model.schemes.anon_vma_chain_list import AvcList
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcDegree, AvcMerge
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from rmapcheck.model.machine.layout import Layout, layout_of
 from rmapcheck.model.machine.locks import HeldLock
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.structs import (
+    VM_ACCESS_FLAGS,
     VM_NONLINEAR,
     AddressSpace,
     Folio,
@@ -127,3 +128,18 @@ def vma_address(st: State, vma: int, index: int) -> int:
     if address < v.vm_start or address >= v.vm_end:
         return -14
     return address
+
+
+def anon_vma_compatible(st: State, a: int, b: int) -> bool:
+    """Return whether mprotect could make VMA `a` and the VMA `b` behind it one; mm/mmap.c.
+
+    They adjoin, have the same file and linear offsets, and differ at most in their protection.
+    """
+    va = st.vma[a]
+    vb = st.vma[b]
+    return (
+        va.vm_end == vb.vm_start
+        and va.vm_file == vb.vm_file
+        and (va.vm_flags ^ vb.vm_flags) & ~VM_ACCESS_FLAGS == 0
+        and vb.vm_pgoff == va.vm_pgoff + va.vm_end - va.vm_start
+    )

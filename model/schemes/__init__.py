@@ -1,4 +1,4 @@
-"""The schemes, one kernel generation a file, its eras as subclasses."""
+"""The schemes: one file per kernel generation or idea, with the eras as subclasses."""
 
 HISTORY = (
     "virtual_scan",
@@ -12,8 +12,8 @@ HISTORY = (
     "anon_vma_rfc",
     "anon_vma",
     "anon_vma_eras",
-    "anon_vma_chain",
+    "anon_vma_chain_list",
     "anon_vma_root",
     "anon_vma_reuse",
 )
-"""The files, oldest kernels first."""
+"""The files that have schemes, oldest kernels first."""

@@ -48,9 +48,8 @@ from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTreeAsReleased
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, ref
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, PTL, acquire, assert_held_write, release
-from rmapcheck.model.machine.state import linear_page_index, vma_address
+from rmapcheck.model.machine.state import anon_vma_compatible, linear_page_index, vma_address
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.schemes.anon_vma_chain import anon_vma_compatible
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State

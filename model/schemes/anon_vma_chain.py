@@ -33,121 +33,33 @@ v6.4.6, v6.12, v6.17, v7.1.5, read for each era.
 
 from typing import TYPE_CHECKING, ClassVar
 
-import attrs
-
 from rmapcheck.model.branches import passed
-from rmapcheck.model.era import Era
-from rmapcheck.model.i_mmap.list import IMmap
-from rmapcheck.model.i_mmap.prio_tree import IMmapPrioTree
 from rmapcheck.model.machine.errors import ENOMEM
-from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free, num, ref
+from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
-from rmapcheck.model.machine.scope import LARGEST_FIELD
-from rmapcheck.model.machine.state import linear_page_index, vma_address
-from rmapcheck.model.machine.structs import VM_ACCESS_FLAGS
+from rmapcheck.model.machine.state import (
+    anon_vma_compatible,
+    linear_page_index,
+    vma_address,
+)
 from rmapcheck.model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED, Scheme
+from rmapcheck.model.schemes.anon_vma_graph import (
+    AnonVma,
+    AnonVmaChain,
+    chain_is_singular,
+    chain_length,
+    chain_nth,
+)
+from rmapcheck.model.schemes.same_anon_vma import AvcFifo
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
     from rmapcheck.model.machine.structs import RmapWalkControl
 
 
-@attrs.define(slots=True, eq=False)
-class AnonVma:
-    """struct anon_vma, linux/rmap.h."""
+class AvcBase(Scheme):
+    """What all eras have in common."""
 
-    head: int = ref("anon_vma_chain")
-    """First AVC: list_head (v2.6.34 … v3.6), rb_root (since v3.7); lock of the root"""
-    root: int = ref("anon_vma")
-    """The family's oldest, whose lock all of them use (5c341ee1dfc8, v2.6.36)."""
-    refcount: int = num(LARGEST_FIELD)
-    parent: int = ref("anon_vma")
-    """The anon_vma of the VMA it was forked from (7a3ef208e662, v3.19)."""
-    degree: int = num(LARGEST_FIELD)
-    """Children and VMAs whose anon_vma it is (v3.19 … v6.0-rc3)."""
-    num_children: int = num(LARGEST_FIELD)
-    """Children; a root counts itself (2555283eb40d, v6.0-rc4)."""
-    num_active_vmas: int = num(LARGEST_FIELD)
-    """VMAs whose `anon_vma` it is (2555283eb40d, v6.0-rc4)."""
-
-
-@attrs.define(slots=True, eq=False)
-class AnonVmaChain:
-    """struct anon_vma_chain, linux/rmap.h: one VMA is in one anon_vma."""
-
-    vma: int = ref("vma")
-    anon_vma: int = ref("anon_vma")
-    same_vma: int = ref("anon_vma_chain")
-    """Next in vma->anon_vma_chain; mmap_lock, page_table_lock"""
-    same_anon_vma: int = ref("anon_vma_chain")
-    """Next in anon_vma->head; lock of the root"""
-
-
-class AvcFifo:
-    """anon_vma->head as a list_head: in the order of arrival (v2.6.34 … v3.6)."""
-
-    keyed: ClassVar[bool] = False
-    """An AVC's place depends on the range of its VMA."""
-
-    def insert(self, st: "State", anon_vma: int, avc: int) -> None:
-        """Put an AVC at the tail; list_add_tail()."""
-        st.anon_vma_chain[avc].same_anon_vma = 0
-        last = st.anon_vma[anon_vma].head
-        if last == 0:
-            st.anon_vma[anon_vma].head = avc
-            return
-        while st.anon_vma_chain[last].same_anon_vma:
-            last = st.anon_vma_chain[last].same_anon_vma
-        st.anon_vma_chain[last].same_anon_vma = avc
-
-    def remove(self, st: "State", anon_vma: int, avc: int) -> None:
-        """Take an AVC out; list_del(), anon_vma_interval_tree_remove()."""
-        following = st.anon_vma_chain[avc].same_anon_vma
-        at = st.anon_vma[anon_vma].head
-        if at == avc:
-            st.anon_vma[anon_vma].head = following
-            return
-        while st.anon_vma_chain[at].same_anon_vma != avc:
-            at = st.anon_vma_chain[at].same_anon_vma
-        st.anon_vma_chain[at].same_anon_vma = following
-
-
-def chain_length(st: "State", vma: int) -> int:
-    """Return the number of AVCs of `vma`."""
-    length = 0
-    avc = st.vma[vma].anon_vma_chain
-    while avc:
-        length += 1
-        avc = st.anon_vma_chain[avc].same_vma
-    return length
-
-
-def chain_nth(st: "State", vma: int, n: int) -> int:
-    """Return AVC number `n` of `vma`, counted from the head, from 0."""
-    avc = st.vma[vma].anon_vma_chain
-    while n:
-        avc = st.anon_vma_chain[avc].same_vma
-        n -= 1
-    return avc
-
-
-def chain_is_singular(st: "State", vma: int) -> bool:
-    """Tell whether `vma` has exactly one AVC; list_is_singular(), linux/list.h."""
-    avc = st.vma[vma].anon_vma_chain
-    return avc != 0 and st.anon_vma_chain[avc].same_vma == 0
-
-
-class AvcList(Scheme):
-    """v2.6.34 and v2.6.35: a lock and a list in each anon_vma."""
-
-    name = "avc-2.6.34"
-    title = "anon_vma_chain as released"
-    era = Era(
-        kernels="v2.6.34 … v2.6.35",
-        flaws=("E04",),
-        lacks=("wipeonfork", "dontunmap", "punch_hole"),
-    )
-    i_mmap: ClassVar[IMmap] = IMmapPrioTree()
     same_anon_vma: ClassVar[AvcFifo] = AvcFifo()
     """The container of an anon_vma's AVCs, anon_vma->head."""
     merges_with_fork_child: ClassVar[bool] = True
@@ -178,8 +90,8 @@ class AvcList(Scheme):
     # Decisions of this era.
 
     def lock_of(self, st: "State", anon_vma: int) -> int:
-        """Return the anon_vma whose lock protects the list of `anon_vma`."""
-        return anon_vma
+        """Return the anon_vma whose lock protects the AVCs of `anon_vma`."""
+        raise NotImplementedError
 
     def reusable_anon_vma(self, st: "State", old: int, a: int, b: int) -> int:
         """Return the anon_vma of `old` (`a` or `b`, which adjoin) if the other may adopt it, or 0.
@@ -209,10 +121,8 @@ class AvcList(Scheme):
         return exporter
 
     def shared_anon_vma(self, st: "State", vma: int) -> int:
-        """Return the anon_vma for a page that may be shared already: the oldest (ea90002b0fa7)."""
-        tail = chain_nth(st, vma, chain_length(st, vma) - 1)
-        oldest: int = st.anon_vma_chain[tail].anon_vma
-        return oldest
+        """Return the anon_vma for a page that may be shared already."""
+        raise NotImplementedError
 
     def insert(self, st: "State", anon_vma: int, avc: int) -> None:
         """Put an AVC into the anon_vma's list or tree."""
@@ -293,10 +203,8 @@ class AvcList(Scheme):
         return 0
 
     def insert_prepared(self, st: "State", anon_vma: int, avc: int) -> None:
-        """anon_vma_prepare() of v2.6.34 and v2.6.35 puts the AVC at the head of the list."""
-        self.assert_locked(st, anon_vma, "an AVC is linked")
-        st.anon_vma_chain[avc].same_anon_vma = st.anon_vma[anon_vma].head
-        st.anon_vma[anon_vma].head = avc
+        """Insert the AVC that anon_vma_prepare() has assigned."""
+        self.insert(st, anon_vma, avc)
 
     def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
         """Give `dst` an AVC for each of `src`; anon_vma_clone(). Return 0 or -ENOMEM."""
@@ -386,27 +294,9 @@ class AvcList(Scheme):
         passed(st, "merge imports a chain")
         return 0
 
-    def unlink_anon_vmas(self, st: "State", vma: int) -> None:
-        """Drop all AVCs of `vma`, and each anon_vma that is left without any."""
-        avc = st.vma[vma].anon_vma_chain
-        while avc:
-            following = st.anon_vma_chain[avc].same_vma
-            anon_vma = st.anon_vma_chain[avc].anon_vma
-            lock = self.lock_of(st, anon_vma)
-            acquire(st, ANON_VMA_LOCK, lock)
-            self.remove(st, avc)
-            empty = st.anon_vma[anon_vma].head == 0
-            release(st, ANON_VMA_LOCK, lock)
-            if empty:
-                self.put_anon_vma(st, anon_vma)
-            kmem_cache_free(st, st.anon_vma_chain, avc)
-            avc = following
-        st.vma[vma].anon_vma_chain = 0
-        st.vma[vma].anon_vma = 0
-
     def put_anon_vma(self, st: "State", anon_vma: int) -> None:
-        """The anon_vma's list is empty (or never was filled): free it."""
-        kmem_cache_free(st, st.anon_vma, anon_vma)
+        """Drop a reference to an anon_vma without AVCs, which may free it."""
+        raise NotImplementedError
 
     # Counters that later eras keep.
 
@@ -455,14 +345,6 @@ class AvcList(Scheme):
     ) -> None:
         st.folio[folio].mapcount = 1
         self.set_anon(st, folio, vma, address, exclusive=True)
-
-    def folio_add_anon_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
-    ) -> None:
-        """The first mapping sets `mapping` anew, and never as exclusive; page_add_anon_rmap()."""
-        st.folio[folio].mapcount += 1
-        if st.folio[folio].mapcount == 1:
-            self.set_anon(st, folio, vma, address, exclusive=False)
 
     def folio_dup_anon_rmap(
         self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
@@ -517,15 +399,3 @@ class AvcList(Scheme):
             if address >= 0:
                 self.visit(st, rwc, st.vma[vma].vm_mm, address)
             avc = st.anon_vma_chain[avc].same_anon_vma
-
-
-def anon_vma_compatible(st: "State", a: int, b: int) -> bool:
-    """Tell whether mprotect could make `a` and the VMA `b` behind it one; mm/mmap.c."""
-    va = st.vma[a]
-    vb = st.vma[b]
-    return (
-        va.vm_end == vb.vm_start
-        and va.vm_file == vb.vm_file
-        and (va.vm_flags ^ vb.vm_flags) & ~VM_ACCESS_FLAGS == 0
-        and vb.vm_pgoff == va.vm_pgoff + va.vm_end - va.vm_start
-    )

@@ -27,13 +27,9 @@ from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
 from rmapcheck.model.scheme import VMA_OP_FORK
-from rmapcheck.model.schemes.anon_vma_chain import (
-    AvcFifo,
-    chain_is_singular,
-    chain_length,
-    chain_nth,
-)
+from rmapcheck.model.schemes.anon_vma_graph import chain_is_singular, chain_length, chain_nth
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
+from rmapcheck.model.schemes.same_anon_vma import AvcFifo
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State

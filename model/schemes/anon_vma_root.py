@@ -25,52 +25,31 @@ from rmapcheck.model.i_mmap.interval_tree import IMmapIntervalTree
 from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
-from rmapcheck.model.schemes.anon_vma_chain import AvcFifo, AvcList
+from rmapcheck.model.schemes.anon_vma_chain import AvcBase
+from rmapcheck.model.schemes.anon_vma_chain_list import AvcList
+from rmapcheck.model.schemes.same_anon_vma import AvcFifo, AvcIntervalTree
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-class AvcIntervalTree(AvcFifo):
-    """anon_vma->rb_root: an interval tree by vm_pgoff (v3.7 …), here a list in its order."""
-
-    keyed = True
-
-    def insert(self, st: "State", anon_vma: int, avc: int) -> None:
-        """By vm_pgoff, behind equals; anon_vma_interval_tree_insert() (bf181b9f9d8d, v3.7)."""
-        pgoff = st.vma[st.anon_vma_chain[avc].vma].vm_pgoff
-        prev = 0
-        at = st.anon_vma[anon_vma].head
-        while at and st.vma[st.anon_vma_chain[at].vma].vm_pgoff <= pgoff:
-            prev = at
-            at = st.anon_vma_chain[at].same_anon_vma
-        st.anon_vma_chain[avc].same_anon_vma = at
-        if prev:
-            st.anon_vma_chain[prev].same_anon_vma = avc
-        else:
-            st.anon_vma[anon_vma].head = avc
-
-
-class AvcRoot(AvcList):
+class AvcRoot(AvcBase):
     """v2.6.36 … v2.6.39: one lock for the whole family, the root's; a page keeps its mapping."""
 
     name = "avc-2.6.36"
     title = "anon_vma_chain with the root lock"
     era = attrs.evolve(AvcList.era, kernels="v2.6.36 … v2.6.39", lacks=("wipeonfork", "dontunmap"))
+    i_mmap: ClassVar[IMmap] = AvcList.i_mmap
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
-        **AvcList.fields,
+        **AvcBase.fields,
         "anon_vma": ("head", "root", "refcount"),
     }
-    invariants: ClassVar[tuple[str, ...]] = (*AvcList.invariants, "one_root", "anon_vma_refcount")
+    invariants: ClassVar[tuple[str, ...]] = (*AvcBase.invariants, "one_root", "anon_vma_refcount")
 
     def lock_of(self, st: "State", anon_vma: int) -> int:
         """The root's (012f18004da3)."""
         root: int = st.anon_vma[anon_vma].root
         return root
-
-    def insert_prepared(self, st: "State", anon_vma: int, avc: int) -> None:
-        """At the tail, as everybody else (v2.6.36)."""
-        self.insert(st, anon_vma, avc)
 
     def shared_anon_vma(self, st: "State", vma: int) -> int:
         """The root's (288468c334e9)."""

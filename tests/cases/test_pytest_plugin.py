@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 B01 = ROOT / "counterexamples" / "B01-copy-from-importer.json"
 
 MINE = """
-from rmapcheck.model.schemes.anon_vma_chain import AvcList
+from rmapcheck.model.schemes.anon_vma_chain_list import AvcList
 
 class Mine(AvcList):
     name = "mine"

@@ -118,7 +118,7 @@ def test_a_flaw_that_the_kernels_had_is_expected(rmapcheck):
     assert code == Exit.EXPECTED
     assert out == "avc-2.6.34: VIOLATED(coverage, step 5), as expected: these kernels had E04\n"
     Path("mine.py").write_text(
-        "from rmapcheck.model.schemes.anon_vma_chain import AvcList\n\n"
+        "from rmapcheck.model.schemes.anon_vma_chain_list import AvcList\n\n"
         "class Mine(AvcList):\n    name = 'mine'\n"
     )
     assert rmapcheck("explore", "mine.py", *B29_SCOPE)[0] == Exit.UNEXPECTED

@@ -26,7 +26,7 @@ from rmapcheck.model.operations import (
     Write,
 )
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.model.schemes.anon_vma_chain import AvcList
+from rmapcheck.model.schemes.anon_vma_chain_list import AvcList
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 from rmapcheck.model.schemes.pte_chain import PteChainArray
 from rmapcheck.plugins.catalogue import schemes

@@ -2,7 +2,7 @@
 
 from tests.oracle.planting import Mutant
 
-AVC = "rmapcheck.model.schemes.anon_vma_chain:AvcList."
+AVC = "rmapcheck.model.schemes.anon_vma_chain:AvcBase."
 MM = "rmapcheck.model.mm."
 
 FILE_MUTANTS = (

@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap, Write
-from rmapcheck.model.schemes.anon_vma_chain import AvcList
+from rmapcheck.model.schemes.anon_vma_chain_list import AvcList
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.plugins.guard import watchdog
 from rmapcheck.run import Run, replay

@@ -9,7 +9,7 @@ import pytest
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Mmap
-from rmapcheck.model.schemes.anon_vma_chain import AvcList
+from rmapcheck.model.schemes.anon_vma_chain_list import AvcList
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.run import replay
 from rmapcheck.sampling.walk import ALWAYS, Walk, Walker, drawn_weights

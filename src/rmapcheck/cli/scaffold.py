@@ -32,7 +32,8 @@ it remembers must be in structs or fields of the state, never in self.
 
 import attrs
 
-from rmapcheck.model.schemes.anon_vma_chain import anon_vma_compatible, chain_is_singular
+from rmapcheck.model.machine.state import anon_vma_compatible
+from rmapcheck.model.schemes.anon_vma_graph import chain_is_singular
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
 
 

@@ -53,6 +53,7 @@ DESIGNS = {
     "anonmm_chains": "anonmm",
     "anon_vma_eras": "anon_vma",
     "anon_vma_chain": "avc",
+    "anon_vma_chain_list": "avc",
     "anon_vma_root": "avc",
     "anon_vma_reuse": "avc",
 }
