@@ -3,7 +3,8 @@
 import attrs
 
 from rmapcheck.model.scheme import Bug
-from rmapcheck.model.schemes.objrmap import Objrmap5a, Objrmap5b, Objrmap5cAgain
+from rmapcheck.model.schemes.objrmap import Objrmap5a
+from rmapcheck.model.schemes.objrmap_nonlinear import Objrmap5b, Objrmap5cAgain
 from rmapcheck.model.schemes.pte_chain import PteChainArray
 
 ONE = {

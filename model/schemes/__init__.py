@@ -7,6 +7,7 @@ HISTORY = (
     "pte_chain",
     "rmap15",
     "objrmap",
+    "objrmap_nonlinear",
     "anonmm_chains",
     "anonmm",
     "anon_vma_rfc",

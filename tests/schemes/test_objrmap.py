@@ -6,8 +6,8 @@ import pytest
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.operations import Fork, MmapFile, Read, RemapFilePages
-from rmapcheck.model.schemes.objrmap import (
-    Objrmap5a,
+from rmapcheck.model.schemes.objrmap import Objrmap5a
+from rmapcheck.model.schemes.objrmap_nonlinear import (
     Objrmap5c,
     Objrmap5cAgain,
     Objrmap5d,

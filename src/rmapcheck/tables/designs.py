@@ -50,6 +50,7 @@ moved. A page of the parent is swapped out."""
 
 DESIGNS = {
     "pte_chain_list": "pte_chain",
+    "objrmap_nonlinear": "objrmap",
     "anonmm_chains": "anonmm",
     "anon_vma_eras": "anon_vma",
     "anon_vma_chain": "avc",
