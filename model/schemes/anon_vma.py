@@ -1,10 +1,10 @@
 """anon_vma: all VMAs that may hold a page, in one list (v2.6.7 … v2.6.33).
 
-A pte_chain costs memory and a lock for each mapping of each page; with files mapped into hundreds
-of processes the chains alone filled low memory. For files there was a way out: the page knows its
-inode and offset, the inode its VMAs. Andrea Arcangeli gave anonymous memory the same shape. The
-first write fault of a VMA makes an anon_vma, each fork puts the child's VMA into its list, and a
-page names the anon_vma and its linear offset::
+A pte_chain costs memory and a lock for each mapping of each page. With files mapped into hundreds
+of processes, the chains alone filled low memory. For files there was another way: a page has its
+inode and offset, and the inode has its VMAs. Andrea Arcangeli gave anonymous memory the same
+structure. The first write fault of a VMA creates an anon_vma, each fork adds the child's VMA to
+its list, and a page has a pointer to the anon_vma and its linear offset::
 
     page: mapping ──> anon_vma A          index 5
                         │ head
@@ -12,25 +12,27 @@ page names the anon_vma and its linear offset::
                              pgoff 4, 4 pages      pgoff 4, 4 pages     pgoff 6, 2 pages
                              page at start + 1     page at start + 1    index 5: not here
 
-    vma->anon_vma           A, or NULL as long as nobody wrote
+    vma->anon_vma           A, or NULL before the first write
     vma->anon_vma_node      place in A's list
 
-A mapping costs one count; fork, one list entry for each VMA; and since a moved VMA keeps its
-pgoff, mremap has nothing to tell. What must hold: a VMA that maps an anonymous page, or holds a
-swap entry of one, has an anon_vma; it is the page's; and VMAs with different ones never merge. The
-walker looks at each entry before it touches it, so that a VMA too many does no harm. The price: a
-page that one child owns is looked for in all its relatives, which anon_vma_chain mended in 2010.
+A mapping costs one count, and fork one list entry for each VMA. mremap needs no hook, because a
+moved VMA keeps its vm_pgoff. Three things must hold. A VMA that maps an anonymous page, or has a
+swap entry of one, has an anon_vma. It is the page's anon_vma. And VMAs with different anon_vmas
+never merge. The walker checks each entry before it touches it, so a VMA too many in the list does
+no harm. The price: the walk for a page that only one child maps visits all relatives of the child.
+anon_vma_chain fixed that in 2010.
 
-All these kernels, and those to v2.6.39, have a hole. When mremap puts a faulted VMA beside a VMA
-that was never faulted, vma_merge() lets the latter grow over the new place. vma_adjust() sees to
-the anon_vma only where one VMA gives pages to another; here one grows into free room, and stays
-without. Its new pages are found by nobody, and their anon_vma may be freed. It takes three
-pages: one to come from, one for the neighbour, one between. (E04)
+All these kernels, and those until v2.6.39, have a hole (E04). When mremap moves a faulted VMA
+beside a VMA that was never faulted, vma_merge() lets the never-faulted VMA grow over the new
+place. vma_adjust() passes an anon_vma on only if one VMA gives pages to another. Here a VMA grows
+over free pages, and stays without an anon_vma. Then no walk finds its new pages, and their
+anon_vma may be freed. The bug needs three pages: the old place, the neighbour, and one page
+between.
 
-Left out: files; the checks of page_add_anon_rmap() that stop the kernel with BUG; page_map_lock
-and trylocks (until v2.6.8); that v2.6.8 nested the lock of an adopted anon_vma inside
-page_table_lock (here outside, as since v2.6.9); RCU; v2.6.24 … v2.6.31 without zero page. The
-kernels since v2.6.14 are in anon_vma_eras.py.
+Left out: the checks of page_add_anon_rmap() that stop the kernel with BUG; page_map_lock and
+trylocks (until v2.6.8); v2.6.8 nested the lock of an adopted anon_vma inside page_table_lock (here
+outside, as since v2.6.9); RCU; v2.6.24 … v2.6.31 had no zero page. The kernels since v2.6.14 are
+in anon_vma_eras.py.
 
 Sources: mm/rmap.c, mm/mmap.c, mm/mremap.c, mm/memory.c of v2.6.7, v2.6.8, v2.6.9, v2.6.13,
 v2.6.16, v2.6.20, v2.6.28, v2.6.32, read for each era. Hashes before v2.6.12 are those of the
@@ -65,7 +67,7 @@ class AnonVma:
 
 
 class AnonVma267(Scheme):
-    """v2.6.7 as it was: mprotect and anon_vma_prepare() each forget something (E02, E05)."""
+    """v2.6.7: mprotect does not pass an anon_vma on (E02), and a VMA adopts one unlocked (E05)."""
 
     name = "anon_vma-2.6.7"
     title = "anon_vma as first released"
@@ -100,30 +102,30 @@ class AnonVma267(Scheme):
     # Decisions of this era.
 
     def locks_adopted(self) -> bool:
-        """Tell whether anon_vma_prepare() locks an anon_vma that it takes from a neighbour."""
+        """Return whether anon_vma_prepare() locks an anon_vma that it takes from a neighbour."""
         return False
 
     def locks_fresh(self) -> bool:
-        """Tell whether anon_vma_prepare() locks an anon_vma that it has just allocated."""
+        """Return whether anon_vma_prepare() locks an anon_vma that it has just allocated."""
         return False
 
     def importer(self, dst: int) -> int:
-        """Return the VMA to be given an anon_vma when it takes over a part of another, or 0."""
+        """Return the VMA that gets an anon_vma when it takes over a part of another VMA, or 0."""
         return 0
 
     def clears_mapping(self) -> bool:
-        """Tell whether the last unmapping clears page->mapping; clear_page_anon(), v2.6.7."""
+        """Return whether the last unmapping clears page->mapping; clear_page_anon(), v2.6.7."""
         return True
 
     def list_add(self, st: "State", anon_vma: int, vma: int) -> None:
-        """Put `vma` at the head of the list."""
+        """Insert `vma` at the head of the list."""
         st.vma[vma].anon_vma_node = st.anon_vma[anon_vma].head
         st.anon_vma[anon_vma].head = vma
 
     # mm/rmap.c
 
     def list_del(self, st: "State", anon_vma: int, vma: int) -> None:
-        """Take `vma` out of the list."""
+        """Remove `vma` from the list."""
         following = st.vma[vma].anon_vma_node
         at = st.anon_vma[anon_vma].head
         if at == vma:
@@ -135,7 +137,7 @@ class AnonVma267(Scheme):
         st.vma[vma].anon_vma_node = 0
 
     def anon_vma_link(self, st: "State", vma: int) -> None:
-        """Put a copied VMA into the list of the anon_vma that it was copied with."""
+        """Insert a copied VMA into the list of the anon_vma that was copied with it."""
         anon_vma = st.vma[vma].anon_vma
         if anon_vma:
             acquire(st, ANON_VMA_LOCK, anon_vma)
@@ -145,7 +147,7 @@ class AnonVma267(Scheme):
     def find_mergeable_anon_vma(self, st: "State", vma: int) -> int:
         """Return a neighbour's anon_vma that `vma` may adopt, or 0; mm/mmap.c.
 
-        What mprotect could make alike; the next VMA is asked first.
+        It may, if mprotect could make the two VMAs one. The next VMA is checked first.
         """
         near = st.vma[vma].vm_next
         if near and st.vma[near].anon_vma and anon_vma_compatible(st, vma, near):
@@ -158,7 +160,10 @@ class AnonVma267(Scheme):
         return 0
 
     def anon_vma_prepare(self, st: "State", vma: int) -> int:
-        """Give `vma` its anon_vma, a neighbour's if possible; anon_vma_prepare()."""
+        """Give `vma` its anon_vma, a neighbour's if possible; anon_vma_prepare().
+
+        Return 0 or -ENOMEM.
+        """
         if st.vma[vma].anon_vma:
             return 0
         anon_vma = self.find_mergeable_anon_vma(st, vma)
@@ -178,7 +183,7 @@ class AnonVma267(Scheme):
         return 0
 
     def adopt(self, st: "State", vma: int, anon_vma: int) -> None:
-        """Enter a list that other processes may be in."""
+        """Insert `vma` into the list of an anon_vma that other processes may use."""
         locked = self.locks_adopted()
         if locked:
             acquire(st, ANON_VMA_LOCK, anon_vma)
@@ -188,24 +193,24 @@ class AnonVma267(Scheme):
             release(st, ANON_VMA_LOCK, anon_vma)
 
     def assign(self, st: "State", vma: int, anon_vma: int) -> None:
-        """Set vma->anon_vma and join the list, with other threads' faults shut out."""
+        """Set vma->anon_vma and insert `vma` into the list, under page_table_lock."""
         acquire(st, PTL, st.vma[vma].vm_mm)
         st.vma[vma].anon_vma = anon_vma
         self.list_add(st, anon_vma, vma)
         release(st, PTL, st.vma[vma].vm_mm)
 
     def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
-        """A part split off, or mremap's copy, joins the list; nothing can fail."""
+        """Insert a part split off, or the copy of mremap, into the list; this cannot fail."""
         self.anon_vma_link(st, dst)
         return 0
 
     def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
-        """The child's VMA joins the same list; dup_mmap(), kernel/fork.c."""
+        """Insert the child's VMA into the same list; dup_mmap(), kernel/fork.c."""
         self.anon_vma_link(st, vma)
         return 0
 
     def unlink_anon_vmas(self, st: "State", vma: int) -> None:
-        """Leave the list, and free the anon_vma that is left empty; anon_vma_unlink()."""
+        """Remove `vma` from the list; free the anon_vma if that is empty; anon_vma_unlink()."""
         anon_vma = st.vma[vma].anon_vma
         if anon_vma == 0:
             return
@@ -220,7 +225,10 @@ class AnonVma267(Scheme):
     # VMAs that merge: vma_adjust(), mm/mmap.c.
 
     def dup_anon_vma(self, st: "State", dst: int, src: int, adjusted: int) -> int:
-        """mprotect moves the boundary of `src` and `dst` (cases 4 and 5); nothing can fail."""
+        """Pass the anon_vma on if mprotect moves the border of `src` and `dst` (cases 4 and 5).
+
+        This cannot fail.
+        """
         importer = self.importer(dst)
         anon_vma = st.vma[src].anon_vma
         if importer and anon_vma and st.vma[importer].anon_vma == 0:
@@ -251,12 +259,12 @@ class AnonVma267(Scheme):
             release(st, ANON_VMA_LOCK, anon_vma)
 
     def swallowed(self, st: "State", vma: int, adjust: int) -> bool:
-        """Tell whether `vma` has grown over all of `adjust`, which goes (remove_next)."""
+        """Return whether `vma` has grown over all of `adjust`, which is freed (remove_next)."""
         v = st.vma[vma]
         return v.vm_start <= st.vma[adjust].vm_start and st.vma[adjust].vm_end <= v.vm_end
 
     def anon_vma_merge(self, st: "State", vma: int, next_: int) -> None:
-        """`vma` inherits the anon_vma of the VMA that goes; __anon_vma_merge(), mm/rmap.c."""
+        """Pass the anon_vma of a VMA that is freed to `vma`; __anon_vma_merge(), mm/rmap.c."""
         anon_vma = st.vma[next_].anon_vma
         if anon_vma and st.vma[vma].anon_vma == 0:
             st.vma[vma].anon_vma = anon_vma
@@ -267,7 +275,7 @@ class AnonVma267(Scheme):
     def is_mergeable_anon_vma(
         self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
     ) -> bool:
-        """Equal, or one of them none; is_mergeable_anon_vma(), mm/mmap.c."""
+        """Return whether they are equal or one is 0; is_mergeable_anon_vma(), mm/mmap.c."""
         other = st.vma[tgt].anon_vma
         return other == 0 or anon_vma == 0 or other == anon_vma
 
@@ -279,7 +287,7 @@ class AnonVma267(Scheme):
     # Pages.
 
     def set_anon(self, st: "State", folio: int, vma: int, address: int) -> None:
-        """The first mapping names anon_vma and index; page_add_anon_rmap()."""
+        """Set anon_vma and index of a page at its first mapping; page_add_anon_rmap()."""
         st.folio[folio].mapping = st.vma[vma].anon_vma
         st.folio[folio].index = linear_page_index(st, vma, address)
 
@@ -292,7 +300,10 @@ class AnonVma267(Scheme):
     def folio_add_anon_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
     ) -> None:
-        """Whichever relative maps it first, anon_vma and index come out the same."""
+        """Count the entry; the first mapping sets anon_vma and index.
+
+        They are the same for every relative that may map the page first.
+        """
         st.folio[folio].mapcount += 1
         if st.folio[folio].mapcount == 1:
             self.set_anon(st, folio, vma, address)
@@ -305,7 +316,7 @@ class AnonVma267(Scheme):
     def folio_add_file_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
-        """A page of a file is counted; its file leads to it."""
+        """Count the entry; the page is found by its file."""
         st.folio[folio].mapcount += 1
 
     def folio_dup_file_rmap(
@@ -323,7 +334,7 @@ class AnonVma267(Scheme):
     # The walk.
 
     def rmap_lock(self, st: "State", folio: int) -> int:
-        """Lock the page's anon_vma if anybody maps the page; page_lock_anon_vma(), v2.6.9."""
+        """Lock the page's anon_vma if an entry maps the page; page_lock_anon_vma(), v2.6.9."""
         if not self.folio_mapped(st, folio):
             return 0
         anon_vma = st.folio[folio].mapping
@@ -348,27 +359,27 @@ class AnonVma267(Scheme):
 
 
 class AnonVma268(AnonVma267):
-    """v2.6.8: both are mended. With three pages or more, mremap still merges wrongly (E04)."""
+    """v2.6.8: both are fixed. With three pages or more, mremap still merges wrongly (E04)."""
 
     name = "anon_vma-2.6.8"
     title = "anon_vma, corrected"
     era = attrs.evolve(AnonVma267.era, kernels="v2.6.8", flaws=("E04",))
 
     def locks_adopted(self) -> bool:
-        """Others fork the neighbour and join the same list (b6815589d6aa)."""
+        """Return True: others fork the neighbour and insert into the same list (b6815589d6aa)."""
         return True
 
     def importer(self, dst: int) -> int:
-        """The VMA that grows (d84672c45e)."""
+        """Return the VMA that grows (d84672c45e)."""
         return dst
 
 
 class AnonVma269(AnonVma268):
-    """v2.6.9 … v2.6.13: an unmapped page keeps its mapping; a stale one is never followed.
+    """v2.6.9 … v2.6.13: an unmapped page keeps its mapping, but no walk follows an old one.
 
-    Without page_map_lock one process might clear the mapping that another had just set, so that
-    it is left until the page is freed; the walker asks page_mapped() first. With three pages or
-    more, mremap still merges wrongly (E04).
+    Without page_map_lock, one process could clear the mapping that another had just set. So the
+    mapping stays until the page is freed, and the walker first checks page_mapped(). With three
+    pages or more, mremap still merges wrongly (E04).
     """
 
     name = "anon_vma-2.6.9"
@@ -376,5 +387,5 @@ class AnonVma269(AnonVma268):
     era = attrs.evolve(AnonVma268.era, kernels="v2.6.9 … v2.6.13")
 
     def clears_mapping(self) -> bool:
-        """Not before the page is freed (f7f5e03df0, 2004-08-23)."""
+        """Return False: the mapping stays until the page is freed (f7f5e03df0, 2004-08-23)."""
         return False

@@ -1,11 +1,11 @@
 """anon_vma_chain: every process has anon_vmas of its own (v2.6.34 … today).
 
-Before, one anon_vma served a VMA and all its copies in all descendants, so that finding the one
-mapper of a page meant looking at every process forked from the first. Rik van Riel gave each
-process's VMA an anon_vma of its own (5beb49305251, 2010): a page that only the child maps is
-looked for in the child alone. A page shared since before the fork is still in the parent's
-anon_vma, so the child's VMA must be found from there as well. VMAs and anon_vmas thus form a
-graph, and an anon_vma_chain (AVC) is one of its edges, in two lists at once::
+Before, one anon_vma served a VMA and all its copies in all descendants. To find the one entry of a
+page, a walk visited every process forked from the first. Rik van Riel gave the VMA of each process
+an anon_vma of its own (5beb49305251, 2010): the walk for a page that only the child maps visits
+the child alone. A page that was shared before the fork is still in the parent's anon_vma, so a
+walk must find the child's VMA from there as well. VMAs and anon_vmas thus form a graph. An
+anon_vma_chain (AVC) is one of its edges, and is in two lists at once::
 
         vma (parent) ──avc── anon_vma A          page written before fork:   mapping = A
                               │                  page written by the child:  mapping = B
@@ -15,17 +15,14 @@ graph, and an anon_vma_chain (AVC) is one of its edges, in two lists at once::
     vma->anon_vma_chain         list of the VMA's AVCs, newest anon_vma first (same_vma)
     anon_vma->head              list, since v3.7 interval tree by vm_pgoff (same_anon_vma)
 
-What must hold is simple: whoever maps a page has an AVC to page->mapping. What went wrong was the
-copying of these chains (B01 … B04, all in one April week of 2010), their growth over generations
-of forks (B19), the reuse that bounds the growth (B23, CVE-2022-42703), and merges that join VMAs
-with different chains (B28, B29). Each of these is one decision below.
+One thing must hold: a VMA that maps a page has an AVC to the anon_vma in page->mapping. What went
+wrong was the copying of these chains (B01 … B04, all in one week of April 2010), their growth over
+generations of forks (B19), the reuse that limits the growth (B23, CVE-2022-42703), and merges that
+join VMAs with different chains (B28, B29). Each of these is one decision below.
 
-Left out: KSM, migration and the pins they need (refcount counts the tree, and for a root its
-family, which is what v2.6.39 and later do; v2.6.36 called it external_refcount), huge pages,
-memory policies, that v2.6.36 … v3.6 changed vm_end alone without the lock and that v2.6.36 …
-v2.6.39 unlinked AVC by AVC, that v5.10 … v5.18 did not move a page to the writer's anon_vma on
-reuse, that MREMAP_DONTUNMAP kept the old VMA's chain before v5.12, and that v6.17 took VM_ACCOUNT
-from that VMA.
+Left out: KSM, migration and the references that they need (here refcount counts the tree, and of a
+root its family, as in v2.6.39 and later; v2.6.36 called it external_refcount), huge pages, memory
+policies. What is left out of one era only is named in the file of that era.
 
 Sources: mm/rmap.c and mm/mmap.c of v2.6.34-rc1, v2.6.34, v2.6.36, v3.0.8, v3.19.8, v5.10.7,
 v6.4.6, v6.12, v6.17, v7.1.5, read for each era.
@@ -46,6 +43,7 @@ from rmapcheck.model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED, Scheme
 from rmapcheck.model.schemes.anon_vma_graph import (
     AnonVma,
     AnonVmaChain,
+    anon_vma_chain_assign,
     chain_is_singular,
     chain_length,
     chain_nth,
@@ -63,7 +61,7 @@ class AvcBase(Scheme):
     same_anon_vma: ClassVar[AvcFifo] = AvcFifo()
     """The container of an anon_vma's AVCs, anon_vma->head."""
     merges_with_fork_child: ClassVar[bool] = True
-    """A never-faulted VMA may merge with a fork child's (until 965f55dea0e3, v3.0)."""
+    """A never-faulted VMA may merge with a fork child's VMA (until 965f55dea0e3, v3.0)."""
     structs = (AnonVma, AnonVmaChain)
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "vma": ("anon_vma", "anon_vma_chain"),
@@ -87,17 +85,18 @@ class AvcBase(Scheme):
         "anon_vma_chain": (28, 56),
     }
 
-    # Decisions of this era.
+    # Decisions.
 
     def lock_of(self, st: "State", anon_vma: int) -> int:
         """Return the anon_vma whose lock protects the AVCs of `anon_vma`."""
         raise NotImplementedError
 
     def reusable_anon_vma(self, st: "State", old: int, a: int, b: int) -> int:
-        """Return the anon_vma of `old` (`a` or `b`, which adjoin) if the other may adopt it, or 0.
+        """Return the anon_vma of `old` if the other of two adjacent VMAs may adopt it, or 0.
 
-        reusable_anon_vma(), mm/mmap.c: what mprotect could make alike, linear, and with a chain of
-        one only (d0e9fe1758f2, v2.6.34-rc4).
+        `a` and `b` are the two, in order of addresses; `old` is one of them. reusable_anon_vma(),
+        mm/mmap.c: mprotect must be able to make the two VMAs one, and `old` must have exactly one
+        AVC (d0e9fe1758f2, v2.6.34-rc4).
         """
         if not anon_vma_compatible(st, a, b):
             return 0
@@ -110,14 +109,15 @@ class AvcBase(Scheme):
         return 0
 
     def clone_nth(self, length: int, i: int) -> int:
-        """Return which AVC of the source is copied in step `i` of `length`.
+        """Return the number of the AVC of the source that is copied in step `i` of `length`.
 
-        From the tail, so that pushing each at the head keeps the order (646d87b481da).
+        It starts at the tail. Each copy is inserted at the head, so the order stays the same
+        (646d87b481da).
         """
         return length - 1 - i
 
     def adjust_source(self, exporter: int, adjusted: int) -> int:
-        """Return the VMA whose chain the importer copies (287d97ac0321)."""
+        """Return the VMA whose chain is copied in a merge: the exporter's (287d97ac0321)."""
         return exporter
 
     def shared_anon_vma(self, st: "State", vma: int) -> int:
@@ -125,43 +125,35 @@ class AvcBase(Scheme):
         raise NotImplementedError
 
     def insert(self, st: "State", anon_vma: int, avc: int) -> None:
-        """Put an AVC into the anon_vma's list or tree."""
+        """Insert an AVC into the list or tree of its anon_vma."""
         self.assert_locked(st, anon_vma, "an AVC is linked")
         self.same_anon_vma.insert(st, anon_vma, avc)
 
     # mm/rmap.c
 
     def assert_locked(self, st: "State", anon_vma: int, what: str) -> None:
-        """Report that the list of `anon_vma` is changed without its lock held for writing."""
+        """Report an error if `what` is done without the lock for the AVCs of `anon_vma`."""
         assert_held_write(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma), what)
 
     def anon_vma_alloc(self, st: "State") -> int:
-        """Return a fresh anon_vma that is its own root and parent, or 0."""
+        """Return a new anon_vma that is its own root and parent, or 0."""
         return kmem_cache_alloc(st, st.anon_vma)
 
     def remove(self, st: "State", avc: int) -> None:
-        """Take an AVC out of its anon_vma's list; list_del(), anon_vma_interval_tree_remove()."""
+        """Remove an AVC from its anon_vma; list_del(), anon_vma_interval_tree_remove()."""
         anon_vma = st.anon_vma_chain[avc].anon_vma
         self.assert_locked(st, anon_vma, "an AVC is unlinked")
         self.same_anon_vma.remove(st, anon_vma, avc)
 
-    def anon_vma_chain_assign(self, st: "State", vma: int, avc: int, anon_vma: int) -> None:
-        """Put an AVC at the head of the VMA's list."""
-        c = st.anon_vma_chain[avc]
-        c.vma = vma
-        c.anon_vma = anon_vma
-        c.same_vma = st.vma[vma].anon_vma_chain
-        st.vma[vma].anon_vma_chain = avc
-
     def anon_vma_chain_link(self, st: "State", vma: int, avc: int, anon_vma: int) -> None:
-        """Put an AVC into both lists; anon_vma_chain_link(), mm/rmap.c."""
-        self.anon_vma_chain_assign(st, vma, avc, anon_vma)
+        """Insert an AVC into both lists; anon_vma_chain_link(), mm/rmap.c."""
+        anon_vma_chain_assign(st, vma, avc, anon_vma)
         self.insert(st, anon_vma, avc)
 
     def find_mergeable_anon_vma(self, st: "State", vma: int) -> int:
         """Return a neighbour's anon_vma that `vma` may adopt, or 0; mm/mmap.c (mm/vma.c)."""
         v = st.vma[vma]
-        # With one anon_vma for both, they can merge as soon as their protections are alike.
+        # With one anon_vma for both, they can merge as soon as their protections are equal.
         near = v.vm_next
         if near:
             anon_vma = self.reusable_anon_vma(st, near, vma, near)
@@ -178,7 +170,7 @@ class AvcBase(Scheme):
         """Give `vma` its first anon_vma, a neighbour's if possible; anon_vma_prepare()."""
         if st.vma[vma].anon_vma:
             return 0
-        # Allocations may sleep: first those, then the lock.
+        # Allocations may sleep, so they come before the lock.
         avc = kmem_cache_alloc(st, st.anon_vma_chain)
         if avc == 0:
             return -ENOMEM
@@ -192,11 +184,11 @@ class AvcBase(Scheme):
                 return -ENOMEM
             self.count_root(st, anon_vma)
             passed(st, "a root anon_vma is made")
-        # Others may be walking an adopted anon_vma.
+        # Other processes may walk an adopted anon_vma now.
         lock = self.lock_of(st, anon_vma)
         acquire(st, ANON_VMA_LOCK, lock)
         st.vma[vma].anon_vma = anon_vma
-        self.anon_vma_chain_assign(st, vma, avc, anon_vma)
+        anon_vma_chain_assign(st, vma, avc, anon_vma)
         self.insert_prepared(st, anon_vma, avc)
         self.count_active(st, anon_vma, 1)
         release(st, ANON_VMA_LOCK, lock)
@@ -207,7 +199,7 @@ class AvcBase(Scheme):
         self.insert(st, anon_vma, avc)
 
     def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
-        """Give `dst` an AVC for each of `src`; anon_vma_clone(). Return 0 or -ENOMEM."""
+        """Give `dst` an AVC for each AVC of `src`; anon_vma_clone(). Return 0 or -ENOMEM."""
         length = chain_length(st, src)
         for i in range(length):
             pavc = chain_nth(st, src, self.clone_nth(length, i))
@@ -220,11 +212,11 @@ class AvcBase(Scheme):
             acquire(st, ANON_VMA_LOCK, lock)
             self.anon_vma_chain_link(st, dst, avc, anon_vma)
             release(st, ANON_VMA_LOCK, lock)
-            # Only a child may get another anon_vma for its own; split and merge share that of the
-            # source.
+            # Only fork may choose another anon_vma for `dst`; after a split or merge both VMAs
+            # have the same.
             if operation == VMA_OP_FORK:
                 self.consider_reuse(st, dst, src, anon_vma)
-        # Counted last: of a clone that fails, nothing has to be taken back.
+        # Counted last, so that a clone that fails need not uncount anything.
         if st.vma[dst].anon_vma:
             self.count_active(st, st.vma[dst].anon_vma, 1)
         if length > 1:
@@ -232,27 +224,27 @@ class AvcBase(Scheme):
         return 0
 
     def undo_clone(self, st: "State", dst: int) -> None:
-        """Take back a clone that ran out of memory."""
+        """Remove the AVCs of a clone that ran out of memory."""
         self.unlink_anon_vmas(st, dst)
 
     def consider_reuse(self, st: "State", dst: int, src: int, anon_vma: int) -> None:
-        """Fork may let the child have `anon_vma` for its own (since v3.19)."""
+        """Let fork choose `anon_vma` as the child's own, if it is idle (since v3.19)."""
 
     def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
         """Give the child's VMA the parent's chain and an anon_vma of its own; anon_vma_fork()."""
         # Never faulted: there is no page to share.
         if st.vma[pvma].anon_vma == 0:
             return 0
-        # Copied with the struct, it is the parent's; new pages of the child shall not go there.
+        # The copied struct has the parent's anon_vma. New pages of the child must not use that.
         st.vma[vma].anon_vma = 0
-        # Shared pages are in the anon_vmas of the parent: walks from there must come by the child.
+        # Shared pages are in the parent's anon_vmas, so walks from there must visit the child.
         if self.anon_vma_clone(st, vma, pvma, VMA_OP_FORK):
             return -ENOMEM
-        # The clone has found an idle anon_vma, which now serves as the child's own.
+        # The clone has found an idle anon_vma, which is the child's own now.
         if st.vma[vma].anon_vma:
             passed(st, "anon_vma reused at fork")
             return 0
-        # One of its own, for what the child writes: no walk for these pages comes by the parent.
+        # An own anon_vma for the pages that the child writes: their walks skip the parent.
         anon_vma = self.anon_vma_alloc(st)
         if anon_vma == 0:
             self.unlink_anon_vmas(st, vma)
@@ -262,7 +254,7 @@ class AvcBase(Scheme):
             self.put_anon_vma(st, anon_vma)
             self.unlink_anon_vmas(st, vma)
             return -ENOMEM
-        # Before it is linked, since the lock of its list is the root's (from v2.6.36 on).
+        # Set the root before the AVC is linked, since its lock is needed for that (v2.6.36).
         self.join_family(st, vma, pvma, anon_vma)
         lock = self.lock_of(st, anon_vma)
         acquire(st, ANON_VMA_LOCK, lock)
@@ -274,50 +266,52 @@ class AvcBase(Scheme):
         return 0
 
     def join_family(self, st: "State", vma: int, pvma: int, anon_vma: int) -> None:
-        """Make the child's fresh `anon_vma` a descendant of the parent's."""
+        """Make the child's new `anon_vma` a descendant of the parent's."""
         st.vma[vma].anon_vma = anon_vma
 
     def dup_anon_vma(self, st: "State", dst: int, src: int, adjusted: int) -> int:
-        """A never-faulted `dst` takes over pages of `src`, and so its chain.
+        """Give a never-faulted `dst`, which takes over pages of `src`, the chain of `src`.
 
-        The importer of vma_adjust(), mm/mmap.c; dup_anon_vma(), mm/vma.c since v6.3.
+        Return 0 or -ENOMEM. The importer of vma_adjust(), mm/mmap.c; dup_anon_vma(), mm/vma.c
+        since v6.3.
         """
-        # Where `dst` has one, it is the same, with the same chain: else they would not merge.
+        # If `dst` has an anon_vma, it is the same, with the same chain, or they would not merge.
         if st.vma[src].anon_vma == 0 or st.vma[dst].anon_vma:
             return 0
         st.vma[dst].anon_vma = st.vma[src].anon_vma
         source = self.adjust_source(src, adjusted)
         if self.anon_vma_clone(st, dst, source, VMA_OP_MERGE_UNFAULTED):
-            # With one, and no chain, the next fault would take the VMA for prepared.
+            # With an anon_vma but no chain, the VMA would look prepared to the next fault.
             st.vma[dst].anon_vma = 0
             return -ENOMEM
         passed(st, "merge imports a chain")
         return 0
 
     def put_anon_vma(self, st: "State", anon_vma: int) -> None:
-        """Drop a reference to an anon_vma without AVCs, which may free it."""
+        """Drop a reference to an anon_vma without AVCs; the last reference frees it."""
         raise NotImplementedError
 
     # Counters that later eras keep.
 
     def count_root(self, st: "State", anon_vma: int) -> None:
-        """A fresh anon_vma becomes a root."""
+        """Count a new anon_vma as a root."""
 
     def count_active(self, st: "State", anon_vma: int, by: int) -> None:
-        """One VMA more (or less) has `anon_vma` for its own."""
+        """Count `by` VMAs more (or less) whose own anon_vma is `anon_vma`."""
 
     def count_child(self, st: "State", anon_vma: int) -> None:
-        """A forked anon_vma has been linked below its parent."""
+        """Count a forked anon_vma at its parent, after it has been linked."""
 
     # VMAs that merge.
 
     def is_mergeable_anon_vma(
         self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
     ) -> bool:
-        """Equal, or one of them none; is_mergeable_anon_vma(), mm/mmap.c.
+        """Return whether both are equal, or one of them is 0 and the merge is allowed.
 
-        Since v3.0 one of them none, and the neighbour's chain of one (965f55dea0e3). A
-        never-faulted neighbour has a chain of none, so it never takes over faulted pages.
+        is_mergeable_anon_vma(), mm/mmap.c. Since v3.0, if one is 0, the neighbour must have
+        exactly one AVC (965f55dea0e3). A never-faulted neighbour has none, so it never takes over
+        faulted pages.
         """
         other = st.vma[tgt].anon_vma
         if other == 0 or anon_vma == 0:
@@ -335,7 +329,7 @@ class AvcBase(Scheme):
     def set_anon(
         self, st: "State", folio: int, vma: int, address: int, *, exclusive: bool
     ) -> None:
-        """Point the page at an anon_vma; __page_set_anon_rmap(), __folio_set_anon()."""
+        """Set anon_vma and index of a page; __page_set_anon_rmap(), __folio_set_anon()."""
         f = st.folio[folio]
         f.mapping = st.vma[vma].anon_vma if exclusive else self.shared_anon_vma(st, vma)
         f.index = linear_page_index(st, vma, address)
@@ -354,7 +348,7 @@ class AvcBase(Scheme):
     def folio_add_file_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
-        """A page of a file is counted; its file leads to it."""
+        """Count the entry; the page is found by its file."""
         st.folio[folio].mapcount += 1
 
     def folio_dup_file_rmap(
@@ -368,7 +362,7 @@ class AvcBase(Scheme):
         st.folio[folio].mapcount -= 1
 
     def folio_move_anon_rmap(self, st: "State", folio: int, vma: int) -> None:
-        """The writer is alone: move the page down to its own anon_vma (c44b674323f4)."""
+        """Move a page that only the writer maps to the writer's own anon_vma (c44b674323f4)."""
         st.folio[folio].mapping = st.vma[vma].anon_vma
 
     def fork_copies(self, st: "State", pvma: int) -> bool:
@@ -380,7 +374,7 @@ class AvcBase(Scheme):
         return self.lock_of(st, st.folio[folio].mapping)
 
     def rmap_lock(self, st: "State", folio: int) -> int:
-        """page_lock_anon_vma(), folio_lock_anon_vma_read(), mm/rmap.c."""
+        """Lock the page's anon_vma; page_lock_anon_vma(), folio_lock_anon_vma_read()."""
         lock = self.lock_of(st, st.folio[folio].mapping)
         acquire(st, ANON_VMA_LOCK, lock, write=False)
         return lock

@@ -1,22 +1,22 @@
-"""anon_vma, its later kernels: v2.6.14 … v2.6.33, a class where behaviour changed, else a row.
+"""anon_vma, its later kernels: v2.6.14 … v2.6.33. A class where behaviour changed, else a row.
 
-What they changed for the pages that rmap has to find is little; most is about locks::
+These kernels changed little for the pages that rmap has to find. Most changes are about locks::
 
-    v2.6.14   fork copies only VMAs with an anon_vma; the walker no longer looks at rss
-    v2.6.15   page_table_lock is split, so that a VMA leaves its lists before its page tables go
-    v2.6.16   page_add_new_anon_rmap() for a page that nobody else can see yet; MADV_DONTFORK
-    v2.6.18   the list is in the order of forks, since remove_migration_ptes() must meet the
-              parent first: with swapless migration a walk that misses one is no longer harmless
+    v2.6.14   fork copies only VMAs with an anon_vma; the walker no longer checks rss
+    v2.6.15   page_table_lock is split, so a VMA leaves its lists before its page tables are freed
+    v2.6.16   page_add_new_anon_rmap() for a page that no other process can see; MADV_DONTFORK
+    v2.6.18   the list is in the order of forks: with swapless migration a walk must not miss a
+              VMA, and remove_migration_ptes() must visit the parent first
     v2.6.21   page_lock_anon_vma() stays in its RCU section, for preemptible RCU
-    v2.6.23   the stack of a new image moves down (shift_arg_pages())
-    v2.6.28   a fresh anon_vma is locked too: its memory may have been one before (E71)
-    v2.6.32   a VMA that only grows at its end does so without the lock; KSM
+    v2.6.23   the stack of a new image is moved down (shift_arg_pages())
+    v2.6.28   a new anon_vma is locked too: its memory may have been an anon_vma before (E71)
+    v2.6.32   a VMA that only grows at its end grows without the lock; KSM
 
-All of them have the hole that mremap leaves (E04). Left out: RCU, split locks, page tables and
-KSM, so that v2.6.15 and v2.6.21 behave here as the kernel before.
+All of them have the hole of mremap (E04). Left out: RCU, split locks, page tables and KSM, so
+v2.6.15 and v2.6.21 behave here like the kernel before.
 
-Sources: as in anon_vma.py; 8f4f8c164cb, 34bbd704051 and d9d332e0874
-as docs/reference/spec/anon_vma.md has them.
+Sources: as in anon_vma.py; 8f4f8c164cb, 34bbd704051 and d9d332e0874 from
+docs/reference/spec/anon_vma.md.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -64,9 +64,10 @@ class AnonVma2614(AnonVma269):
     i_mmap: ClassVar[IMmap] = IMmapPrioTree()
 
     def fork_copies(self, st: "State", pvma: int) -> bool:
-        """Only a VMA with an anon_vma holds what a fault could not bring (d992895ba2b2).
+        """Return whether the VMA has an anon_vma, or is nonlinear (d992895ba2b2).
 
-        Or a nonlinear one, since only its entries know what page is where.
+        Later faults map the pages of other VMAs. Of a nonlinear VMA only the entries tell which
+        page is where.
         """
         return st.vma[pvma].anon_vma != 0 or st.vma[pvma].vm_nonlinear != 0
 
@@ -94,7 +95,7 @@ class AnonVma2618(AnonVma2614):
     )
 
     def list_add(self, st: "State", anon_vma: int, vma: int) -> None:
-        """Put `vma` at the tail, behind its parent (0697212a411c)."""
+        """Insert `vma` at the tail, behind its parent (0697212a411c)."""
         st.vma[vma].anon_vma_node = 0
         last = st.anon_vma[anon_vma].head
         if last == 0:
@@ -106,7 +107,7 @@ class AnonVma2618(AnonVma2614):
 
 
 class AnonVma2628(AnonVma2618):
-    """v2.6.28 … v2.6.31: a fresh anon_vma is locked as well (d9d332e0874, E04)."""
+    """v2.6.28 … v2.6.31: a new anon_vma is locked as well (d9d332e0874, E04)."""
 
     name = "anon_vma-2.6.28"
     title = "anon_vma, locked from the first"
@@ -121,10 +122,10 @@ class AnonVma2628(AnonVma2618):
     )
 
     def locks_fresh(self) -> bool:
-        """A walker that still holds the page of its former life may be in it."""
+        """Return True: a walker may still use this memory as the anon_vma that it was before."""
         return True
 
     def assign(self, st: "State", vma: int, anon_vma: int) -> None:
-        """The list changes under its lock, whoever knows of it."""
+        """Check that the lock of the anon_vma is held, even if it is new."""
         assert_held_write(st, ANON_VMA_LOCK, anon_vma, "a VMA joins the list")
         super().assign(st, vma, anon_vma)

@@ -69,3 +69,12 @@ def chain_is_singular(st: "State", vma: int) -> bool:
     """Return whether `vma` has exactly one AVC; list_is_singular(), linux/list.h."""
     avc = st.vma[vma].anon_vma_chain
     return avc != 0 and st.anon_vma_chain[avc].same_vma == 0
+
+
+def anon_vma_chain_assign(st: "State", vma: int, avc: int, anon_vma: int) -> None:
+    """Set VMA and anon_vma of an AVC, and insert it at the head of the VMA's list."""
+    c = st.anon_vma_chain[avc]
+    c.vma = vma
+    c.anon_vma = anon_vma
+    c.same_vma = st.vma[vma].anon_vma_chain
+    st.vma[vma].anon_vma_chain = avc

@@ -1,20 +1,23 @@
 """anon_vma_chain that stops growing: reuse at fork, merge rules, today's clone (since v3.19).
 
-A server that forks, lets the parent exit, and goes on in the child, added one anon_vma to its
-chain at each turn, for ever (B19). Since v3.19 fork may give the child an *idle* anon_vma of an
-ancestor instead of a new one: one that is not any VMA's own, and has at most one child left::
+Take a server that forks, lets the parent exit, and continues in the child, again and again. Each
+fork added one anon_vma to its chain, without limit (B19). Since v3.19 fork may give the child an
+*idle* anon_vma of an ancestor instead of a new one. An idle anon_vma is not the own anon_vma of
+any VMA, and has at most one child left::
 
     A ── B ── C      B's process has exited: B is in the chains of C's VMA and its children,
-             ▲           but nobody's own. The next fork from C takes B again.
+             ▲           but is not any VMA's own. The next fork from C takes B again.
              └─ own anon_vma of the new child
 
-The first rule counted children and VMAs in one number, `degree`; an abandoned leaf then looked
-free twice, and two VMAs with different chains got the same anon_vma (B23, CVE-2022-42703). Since
-v6.0 there are two counters. v6.16 let never-faulted VMAs merge with faulted ones on either side,
-and forgot mremap (B29, CVE-2026-23077). v7.0 builds a clone unseen and publishes it under the
-lock, so that a failed allocation has nothing to tear down.
+The first rule counted children and VMAs in one number, `degree`. So an abandoned leaf looked idle
+twice, and two VMAs with different chains got the same anon_vma (B23, CVE-2022-42703). Since v6.0
+there are two counters. v6.16 allowed merges of never-faulted VMAs with faulted ones on either
+side, but did not handle mremap (B29, CVE-2026-23077). v7.0 builds a clone where no walker sees it,
+and publishes it under the lock, so that a failed allocation leaves nothing to undo.
 
-What the model leaves out, and its sources, are named in anon_vma_chain.py.
+Left out: v5.10 … v5.18 did not move a page to the writer's anon_vma on reuse; MREMAP_DONTUNMAP
+kept the old VMA's chain before v5.12, and v6.17 removed VM_ACCOUNT from that VMA. What else is
+left out, and the sources, are in anon_vma_chain.py.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -27,7 +30,12 @@ from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, release
 from rmapcheck.model.scheme import VMA_OP_FORK
-from rmapcheck.model.schemes.anon_vma_graph import chain_is_singular, chain_length, chain_nth
+from rmapcheck.model.schemes.anon_vma_graph import (
+    anon_vma_chain_assign,
+    chain_is_singular,
+    chain_length,
+    chain_nth,
+)
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
 from rmapcheck.model.schemes.same_anon_vma import AvcFifo
 
@@ -59,9 +67,9 @@ class AvcDegree(AvcRoot):
     goals: ClassVar[tuple[str, ...]] = (*AvcTree.goals, "anon_vma reused at fork")
 
     def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
-        """Tell whether a forked VMA may take `anon_vma`; `own` is its parent VMA's.
+        """Return whether a forked VMA may take `anon_vma`; `own` is that of the parent's VMA.
 
-        At most one user is left, child or VMA (7a3ef208e662).
+        At most one user may be left, child or VMA (7a3ef208e662).
         """
         degree: int = st.anon_vma[anon_vma].degree
         return anon_vma != own and degree < 2
@@ -71,7 +79,7 @@ class AvcDegree(AvcRoot):
             st.vma[dst].anon_vma = anon_vma
 
     def undo_clone(self, st: "State", dst: int) -> None:
-        """The VMA was not counted yet, so it must not be uncounted (3fe89b3e2a7b)."""
+        """Remove the AVCs without uncounting the VMA, which was not counted (3fe89b3e2a7b)."""
         st.vma[dst].anon_vma = 0
         self.unlink_anon_vmas(st, dst)
 
@@ -87,7 +95,7 @@ class AvcDegree(AvcRoot):
         st.anon_vma[anon_vma].parent = st.vma[pvma].anon_vma
 
     def count_alloc(self, st: "State", anon_vma: int) -> None:
-        """A fresh anon_vma counts its first VMA at once."""
+        """Count the first VMA of a new anon_vma at once."""
         st.anon_vma[anon_vma].degree = 1
 
     def count_active(self, st: "State", anon_vma: int, by: int) -> None:
@@ -101,7 +109,7 @@ class AvcDegree(AvcRoot):
 
 
 class AvcCounters(AvcDegree):
-    """v6.0-rc4 … v6.15: children and active VMAs are counted apart (CVE-2022-42703 mended)."""
+    """v6.0-rc4 … v6.15: separate counts of children and of active VMAs fix CVE-2022-42703."""
 
     name = "avc-6.0"
     title = "anon_vma_chain with two counters"
@@ -124,7 +132,7 @@ class AvcCounters(AvcDegree):
     )
 
     def may_reuse(self, st: "State", anon_vma: int, own: int) -> bool:
-        """No VMA has it for its own, and it has at most one child (2555283eb40d)."""
+        """Return whether no VMA has it as its own, and it has at most one child (2555283eb40d)."""
         a = st.anon_vma[anon_vma]
         if a.num_active_vmas:
             passed(st, "no reuse: a VMA has the anon_vma for its own")
@@ -134,7 +142,7 @@ class AvcCounters(AvcDegree):
         return idle
 
     def count_alloc(self, st: "State", anon_vma: int) -> None:
-        """Nobody uses a fresh anon_vma yet."""
+        """Count nothing: a new anon_vma has neither children nor VMAs."""
 
     def count_root(self, st: "State", anon_vma: int) -> None:
         st.anon_vma[anon_vma].num_children += 1
@@ -156,9 +164,9 @@ class AvcCounters(AvcDegree):
 class AvcMerge(AvcCounters):
     """v6.16 … v6.19: a never-faulted VMA may take over faulted neighbours.
 
-    With 61f67c230a5e (v6.19, v6.18.8); v6.16 … v6.18.7 had CVE-2026-23077 (B29), and did
-    not ask whether the source of mremap's copy is a fork child's (3b617fd3d317, v6.18.8). mremap
-    moves ranges over several VMAs since v6.17.
+    With 61f67c230a5e (v6.19, v6.18.8). v6.16 … v6.18.7 had CVE-2026-23077 (B29), and did not check
+    whether mremap copies from a fork child (3b617fd3d317, v6.18.8). Since v6.17 mremap moves
+    ranges that span several VMAs.
     """
 
     name = "avc-6.16"
@@ -169,13 +177,16 @@ class AvcMerge(AvcCounters):
     invariants: ClassVar[tuple[str, ...]] = (*AvcCounters.invariants, "merge_symmetric")
 
     def is_fork_child(self, st: "State", vma: int) -> bool:
-        """Tell whether the VMA has inherited anon_vmas; vma_is_fork_child(), mm/vma.c."""
+        """Return whether the VMA has inherited anon_vmas; vma_is_fork_child(), mm/vma.c."""
         return vma != 0 and st.vma[vma].anon_vma != 0 and not chain_is_singular(st, vma)
 
     def is_mergeable_anon_vma(
         self, st: "State", tgt: int, anon_vma: int, middle: int, copied_from: int
     ) -> bool:
-        """Whichever side is faulted must not be a fork child (879bca0a2c4f, v6.16)."""
+        """Return whether they are equal, or one is 0 and the other not of a fork child.
+
+        Since 879bca0a2c4f (v6.16).
+        """
         other = st.vma[tgt].anon_vma
         if other == 0 and anon_vma:
             if self.is_fork_child(st, middle):
@@ -198,10 +209,10 @@ class AvcMerge(AvcCounters):
 
 
 class AvcPublish(AvcMerge):
-    """v7.0 …: a clone is assembled unseen, then published under the lock.
+    """v7.0 …: a clone is built where no walker sees it, then published under the lock.
 
-    As read in v7.1.5. The order of a clone is the reverse of its source; which anon_vma is the
-    oldest no longer depends on it.
+    As read in v7.1.5. The order of a clone is the reverse of its source; the search for the oldest
+    anon_vma no longer depends on the order.
     """
 
     name = "avc-7.0"
@@ -214,21 +225,21 @@ class AvcPublish(AvcMerge):
     def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
         if st.vma[src].anon_vma == 0:
             return 0
-        # No lock yet: no walker sees what is only in the list of the VMA.
+        # No lock is needed yet: walkers do not see AVCs that are only in the list of the VMA.
         pavc = st.vma[src].anon_vma_chain
         while pavc:
             avc = kmem_cache_alloc(st, st.anon_vma_chain)
             if avc == 0:
                 self.cleanup_partial_anon_vmas(st, dst)
                 return -ENOMEM
-            self.anon_vma_chain_assign(st, dst, avc, st.anon_vma_chain[pavc].anon_vma)
+            anon_vma_chain_assign(st, dst, avc, st.anon_vma_chain[pavc].anon_vma)
             pavc = st.anon_vma_chain[pavc].same_vma
         # From here on nothing can fail.
         self.publish(st, dst, src, operation)
         return 0
 
     def publish(self, st: "State", dst: int, src: int, operation: int) -> None:
-        """Make the assembled chain visible to walkers, from its tail on."""
+        """Make the new chain visible to walkers, from its tail on."""
         root = self.lock_of(st, st.vma[src].anon_vma)
         acquire(st, ANON_VMA_LOCK, root)
         length = chain_length(st, dst)
@@ -255,11 +266,11 @@ class AvcPublish(AvcMerge):
         st.vma[dst].anon_vma = 0
 
     def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
-        """Both allocations come before the clone, so that nothing need be torn down after it."""
+        """Do both allocations before the clone, so that nothing has to be undone after it."""
         # Never faulted: there is no page to share.
         if st.vma[pvma].anon_vma == 0:
             return 0
-        # Copied with the struct, it is the parent's; new pages of the child shall not go there.
+        # The copied struct has the parent's anon_vma. New pages of the child must not use that.
         st.vma[vma].anon_vma = 0
         anon_vma = self.anon_vma_alloc(st)
         if anon_vma == 0:
@@ -268,16 +279,17 @@ class AvcPublish(AvcMerge):
         if avc == 0:
             self.put_anon_vma(st, anon_vma)
             return -ENOMEM
-        # Shared pages are in the anon_vmas of the parent: walks from there must come by the child.
+        # Shared pages are in the parent's anon_vmas, so walks from there must visit the child.
         error = self.anon_vma_clone(st, vma, pvma, VMA_OP_FORK)
         if error or st.vma[vma].anon_vma:
-            # Not needed: the clone has failed, or found an idle anon_vma for the child.
+            # Not needed: the clone has failed, or has found an idle anon_vma for the child.
             self.put_anon_vma(st, anon_vma)
             kmem_cache_free(st, st.anon_vma_chain, avc)
             if error == 0:
                 passed(st, "anon_vma reused at fork")
             return error
-        # Before it is linked, since the lock of its tree is the root's.
+        # Set the root before the AVC is linked, since its lock is needed for that.
+
         self.join_family(st, vma, pvma, anon_vma)
         lock = self.lock_of(st, anon_vma)
         acquire(st, ANON_VMA_LOCK, lock)

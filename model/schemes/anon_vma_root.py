@@ -1,19 +1,21 @@
 """anon_vma_chain with one lock for a family: root, refcount, interval trees (v2.6.36 … v3.18).
 
-With a lock in each anon_vma, whoever changed a VMA would have had to take them all. Since v2.6.36
-every anon_vma knows its *root*, the oldest of its family, and only the root's lock is ever taken::
+With a lock in each anon_vma, a change of a VMA would have to take all these locks. Since v2.6.36
+every anon_vma has a pointer to its *root*, the oldest of its family, and only the root's lock is
+used::
 
         A (root) ◄─root── B ◄─parent── C          lock(A), lock(B), lock(C): all are A's
             ▲─────────────root─────────┘
 
-The root must therefore outlive its family, and be the last to go: it is referenced by each member
-(76545066c852). A page that may be shared is put into the root at once, whichever process maps it.
-Since v3.0 two VMAs no longer merge when the neighbour has inherited anon_vmas, and, by the way,
-no never-faulted VMA takes over faulted pages any more; that closed a hole which nobody had seen
-(E04). Since v3.7 an anon_vma's VMAs are in an interval tree, by vm_pgoff: the model keeps a list
-in that order, and takes VMAs out and puts them back when their range changes.
+So the root must outlive its family and be freed last: each member holds a reference to it
+(76545066c852). A page that may be shared is put into the root at once, for whichever process maps
+it. Since v3.0 two VMAs do not merge if the neighbour has inherited anon_vmas. As a side effect, a
+never-faulted VMA no longer takes over faulted pages, and that closed a hole which nobody had found
+(E04). Since v3.7 the VMAs of an anon_vma are in an interval tree, sorted by vm_pgoff. The model
+keeps a list in that order, and removes a VMA from it while its range changes.
 
-What the model leaves out, and its sources, are named in anon_vma_chain.py.
+Left out: v2.6.36 … v3.6 changed vm_end alone without the lock; v2.6.36 … v2.6.39 unlinked AVC by
+AVC. What else is left out, and the sources, are in anon_vma_chain.py.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -47,12 +49,12 @@ class AvcRoot(AvcBase):
     invariants: ClassVar[tuple[str, ...]] = (*AvcBase.invariants, "one_root", "anon_vma_refcount")
 
     def lock_of(self, st: "State", anon_vma: int) -> int:
-        """The root's (012f18004da3)."""
+        """Return the root, whose lock the whole family uses (012f18004da3)."""
         root: int = st.anon_vma[anon_vma].root
         return root
 
     def shared_anon_vma(self, st: "State", vma: int) -> int:
-        """The root's (288468c334e9)."""
+        """Return the root (288468c334e9)."""
         root: int = st.anon_vma[st.vma[vma].anon_vma].root
         return root
 
@@ -70,7 +72,7 @@ class AvcRoot(AvcBase):
         st.vma[vma].anon_vma = anon_vma
 
     def put_anon_vma(self, st: "State", anon_vma: int) -> None:
-        """Drop a reference; the last frees it, and perhaps its root (76545066c852)."""
+        """Drop a reference; the last one frees the anon_vma, maybe its root too (76545066c852)."""
         st.anon_vma[anon_vma].refcount -= 1
         if st.anon_vma[anon_vma].refcount:
             passed(st, "a root anon_vma outlives its VMAs")
@@ -78,12 +80,12 @@ class AvcRoot(AvcBase):
         root = st.anon_vma[anon_vma].root
         passed(st, "an anon_vma goes" if root != anon_vma else "a root anon_vma goes")
         kmem_cache_free(st, st.anon_vma, anon_vma)
-        # Each member holds its root, whose lock protects it.
+        # Each member holds a reference to its root, whose lock protects it.
         if root != anon_vma:
             self.put_anon_vma(st, root)
 
     def unlink_anon_vmas(self, st: "State", vma: int) -> None:
-        """First take all AVCs out of the lists, then drop the anon_vmas left empty (v3.0)."""
+        """Remove all AVCs of `vma` from their anon_vmas, then free those without AVCs (v3.0)."""
         root = self.family_of(st, vma)
         if root == 0:
             return
@@ -92,16 +94,15 @@ class AvcRoot(AvcBase):
         while avc:
             anon_vma = st.anon_vma_chain[avc].anon_vma
             self.remove(st, avc)
-            # Freed below: in the kernel that takes the root's lock, to wait for a walker who has
-            # it.
+            # It is freed below: in the kernel, that takes the root's lock to wait for walkers.
             if st.anon_vma[anon_vma].head == 0:
                 self.uncount_child(st, anon_vma)
             avc = st.anon_vma_chain[avc].same_vma
-        # It may live on, for others; but this VMA no longer has it for its own.
+        # The anon_vma may stay for others, but it is not the own one of this VMA any longer.
         if st.vma[vma].anon_vma:
             self.count_active(st, st.vma[vma].anon_vma, -1)
         release(st, ANON_VMA_LOCK, root)
-        # From the newest to the oldest, so that the root, if it goes, goes last.
+        # From the newest to the oldest, so that the root is freed last.
         avc = st.vma[vma].anon_vma_chain
         while avc:
             following = st.anon_vma_chain[avc].same_vma
@@ -120,7 +121,7 @@ class AvcRoot(AvcBase):
         return self.lock_of(st, anon_vma) if anon_vma else 0
 
     def uncount_child(self, st: "State", anon_vma: int) -> None:
-        """The list of `anon_vma` has become empty."""
+        """Uncount `anon_vma` at its parent, when its list has become empty."""
 
     def adjust_lock(self, st: "State", vma: int, adjust: int) -> int:
         """Return the anon_vma to lock while the ranges of `vma` and `adjust` change, or 0."""
@@ -131,7 +132,7 @@ class AvcRoot(AvcBase):
     def vma_prepare(self, st: "State", vma: int, adjust: int) -> None:
         """Lock the family (vma_adjust() since v2.6.36, vma_prepare() since v6.3).
 
-        Where an AVC's place depends on its VMA's range, it is taken out first.
+        If an AVC's place depends on the range of its VMA, remove it first.
         """
         anon_vma = self.adjust_lock(st, vma, adjust)
         if anon_vma:
@@ -151,14 +152,14 @@ class AvcRoot(AvcBase):
             release(st, ANON_VMA_LOCK, self.lock_of(st, anon_vma))
 
     def remove_all(self, st: "State", vma: int) -> None:
-        """anon_vma_interval_tree_pre_update_vma(), mm/mmap.c."""
+        """Remove all AVCs of `vma`; anon_vma_interval_tree_pre_update_vma(), mm/mmap.c."""
         avc = st.vma[vma].anon_vma_chain
         while avc:
             self.remove(st, avc)
             avc = st.anon_vma_chain[avc].same_vma
 
     def insert_all(self, st: "State", vma: int) -> None:
-        """anon_vma_interval_tree_post_update_vma(), mm/mmap.c."""
+        """Insert all AVCs of `vma` again; anon_vma_interval_tree_post_update_vma(), mm/mmap.c."""
         avc = st.vma[vma].anon_vma_chain
         while avc:
             self.insert(st, st.anon_vma_chain[avc].anon_vma, avc)
@@ -171,14 +172,14 @@ class AvcRoot(AvcBase):
     def folio_add_anon_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
     ) -> None:
-        """PageAnon already: keep the mapping; do_page_add_anon_rmap(), v2.6.36."""
+        """Count the entry, and keep an existing mapping; do_page_add_anon_rmap(), v2.6.36."""
         st.folio[folio].mapcount += 1
         if st.folio[folio].mapping == 0:
             self.set_anon(st, folio, vma, address, exclusive=exclusive)
 
 
 class AvcTree(AvcRoot):
-    """v3.0 … v3.18: no merging of VMAs with inherited chains; interval trees (v3.7)."""
+    """v3.0 … v3.18: VMAs with inherited chains do not merge; interval trees (v3.7)."""
 
     name = "avc-3.0"
     title = "anon_vma_chain with interval trees"

@@ -1,32 +1,32 @@
-"""No rmap: swap_out() goes through the page tables of everybody (v2.4, v2.5.0 … v2.5.26).
+"""No rmap: swap_out() scans the page tables of all processes (v2.4, v2.5.0 … v2.5.26).
 
-Nothing leads from a page to its entries. Who wants to free one page looks at the entries of one
-process after the other, from where the last scan stopped, and takes away those that were not used
-since it came by the last time. A page is free when its last entry has been taken::
+Nothing leads from a page to its entries. To free pages, the kernel visits the entries of one
+process after the other, from the point where the last scan stopped, and unmaps those that were not
+used since the scan visited them last. A page is free when its last entry is unmapped::
 
-    swap_mm ──> process 1   [ 1 2 2 . ]     each entry: young? clear that, and go on
-                process 2   [ 3 1 . . ]                 else: swap entry in its place
-                process 3   [ 1 . 4 4 ]     page 1 goes when the scan has been everywhere
+    swap_mm ──> process 1   [ 1 2 2 . ]     each entry: young? clear that, and continue
+                process 2   [ 3 1 . . ]                 else: replace it by a swap entry
+                process 3   [ 1 . 4 4 ]     page 1 is free after the scan has visited all three
 
-A fault, a fork or an exit costs nothing for it, which is the charm of the thing, and its end: on
-the way to all entries of one page everything else is unmapped as well. A machine with 32 GB, and
-half a million pages of shared memory in hundreds of processes, took 4 GB of mappings away to free
-4 KB, and then all its processes stood in the page fault handler (Andrea Arcangeli, 2004-02-27).
+Faults, forks and exits cost nothing extra, which was the attraction of this design. Its end was
+that on the way to all entries of one page, every other page is unmapped as well. A machine with 32
+GB, and half a million pages of shared memory in hundreds of processes, unmapped 4 GB to free 4 KB.
+After that, all its processes were in the page fault handler (Andrea Arcangeli, 2004-02-27).
 
-Completeness, which other schemes owe for one page, is here a promise in time: if it is asked often
-enough, swap_out() comes by every entry (`scan_visits_all`). It needs every process on the ring
-before it has entries (`mmlist`), and a swap_mm that is not left behind on one that exits (E08).
+Other schemes must find all entries of one page at once. Here this holds only over time: if
+swap_out() is called often enough, it visits every entry (`scan_visits_all`). For that, a process
+must be on the ring before it has entries (`mmlist`), and swap_mm must move on when its process
+exits (E08).
 
-Andrea Arcangeli's v2.4.23aa2 has the scan go on by the lists of i_mmap, which had always been
-there for truncate, from one entry of a file's page to all others: there the page is free when the
-scan has met it once, and nothing else had to go.
+In Andrea Arcangeli's v2.4.23aa2 the scan continues from one entry of a file's page to all others.
+It finds them by the lists of i_mmap, which had always existed for truncate. There a page is free
+after the scan has met it once, and no other page is unmapped.
 
-Left out, beside what the head of model/mm/virtual_scan.py names: that aa2 writes shared memory out
-at once, and looks for clean pages in the cache first.
+Left out, besides what the head of model/mm/virtual_scan.py names: aa2 writes shared memory out at
+once, and first looks for clean pages in the cache.
 
-Sources: mm/vmscan.c, kernel/fork.c and fs/exec.c of v2.5.26, read in the patches that took them
-away (c48c43e6ed41 and 64c4a607f0 of dmgerman/history-token) and in v2.4.18; exec_mmap() is
-recalled.
+Sources: mm/vmscan.c, kernel/fork.c and fs/exec.c of v2.5.26, read in the patches that removed them
+(c48c43e6ed41 and 64c4a607f0 of dmgerman/history-token) and in v2.4.18; exec_mmap() is recalled.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -69,13 +69,13 @@ class VirtualScan(Scheme):
     )
 
     def folio_mapped(self, st: "State", folio: int) -> bool:
-        """There is no page_mapped(): somebody beside the cache that it is in has a reference."""
+        """Return whether the page has references besides that of its cache."""
         f = st.folio[folio]
         return f.refcount > int(f.swap != 0 or f.address_space != 0)
 
 
 class VirtualScanObjrmap(VirtualScan):
-    """v2.4.23aa2: what the scan meets of a file, it unmaps everywhere."""
+    """v2.4.23aa2: a file's page that the scan meets is unmapped from all its entries."""
 
     name = "virtual_scan-2.4.23aa2"
     title = "no rmap: the scan goes on by i_mmap"

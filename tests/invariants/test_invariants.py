@@ -12,6 +12,7 @@ from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.model.machine.structs import PTE_WRITE, VM_DONTCOPY
+from rmapcheck.model.schemes.anon_vma_graph import anon_vma_chain_assign
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
 from rmapcheck.plugins.catalogue import bugs
@@ -144,7 +145,7 @@ class CompletionCutsThePage(AvcCounters):
 @catches("chain_symmetry")
 class CloneIsNotInTheTree(AvcCounters):
     def anon_vma_chain_link(self, st, vma, avc, anon_vma):
-        self.anon_vma_chain_assign(st, vma, avc, anon_vma)
+        anon_vma_chain_assign(st, vma, avc, anon_vma)
 
 
 @catches("chain_order")
