@@ -1,31 +1,31 @@
 """anon_vma before it was merged: the first posting (RFC2, 2004-03-11), and what SLES 9 shipped.
 
-Andrea Arcangeli's first anon_vma was thrifty. As long as nobody forked, a page needs no object at
-all: one word of struct page, `as`, is a mapping, a VMA or an anon_vma, and PG_direct says that it
-is the VMA. Only fork makes an anon_vma, for a VMA whose pages it is about to share::
+Andrea Arcangeli's first anon_vma saved memory. Before the first fork, a page needs no object at
+all: one word of struct page, `as`, is a mapping, a VMA or an anon_vma, and PG_direct means that it
+is the VMA. Only fork allocates an anon_vma, for a VMA whose pages it is about to share::
 
     written                 PG_direct, as.vma ──> the VMA            index: linear in it
     shared by fork          as.anon_vma ──> A ──> VMA of the parent ──> VMA of the child
 
-It did not hold, for a VMA is not what a page can name. When the VMA is split, half of its pages
-name the wrong part, and no walk finds them (E61). When a merge swallows it, pages name freed
-memory (E62). A shared page that comes back from swap finds PG_direct gone and two mappers, for
-which page_add_rmap() has BUG() (E63). And nobody ever freed an anon_vma (E64). What was merged in
-May, and SLES 9 before it, makes the anon_vma with the first page, and pages name only that.
+It did not work, because a page cannot keep a pointer to a VMA. After a split of the VMA, half of
+its pages point to the wrong part, and no walk finds them (E61). After a merge that removes the
+VMA, pages point to freed memory (E62). A shared page that comes back from swap has lost PG_direct
+and has two mappers, for which page_add_rmap() has BUG() (E63). And no anon_vma was ever freed
+(E64). The version merged in May, and SLES 9 before it, allocates the anon_vma with the first page,
+and pages point only to that.
 
-The SLES 9 form differs from v2.6.7 in what the model can show by one thing, that mprotect hands an
-anon_vma on. Its anon_vma_prepare() takes no lock, neither for an anon_vma that others use already
-(E05) nor, since mmap_sem is held for reading only, against a second thread that faults in the same
-VMA, though its comment says that mmap_sem is enough.
+In what the model can show, the SLES 9 form differs from v2.6.7 only in that mprotect passes an
+anon_vma on. Its anon_vma_prepare() takes no lock, neither for an anon_vma that others already use
+(E05), nor against a second thread that faults in the same VMA. The second would be needed since
+mmap_sem is held only for reading, although the comment claims that mmap_sem is enough.
 
-Left out: nonlinear VMAs; the inode walk that page_referenced_anon() was by mistake; that pgoff was
-computed by a shift in the wrong direction; threads. That fork links the child's VMA even where the
-parent's has no page yet, and what mremap did to PG_direct pages (here they follow to the new VMA),
-are guesses.
+Left out: nonlinear VMAs; page_referenced_anon() walked the inode by mistake; pgoff was computed by
+a shift in the wrong direction; threads. Two facts are guesses: fork links the child's VMA even if
+the parent's has no page yet, and mremap moves the pointer of PG_direct pages to the new VMA.
 
 Sources: the patch of RFC2 (20040311065254.GT30940), read for its walk of files, which goes through
-two lists; mm/objrmap.c of SLES 9 (ROCm/ROCK-Kernel-Driver, 0a71295f6a1c), read: verified. Else as
-docs/reference/spec/anon_vma.md has them: recalled.
+two lists; mm/objrmap.c of SLES 9 (ROCm/ROCK-Kernel-Driver, 0a71295f6a1c), read: verified. The rest
+is from docs/reference/spec/anon_vma.md: recalled.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class AnonVmaRfc2(AnonVma267):
-    """RFC2, as posted. It never held: E61 … E64."""
+    """RFC2, as posted. It was never correct: E61 … E64."""
 
     name = "anon_vma-rfc2"
     title = "anon_vma as first posted"
@@ -69,11 +69,11 @@ class AnonVmaRfc2(AnonVma267):
     never_held = True
 
     def anon_vma_prepare(self, st: "State", vma: int) -> int:
-        """The first page needs nothing."""
+        """Do nothing: the first page needs no anon_vma."""
         return 0
 
     def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
-        """An anon_vma for both, if the parent's VMA has none yet; dup_mmap()."""
+        """Give both an anon_vma, if the parent's VMA has none yet; dup_mmap()."""
         if st.vma[pvma].anon_vma == 0:
             anon_vma = kmem_cache_alloc(st, st.anon_vma)
             if anon_vma == 0:
@@ -84,7 +84,7 @@ class AnonVmaRfc2(AnonVma267):
         return 0
 
     def unlink_anon_vmas(self, st: "State", vma: int) -> None:
-        """Leave the list; an empty anon_vma stays."""
+        """Remove `vma` from the list; an empty anon_vma is not freed."""
         anon_vma = st.vma[vma].anon_vma
         if anon_vma:
             acquire(st, ANON_VMA_LOCK, anon_vma)
@@ -95,7 +95,7 @@ class AnonVmaRfc2(AnonVma267):
     # Pages.
 
     def set_direct(self, st: "State", folio: int, vma: int, address: int) -> None:
-        """PG_direct, and the VMA in page->as."""
+        """Set PG_direct and the VMA in page->as."""
         st.folio[folio].as_vma = vma
         st.folio[folio].index = linear_page_index(st, vma, address)
 
@@ -108,7 +108,7 @@ class AnonVmaRfc2(AnonVma267):
     def folio_add_anon_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int, *, exclusive: bool
     ) -> None:
-        """page_add_rmap(): only fork, it says, maps an anonymous page a second time."""
+        """Set the VMA, and stop the kernel if the page is mapped already; page_add_rmap()."""
         if st.folio[folio].mapcount:
             bug(st, "BUG_ON(page->mapcount != 1) in page_add_rmap()")
         self.folio_add_new_anon_rmap(st, folio, vma, address, ptep)
@@ -116,7 +116,7 @@ class AnonVmaRfc2(AnonVma267):
     def folio_dup_anon_rmap(
         self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
     ) -> None:
-        """page_add_rmap_fork(): from now on the anon_vma of both, for good."""
+        """Change the pointer from the VMA to the anon_vma of both; page_add_rmap_fork()."""
         f = st.folio[folio]
         f.mapcount += 1
         if f.as_vma:
@@ -151,7 +151,7 @@ class AnonVmaRfc2(AnonVma267):
 
 
 class AnonVmaSles9(AnonVma267):
-    """What SLES 9 shipped: as merged for v2.6.7, but mprotect hands the anon_vma on (E04, E05)."""
+    """SLES 9: as merged for v2.6.7, but mprotect passes the anon_vma on (E04, E05)."""
 
     name = "anon_vma-sles9"
     title = "anon_vma of SLES 9 and the -aa tree"
@@ -159,5 +159,5 @@ class AnonVmaSles9(AnonVma267):
     i_mmap: ClassVar[IMmap] = IMmapLists()
 
     def importer(self, dst: int) -> int:
-        """anon_vma_merge() and its like keep the anon_vma whichever VMA dies."""
+        """Return the VMA that grows: anon_vma_merge() keeps the anon_vma of either VMA."""
         return dst

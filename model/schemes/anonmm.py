@@ -1,10 +1,11 @@
-"""anonmm: a page knows one process and the address at which it was mapped (2003 … 2004).
+"""anonmm: a page has one process and the address at which it was mapped (2003 … 2004).
 
-For pages of files no chain was needed: page->mapping and page->index lead to the VMAs. Anonymous
-pages had neither, until Hugh Dickins saw that fork does not change addresses. A page that is
-shared by fork is at the same address in all processes that share it, so one address is enough, if
-only one knows all processes that can share it: those that descend from one exec. Each mm_struct
-gets a small companion, anonmm, that may outlive it, and all of a family hang on the oldest, head::
+Pages of files needed no chain: page->mapping and page->index lead to the VMAs. Anonymous pages had
+neither, until Hugh Dickins noticed that fork does not change addresses. A page that is shared by
+fork is at the same address in all processes that share it. So one address is enough, if the kernel
+can find all processes that may share the page: those that descend from one exec. Each mm_struct
+gets a small companion, anonmm, which may outlive it. All anonmms of a family are in the list of
+the oldest, the head::
 
     page: mapping ──> anonmm of the parent      index: user virtual address
                         │  count 5: the mm, itself as head, one child, two pages
@@ -12,29 +13,29 @@ gets a small companion, anonmm, that may outlive it, and all of a family hang on
                         └─ list ──> anonmm of the child (head ──> parent's) ──┐
                              ↑────────────────────────────────────────────────┘
 
-    exec  starts a family          fork  adds one anonmm, whatever the number of VMAs and pages
-    exit  sets anonmm->mm to NULL; anonmm goes when its last page does, head goes last of all
+    exec  starts a family          fork  adds one anonmm, for any number of VMAs and pages
+    exit  sets anonmm->mm to NULL; an anonmm is freed with its last page, the head last of all
 
-The walker asks the process that the page names, then all the others of the family, at this one
-address. No VMA comes into it, so that merging is free of rmap. The weak point is mremap, which
-does change addresses. As long as nobody shares the page, its index is changed. What of a page that
-is shared? The first version chained further addresses to the page (anonmm_chains.py). The second
-followed Linus Torvalds: copy it early, and bring what is shared in swap back in, to copy it too.
-The third left swap entries alone and made the copy at swap-in, when the address turned out to be
-another than the one the page has. Each of the three was replaced before any release: anon_vma won,
-since it moves shared pages at no cost, for the price of VMAs that cannot merge.
+The walker visits the process in page->mapping, then all others of the family, at this one address.
+VMAs are not used, so merging does not depend on rmap. The weak point is mremap, which does change
+addresses. While only one process maps a page, its index is simply changed. The three versions
+differ in what they do with a shared page. The first chained further addresses to the page
+(anonmm_chains.py). The second followed Linus Torvalds: it copies the page early, and first brings
+a shared page back from swap to copy it too. The third leaves swap entries alone, and copies at
+swap-in if the address differs from the page's index. Each of them was replaced before any release.
+anon_vma won: it moves shared pages at no cost, although some VMAs then cannot merge.
 
-Found by this model: the third version maps the page first and copies it then. When there is no
-memory for the copy, the page stays mapped where no walk looks, unless the fault that failed ends
-the process (E33). That of get_user_pages() does not.
+Found by this model: the third version maps the page first and then copies it. Without memory for
+the copy, the page stays mapped where no walk looks, unless the fault that failed ends the process
+(E33). A fault in get_user_pages() does not.
 
-Left out: nonlinear VMAs; page_map_lock's word in each walk; the trylocks, and that the walk holds
-the head's lock (it lets go of it first, since one operation runs at a time); that rss was raised
-before page_add_anon_rmap() because of a race with dup_mmap(). VMAs are merged by linear pgoff, and
-files listed as they were before rmap 20, though the third version went on for some hours more.
-Also that rmap 11 lost data where mremap found no memory for a copy: head of model/mm/mremap.py.
-And two processes inside one fault: do_wp_page() may find a moved page, which do_swap_page() has
-just mapped, exclusive, since its last other mapper has gone, and leave its index as it was.
+Left out: nonlinear VMAs; page_map_lock; trylocks; that a walk holds the head's lock (here it is
+released first, since one operation runs at a time); that rss was raised before
+page_add_anon_rmap() because of a race with dup_mmap(). VMAs merge by linear pgoff, and files are
+listed as before rmap 20, although the third version existed for some hours longer. Left out too:
+rmap 11 lost data if mremap found no memory for a copy (head of model/mm/mremap.py). And two
+processes in one fault: do_swap_page() has just mapped a moved page, its last other mapper exits,
+so do_wp_page() finds it exclusive and does not correct its index.
 
 Sources: the patches anobjrmap 1–6 (2003-03-20), 1–7 of "6" (2004-03-18, 03-22) and rmap 10 and 11
 (2004-04-15; 06e0ee4abf and 0c35710493 of 2004-05-22 in the mirror dmgerman/history-token), and
@@ -65,16 +66,17 @@ class Anonmm:
     """struct anonmm, mm/rmap.c, rmap 10 (06e0ee4abf)."""
 
     count: int = num(LARGEST_FIELD)
-    """One for the mm, one for each page; of a head, one for itself and each other member."""
+    """One for the mm, one for each page. In a head also one for itself and for each other
+    member."""
     mm: int = ref("mm")
-    """NULL when the process has gone; lock of the head"""
+    """NULL after the process has exited; lock of the head"""
     head: int = ref("anonmm")
     list: int = ref("anonmm")
-    """Next of the family, in a circle; lock of the head"""
+    """Next anonmm of the family, in a ring; lock of the head"""
 
 
 class AnonmmFamily(Scheme):
-    """What all three versions share."""
+    """What all three versions have in common."""
 
     structs: ClassVar[tuple[type, ...]] = (Anonmm,)
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -99,13 +101,13 @@ class AnonmmFamily(Scheme):
     # Decisions.
 
     def samples_under_lock(self) -> bool:
-        """Tell whether exit_rmap() reads the head's count before it drops the lock."""
+        """Return whether exit_rmap() reads the head's count before it releases the lock."""
         return True
 
     def new_context(self, st: "State", mm: int) -> int:
         """Set up what the architecture needs; init_new_context(). Return 0 or -ENOMEM.
 
-        It can fail where it has an LDT to copy, which the model has not.
+        In the kernel it can fail if there is an LDT to copy; the model has none.
         """
         return 0
 
@@ -117,9 +119,10 @@ class AnonmmFamily(Scheme):
         return 0 if st.spare else -ENOMEM
 
     def exec_mmap(self, st: "State", mm: int) -> None:
-        """A family of one. The old mm's anonmm is left, as by any exit; mmput().
+        """Start a family of one, and drop the old mm's anonmm as at exit; mmput().
 
-        exec_rmap() filled the new one in; here that waits, since both mm have one number.
+        exec_rmap() initialized the new anonmm. Here that is done now, since both mms have one
+        number.
         """
         if st.mm[mm].anonmm:
             self.exit_rmap(st, mm)
@@ -133,7 +136,7 @@ class AnonmmFamily(Scheme):
         st.mm[mm].anonmm = anonmm
 
     def dup_rmap(self, st: "State", mm: int, oldmm: int) -> int:
-        """The child joins its parent's family, at the tail of the list; dup_rmap()."""
+        """Insert the child into its parent's family, at the tail of the list; dup_rmap()."""
         anonmm = kmem_cache_alloc(st, st.anonmm)
         if anonmm == 0:
             return -ENOMEM
@@ -150,7 +153,7 @@ class AnonmmFamily(Scheme):
         return self.new_context(st, mm)
 
     def list_add_tail(self, st: "State", anonmm: int, head: int) -> None:
-        """Put `anonmm` in front of `head`, that is at the end."""
+        """Insert `anonmm` in front of `head`, which is the end of the list."""
         assert_held_write(st, ANONMM_LOCK, head, "an anonmm joins the list")
         last = head
         while st.anonmm[last].list != head:
@@ -159,7 +162,7 @@ class AnonmmFamily(Scheme):
         st.anonmm[anonmm].list = head
 
     def list_del(self, st: "State", anonmm: int) -> None:
-        """Take `anonmm` out of the circle."""
+        """Remove `anonmm` from the ring."""
         assert_held_write(st, ANONMM_LOCK, st.anonmm[anonmm].head, "an anonmm leaves the list")
         before = anonmm
         while st.anonmm[before].list != anonmm:
@@ -167,7 +170,7 @@ class AnonmmFamily(Scheme):
         st.anonmm[before].list = st.anonmm[anonmm].list
 
     def exit_rmap(self, st: "State", mm: int) -> None:
-        """The process is gone; its anonmm stays while a page names it; exit_rmap()."""
+        """Detach the process; its anonmm stays while a page has a pointer to it; exit_rmap()."""
         anonmm = st.mm[mm].anonmm
         head = st.anonmm[anonmm].head
         st.mm[mm].anonmm = 0
@@ -186,13 +189,13 @@ class AnonmmFamily(Scheme):
             kmem_cache_free(st, st.anonmm, head)
 
     def head_count(self, st: "State", head: int) -> int:
-        """Return the head's count; who finds 1 frees it, so that nobody else may come between."""
+        """Return the head's count; a caller that gets 1 frees the head, so this needs the lock."""
         assert_held_write(st, ANONMM_LOCK, head, "whether the head is the last is asked")
         count: int = st.anonmm[head].count
         return count
 
     def free_anonmm(self, st: "State", anonmm: int) -> None:
-        """The last page of a process that has gone is gone too; free_anonmm()."""
+        """Free the anonmm of an exited process that has no page left; free_anonmm()."""
         head = st.anonmm[anonmm].head
         acquire(st, ANONMM_LOCK, head)
         self.list_del(st, anonmm)
@@ -203,13 +206,13 @@ class AnonmmFamily(Scheme):
     # Pages.
 
     def set_page_anon(self, st: "State", folio: int, mm: int) -> None:
-        """The page names the anonmm of `mm`, and counts there."""
+        """Set the page's pointer to the anonmm of `mm`, and count the page there."""
         anonmm = st.mm[mm].anonmm
         st.folio[folio].mapping = anonmm
         st.anonmm[anonmm].count += 1
 
     def clear_page_anon(self, st: "State", folio: int) -> None:
-        """The page names nothing any more; clear_page_anon()."""
+        """Clear the page's pointer to its anonmm; clear_page_anon()."""
         anonmm = st.folio[folio].mapping
         st.folio[folio].mapping = 0
         st.anonmm[anonmm].count -= 1
@@ -217,7 +220,7 @@ class AnonmmFamily(Scheme):
             self.free_anonmm(st, anonmm)
 
     def turn_page(self, st: "State", folio: int, mm: int) -> None:
-        """A page that only `mm` maps names it; page_turn_rmap(), page_update_anon_rmap()."""
+        """Point a page that only `mm` maps to it; page_turn_rmap(), page_update_anon_rmap()."""
         if st.folio[folio].mapping != st.mm[mm].anonmm:
             self.clear_page_anon(st, folio)
             self.set_page_anon(st, folio, mm)
@@ -233,7 +236,7 @@ class AnonmmFamily(Scheme):
         self.page_add_anon_rmap(st, folio, st.vma[vma].vm_mm, address)
 
     def page_add_anon_rmap(self, st: "State", folio: int, mm: int, address: int) -> None:
-        """The first mapping says where the page is, a later one nothing; page_add_anon_rmap()."""
+        """Count the entry; the first mapping sets process and address; page_add_anon_rmap()."""
         assert_held_write(st, PTL, mm, "a mapping is added")
         st.mm[mm].rss += 1
         f = st.folio[folio]
@@ -245,13 +248,13 @@ class AnonmmFamily(Scheme):
     def folio_dup_anon_rmap(
         self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
     ) -> None:
-        """page_dup_rmap(), include/linux/rmap.h: a count, since the address is the same."""
+        """Count the entry: the address is the same; page_dup_rmap(), include/linux/rmap.h."""
         self.folio_add_file_rmap(st, folio, vma, address, ptep)
 
     def folio_add_file_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
-        """page_add_obj_rmap(), page_add_file_rmap(): a page of a file is only counted."""
+        """Count the entry of a file's page; page_add_obj_rmap(), page_add_file_rmap()."""
         st.mm[st.vma[vma].vm_mm].rss += 1
         st.folio[folio].mapcount += 1
 
@@ -263,7 +266,7 @@ class AnonmmFamily(Scheme):
     def folio_remove_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
-        """page_remove_rmap()."""
+        """Uncount the entry, and clear an unmapped page's pointer; page_remove_rmap()."""
         st.mm[ptep_to_mm(st, ptep)].rss -= 1
         f = st.folio[folio]
         f.mapcount -= 1
@@ -273,10 +276,10 @@ class AnonmmFamily(Scheme):
     # The walk.
 
     def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
-        """The process that the page names, then the rest of its family; try_to_unmap_anon().
+        """Visit the page's own process, then the rest of its family; try_to_unmap_anon().
 
-        All of it, also what stands before that process in the list: once swapped, a page may have
-        come back to a younger process first.
+        The whole ring is visited, also what is before that process in the list: after swap, a page
+        may have been mapped by a younger process first.
         """
         if not self.folio_mapped(st, folio):
             return
@@ -288,22 +291,22 @@ class AnonmmFamily(Scheme):
             anonmm = st.anonmm[anonmm].list
 
     def visit_anonmm(self, st: "State", folio: int, anonmm: int, rwc: "RmapWalkControl") -> None:
-        """Look for the page in one process, unless it is gone or maps nothing."""
+        """Visit the page's addresses in one process, unless it has exited or maps nothing."""
         rwc.nodes += 1
         mm = st.anonmm[anonmm].mm
         if mm and st.mm[mm].rss:
             self.visit_addresses(st, folio, mm, rwc)
 
     def visit_addresses(self, st: "State", folio: int, mm: int, rwc: "RmapWalkControl") -> None:
-        """Look where the page says that it is."""
+        """Visit the page's address in process `mm`."""
         self.visit(st, rwc, mm, st.folio[folio].index)
 
 
 class AnonmmSwapIn(AnonmmFamily):
-    """Second version, 2004-03-22: mremap copies what is shared, be it in memory or in swap.
+    """Second version, 2004-03-22: mremap copies shared pages, in memory and in swap.
 
-    Like the first, as posted it read the head's count after the lock was dropped (E31); here it
-    is read before, as in the third.
+    As posted, it read the head's count after the lock was released, like the first version (E31).
+    Here it is read before, as in the third.
     """
 
     name = "anonmm-2004-03"
@@ -312,7 +315,7 @@ class AnonmmSwapIn(AnonmmFamily):
     goals = ("an anonmm outlives its process", "mremap copies a shared page")
 
     def mremap_must_copy(self, st: "State", folio: int, entry: int, *, writable: bool) -> bool:
-        """Count all who have it, mapped or swapped; rmap_needs_broken_cow(), mm/mremap.c."""
+        """Return whether several entries map the page or its slot; rmap_needs_broken_cow()."""
         if folio:
             if writable or not folio_test_anon(st, folio):
                 return False
@@ -327,21 +330,21 @@ class AnonmmSwapIn(AnonmmFamily):
     def move_rmap(
         self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
     ) -> None:
-        """page_update_anon_rmap(), mm/rmap.c."""
+        """Set the page's new address and process; page_update_anon_rmap(), mm/rmap.c."""
         if folio_test_anon(st, folio):
             st.folio[folio].index = ptep_to_address(st, new_ptep)
             self.turn_page(st, folio, ptep_to_mm(st, new_ptep))
 
     def folio_move_anon_rmap(self, st: "State", folio: int, vma: int) -> None:
-        """do_wp_page(), mm/memory.c: who owns the page alone is found sooner."""
+        """Point the page to its only process, so that walks find it sooner; do_wp_page()."""
         self.turn_page(st, folio, st.vma[vma].vm_mm)
 
 
 class AnonmmCopies(AnonmmFamily):
     """Third version, rmap 10 and 11, in the tree for some hours of 2004-05-22.
 
-    It is wrong where a swap-in that should copy finds no memory (E33). A page that names a
-    process which has gone goes on to one that has not, when page_referenced() finds it.
+    It has a bug when a swap-in that should copy finds no memory (E33). If a page's process has
+    exited, page_referenced() points the page to a process that maps it.
     """
 
     name = "anonmm-2.6.7-rc1"
@@ -359,11 +362,14 @@ class AnonmmCopies(AnonmmFamily):
     )
 
     def mremap_must_copy(self, st: "State", folio: int, entry: int, *, writable: bool) -> bool:
-        """can_move_one_pte(), mm/mremap.c, mremap_move_anon_rmap(), mm/rmap.c (0c35710493)."""
+        """Return whether several entries map the page (0c35710493).
+
+        can_move_one_pte(), mm/mremap.c; mremap_move_anon_rmap(), mm/rmap.c.
+        """
         return folio != 0 and folio_test_anon(st, folio) and st.folio[folio].mapcount > 1
 
     def mremap_moved_anon_rmap(self, st: "State", folio: int, address: int) -> bool:
-        """mremap_moved_anon_rmap(), include/linux/rmap.h: do_swap_page() must copy the page."""
+        """Return whether do_swap_page() must copy the page; same name, include/linux/rmap.h."""
         moved = st.folio[folio].index != address
         if moved:
             passed(st, "swap-in copies a moved page")
@@ -372,14 +378,14 @@ class AnonmmCopies(AnonmmFamily):
     def move_rmap(
         self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
     ) -> None:
-        """mremap_move_anon_rmap(), mm/rmap.c: the page is not shared."""
+        """Set the new address of a page that is not shared; mremap_move_anon_rmap(), mm/rmap.c."""
         if folio_test_anon(st, folio):
             st.folio[folio].index = ptep_to_address(st, new_ptep)
 
     def folio_found(self, st: "State", folio: int, ptep: int, count: int) -> None:
-        """Let extinct processes drain; page_referenced_anon(), mm/rmap.c, label migrate.
+        """Point the page to a process that has not exited; page_referenced_anon(), label migrate.
 
-        A page of which the walk has missed an entry stays; the kernel warns (WARN_ON(!failed)).
+        Nothing changes if the walk missed an entry; then the kernel warns (WARN_ON(!failed)).
         """
         if not folio_test_anon(st, folio) or count < st.folio[folio].mapcount:
             return

@@ -1,23 +1,23 @@
 """anonmm with chains of addresses: the first version (2003-03-20).
 
 An anonymous page that mremap moves while it is shared is at two addresses. Hugh Dickins' first
-patches gave such a page a chain again, but of addresses, not of page-table entries: fork keeps
-addresses, so that it need not touch the chain::
+patches gave such a page a chain again, but of addresses, not of page-table entries. Fork keeps
+addresses, so it need not change the chain::
 
-    page not moved, or not shared     rmap.count                   index: where it is
+    page not moved, or not shared     rmap.count                   index: its address
 
     page moved while shared           PG_chained, rmap.chain ──> { slot[count 7 9] next } ──> …
                                       index 5: it is at 5, 7 or 9, in each process of the family
 
-Nobody takes an address out again as long as the page is mapped: which processes still have it
-there is not known. The walker tries all of them in every process of the family, index first.
-Chains are allocated before page_table_lock is taken, one for each CPU (rmap_get_cpu()); here as
-many as the operation may need, and given back at its end. The same chains served nonlinear VMAs.
+No address is removed while the page is mapped, because nothing tells which processes still have
+the page there. The walker tries all addresses in every process of the family, index first. Chains
+are allocated before page_table_lock is taken, one for each CPU (rmap_get_cpu()). Here as many are
+allocated as the operation may need, and the rest are freed at its end. The same chains served
+nonlinear VMAs.
 
-Left out: what anonmm.py leaves out; addresser->count, at whose end a walk stops, for here it goes
-through all addresses; slot[0], which holds the count of a chained page (mapcount
-says it here); nonlinear pages. NRSLOT is 7 in the patch, and 2 here, so that chains
-of two are reached.
+Left out: what anonmm.py leaves out; addresser->count, which ends a walk early (here a walk visits
+all addresses); slot[0], which has the count of a chained page (here in mapcount); nonlinear pages.
+NRSLOT is 7 in the patch, and 2 here, so that runs reach chains of two.
 
 Sources: the patches anobjrmap 4 and 5 of 6, read whole: verified.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rmapcheck.model.machine.structs import RmapWalkControl
 
 NRSLOT = 2
-"""Slots of a chain; the first of the first chain holds the count."""
+"""Slots of a chain; the first slot of the first chain has the count."""
 
 
 @attrs.define(slots=True, eq=False)
@@ -48,7 +48,7 @@ class RmapChain:
 
 
 class AnonmmChains(AnonmmFamily):
-    """First version: nothing is copied. As posted it had E31, which is mended here."""
+    """First version: nothing is copied. As posted it had E31, which is fixed here."""
 
     name = "anonmm-2003-03"
     title = "anonmm with chains of addresses"
@@ -56,7 +56,7 @@ class AnonmmChains(AnonmmFamily):
     structs = (Anonmm, RmapChain)
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = {
         "folio": {"mapping": ref("anonmm")},
-        # User virtual addresses and 1; 0 is NOADDR.
+        # User virtual addresses plus 1; 0 is NOADDR.
         "rmap_chain": {"slot": nums("pages", NRSLOT)},
     }
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -68,7 +68,7 @@ class AnonmmChains(AnonmmFamily):
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"anonmm": (24, 40), "rmap_chain": (32, 64)}
 
     def rmap_get_cpu(self, st: "State") -> int:
-        """Set one chain aside, before page_table_lock; rmap_get_cpu()."""
+        """Allocate one chain before page_table_lock is taken; rmap_get_cpu()."""
         st.spare = kmem_cache_alloc(st, st.rmap_chain)
         return 0 if st.spare else -ENOMEM
 
@@ -77,13 +77,13 @@ class AnonmmChains(AnonmmFamily):
             kmem_cache_free(st, st.rmap_chain, self.get_rmap_chain(st))
 
     def get_rmap_chain(self, st: "State") -> int:
-        """Return the chain set aside; get_rmap_chain()."""
+        """Return the chain that rmap_get_cpu() allocated; get_rmap_chain()."""
         chain = st.spare
         st.spare = 0
         return chain
 
     def add_rmap_address(self, st: "State", folio: int, address: int) -> None:
-        """Note a further address, in the first free slot, unless it is there; same name."""
+        """Store a further address in the first free slot, unless it is there; same name."""
         last = 0
         chain = st.folio[folio].rmap_chain
         i = 1
@@ -99,7 +99,7 @@ class AnonmmChains(AnonmmFamily):
             last = chain
             chain = st.rmap_chain[chain].next
             i = 0
-        # All slots are taken: what rmap_get_cpu() set aside is needed.
+        # All slots are used: take the chain that rmap_get_cpu() allocated.
         chain = self.get_rmap_chain(st)
         if last:
             st.rmap_chain[last].next = chain
@@ -110,7 +110,7 @@ class AnonmmChains(AnonmmFamily):
             passed(st, "a page is at two addresses")
 
     def clear_page_chained(self, st: "State", folio: int) -> None:
-        """Free the chains, when nobody maps the page any more; clear_page_chained()."""
+        """Free the chains, when no process maps the page any more; clear_page_chained()."""
         chain = st.folio[folio].rmap_chain
         st.folio[folio].rmap_chain = 0
         while chain:
@@ -121,7 +121,7 @@ class AnonmmChains(AnonmmFamily):
     # Pages.
 
     def page_add_anon_rmap(self, st: "State", folio: int, mm: int, address: int) -> None:
-        """Whoever swaps the page in at another address than the first adds that."""
+        """Store the address too, if a swap-in maps the page at another address than its index."""
         if st.folio[folio].mapcount and address != st.folio[folio].index:
             self.add_rmap_address(st, folio, address)
         super().page_add_anon_rmap(st, folio, mm, address)
@@ -134,16 +134,16 @@ class AnonmmChains(AnonmmFamily):
         super().folio_remove_rmap(st, folio, vma, address, ptep)
 
     def folio_move_anon_rmap(self, st: "State", folio: int, vma: int) -> None:
-        """page_turn_rmap(): who owns the page alone is found sooner."""
+        """Point the page to its only process, so that walks find it sooner; page_turn_rmap()."""
         self.turn_page(st, folio, st.vma[vma].vm_mm)
 
     def move_rmap(
         self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
     ) -> None:
-        """page_move_rmap(): a page with a chain keeps it, even if only one entry is left.
+        """Store the new address; an existing chain is kept even for one entry; page_move_rmap().
 
-        An address of the chain is not added again: try_to_unmap(), says Hugh Dickins, would give
-        up too early, since its walk ends when addresser->count is 0 (left out here).
+        An address in the chain is not added again. Hugh Dickins explains why: try_to_unmap() would
+        stop too early, since its walk ends when addresser->count is 0 (left out here).
         """
         if not folio_test_anon(st, folio):
             return
@@ -155,7 +155,7 @@ class AnonmmChains(AnonmmFamily):
             self.add_rmap_address(st, folio, address)
 
     def visit_addresses(self, st: "State", folio: int, mm: int, rwc: "RmapWalkControl") -> None:
-        """The address in the page, then those in its chain; next_rmap_address()."""
+        """Visit the address in the page, then those in its chain; next_rmap_address()."""
         self.visit(st, rwc, mm, st.folio[folio].index)
         chain = st.folio[folio].rmap_chain
         i = 1

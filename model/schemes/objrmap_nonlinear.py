@@ -78,7 +78,7 @@ class Objrmap5c(Objrmap5a):
     def find_pte(self, st: "State", vma: int, folio: int) -> int:
         """Return the entry of `vma` that maps the page at its linear place, or 0; mm/rmap.c.
 
-        This function did read page tables.
+        In the kernel, too, this function reads page tables.
         """
         address = vma_address(st, vma, st.folio[folio].index)
         if address < 0:
@@ -89,12 +89,13 @@ class Objrmap5c(Objrmap5a):
     def page_convert_anon(self, st: "State", folio: int) -> int:
         """Give the page a chain of all its entries. Return 0, or -ENOMEM with nothing changed.
 
-        The chunks for all of them are allocated before any lock; then all entries are collected.
+        The chunks for all entries are allocated before any lock is taken; then all entries are
+        collected.
         """
         assert_held(st, FOLIO_LOCK, folio, "a page is converted")
         f = st.folio[folio]
         mapping = f.address_space
-        # Somebody has done it before this one got the lock, or the page was truncated.
+        # Another process has converted it before this one got the lock, or it was truncated.
         if f.pg_anon or mapping == 0:
             return 0
         chunks = (f.mapcount + self.nrpte - 1) // self.nrpte if f.mapcount > 1 else 0
@@ -103,7 +104,7 @@ class Objrmap5c(Objrmap5a):
             return spare
         acquire(st, I_MMAP_LOCK, mapping)
         found = self.collect(st, folio, mapping)
-        # The count is about to be given up: from then on the chain is all that is known.
+        # The count is about to be cleared: after that, only the chain leads to the entries.
         if len(found) != f.mapcount:
             bug(st, "page_convert_anon() finds another number of entries than mapcount")
         f.mapcount = 0
@@ -114,7 +115,7 @@ class Objrmap5c(Objrmap5a):
         return 0
 
     def chunks_alloc(self, st: "State", number: int) -> int:
-        """Return a list of so many chunks (0: none), or -ENOMEM."""
+        """Return a list of `number` chunks (0 if `number` is 0), or -ENOMEM."""
         first = 0
         for _ in range(number):
             chunk = kmem_cache_alloc(st, st.pte_chain)
@@ -126,7 +127,7 @@ class Objrmap5c(Objrmap5a):
         return first
 
     def chunks_free(self, st: "State", first: int) -> None:
-        """Give a list of empty chunks back."""
+        """Free a list of empty chunks."""
         while first:
             following = st.pte_chain[first].next
             st.pte_chain[first].next = 0
@@ -145,7 +146,7 @@ class Objrmap5c(Objrmap5a):
         return found
 
     def install_chain(self, st: "State", folio: int, spare: int, found: list[int]) -> None:
-        """Make the entries the page's chain, from the chunks that were set aside."""
+        """Make the entries the page's chain, in the chunks of the list `spare`."""
         acquire(st, CHAIN_LOCK, folio)
         for ptep in found:
             full = st.folio[folio].pte_chain == 0 and st.folio[folio].direct != 0
@@ -162,7 +163,8 @@ class Objrmap5c(Objrmap5a):
 class Objrmap5cAgain(Objrmap5c):
     """page_convert_anon(), second form: VMA by VMA, and not atomic (E43, E44).
 
-    It is the form posted against 2.5.66-mm3, hence the name; that kernel itself has the first.
+    It is the form posted against 2.5.66-mm3, hence the name; that kernel itself has the first
+    form.
     """
 
     name = "objrmap-2.5.66-mm3"
@@ -172,9 +174,10 @@ class Objrmap5cAgain(Objrmap5c):
     )
 
     def page_convert_anon(self, st: "State", folio: int) -> int:
-        """Give the page a chain, entry by entry. Return 0, or -ENOMEM in the middle of it.
+        """Give the page a chain, entry by entry. Return 0, or -ENOMEM in the middle of the work.
 
-        The page lock keeps reclaim out; removing an entry that is not there yet does nothing.
+        The page lock excludes reclaim. Removing an entry that is not in the chain yet does
+        nothing.
         """
         assert_held(st, FOLIO_LOCK, folio, "a page is converted")
         f = st.folio[folio]
@@ -191,7 +194,10 @@ class Objrmap5cAgain(Objrmap5c):
         return error
 
     def convert_all(self, st: "State", folio: int, mapping: int) -> int:
-        """Chain the entry of each VMA in turn. Return 0 or -ENOMEM."""
+        """Insert the entry of each VMA into the chain, one after the other.
+
+        Return 0 or -ENOMEM.
+        """
         rwc = RmapWalkControl()
         index = st.folio[folio].index
         for vma in self.i_mmap.foreach(st, mapping, index, index, rwc):
@@ -209,7 +215,7 @@ class Objrmap5cAgain(Objrmap5c):
 
 
 class Objrmap5d(Objrmap5cAgain):
-    """objrmap-core-1 of 2004-03-08, on v2.6: as before, with packed chunks (E43, E44)."""
+    """objrmap-core-1 of 2004-03-08, for v2.6: as before, with packed chunks (E43, E44)."""
 
     name = "objrmap-core-1"
     title = "partial objrmap for v2.6"
@@ -220,7 +226,7 @@ class Objrmap5d(Objrmap5cAgain):
 
 
 class Objrmap5e(Objrmap5a):
-    """rmap 7 and 8, in Linus's tree for a day: nonlinear VMAs are searched, PG_anon is undone."""
+    """rmap 7 and 8, in Linus's tree for a day: nonlinear VMAs are searched, PG_anon is cleared."""
 
     name = "objrmap-2.6.6"
     title = "partial objrmap, nonlinear VMAs searched"
@@ -243,7 +249,7 @@ class Objrmap5e(Objrmap5a):
     def folio_remove_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
-        """The last unmapping takes PG_anon away."""
+        """Count or unchain the entry; the last unmapping clears PG_anon."""
         super().folio_remove_rmap(st, folio, vma, address, ptep)
         if not self.folio_mapped(st, folio):
             st.folio[folio].pg_anon = 0

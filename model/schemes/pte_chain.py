@@ -1,29 +1,29 @@
-"""pte_chain of arrays: a chunk of the chain is as long as a cache line (v2.5.35 … v2.6.6).
+"""pte_chain of arrays: an element of the chain fills a cache line (v2.5.35 … v2.6.6).
 
 A linked node (pte_chain_list.py) spends a pointer and a cache miss on each entry. Andrew Morton
-made the element of the chain an array that fills a cache line, all elements full but the first,
-whose free slots are at its low end::
+made the element of the chain an array, a chunk, that fills a cache line. All chunks are full
+except the first, whose free slots are at its low end::
 
     page with four       pte.chain ──> chunk { next, ptes[. . e4] }       new entries go leftwards
                                          └─> chunk { 0, ptes[e3 e2 e1] }
 
-    e2 goes              pte.chain ──> chunk { 0, ptes[e3 e4 e1] }    e4 took its place, and so
-                                                                      its chunk was empty
+    e2 is removed        pte.chain ──> chunk { 0, ptes[e3 e4 e1] }    e4 took its place, and then
+                                                                      e4's chunk was empty
 
-Whoever leaves is replaced by the lowest entry of the first chunk, so that there are never holes.
-Emptied slots are zeroed, because a chunk is expected to be all zeroes when it is taken again.
-PG_direct remains for the first entry; a chain that has shrunk to one becomes direct only when
-page_referenced() happens to see it.
+An entry that is removed is replaced by the lowest entry of the first chunk, so there are never
+holes. Slots of removed entries are zeroed, because a chunk must be all zeroes when it is allocated
+again. The first entry is still PG_direct. A chain that has shrunk to one entry becomes direct only
+when page_referenced() happens to visit it.
 
-Three steps followed. v2.5.55: the caller of page_add_rmap() brings the chunk that may be needed,
-taken before any spinlock, so that a failure can be told to somebody (E06 ends). v2.5.68: the
-number of the first slot in use is packed into the low bits of the next pointer, so that nobody
-looks for it; NRPTE must be 2^k - 1 for that. v2.6.4: dup_mmap() links a VMA before it fills the
+Three steps followed. In v2.5.55 the caller of page_add_rmap() allocates the chunk that may be
+needed, before any spinlock is taken, so that a failure can be returned (E06 is fixed). In v2.5.68
+the number of the first used slot is packed into the low bits of the next pointer, which saves the
+search for it; for that NRPTE must be 2^k - 1. In v2.6.4 dup_mmap() links a VMA before it fills the
 child's entries (E07).
 
-Left out, beyond what the head of pte_chain_list.py names: the chunk that each CPU kept in hand
-(local_pte_chain), of which only the rule is checked that it must be empty; that try_to_unmap()
-works through the first chunk by itself; nonlinear entries (v2.5.66).
+Left out, besides what the head of pte_chain_list.py names: the free chunk that each CPU kept
+(local_pte_chain), of which the model only checks that it is empty; that try_to_unmap() handles the
+first chunk separately; nonlinear entries (v2.5.66).
 
 Sources: mm/rmap.c of d5c829324013 (arrays, 2002-09-09), 7aebf77c5959 (caller-supplied,
 2003-01-05), 7cb2b0f4b630 (packed index, 2003-04-08) and v2.6.0; hashes are those of
@@ -49,20 +49,20 @@ if TYPE_CHECKING:
 __all__ = ["NRPTE", "PteChain", "PteChainArray", "PteChainChunks", "PteChainList"]
 
 NRPTE = 3
-"""Entries in a chunk: a cache line less one word, by the size of an entry. 3 is i386 with PAE and
-HIGHPTE and lines of 32 bytes, the least that any kernel had and so the one to search; without
-HIGHPTE it is 7, 15 or 31 (see `with_line`)."""
+"""Entries in a chunk: as many as fit into a cache line after one word. 3 is the smallest number
+that any kernel had (i386 with PAE, HIGHPTE and lines of 32 bytes), and so the one to search.
+Without HIGHPTE it is 7, 15 or 31 (see `with_line`)."""
 
 
 class PteChainChunks(PteChainList):
-    """v2.5.35 … v2.5.54: a chain of arrays; its free slots are found by looking for them."""
+    """v2.5.35 … v2.5.54: a chain of arrays, which are searched for their free slots."""
 
     name = "pte_chain-2.5.35"
     title = "pte_chain of arrays"
     era = attrs.evolve(PteChainList.era, kernels="v2.5.35 … v2.5.54")
     nrpte: ClassVar[int] = NRPTE
     packs_index: ClassVar[bool] = False
-    """The number of the first slot in use is kept in the low bits of the next pointer."""
+    """The number of the first used slot is stored in the low bits of the next pointer."""
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "folio": ("direct", "pte_chain"),
         "pte_chain": ("next",),
@@ -82,7 +82,7 @@ class PteChainChunks(PteChainList):
     sizes: ClassVar[dict[str, tuple[int, int]]] = {"pte_chain": (32, 64)}
 
     def first_used(self, st: "State", chunk: int) -> int:
-        """Return the lowest slot in use, `nrpte` if there is none; pte_chain_idx()."""
+        """Return the number of the lowest used slot, or `nrpte` without one; pte_chain_idx()."""
         if self.packs_index:
             idx: int = st.pte_chain[chunk].idx
             return idx
@@ -93,7 +93,7 @@ class PteChainChunks(PteChainList):
         return i
 
     def chain_add(self, st: "State", folio: int, ptep: int) -> None:
-        """Fill the page, then the first chunk from its high end, then a chunk in front of it."""
+        """Use the page's word, then a free slot of the first chunk, then a new chunk before it."""
         self.assert_chain_locked(st, folio)
         f = st.folio[folio]
         if f.direct:
@@ -110,7 +110,7 @@ class PteChainChunks(PteChainList):
             self.use_slot(st, f.pte_chain, ptep)
 
     def push_chunk(self, st: "State", folio: int, ptep: int) -> None:
-        """Put a fresh chunk in front, with one entry in it."""
+        """Insert a new chunk at the front, with one entry in it."""
         chunk = self.chain_node(st)
         c = st.pte_chain[chunk]
         c.ptes[self.nrpte - 1] = ptep
@@ -119,7 +119,7 @@ class PteChainChunks(PteChainList):
         self.slot_used(st, chunk, self.nrpte - 1)
 
     def use_slot(self, st: "State", chunk: int, ptep: int) -> None:
-        """Take the highest free slot of the first chunk."""
+        """Put the entry into the highest free slot of the first chunk."""
         i = self.first_used(st, chunk) - 1
         st.pte_chain[chunk].ptes[i] = ptep
         self.slot_used(st, chunk, i)
@@ -127,12 +127,12 @@ class PteChainChunks(PteChainList):
             passed(st, "a chunk is full")
 
     def slot_used(self, st: "State", chunk: int, first: int) -> None:
-        """The lowest slot in use is `first` now, or `nrpte` if the chunk is empty."""
+        """Store that the lowest used slot is `first`; `nrpte` if the chunk is empty."""
         if self.packs_index:
             st.pte_chain[chunk].idx = first
 
     def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
-        """Let the first entry of the first chunk take the place of the one that goes."""
+        """Remove the entry; the first entry of the first chunk takes its place."""
         self.assert_chain_locked(st, folio)
         f = st.folio[folio]
         if f.direct:
@@ -149,7 +149,7 @@ class PteChainChunks(PteChainList):
             chunk = st.pte_chain[chunk].next
 
     def fill_hole(self, st: "State", folio: int, chunk: int, i: int) -> None:
-        """Move the victim, the lowest entry of the first chunk, to slot `i` of `chunk`."""
+        """Move the lowest entry of the first chunk to slot `i` of `chunk`, which is free now."""
         start = st.folio[folio].pte_chain
         victim = self.first_used(st, start)
         st.pte_chain[chunk].ptes[i] = st.pte_chain[start].ptes[victim]
@@ -160,14 +160,14 @@ class PteChainChunks(PteChainList):
             self.chunk_free(st, start)
 
     def empty_slot(self, st: "State", chunk: int, i: int) -> None:
-        """Zero a slot: who takes the chunk next wants it empty."""
+        """Zero a slot, since a chunk must be empty when it is allocated again."""
         st.pte_chain[chunk].ptes[i] = 0
 
     def chunk_free(self, st: "State", chunk: int) -> None:
-        """Give an empty chunk back; pte_chain_free().
+        """Free an empty chunk; pte_chain_free().
 
-        The slab's constructor zeroes a chunk only once, so that page_add_rmap() would find what is
-        left in it; DEBUG_RMAP has a BUG_ON() for that in pte_chain_alloc().
+        The slab's constructor zeroes a chunk only once, so page_add_rmap() would find any entry
+        that is left in it. DEBUG_RMAP has a BUG_ON() for that in pte_chain_alloc().
         """
         for i in range(self.nrpte):
             if st.pte_chain[chunk].ptes[i]:
@@ -175,13 +175,13 @@ class PteChainChunks(PteChainList):
         kmem_cache_free(st, st.pte_chain, chunk)
 
     def rmap_lock(self, st: "State", folio: int) -> int:
-        """Name the page to rmap_unlock(); for PG_chainlock see the head of pte_chain_list.py."""
+        """Return the page, for rmap_unlock(); pte_chain_list.py explains PG_chainlock."""
         return folio
 
     def rmap_unlock(self, st: "State", lock: int) -> None:
-        """A chain of one entry becomes PG_direct again, but only here; page_referenced().
+        """Make a chain of one entry PG_direct again, which happens only here; page_referenced().
 
-        try_to_unmap() does not do this; but it leaves no entry, unless it has to give up.
+        try_to_unmap() does not do this, but it leaves no entry unless it has to give up.
         """
         chunk = st.folio[lock].pte_chain
         if chunk == 0 or st.pte_chain[chunk].next:
@@ -194,7 +194,7 @@ class PteChainChunks(PteChainList):
         passed(st, "a chain becomes direct")
 
     def collapse(self, st: "State", folio: int, chunk: int) -> None:
-        """Make the one entry that is left direct, and free its chunk."""
+        """Make the last entry direct, and free its chunk."""
         self.assert_chain_locked(st, folio)
         st.folio[folio].direct = st.pte_chain[chunk].ptes[self.nrpte - 1]
         st.folio[folio].pte_chain = 0
@@ -208,9 +208,9 @@ class PteChainChunks(PteChainList):
 
 
 class PteChainSupplied(PteChainChunks):
-    """v2.5.55 … v2.5.67: whoever calls page_add_rmap() brings the chunk that it may need.
+    """v2.5.55 … v2.5.67: the caller of page_add_rmap() allocates the chunk that it may need.
 
-    Fork asks again for each entry, and first without sleeping; both come to the same here.
+    Fork allocates again for each entry, and first tries without sleeping; here both are the same.
     """
 
     name = "pte_chain-2.5.55"
@@ -218,7 +218,7 @@ class PteChainSupplied(PteChainChunks):
     era = attrs.evolve(PteChainChunks.era, kernels="v2.5.55 … v2.5.67", flaws=())
 
     def pte_chain_alloc(self, st: "State") -> int:
-        """Set a chunk aside before page_table_lock is taken; pte_chain_alloc(GFP_KERNEL)."""
+        """Allocate a chunk before page_table_lock is taken; pte_chain_alloc(GFP_KERNEL)."""
         might_sleep(st, "a pte_chain is allocated")
         st.spare = kmem_cache_alloc(st, st.pte_chain)
         return 0 if st.spare else -ENOMEM
@@ -228,16 +228,17 @@ class PteChainSupplied(PteChainChunks):
             self.chunk_free(st, self.chain_node(st))
 
     def chain_node(self, st: "State") -> int:
-        """Return the chunk that the caller brought."""
+        """Return the chunk that the caller allocated."""
         spare = st.spare
         st.spare = 0
         return spare
 
 
 class PteChainArray(PteChainSupplied):
-    """v2.5.68 … v2.6.6: the number of the first slot in use is packed into the next pointer.
+    """v2.5.68 … v2.6.6: the number of the first used slot is packed into the next pointer.
 
-    next_and_idx; a chunk is aligned to its size, so that its address leaves room for the number.
+    The field is next_and_idx. A chunk is aligned to its size, so the low bits of its address are
+    free for the number.
     """
 
     name = "pte_chain-2.6.0"
@@ -261,8 +262,8 @@ class PteChainArray(PteChainSupplied):
 def with_line(scheme: type[PteChainChunks], nrpte: int) -> type[PteChainChunks]:
     """Return `scheme` with chunks of `nrpte` entries: 3, 7, 15 or 31, by the cache line.
 
-    On i386 a line of 32, 64, 128 bytes holds 7, 15, 31 entries (3 with PAE and HIGHPTE); on a
-    64-bit machine one of 64, 128, 256 bytes does.
+    On i386 a line of 32, 64, 128 bytes has 7, 15, 31 entries (3 with PAE and HIGHPTE). On a 64-bit
+    machine a line of 64, 128, 256 bytes has.
     """
     chunk = dict(scheme.extra_fields["pte_chain"])
     chunk["ptes"] = refs("pte", nrpte)

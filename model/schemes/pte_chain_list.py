@@ -1,10 +1,10 @@
-"""pte_chain: a page knows the page-table entries that map it (v2.5.27 … v2.6.6).
+"""pte_chain: a page has a list of the page-table entries that map it (v2.5.27 … v2.6.6).
 
 Until July 2002 nothing led from a page to the processes that map it. To free one page, swap_out()
-went through the page tables of everybody and unmapped whatever it met: a machine with 32 GB and
-large shared segments took away 4 GB of mappings to gain 4 KB. Rik van Riel's rmap hangs on each
-page the list of its entries, so that reclaim goes straight to them. A page-table page knows its mm
-and its first address, so that (mm, address) follows from the entry alone::
+scanned the page tables of all processes and unmapped every page that it met: a machine with 32 GB
+and large shared segments unmapped 4 GB to free 4 KB. Rik van Riel's rmap gives each page a list of
+its entries, so that reclaim finds them directly. A page-table page has its mm and its first
+address, so that (mm, address) follows from the entry alone::
 
     page with three, as first    pte_chain ──> node ──> node ──> node
                                                 │        │        │
@@ -15,26 +15,27 @@ and its first address, so that (mm, address) follows from the entry alone::
     page with four, v2.6.0       pte.chain ──> chunk { next, idx 2, ptes[. . e4] }
                                                  └─> chunk { 0,  idx 0, ptes[e3 e2 e1] }
 
-No VMA and no offset comes into it: mmap, mprotect and munmap leave the chains alone, while fork,
-mremap and every fault must keep them. The walker believes the chain and alters what it names
-without a look at the entry. So the chain must be exact: one entry too many, and reclaim overwrites
-a stranger's page table (E01); one too few, and the page stays mapped after it was freed.
+No VMA and no offset is needed: mmap, mprotect and munmap leave the chains alone, while fork,
+mremap and every fault must update them. The walker changes the entries in the chain without
+checking that they map the page. So the chain must be exact. With one entry too many, reclaim
+overwrites the page table of another page (E01). With one too few, the page stays mapped after it
+was freed.
 
-The price was fork: one node and one lock for each page. PG_direct saved the node of unshared
-pages, arrays as long as a cache line (pte_chain.py) most of the others; then anon_vma did without
-any of it. And a node was taken where nothing may fail, under two spinlocks: a kernel before
-v2.5.55 that got none stopped (E06).
+The price was a slow fork: one node and one lock for each page. PG_direct saved the node of
+unshared pages, and arrays as long as a cache line (pte_chain.py) saved most of the others; then
+anon_vma replaced all of it. Also, a node was allocated where nothing may fail, under two
+spinlocks: a kernel before v2.5.55 that got none stopped (E06).
 
 Left out: the node that try_to_unmap() of v2.5.27 … v2.5.31 lost after it met a locked VMA, which
-is E03; the trylock of page_table_lock under PG_chainlock (here the walk lets go of
-PG_chainlock first, since one operation runs at a time); page_referenced() in a race; the list of
-free nodes (the pool is one). VMAs are merged by linear pgoff, which is the address, though these
-kernels asked for no pgoff at all.
+is E03; the trylock of page_table_lock under PG_chainlock (here the walk releases PG_chainlock
+first, since one operation runs at a time); page_referenced() in a race; the list of free nodes
+(the pool has the same purpose). VMAs merge only with matching linear pgoff, which here is the
+address; these kernels did not check pgoff at all.
 
 Sources: mm/rmap.c, mm/memory.c, mm/mremap.c, include/asm-generic/rmap.h of c48c43e6ed41 (the first
 commit, 2002-07-18), 4250169826 (PG_direct, the same day), b9efd6106a (slab, v2.5.30). Hashes of
 that time are those of the mirror dmgerman/history-token; that the allocation was unchecked was
-read in the patch that brought the slab.
+read in the patch that introduced the slab.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -61,7 +62,7 @@ class PteChain:
 
     next: int = ref("pte_chain")
     ptep: int = ref("pte")
-    """The one entry of a node (v2.5.27 … v2.5.34)."""
+    """The one entry of a node (v2.5.27 … v2.5.34)"""
 
 
 class PteChainMinimal(Scheme):
@@ -94,20 +95,20 @@ class PteChainMinimal(Scheme):
     maps_files = True
 
     def pfn_valid(self, st: "State", ptep: int) -> bool:
-        """Tell whether page_remove_rmap() gets a page that rmap keeps.
+        """Return whether page_remove_rmap() is called for a page that rmap tracks.
 
-        It asks about the page that its caller names, not about the entry, which has been cleared
-        by now (fc563f53a880, v2.5.28).
+        It checks the page that its caller passes, not the entry, which has been cleared by now
+        (fc563f53a880, v2.5.28).
         """
         return True
 
     # mm/rmap.c
 
     def chain_node(self, st: "State") -> int:
-        """Return a node; pte_chain_alloc(), alloc_new_pte_chains(), GFP_ATOMIC.
+        """Return a new node; pte_chain_alloc(), alloc_new_pte_chains(), GFP_ATOMIC.
 
-        Nobody up the stack could be told of a failure. v2.5.27 … v2.5.29 called panic(); then
-        slab gave a NULL pointer, and page_add_rmap() used it.
+        No caller could handle a failure. v2.5.27 … v2.5.29 called panic(). After that, slab
+        returned a NULL pointer, and page_add_rmap() used it.
         """
         node = kmem_cache_alloc(st, st.pte_chain)
         if node == 0:
@@ -115,39 +116,45 @@ class PteChainMinimal(Scheme):
         return node
 
     def page_add_rmap(self, st: "State", folio: int, ptep: int) -> None:
-        """Note that `ptep` maps the page; page_add_rmap(). page_table_lock is held."""
+        """Add `ptep` to the entries of the page; page_add_rmap().
+
+        The caller holds page_table_lock.
+        """
         assert_held_write(st, PTL, ptep_to_mm(st, ptep), "a mapping is added")
         lock = self.chain_lock(st, folio)
         self.chain_add(st, folio, ptep)
         self.chain_unlock(st, lock)
 
     def page_remove_rmap(self, st: "State", folio: int, ptep: int) -> None:
-        """Forget that `ptep` maps the page; page_remove_rmap(). page_table_lock is held."""
+        """Remove `ptep` from the entries of the page; page_remove_rmap().
+
+        The caller holds page_table_lock.
+        """
         assert_held_write(st, PTL, ptep_to_mm(st, ptep), "a mapping is removed")
         lock = self.chain_lock(st, folio)
         self.chain_remove(st, folio, ptep)
         self.chain_unlock(st, lock)
 
     def chain_lock(self, st: "State", folio: int) -> int:
-        """Take the lock under which the page's chain may change; pte_chain_lock()."""
+        """Take the lock of the page's chain; pte_chain_lock(). Return what to unlock."""
         acquire(st, CHAIN_LOCK, folio)
         return folio
 
     def chain_unlock(self, st: "State", lock: int) -> None:
-        """Drop what `chain_lock` took; pte_chain_unlock()."""
+        """Release the lock that `chain_lock` took; pte_chain_unlock()."""
         release(st, CHAIN_LOCK, lock)
 
     def assert_chain_locked(self, st: "State", folio: int) -> None:
-        """Report a change of the page's chain without its lock."""
+        """Report an error if the page's chain is changed without its lock."""
         assert_held_write(st, CHAIN_LOCK, folio, "the chain of a page changes")
 
     def chain_add(self, st: "State", folio: int, ptep: int) -> None:
-        """Put the entry in front of the chain."""
+        """Insert the entry at the front of the chain."""
         node = self.chain_node(st)
         self.push(st, folio, node, ptep)
 
     def push(self, st: "State", folio: int, node: int, ptep: int) -> None:
-        """Make `node` the first of the chain, for entry `ptep`."""
+        """Insert `node`, for entry `ptep`, at the front of the chain."""
         self.assert_chain_locked(st, folio)
         f = st.folio[folio]
         if f.pte_chain:
@@ -157,7 +164,7 @@ class PteChainMinimal(Scheme):
         f.pte_chain = node
 
     def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
-        """Take the entry's node out of the chain."""
+        """Remove the entry's node from the chain."""
         self.assert_chain_locked(st, folio)
         f = st.folio[folio]
         prev = 0
@@ -190,13 +197,13 @@ class PteChainMinimal(Scheme):
     def folio_dup_anon_rmap(
         self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
     ) -> None:
-        """copy_page_range(), mm/memory.c: the child's entry is one more."""
+        """Add the child's entry; copy_page_range(), mm/memory.c."""
         self.page_add_rmap(st, folio, ptep)
 
     def folio_add_file_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
-        """Pages of files are in chains like all others."""
+        """Add the entry: pages of files have chains like all others."""
         self.page_add_rmap(st, folio, ptep)
 
     def folio_dup_file_rmap(
@@ -213,12 +220,12 @@ class PteChainMinimal(Scheme):
     def move_rmap(
         self, st: "State", folio: int, vma: int, new_vma: int, old_ptep: int, new_ptep: int
     ) -> None:
-        """copy_one_pte(), mm/mremap.c: the old entry out, then the new one in."""
+        """Remove the old entry, then add the new one; copy_one_pte(), mm/mremap.c."""
         self.page_remove_rmap(st, folio, old_ptep)
         self.page_add_rmap(st, folio, new_ptep)
 
     def folio_mapped(self, st: "State", folio: int) -> bool:
-        """The pointer (from v2.5.27 the union of both) is not NULL; page_mapped()."""
+        """Return whether the pointer to chain or entry is not NULL; page_mapped()."""
         return st.folio[folio].direct != 0 or st.folio[folio].pte_chain != 0
 
     # The walk.
@@ -228,7 +235,7 @@ class PteChainMinimal(Scheme):
         self.visit(st, rwc, ptep_to_mm(st, ptep), ptep_to_address(st, ptep))
 
     def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
-        """Visit what the page names; page_referenced(), try_to_unmap()."""
+        """Visit the entries in the page's chain; page_referenced(), try_to_unmap()."""
         if st.folio[folio].direct:
             self.visit_ptep(st, rwc, st.folio[folio].direct)
         node = st.folio[folio].pte_chain
@@ -241,7 +248,7 @@ class PteChainMinimal(Scheme):
         self.rmap_walk(st, folio, rwc)
 
     def rmap_lock_file(self, st: "State", folio: int) -> int:
-        """No lock of the file: the chain knows no VMA."""
+        """Take no lock of the file, because a chain does not depend on VMAs."""
         return self.rmap_lock(st, folio)
 
     def rmap_unlock_file(self, st: "State", folio: int, lock: int) -> None:
@@ -255,8 +262,8 @@ class PteChainMinimal(Scheme):
 class PteChainList(PteChainMinimal):
     """v2.5.27 … v2.5.34: the same list, and PG_direct for a page that one entry maps.
 
-    Posted on the day of the first commit. The pointer to the entry takes the place of that to the
-    chain, and a flag says which it is.
+    Posted on the day of the first commit. The pointer to the entry takes the place of the pointer
+    to the chain, and a flag tells which of the two it is.
     """
 
     name = "pte_chain-2.5.27"
@@ -274,7 +281,7 @@ class PteChainList(PteChainMinimal):
     goals: ClassVar[tuple[str, ...]] = ("a direct page gets a chain", "a chain becomes direct")
 
     def chain_add(self, st: "State", folio: int, ptep: int) -> None:
-        """The first entry goes into the page itself; the second makes a chain of both."""
+        """Store the first entry in the page itself; with the second, make a chain of both."""
         self.assert_chain_locked(st, folio)
         f = st.folio[folio]
         if f.direct == 0 and f.pte_chain == 0:
@@ -288,7 +295,7 @@ class PteChainList(PteChainMinimal):
         super().chain_add(st, folio, ptep)
 
     def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
-        """Take the entry out; a chain of one becomes PG_direct again."""
+        """Remove the entry; a chain of one becomes PG_direct again."""
         f = st.folio[folio]
         if f.direct:
             self.assert_chain_locked(st, folio)

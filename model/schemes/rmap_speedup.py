@@ -1,28 +1,30 @@
-"""Rmap speedup: pte_chain with a few hashed locks instead of one a page (Daniel Phillips, 2002).
+"""Rmap speedup: pte_chain with a few hashed locks instead of one per page (Daniel Phillips, 2002).
 
-With one node and one bit spinlock for each page that it shares, fork took half as long again on a
-machine with four processors. This patch leaves the nodes and thins out the locks: 256 for all
-pages, chosen by page->index, so that neighbours in a file share one; to anonymous pages the page
-allocator gives running numbers for the same end. Fork keeps the lock as long as the next page has
-the same, and takes its nodes 16 at a time::
+With one node and one bit spinlock for each shared page, fork took one and a half times as long on
+a machine with four processors. This patch keeps the nodes and reduces the locks to 256 for all
+pages. page->index selects the lock, so that neighbouring pages of a file share one; for the same
+purpose the page allocator gives consecutive numbers to anonymous pages. Fork keeps a lock as long
+as the next page has the same one, and allocates its nodes 16 at a time::
 
     rmap_locks[]    [ 0 ]   [ 1 ]   …              page->index >> 4, modulo 256
                       │
     fork:         lock 0 ── page 0, page 1 ── unlock 0, lock 1 ── page 2 ── unlock 1
                   nodes     o o o o o o …            no lock held while they are allocated
 
-But page->index of an anonymous page changes, when it gets a place in swap, and with it which lock
-is its lock. So it is changed under the old lock (set_page_index()), and a lock once taken is
-compared again with the one that is the page's now (lock_rmap(); as posted it compares with the
-number that it read first, and would spin for ever if that had changed): pte_chain#hashed-lock.
+But page->index of an anonymous page changes when the page gets a swap slot, and so does its lock.
+Therefore the index is changed under the old lock (set_page_index()), and after a lock was taken it
+is compared with the page's present lock (pte_chain#hashed-lock). As posted, lock_rmap() compares
+with the number that it read first, so it would loop for ever if that had changed.
 
-As posted it also loses a node for each entry of the zero page that fork copies: add_rmap_nolock()
-returns at once, and nobody takes the node back (E09, found by reading). Here it is not taken.
+As posted it also leaks a node for each entry of the zero page that fork copies: add_rmap_nolock()
+returns at once, and its node is not freed (E09, found by reading). Here that node is not
+allocated.
 
 Measured by the author: 35 % less overhead in fork and exit; by Andrew Morton: still 50 % in all.
 
 Numbers of the model: 2 locks of 2 neighbouring pages each and 2 nodes at a time, so that 3 pages
-show all of it; the running number is the page's address; every swap entry counts as one number.
+are enough to show everything. The consecutive number of a page is its address; all swap entries
+count as one number.
 
 Source: mail E17aiJv-0007cr-00@starship (linux-kernel, 2002-08-02), "[PATCH] Rmap speedup", against
 v2.4.19-pre7 with rmap 13b; verified. Never merged.
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
 
 class RmapSpeedup(PteChainMinimal):
-    """Linked nodes, hashed locks, and forks that keep a lock over several pages."""
+    """Linked nodes, hashed locks, and forks that keep a lock for several pages."""
 
     name = "rmap-speedup"
     title = "linked pte_chain with hashed locks (Phillips)"
@@ -72,13 +74,13 @@ class RmapSpeedup(PteChainMinimal):
     nodes_at_once: ClassVar[int] = 2
 
     def rmap_locknum(self, index: int) -> int:
-        """Return which of rmap_locks[] the pages with that index have, from 1."""
+        """Return the number of the lock for pages with this index, counted from 1."""
         return index // (1 << self.locknum_shift) % self.num_rmap_locks + 1
 
     # The lock of a page.
 
     def chain_lock(self, st: "State", folio: int) -> int:
-        """Take the lock that the page's index leads to; lock_rmap()."""
+        """Take the lock that the page's index selects; lock_rmap(). Return its number."""
         lock = self.rmap_locknum(st.folio[folio].index)
         acquire(st, RMAP_LOCK, lock)
         return lock
@@ -87,18 +89,18 @@ class RmapSpeedup(PteChainMinimal):
         release(st, RMAP_LOCK, lock)
 
     def assert_chain_locked(self, st: "State", folio: int) -> None:
-        """The lock is that of the index which the page has now."""
+        """Report an error unless the lock for the page's present index is held."""
         lock = self.rmap_locknum(st.folio[folio].index)
         assert_held_write(st, RMAP_LOCK, lock, "the chain of a page changes")
 
     def set_page_index(self, st: "State", folio: int, index: int) -> None:
-        """Change the page's index under the lock that it leads to so far; set_page_index()."""
+        """Change the page's index under the lock that the old index selects; set_page_index()."""
         lock = self.chain_lock(st, folio)
         self.write_index(st, folio, index)
         self.chain_unlock(st, lock)
 
     def write_index(self, st: "State", folio: int, index: int) -> None:
-        """Store the page's new index."""
+        """Store the page's new index; the lock for the old index is held."""
         lock = self.rmap_locknum(st.folio[folio].index)
         assert_held_write(st, RMAP_LOCK, lock, "the index of a page changes")
         st.folio[folio].index = index
@@ -106,24 +108,24 @@ class RmapSpeedup(PteChainMinimal):
     def folio_add_new_anon_rmap(
         self, st: "State", folio: int, vma: int, address: int, ptep: int
     ) -> None:
-        """A fresh page has got a number from the allocator, when nobody knew it yet."""
+        """Set the number that the allocator gives to a new page, which nobody can see yet."""
         st.folio[folio].index = address
         super().folio_add_new_anon_rmap(st, folio, vma, address, ptep)
 
     def add_to_swap_cache(self, st: "State", folio: int) -> None:
-        """The index is the swap entry now; add_to_page_cache_unique(), mm/filemap.c."""
+        """Make the swap entry the page's index; add_to_page_cache_unique(), mm/filemap.c."""
         self.set_page_index(st, folio, st.scope.offsets)
 
     # Nodes.
 
     def chain_node(self, st: "State") -> int:
-        """Return a node; its list has a lock of its own, so that none of rmap_locks is held."""
+        """Return a new node; since allocation takes a lock too, none of rmap_locks may be held."""
         if held_index(st, RMAP_LOCK):
             st.splats.append("a pte_chain is allocated while one of rmap_locks is held")
         return super().chain_node(st)
 
     def page_add_rmap(self, st: "State", folio: int, ptep: int) -> None:
-        """Take the node first, then the lock; page_add_rmap()."""
+        """Allocate the node first, then take the lock; page_add_rmap()."""
         assert_held_write(st, PTL, ptep_to_mm(st, ptep), "a mapping is added")
         node = self.chain_node(st)
         lock = self.chain_lock(st, folio)
@@ -143,14 +145,14 @@ class RmapSpeedup(PteChainMinimal):
         self.add_rmap_nolock(st, folio, ptep)
 
     def add_rmap_nolock(self, st: "State", folio: int, ptep: int) -> None:
-        """Note one entry of many; copy_page_range(), add_rmap_nolock()."""
+        """Add one of many entries that fork copies; copy_page_range(), add_rmap_nolock()."""
         assert_held_write(st, PTL, ptep_to_mm(st, ptep), "a mapping is added")
         self.grab_nodes(st)
         self.change_lock(st, folio)
         self.push(st, folio, self.local_node(st), ptep)
 
     def grab_nodes(self, st: "State") -> None:
-        """If none is left, take more nodes, and let go of the lock for that."""
+        """Allocate more nodes if none is left; release the lock for that."""
         if st.spare:
             return
         self.drop_lock(st)
@@ -160,13 +162,13 @@ class RmapSpeedup(PteChainMinimal):
             st.spare = node
 
     def local_node(self, st: "State") -> int:
-        """Return one of the nodes taken."""
+        """Return one of the allocated nodes."""
         node = st.spare
         st.spare = st.pte_chain[node].next
         return node
 
     def change_lock(self, st: "State", folio: int) -> None:
-        """Have the page's lock: perhaps it is the one that the page before had."""
+        """Hold the page's lock; the lock of the page before may be the same."""
         held = held_index(st, RMAP_LOCK)
         if held == self.rmap_locknum(st.folio[folio].index):
             passed(st, "fork keeps the lock for the next page")
@@ -177,16 +179,16 @@ class RmapSpeedup(PteChainMinimal):
         self.chain_lock(st, folio)
 
     def drop_lock(self, st: "State") -> None:
-        """Let go of the lock that fork holds, if it does."""
+        """Release the lock that fork holds, if it holds one."""
         held = held_index(st, RMAP_LOCK)
         if held:
             self.chain_unlock(st, held)
 
     def fork_batch_ends(self, st: "State") -> None:
-        """The last page of a page-table page is done."""
+        """Release the lock after the last page of a page-table page."""
         self.drop_lock(st)
 
     def pte_chain_free(self, st: "State") -> None:
-        """Give back the nodes that were not needed; the end of copy_page_range()."""
+        """Free the nodes that were not needed; end of copy_page_range()."""
         while st.spare:
             kmem_cache_free(st, st.pte_chain, self.local_node(st))
