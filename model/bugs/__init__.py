@@ -1,1 +1,1 @@
-"""Historical bugs, each a subclass that overrides one decision of the scheme that had it."""
+"""Historical bugs: each is a subclass that overrides one decision of the scheme that had it."""

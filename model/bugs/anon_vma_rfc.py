@@ -1,4 +1,7 @@
-"""The holes of the first anon_vma (RFC2, 2004-03-11). Nothing is overridden: it was posted so."""
+"""Bugs of the first anon_vma (RFC2, 2004-03-11).
+
+Nothing is overridden: it was posted like this.
+"""
 
 from rmapcheck.model.scheme import Bug
 from rmapcheck.model.schemes.anon_vma_rfc import AnonVmaRfc2
@@ -8,7 +11,7 @@ EVIDENCE = "derived from the mail of RFC2, which is recalled"
 
 
 class SplitLosesPages(AnonVmaRfc2):
-    """A page names one VMA; when that is split, half of the pages name the wrong part."""
+    """A page points to one VMA; when that is split, half of the pages point to the wrong part."""
 
     name = "E61"
     bug = Bug(
@@ -24,7 +27,7 @@ class SplitLosesPages(AnonVmaRfc2):
 
 
 class MergeFreesTheVma(AnonVmaRfc2):
-    """When a merge swallows the VMA that pages name, they name freed memory."""
+    """After a merge that frees the VMA to which pages point, they point to freed memory."""
 
     name = "E62"
     bug = Bug(
@@ -40,7 +43,7 @@ class MergeFreesTheVma(AnonVmaRfc2):
 
 
 class SecondSwapIn(AnonVmaRfc2):
-    """The second process that swaps a shared page in stops the kernel with BUG()."""
+    """The second process that swaps in a shared page stops the kernel with BUG()."""
 
     name = "E63"
     bug = Bug(
@@ -56,7 +59,7 @@ class SecondSwapIn(AnonVmaRfc2):
 
 
 class NeverFreed(AnonVmaRfc2):
-    """An anon_vma stays when the last VMA has left its list."""
+    """An anon_vma is not freed when the last VMA has left its list."""
 
     name = "E64"
     bug = Bug(

@@ -1,4 +1,4 @@
-"""Bugs of anonmm, 2003 … 2004. The override is the whole of each bug."""
+"""Bugs of anonmm, 2003 … 2004. Each override is the whole bug."""
 
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class HeadFreedTwice(AnonmmCopies):
-    """exit_rmap() asked whether the head was the last of its family after it dropped the lock.
+    """exit_rmap() checked whether the head is the last of its family after releasing the lock.
 
-    Of two last exits at once, both could find that it was, and free it: the first left two, was
-    interrupted, and read the count again when the second had left one.
+    Of two last exits at the same time, both could find that it was, and free it: the first one
+    left a count of two and was interrupted; when it read the count again, the second had left one.
     """
 
     name = "E31"
@@ -35,16 +35,16 @@ class HeadFreedTwice(AnonmmCopies):
 
 
 class ContextFails(AnonmmCopies):
-    """A fork that fails in init_new_context() leaves an anonmm that names a freed mm_struct.
+    """A fork that fails in init_new_context() leaves an anonmm that points to a freed mm_struct.
 
-    copy_mm() takes the child into the family first; its way out frees the child's mm without
-    exit_rmap(). The next walk in that family goes through it.
+    copy_mm() first inserts the child into the family; its error path frees the child's mm without
+    exit_rmap(). The next walk in that family uses the freed mm.
     """
 
     name = "E32"
     bug = Bug(
         id="E32",
-        title="never mended as such; anonmm was dropped",
+        title="never fixed as such; anonmm was dropped",
         introduced="patches of 2003-03-20",
         fixed="8aa3448cabdf",
         violates="no_dangling",
@@ -54,7 +54,7 @@ class ContextFails(AnonmmCopies):
     )
 
     def new_context(self, st: "State", mm: int) -> int:
-        # Stands for the LDT, which is allocated and here given back at once.
+        # Stands for the LDT, which is allocated and here freed at once.
         context = kmem_cache_alloc(st, st.anonmm)
         if context == 0:
             return -ENOMEM
@@ -63,17 +63,17 @@ class ContextFails(AnonmmCopies):
 
 
 class CopyFails(AnonmmCopies):
-    """A page that swap-in should have copied, without memory for it, stays where no walk looks.
+    """Without memory for its copy, a page that swap-in mapped stays where no walk looks.
 
-    Nothing is overridden: rmap 11 was like that. do_swap_page() maps the page and then asks
-    do_wp_page() for the copy; when that fails, the mapping stays. A process that faulted is
-    killed, but get_user_pages() only returns an error.
+    Nothing is overridden: rmap 11 was like that. do_swap_page() maps the page and then calls
+    do_wp_page() for the copy. If that fails, the mapping stays. A process that faulted is killed,
+    but get_user_pages() only returns an error.
     """
 
     name = "E33"
     bug = Bug(
         id="E33",
-        title="never mended as such; anonmm was dropped",
+        title="never fixed as such; anonmm was dropped",
         introduced="0c35710493",
         fixed="8aa3448cabdf",
         violates="address_known",

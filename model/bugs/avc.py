@@ -1,4 +1,4 @@
-"""Bugs of anon_vma_chain, 2010 … 2026. The override is the whole of each bug."""
+"""Bugs of anon_vma_chain, 2010 … 2026. Each override is the whole bug."""
 
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class CopyFromImporter(AvcList):
 
 
 class NewestForShared(AvcList):
-    """A page that came back from swap went to the anon_vma of whoever asked first."""
+    """A page that came back from swap went to the anon_vma of the first process that mapped it."""
 
     name = "B02"
     bug = Bug(
@@ -52,7 +52,7 @@ class NewestForShared(AvcList):
 
 
 class CloneForward(AvcList):
-    """anon_vma_clone() went from head to tail and so turned the chain round."""
+    """anon_vma_clone() copied from head to tail, and so reversed the chain."""
 
     name = "B03"
     bug = Bug(
@@ -95,7 +95,7 @@ class AdoptAnyNeighbour(AvcList):
 
 
 class EndlessGrowth(AvcDegree):
-    """Every fork made a new anon_vma; a line of forks whose parents exit grew for ever."""
+    """Every fork allocated a new anon_vma, so that a chain of forks grew without limit."""
 
     name = "B19"
     bug = Bug(
@@ -168,7 +168,7 @@ class DegreeAmbiguity(AvcCounters):
 
 
 class OneSidedMerge(AvcMerge):
-    """Only the neighbour's chain was looked at, so that half of the merges were refused."""
+    """Only the neighbour's chain was checked, so half of the possible merges were refused."""
 
     name = "B28"
     bug = Bug(

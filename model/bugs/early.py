@@ -1,4 +1,4 @@
-"""Bugs of pte_chain and anon_vma, 2002 … 2011. The override is the whole of each bug."""
+"""Bugs of pte_chain and anon_vma, 2002 … 2011. Each override is the whole bug."""
 
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class ZapBeforeRemove(PteChainList):
     """page_remove_rmap() read the page's number from an entry that zap_pte_range() had cleared.
 
-    Such an entry says page 0. Where there is no page 0, that is on anything but x86, the function
-    returned at once and left its pointer in the chain.
+    A cleared entry means page 0. Where page 0 does not exist, which is everywhere but on x86, the
+    function returned at once and left its pointer in the chain.
     """
 
     name = "E01"
@@ -40,8 +40,8 @@ class ZapBeforeRemove(PteChainList):
     )
 
     def pfn_valid(self, st: "State", ptep: int) -> bool:
-        # The one place where a scheme reads page tables: that is what was wrong. try_to_unmap(),
-        # which has put a swap entry there by now, did not come this way.
+        # The only place where a scheme reads page tables: that was the bug. try_to_unmap(), which
+        # has written a swap entry by now, did not use this path.
         return st.pte[ptep].folio != 0 or st.pte[ptep].swap != 0
 
 
@@ -66,10 +66,10 @@ class MprotectForgets(AnonVma268):
 
 
 class LosesTheLocked(PteChainList):
-    """try_to_unmap() went on after an entry that it had to leave, and lost its node.
+    """try_to_unmap() continued after an entry that it could not unmap, and lost its node.
 
-    The loop remembered the node before the one at hand only where it was to try again. After a
-    locked page's node the next to go was cut out together with it.
+    The loop remembered the node before the present one only if it had to try again. After the node
+    of a locked page, the next node to be removed was cut out together with it.
     """
 
     name = "E03"
@@ -91,7 +91,7 @@ class LosesTheLocked(PteChainList):
     )
 
     def chain_remove(self, st: "State", folio: int, ptep: int) -> None:
-        # In try_to_unmap() the entry holds a swap entry by now.
+        # In try_to_unmap() the entry has a swap entry by now.
         if st.folio[folio].direct or st.pte[ptep].swap == 0:
             super().chain_remove(st, folio, ptep)
             return
@@ -109,7 +109,7 @@ class LosesTheLocked(PteChainList):
         self.make_direct(st, folio)
 
     def left_alone(self, st: "State", ptep: int) -> bool:
-        """Tell whether try_to_unmap_one() has just failed on an entry: SWAP_FAIL."""
+        """Return whether try_to_unmap_one() has just failed on an entry: SWAP_FAIL."""
         return locked(st, vma_lookup(st, ptep_to_mm(st, ptep), ptep_to_address(st, ptep)))
 
 
@@ -117,14 +117,14 @@ class MergeWithUnfaulted(AnonVma2618):
     """mremap merged faulted pages into a never-faulted VMA, which stayed without anon_vma.
 
     Nothing is overridden: v2.6.7 … v2.6.39 were like that, and no report of it is known. It was
-    closed by the way, when VMAs with empty chains stopped merging; a later rule let them merge
-    again, and the hole came back as B29, CVE-2026-23077.
+    fixed as a side effect, when VMAs with empty chains stopped merging. A later rule allowed these
+    merges again, and the hole came back as B29, CVE-2026-23077.
     """
 
     name = "E04"
     bug = Bug(
         id="E04",
-        title="never mended as such; closed by: mmap: avoid merging cloned VMAs",
+        title="never fixed as such; closed by: mmap: avoid merging cloned VMAs",
         introduced="8aa3448cabdf",
         fixed="965f55dea0e3",
         violates="coverage",
@@ -135,7 +135,7 @@ class MergeWithUnfaulted(AnonVma2618):
 
 
 class AdoptUnlocked(AnonVma268):
-    """A VMA entered its neighbour's list without the lock, while relatives elsewhere did too."""
+    """A VMA was inserted into its neighbour's list without the lock that relatives use for it."""
 
     name = "E05"
     bug = Bug(
@@ -155,10 +155,10 @@ class AdoptUnlocked(AnonVma268):
 
 
 class AllocatesUnderLocks(PteChainChunks):
-    """page_add_rmap() took its pte_chain under two spinlocks, where it could not fail.
+    """page_add_rmap() allocated its pte_chain under two spinlocks, where it could not fail.
 
-    Nothing is overridden: v2.5.27 … v2.5.54 were like that. The first called panic(), the later
-    ones went through the NULL pointer that they got.
+    Nothing is overridden: v2.5.27 … v2.5.54 were like that. The first kernels called panic(), the
+    later ones used the NULL pointer that they got.
     """
 
     name = "E06"
@@ -184,10 +184,10 @@ class AllocatesUnderLocks(PteChainChunks):
 class DupMmapTree(PteChainArray):
     """dup_mmap() filled the child's entries while its tree of VMAs was still the parent's copy.
 
-    Reclaim that came by such an entry asked find_vma() of the child, under page_table_lock, and
-    was led to the parent's VMA, which it cached for the child. That breaks
-    pte_chain#consistent-when-unlocked. In the model a VMA that is not yet linked stands for one
-    that is not yet in the tree.
+    Reclaim that met such an entry called find_vma() for the child, under page_table_lock, and got
+    the parent's VMA, which it cached for the child. That breaks
+    pte_chain#consistent-when-unlocked. In the model, a VMA that is not linked yet stands for one
+    that is not in the tree yet.
     """
 
     name = "E07"
@@ -205,7 +205,7 @@ class DupMmapTree(PteChainArray):
 
 
 class SwapMmLeftBehind(VirtualScan):
-    """A process exited while swap_mm pointed to it, and the scan went on from freed memory."""
+    """A process exited while swap_mm pointed to it, and the scan continued from freed memory."""
 
     name = "E08"
     bug = Bug(
@@ -225,10 +225,10 @@ class SwapMmLeftBehind(VirtualScan):
 
 
 class LosesNodes(RmapSpeedup):
-    """Each entry of the zero page that fork copied took a node that nobody gave back.
+    """For each entry of the zero page, fork allocated a node that was never freed.
 
-    copy_page_range() of the patch passes a node of its own to add_rmap_nolock(), which returns at
-    once for a reserved page.
+    copy_page_range() of the patch passes its own node to add_rmap_nolock(), which returns at once
+    for a reserved page.
     """
 
     name = "E09"
@@ -249,9 +249,10 @@ class LosesNodes(RmapSpeedup):
 
 
 class FreshUnlocked(AnonVma2628):
-    """A VMA entered a fresh anon_vma without its lock, which a walker of its former life may hold.
+    """A VMA was inserted into a new anon_vma without its lock, which a walker may still hold.
 
-    anon_vmas come from a slab whose objects may be used again while somebody looks at them.
+    anon_vmas come from a slab whose objects may be reused while a walker still uses them as the
+    anon_vma that they were before.
     """
 
     name = "E71"

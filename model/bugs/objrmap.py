@@ -1,4 +1,4 @@
-"""Bugs of partial objrmap, 2003 and 2004. Most override nothing: that is how it was posted."""
+"""Bugs of partial objrmap, 2003 and 2004. Most override nothing: it was posted like this."""
 
 import attrs
 
@@ -19,7 +19,7 @@ ONE = {
 
 
 class NonlinearLost(Objrmap5a):
-    """A page that remap_file_pages() put off its linear place is found by nobody.
+    """No walk finds a page that remap_file_pages() mapped away from its linear place.
 
     try_to_unmap_obj() of 2.5.62-3 stopped the kernel with BUG() when its count did not reach 0.
     """
@@ -40,7 +40,7 @@ class NonlinearLost(Objrmap5a):
 class MapcountAsPointer(Objrmap5b):
     """install_page() set PG_anon on a page whose entries were counted, not chained.
 
-    pte_chain code then follows the count as a pointer.
+    Then the pte_chain code uses the count as a pointer.
     """
 
     name = "E42"
@@ -57,12 +57,12 @@ class MapcountAsPointer(Objrmap5b):
 
 
 class HalfConverted(Objrmap5cAgain):
-    """page_convert_anon() ran out of memory halfway; the page stayed PG_anon with half a chain."""
+    """page_convert_anon() ran out of memory halfway: the page stayed PG_anon with half a chain."""
 
     name = "E43"
     bug = Bug(
         id="E43",
-        title="never mended as such; page_convert_anon() went with rmap 8",
+        title="never fixed as such; page_convert_anon() went with rmap 8",
         introduced="patch of 2003-04-03 (for 2.5.66-mm3)",
         fixed="2a6053ea95",
         violates="chain_equals_ptes",
@@ -73,7 +73,7 @@ class HalfConverted(Objrmap5cAgain):
 
 
 class TruncatesLinearly(PteChainArray):
-    """Truncation looked at the linear place of a page alone, and missed it in a nonlinear VMA."""
+    """Truncation checked only the linear place of a page, and missed it in a nonlinear VMA."""
 
     name = "E44"
     era = attrs.evolve(PteChainArray.era, truncates_nonlinear=False)
