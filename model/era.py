@@ -2,9 +2,9 @@
 
 A scheme is composed of a *design* (the class: how pages are found), an *era* (this file: plain
 data, which the MM core of model/mm reads as `st.scheme.era.…`) and a *container* for the VMAs of a
-file (`Scheme.i_mmap`). Kernels that differ from a design only in data are no classes of their own,
-but rows of its table, `Scheme.rows`. The predictor for running kernels changes an era by version
-rules (src/rmapcheck/oracle).
+file (`Scheme.i_mmap`). Kernels that differ from a design only in data are not classes, but rows of
+its table, `Scheme.rows`. The predictor for running kernels changes an era by version rules
+(src/rmapcheck/oracle).
 """
 
 import attrs
@@ -41,7 +41,7 @@ class Era:
     """A merge of the copy that mremap makes gives the source's anon_vma to a never-faulted
     neighbour (61f67c230a5e, v6.19)."""
     asks_copied_from: bool = True
-    """A never-faulted neighbour takes the copy that mremap makes only if the source is no fork
+    """A never-faulted neighbour takes the copy that mremap makes only if the source is not a fork
     child (3b617fd3d317, v6.19, v6.18.8; recalled). This came later in the same release than
     `inherits_copied_from`."""
     anon_exclusive: bool = False

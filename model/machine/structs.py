@@ -81,7 +81,7 @@ class Vma:
     shared_right: int = ref("vma", scheme=True)
     """scheme: prio_tree_node.right, or vm_set.list.prev; lock of i_mmap"""
     shared_parent: int = ref("vma", scheme=True)
-    """scheme: parent in the prio_tree, 0 if this VMA is no node of the tree; lock of i_mmap"""
+    """scheme: parent in the prio_tree, 0 if this VMA is not a node of the tree; lock of i_mmap"""
     shared_head: int = ref("vma", scheme=True)
     """scheme: vm_set.head, which links a node and the list of VMAs with its range, both ways; lock
     of i_mmap"""

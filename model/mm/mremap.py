@@ -96,8 +96,8 @@ def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> i
 def beyond_pgoff(st: "Kernel", vma: int, end: int) -> bool:
     """Return whether `end` is beyond the scope's page offsets; then the step does not count.
 
-    A moved VMA keeps its vm_pgoff. If it grew at each new place, it would need ever larger
-    offsets. Offsets in a file end at the largest length that the scope gives to files.
+    A moved VMA keeps its vm_pgoff. If it grew at each new place, its offsets would grow without
+    limit. Offsets in a file end at the largest length that the scope gives to files.
     """
     limit = st.scope.file_pages if st.vma[vma].vm_file else st.pages
     if end > limit:

@@ -8,22 +8,20 @@ loses such a page (E41). Each later variant has another answer::
     5c   page_convert_anon() first gives the page a chain of all its entries, then it is mapped
          5c, first form     count the entries, allocate all chunks, collect all entries at once
          5c, second form    set PG_anon, then move one entry after the other into the chain
-    5d   as the second form of 5c, for v2.6
-    5e   no conversion: a walk visits every page of each nonlinear VMA
+    5d   as the second form of 5c, for v2.6 (Andrea Arcangeli's objrmap-core-1)
+    5e   no conversion: a walk visits every page of each nonlinear VMA (merged for one day)
 
 5b was posted on the same day as 5a. If the page is mapped already, its mapcount is then read as a
 pointer (E42). In the second form of 5c the chain is incomplete until the conversion ends, and it
-stays incomplete if there is no memory (E43). In all of these truncation missed nonlinear pages
-(E44). 5d is Andrea Arcangeli's objrmap-core-1. 5e was merged for one day in May 2004.
+stays incomplete if there is no memory (E43). With 5a … 5d truncation misses nonlinear pages (E44).
 
 Left out: 5b expected MAP_NONLINEAR at mmap; the scan of 5e unmaps every other page that it meets;
 other threads while page_convert_anon() runs. The caller holds the page lock, as in objrmap-core-1;
 the patch of 2003-04-03 set PG_locked itself.
 
-Both forms of page_convert_anon() are verified. The patch in mail 61050000.1049405305 removes the
-first (number of chunks, and the BUG_ON() if it finds another number of entries than mapcount) and
-adds the second, which was also compared with mm/rmap.c of objrmap-core-1, including its failure.
-The other sources are in objrmap.py.
+Sources: as in objrmap.py. Both forms of page_convert_anon() are verified: the patch in mail
+61050000.1049405305 removes the first (number of chunks, and the BUG_ON() if it finds another
+number of entries than mapcount) and adds the second, which was also compared with objrmap-core-1.
 """
 
 from typing import TYPE_CHECKING, Any, ClassVar
