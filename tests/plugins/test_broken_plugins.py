@@ -212,6 +212,12 @@ def test_a_bug_can_be_seeded_into_a_later_scheme():
     assert scheme.may_reuse is catalogue.schemes()["avc-6.0"].may_reuse
 
 
+def test_a_bug_fits_the_sisters_of_its_scheme_if_they_share_the_decision():
+    sister = find_scheme("E31@anonmm-2003-03")
+    assert without_bug(sister) is catalogue.schemes()["anonmm-2003-03"]
+    assert sister.samples_under_lock is catalogue.bugs()["E31"].samples_under_lock
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -220,6 +226,7 @@ def test_a_bug_can_be_seeded_into_a_later_scheme():
             "B04 changes a decision of avc-2.6.34, and pte_chain-2.6.0 is not derived from that",
         ),
         ("B23@avc-3.19", "B23 changes a decision of avc-6.0, and avc-3.19 is not derived from"),
+        ("E33@anonmm-2003-03", "and anonmm-2003-03 is not derived from that"),
         ("B99@avc-6.0", "no scheme is called 'B99@avc-6.0'"),
         ("B04@B23", "no scheme is called 'B04@B23'"),
     ],

@@ -126,7 +126,9 @@ def _bug_in_scheme(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[S
     """Return `scheme` with the decision that `bug` changes, under the name BUG@SCHEME."""
     base = without_bug(bug)
     facts = _changed_facts(bug.era, base.era)
-    if not issubclass(scheme, base) and not _only_changes_facts(bug, facts, scheme):
+    inherits = issubclass(scheme, base)
+    shares = _methods(bug) and issubclass(scheme, _declares_decisions_of(base))
+    if not inherits and not shares and not _only_changes_facts(bug, facts, scheme):
         raise SchemeError(
             f"{name}: {bug.name} changes a decision of {base.name}, and {scheme.name} is not "
             "derived from that; choose a later scheme of the same design"
@@ -138,9 +140,24 @@ def _bug_in_scheme(name: str, bug: type[Scheme], scheme: type[Scheme]) -> type[S
         "__doc__": bug.__doc__,
     }
     own |= {"name": name, "__module__": scheme.__module__}
-    bases = (bug, scheme) if issubclass(scheme, base) else (scheme,)
-    made: type[Scheme] = type(name, bases, own)
+    if not inherits:
+        own |= _methods(bug)
+    made: type[Scheme] = type(name, (bug, scheme) if inherits else (scheme,), own)
     return made
+
+
+def _declares_decisions_of(base: type[Scheme]) -> type[Scheme]:
+    """Return the class that has what all eras of a design share, if `base` adds no fields to it.
+
+    Then a bug of `base`, such as avc-2.6.34, fits all eras. Otherwise return `base`.
+    """
+    parent: type[Scheme] = base.__bases__[0]
+    is_shared = parent is not Scheme and not parent.name and parent.fields == base.fields
+    return parent if is_shared else base
+
+
+def _methods(cls: type[Scheme]) -> dict[str, object]:
+    return {name: value for name, value in vars(cls).items() if inspect.isfunction(value)}
 
 
 def _changed_facts(era: Era, base: Era) -> dict[str, Any]:
@@ -154,5 +171,4 @@ def _only_changes_facts(bug: type[Scheme], facts: dict[str, Any], scheme: type[S
 
     Facts are read by the MM core, which all schemes share, so such a bug fits any scheme.
     """
-    methods = [name for name, value in vars(bug).items() if inspect.isfunction(value)]
-    return not methods and any(getattr(scheme.era, name) != facts[name] for name in facts)
+    return not _methods(bug) and any(getattr(scheme.era, name) != facts[name] for name in facts)
