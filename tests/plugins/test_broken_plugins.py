@@ -8,7 +8,7 @@ import pytest
 from rmapcheck.cli import engines, run
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.plugins import catalogue, guard
+from rmapcheck.plugins import catalogue, watchdog
 from rmapcheck.plugins.catalogue import without_bug
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import HOOKS, check_behaviour, guarded
@@ -23,7 +23,7 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     elsewhere = [p for p in sys.path if not (Path(p) / "model").is_dir()]
     monkeypatch.setattr(sys, "path", elsewhere)  # else `import model` finds the checkout's folder
     monkeypatch.delitem(sys.modules, "mine", raising=False)
-    monkeypatch.setattr(guard, "LOOP_SECONDS", 0.5)
+    monkeypatch.setattr(watchdog, "LOOP_SECONDS", 0.5)
 
 
 def write(source):

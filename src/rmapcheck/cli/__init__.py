@@ -6,6 +6,8 @@ Importing the commands takes time. So they are imported inside `run`, which hand
 import sys
 from typing import Any
 
+from rmapcheck.cli.supervise import may_load_code, supervised
+
 __all__ = ["main", "run"]
 
 INTERRUPTED = 130
@@ -14,7 +16,12 @@ INTERRUPTED = 130
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with a code of `rmapcheck.verdict.Exit`."""
-    sys.exit(run(sys.argv[1:] if args is None else args))
+    words = sys.argv[1:] if args is None else args
+    try:
+        code = supervised(words, run) if may_load_code(words) else run(words)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 def run(args: list[str]) -> int:

@@ -6,16 +6,19 @@ Every failure is a SchemeError whose one sentence names the place and says what 
 import difflib
 import importlib
 import importlib.metadata
+import importlib.util
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, TracebackType
 
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
-from rmapcheck.plugins.guard import EndlessLoop, watch_import
+from rmapcheck.plugins.failures import is_from_outside, text_of
 from rmapcheck.plugins.interface import check_interface
 from rmapcheck.plugins.moved import import_hint
+from rmapcheck.plugins.watchdog import watch_import
 
 GROUP = "rmapcheck.schemes"
 """The group of entry points in which installed packages offer schemes."""
@@ -104,17 +107,20 @@ def _reason(error: Exception) -> str:
 
 
 def _execute(code: object, module: ModuleType, name: str) -> None:
-    try:
-        with watch_import(str(module.__file__)):
+    file = str(module.__file__)
+    with watch_import(file):
+        try:
             exec(code, vars(module))  # type: ignore[arg-type] # noqa: S102 - the user's own file
-    except EndlessLoop as loops:
-        raise SchemeError(f"{name}, line {loops}: importing it does not end") from None
-    except (Exception, SystemExit) as error:
-        line = _line_in(error.__traceback__, str(module.__file__))
-        hint = import_hint(str(module.__file__), line) if isinstance(error, ImportError) else ""
-        raised = "" if isinstance(error, ModelError) else "importing it raised "
-        reason = hint or f"{raised}{_error_text(error)}"
-        raise SchemeError(f"{name}, line {line}: {reason}") from error
+        except BaseException as error:
+            if is_from_outside(error):
+                raise
+            line = _line_in(error.__traceback__, file)
+            hint = import_hint(file, line) if isinstance(error, ImportError) else ""
+            raise SchemeError(f"{name}, line {line}: {hint or _raised(error)}") from error
+
+
+def _raised(error: BaseException) -> str:
+    return str(error) if isinstance(error, ModelError) else f"importing it raised {text_of(error)}"
 
 
 def load_module(name: str) -> ModuleType:
@@ -124,25 +130,34 @@ def load_module(name: str) -> ModuleType:
     """
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name + ".").startswith(error.name + "."):
-            raise SchemeError(
-                f"there is no module {name}: install it, or run this in the folder that has it"
-            ) from error
-        raise SchemeError(f"importing module {name} raised {_error_text(error)}") from error
-    except SyntaxError as error:
+    with watch_import(_place_of(name)):
+        try:
+            return importlib.import_module(name)
+        except BaseException as error:
+            if is_from_outside(error):
+                raise
+            raise SchemeError(_import_failed(name, error)) from error
+
+
+def _place_of(name: str) -> str:
+    """Return the file of a module, or the folder of its package; "" if there is none."""
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(name.partition(".")[0])
+        if spec is not None and spec.submodule_search_locations:
+            return f"{next(iter(spec.submodule_search_locations))}/"
+        return str(spec.origin) if spec is not None else ""
+    return ""
+
+
+def _import_failed(name: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+        return f"there is no module {name}: install it, or run this in the folder that has it"
+    if isinstance(error, SyntaxError):
         line = f", line {error.lineno}" if error.lineno else ""
-        raise SchemeError(f"{error.filename or name}{line}: not Python: {error.msg}") from error
-    except (Exception, SystemExit) as error:
-        raise SchemeError(f"importing module {name} raised {_error_text(error)}") from error
-
-
-def _error_text(error: BaseException) -> str:
+        return f"{error.filename or name}{line}: not Python: {error.msg}"
     if isinstance(error, ModelError):
-        return str(error)
-    return f"{type(error).__name__}: {error}".rstrip(": ").replace("\n", " ")
+        return f"importing module {name} raised {error}"
+    return f"importing module {name} raised {text_of(error)}"
 
 
 def _line_in(trace: TracebackType | None, file: str) -> int:

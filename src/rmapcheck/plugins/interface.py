@@ -20,7 +20,9 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.structs import CORE
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins import catalogue
-from rmapcheck.plugins.guard import HOOKS, own_classes, place_of, scheme_errors, watchdog
+from rmapcheck.plugins.failures import is_from_outside, scheme_errors, text_of
+from rmapcheck.plugins.own import HOOKS, own_classes, place_of
+from rmapcheck.plugins.watchdog import watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +45,11 @@ def check_interface(scheme: type[Scheme], where: str) -> None:
             Kernel(Scope(), scheme(), checked=True)
     except ModelError:
         raise
-    except (Exception, SystemExit) as error:
-        raise SchemeError(f"{where}: {scheme.__name__}() cannot be made: {error}") from error
+    except BaseException as error:
+        if is_from_outside(error):
+            raise
+        made = f"{scheme.__name__}() cannot be made"
+        raise SchemeError(f"{where}: {made}: {text_of(error)}") from error
 
 
 def _faults(scheme: type[Scheme]) -> "Iterator[str]":

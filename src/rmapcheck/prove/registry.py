@@ -10,8 +10,9 @@ from rmapcheck.logic.terms import SpecError
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import every_scheme
+from rmapcheck.plugins.failures import is_from_outside, text_of
 from rmapcheck.plugins.find import load_file, load_module
-from rmapcheck.plugins.guard import EndlessLoop, watch_import
+from rmapcheck.plugins.watchdog import watch_import
 
 MODULES = (
     *("virtual_scan", "pte_chain", "objrmap", "anonmm_eras", "anon_vma", "avc_eras"),
@@ -119,17 +120,17 @@ def _not_empty(spec: Spec) -> Spec:
 def _built(cls: type[Spec], place: str) -> Spec:
     """Build the spec; any error of the user's code becomes a SpecError of one sentence."""
     file = place.partition(":")[0]
-    try:
-        with watch_import(_file_of(cls) or file):
+    with watch_import(_file_of(cls) or file, "building the spec"):
+        try:
             return _not_empty(cls())
-    except EndlessLoop as loops:
-        raise SpecError(f"{place}, line {loops}: building the spec does not end") from None
-    except ModelError as error:
-        raise SpecError(f"{place}: {error}") from None
-    except (Exception, SystemExit) as error:
-        line = next(_lines_in(error, _file_of(cls)), 0)
-        what = f"{type(error).__name__}: {error}".replace("\n", " ")
-        raise SpecError(f"{place}, line {line}: building the spec raised {what}") from error
+        except ModelError as error:
+            raise SpecError(f"{place}: {error}") from None
+        except BaseException as error:
+            if is_from_outside(error):
+                raise
+            line = next(_lines_in(error, _file_of(cls)), 0)
+            what = f"building the spec raised {text_of(error)}"
+            raise SpecError(f"{place}, line {line}: {what}") from error
 
 
 def _file_of(cls: type[Spec]) -> str:

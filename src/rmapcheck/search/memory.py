@@ -22,10 +22,15 @@ def budget(limit_mb: int | None) -> int:
 
     `limit_mb` is the search's own limit in MB.
     """
-    left = int(min((*_available(), PLENTY)) * SHARE)
+    left = int(available() * SHARE)
     if limit_mb is not None:
         left = min(left, limit_mb * MEGABYTE - used() - MARGIN)
     return max(left, 0)
+
+
+def available() -> int:
+    """Return the bytes that are left of the machine's memory, and of the limits on us."""
+    return min((*_available(), PLENTY))
 
 
 def _available() -> Iterator[int]:

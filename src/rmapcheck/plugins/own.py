@@ -1,0 +1,82 @@
+"""Which code is the user's: schemes, their files, and the frames of a stack that run them."""
+
+from collections.abc import Iterable
+from inspect import isfunction
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from rmapcheck import invariants, model
+from rmapcheck.model.i_mmap.list import IMmap
+from rmapcheck.model.scheme import Scheme
+
+HOOKS: tuple[str, ...] = tuple(
+    name for name, value in vars(Scheme).items() if isfunction(value) and name[0] != "_"
+)
+"""Names of all hooks."""
+
+_ENGINES = str(Path(__file__).parents[1])
+_OURS = tuple(str(Path(str(p.__file__)).parent) for p in (model, invariants))
+
+
+def is_plugin(scheme: type[Scheme]) -> bool:
+    """Tell whether the scheme is a user's own, not one that comes with rmapcheck."""
+    return _not_ours(scheme)
+
+
+def _not_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] != "rmapcheck"
+
+
+def own_files(scheme: type[Scheme]) -> set[str]:
+    """Return the paths of the files in which the user wrote the scheme and its container."""
+    container = [c for c in type(scheme.i_mmap).__mro__ if issubclass(c, IMmap) and _not_ours(c)]
+    classes = [*own_classes(scheme), *container]
+    codes = [v.__code__ for c in classes for v in vars(c).values() if isfunction(v)]
+    return {code.co_filename for code in codes}
+
+
+def own_classes(scheme: type[Scheme]) -> list[type[Scheme]]:
+    """Return the scheme and its bases, without those that come with rmapcheck."""
+    return [c for c in scheme.__mro__ if issubclass(c, Scheme) and is_plugin(c)]
+
+
+def frames_of(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
+    """Return the frames of a traceback, outermost first, each with the line where it was."""
+    found = []
+    while trace is not None:
+        found.append((trace.tb_frame, trace.tb_lineno))
+        trace = trace.tb_next
+    return found
+
+
+def is_model_frame(scheme: type[Scheme], frame: FrameType) -> bool:
+    """Tell whether a frame belongs to the model, an invariant or the scheme, not to an engine."""
+    name = frame.f_code.co_filename
+    return name.startswith((*_OURS, "<layout of")) or name in own_files(scheme)
+
+
+def is_engine_frame(frame: FrameType) -> bool:
+    """Tell whether a frame belongs to rmapcheck, but not to the model or an invariant."""
+    name = frame.f_code.co_filename
+    return name.startswith(_ENGINES) and not name.startswith(_OURS)
+
+
+def hook_name(frames: Iterable[FrameType]) -> str:
+    """Return the name of the innermost hook among the frames, else of the innermost function."""
+    names = [frame.f_code.co_name for frame in frames]
+    hooks = [name for name in names if name in HOOKS]
+    return f"hook {hooks[-1]}" if hooks else f"method {names[-1]}"
+
+
+def place(file: str, line: int) -> str:
+    """Return "FILE, line N: ", to begin a sentence."""
+    path = Path(file)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return f"{path}, line {line}: "
+
+
+def place_of(function: object) -> str:
+    """Return "FILE, line N: " for a function, to begin a sentence; "" for anything else."""
+    code = getattr(function, "__code__", None)
+    return place(code.co_filename, code.co_firstlineno) if code else ""
