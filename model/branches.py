@@ -196,6 +196,7 @@ ANONMMS = (
     "a page is at two addresses",
 )
 ANON_VMA_LISTS = ("a merge hands its anon_vma on",)
+OUT_OF_MEMORY = ("mremap cannot unmap its source",)
 
 TODAY = {
     "faults": FAULTS,
@@ -219,6 +220,7 @@ BRANCHES = frozenset(
         PTE_CHAINS,
         ANONMMS,
         ANON_VMA_LISTS,
+        OUT_OF_MEMORY,
     )
     for branch in group
 )

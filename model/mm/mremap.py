@@ -25,10 +25,10 @@ from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
 from rmapcheck.model.machine.state import linear_page_index, pte_offset, vma_flags
-from rmapcheck.model.machine.structs import PTE_WRITE
+from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCOUNT
 from rmapcheck.model.mm.fault import make_page_exclusive
 from rmapcheck.model.mm.unmap import do_munmap
-from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup
+from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup, vma_prev
 from rmapcheck.model.mm.vma_merge import VmaMergeStruct, vma_merge_new_range
 from rmapcheck.model.scheme import VMA_OP_REMAP
 
@@ -121,10 +121,12 @@ def remap_move(
         if not st.scheme.era.mremap_checks_first and vma_lookup(st, mm, start):
             return unmap_too_soon(st, mm, start, length, new_length, to) or error
         return error
-    # A range that shrinks loses its tail first. Then source and target have the same length.
+    # The target goes first, so that it is gone even if memory runs out when the tail is cut off.
     if new_length < length:
         passed(st, "mremap moves and shrinks")
-        error = do_munmap(st, mm, start + new_length, start + length)
+        error = do_munmap(st, mm, to, to + new_length)
+        if error == 0:
+            error = do_munmap(st, mm, start + new_length, start + length)
         length = new_length
     address = start
     while error == 0 and address < start + length:
@@ -227,7 +229,8 @@ def move_vma(
         return -ENOMEM
     tell(st, "move", source, new_vma, start, to)
     if not dontunmap:
-        return do_munmap(st, mm, start, start + length)
+        unmap_source_vma(st, mm, source, start, length)
+        return 0
     s = st.vma[source]
     # Without entries it needs no place in the rmap. But if only a part of the VMA was moved, the
     # rest may have pages in the same anon_vmas.
@@ -238,6 +241,27 @@ def move_vma(
         tell(st, "dontunmap", source)
     passed(st, "mremap keeps the old mapping")
     return 0
+
+
+def unmap_source_vma(st: "Kernel", mm: int, vma: int, start: int, length: int) -> None:
+    """Unmap the range that was moved away; unmap_source_vma(), mm/mremap.c, v6.17.
+
+    move_vma() before. VM_ACCOUNT is cleared meanwhile, because the charge now belongs to the copy,
+    and set again on what remains of the VMA. If memory runs out, all of the VMA stays, without
+    VM_ACCOUNT and without the entries that were moved, and mremap() succeeds.
+    """
+    v = st.vma[vma]
+    start_before = v.vm_start
+    end_before = v.vm_end
+    account = v.vm_flags & VM_ACCOUNT
+    v.vm_flags &= ~VM_ACCOUNT
+    if do_munmap(st, mm, start, start + length):
+        passed(st, "mremap cannot unmap its source")
+        return
+    if start_before < start:
+        st.vma[vma_prev(st, mm, start)].vm_flags |= account
+    if start + length < end_before:
+        st.vma[find_vma(st, mm, start + length)].vm_flags |= account
 
 
 def copy_vma(st: "Kernel", mm: int, vma: int, start: int, to: int, length: int) -> int:

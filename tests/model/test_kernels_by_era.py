@@ -1,0 +1,136 @@
+"""What kernels did, by era: each test is one behaviour, with the function that shows it.
+
+Where kernels differ, the test names one scheme on each side of the change.
+"""
+
+import attrs
+import pytest
+
+from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.state import pte_offset, vma_flags
+from rmapcheck.model.machine.structs import VM_ACCESS_FLAGS, VM_ACCOUNT
+from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.operations import (
+    Mmap,
+    Mremap,
+    Munmap,
+    Write,
+)
+from rmapcheck.plugins.catalogue import schemes
+from rmapcheck.run import Run
+
+SCOPE = Scope(mms=3, pages=6, vmas=16, folios=16, swaps=4, objects=60, protections=4)
+NEWEST = "avc-7.0"
+EVERYWHERE = ("virtual_scan-2.4", "pte_chain-2.6.0", "anon_vma-2.6.18", "avc-3.19", NEWEST)
+
+
+class Machine(Run):
+    """A run that must not violate anything, with short names for what tests look at."""
+
+    def __init__(self, name, scope=SCOPE):
+        super().__init__(schemes()[name], scope)
+
+    def do(self, *ops):
+        """Apply operations; return the result of the last one."""
+        for op in ops:
+            assert self.apply(op) == [], op
+        return self.outcome.error
+
+    def vma(self, address, mm=1):
+        return self.st.vma[vma_lookup(self.st, mm, address)]
+
+    def pte(self, address, mm=1):
+        return self.st.pte[pte_offset(self.st, mm, address)]
+
+    def vmas(self, mm=1):
+        """Return (start, end, protection) of each VMA."""
+        found = []
+        vma = self.st.mm[mm].mmap
+        while vma:
+            v = self.st.vma[vma]
+            found.append((v.vm_start, v.vm_end, vma_flags(self.st, vma) & VM_ACCESS_FLAGS))
+            vma = v.vm_next
+        return found
+
+
+def mapped(start, length=1, mm=1, prot="rw"):
+    return Mmap(mm=mm, start=start, length=length, prot=prot)
+
+
+def write(address, mm=1):
+    return Write(mm=mm, address=address)
+
+
+def moved(start, length, to, **kwargs):
+    return Mremap(mm=1, start=start, length=length, to=to, **{"new_length": length, **kwargs})
+
+
+def failing(machine, op):
+    """Yield `op` once for each of its allocations, with that allocation failing."""
+    again = Run(machine.scheme, machine.st.scope)
+    for step in machine.steps:
+        again.apply(step)
+    again.apply(op)
+    return [attrs.evolve(op, fail=n) for n in range(1, again.outcome.allocations + 1)]
+
+
+# mremap: unmap_source_vma(), mm/mremap.c; the result of do_munmap() in move_vma() before v6.17.
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_mremap_succeeds_if_it_cannot_unmap_its_source(name):
+    start = (mapped(0, 3), write(1))
+    move = moved(1, 1, 5)
+    machine = Machine(name)
+    machine.do(*start)
+    results = []
+    for op in failing(machine, move):
+        machine = Machine(name)
+        machine.do(*start)
+        if machine.do(op) == 0:
+            results.append(machine)
+    # The split at the start of the range fails, or the one at its end, each by its first object.
+    assert len(results) >= 2
+    for machine in results:
+        assert machine.pte(5).folio
+        assert not machine.pte(1).folio
+        assert machine.vmas()[-1] == (5, 6, 3)
+        assert all(not machine.vma(page).vm_flags & VM_ACCOUNT for page in range(3))
+        assert machine.vma(5).vm_flags & VM_ACCOUNT
+    assert [machine.vmas()[:-1] for machine in results if len(machine.vmas()) == 2] != []
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_what_remains_of_the_source_of_mremap_stays_charged(name):
+    machine = Machine(name)
+    assert machine.do(mapped(0, 3), write(1), moved(1, 1, 5)) == 0
+    assert machine.vmas() == [(0, 1, 3), (2, 3, 3), (5, 6, 3)]
+    assert all(machine.vma(page).vm_flags & VM_ACCOUNT for page in (0, 2, 5))
+
+
+def test_mremap_of_several_vmas_goes_on_when_one_source_stays():
+    start = (mapped(0, 2), mapped(2, prot="r"), write(1))
+    machine = Machine(NEWEST)
+    machine.do(*start)
+    stays = []
+    for op in failing(machine, moved(1, 2, 4)):
+        machine = Machine(NEWEST)
+        machine.do(*start)
+        if machine.do(op) == 0 and machine.vmas()[0] == (0, 2, 3):
+            stays.append(machine.vmas())
+    assert stays
+    assert all(vmas == [(0, 2, 3), (4, 5, 3), (5, 6, 1)] for vmas in stays)
+
+
+def test_mremap_that_shrinks_unmaps_its_target_before_it_cuts_its_source():
+    start = (mapped(0, 3), mapped(4, 2, prot="r"))
+    machine = Machine(NEWEST)
+    machine.do(*start)
+    cut = moved(0, 2, 4, new_length=1)
+    first = Machine(NEWEST)
+    first.do(*start, attrs.evolve(cut, fail=1))  # the split of the target
+    assert first.vmas() == [(0, 3, 3), (4, 6, 1)]
+    second = Machine(NEWEST)
+    second.do(*start, attrs.evolve(cut, fail=2))  # the split of the source
+    assert second.vmas() == [(0, 3, 3), (5, 6, 1)]
+    assert second.do(Munmap(mm=1, start=0, length=3)) == 0
