@@ -35,6 +35,11 @@ class Era:
     """mmap() lets either neighbour grow over the new range, and merges all three if both
     neighbours agree (v6.12). Before, the lower neighbour had to fit the anon_vma of the upper one
     (v6.1)."""
+    growth_joins: bool = False
+    """mremap() that grows a VMA in place also joins it to the VMA behind; vma_merge_extend()
+    (ca3d76b0aa80, v6.1). Before, vma_adjust() moved the end, and joined nothing."""
+    brk_only_expands: bool = False
+    """brk() can only grow the VMA below (2e7ce7d354f2, v6.1). Before, it merged as mmap()."""
     mprotect_unaccounts: bool = False
     """mprotect() clears VM_ACCOUNT of a never-faulted VMA that becomes read-only (v6.3)."""
     inherits_copied_from: bool = False

@@ -73,13 +73,14 @@ def accountable(prot: int) -> int:
 
 
 def sys_brk(st: "Kernel", mm: int, start: int, length: int) -> int:
-    """Grow the heap by free pages from `start` on; do_brk_flags(), mm/vma.c.
+    """Grow the heap by free pages from `start` on; do_brk_flags(), mm/vma.c. Return 0 or -ENOMEM.
 
-    Return 0 or -ENOMEM.
+    Only the VMA below may grow. Before v6.1 (2e7ce7d354f2) it called vma_merge(), as mmap does.
     """
     acquire(st, MMAP_LOCK, mm)
     flags = 3 | accountable(3)
-    error = mmap_region(st, mm, start, start + length, flags, 0, start, just_expand=True)
+    just_expand = st.scheme.era.brk_only_expands
+    error = mmap_region(st, mm, start, start + length, flags, 0, start, just_expand=just_expand)
     release(st, MMAP_LOCK, mm)
     return error
 

@@ -29,7 +29,7 @@ from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCOUNT
 from rmapcheck.model.mm.fault import make_page_exclusive
 from rmapcheck.model.mm.unmap import do_munmap
 from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup, vma_prev
-from rmapcheck.model.mm.vma_merge import VmaMergeStruct, vma_merge_new_range
+from rmapcheck.model.mm.vma_merge import VmaMergeStruct, vma_expand, vma_merge_new_range
 from rmapcheck.model.scheme import VMA_OP_REMAP
 
 if TYPE_CHECKING:
@@ -86,11 +86,25 @@ def resize(st: "Kernel", mm: int, start: int, length: int, new_length: int) -> i
         file=v.vm_file,
         anon_vma=v.anon_vma,
     )
-    # vma_merge_extend() creates no VMA: if the VMA itself cannot grow, the call fails.
-    if vma_merge_new_range(st, vmg) != vma:
+    if expand_vma_in_place(st, vmg, vma):
         return -ENOMEM
     passed(st, "mremap grows in place")
     return 0
+
+
+def expand_vma_in_place(st: "Kernel", vmg: VmaMergeStruct, vma: int) -> int:
+    """Grow `vma` over the free range of `vmg` behind it. Return 0 or -ENOMEM.
+
+    expand_vma_in_place(), mm/mremap.c, v6.16. vma_merge_extend(), mm/vma.c, also joins the VMA
+    behind, but creates none: if `vma` itself cannot grow, the call fails. Until v6.0 mremap()
+    called vma_adjust(), which joined nothing.
+    """
+    if st.scheme.era.growth_joins:
+        return 0 if vma_merge_new_range(st, vmg) == vma else -ENOMEM
+    vmg.target = vma
+    vmg.start = st.vma[vma].vm_start
+    vmg.pgoff = st.vma[vma].vm_pgoff
+    return vma_expand(st, vmg)
 
 
 def beyond_pgoff(st: "Kernel", vma: int, end: int) -> bool:

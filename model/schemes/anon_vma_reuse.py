@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from rmapcheck.model.branches import passed
+from rmapcheck.model.era import Row
 from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
@@ -108,17 +109,39 @@ class AvcDegree(AvcRoot):
         st.anon_vma[st.anon_vma[anon_vma].parent].degree -= 1
 
 
+ERA_60 = attrs.evolve(AvcDegree.era, kernels="v6.0-rc4 … v6.0", flaws=(), anon_exclusive=True)
+ERA_61 = attrs.evolve(
+    ERA_60,
+    kernels="v6.1 … v6.11",
+    growth_joins=True,
+    brk_only_expands=True,
+    mmap_asks_both=False,
+    mprotect_unaccounts=True,
+)
+ERA_612 = attrs.evolve(ERA_61, kernels="v6.12 … v6.15", mmap_asks_both=True)
+
+
 class AvcCounters(AvcDegree):
     """v6.0-rc4 … v6.15: separate counts of children and of active VMAs fix CVE-2022-42703."""
 
     name = "avc-6.0"
     title = "anon_vma_chain with two counters"
-    era = attrs.evolve(
-        AvcDegree.era,
-        kernels="v6.0-rc4 … v6.15",
-        flaws=(),
-        anon_exclusive=True,
-        mprotect_unaccounts=True,
+    era = ERA_60
+    rows: ClassVar[tuple[Row, ...]] = (
+        Row(
+            "avc-6.1",
+            "anon_vma_chain with the maple tree",
+            "v6.1 … v6.11: in-place growth also joins the VMA behind (ca3d76b0aa80), brk only "
+            "grows the VMA below (2e7ce7d354f2); for mmap the VMA below has to fit the anon_vma "
+            "of the VMA above. mprotect uncharges since v6.3.",
+            ERA_61,
+        ),
+        Row(
+            "avc-6.12",
+            "anon_vma_chain with vma_merge_struct",
+            "v6.12 … v6.15: mmap asks both neighbours (v6.12).",
+            ERA_612,
+        ),
     )
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "vma": ("anon_vma", "anon_vma_chain"),
@@ -172,7 +195,7 @@ class AvcMerge(AvcCounters):
     name = "avc-6.16"
     title = "anon_vma_chain with symmetric merging"
     era = attrs.evolve(
-        AvcCounters.era, kernels="v6.16 … v6.19", inherits_copied_from=True, mremap_many=True
+        ERA_612, kernels="v6.16 … v6.19", inherits_copied_from=True, mremap_many=True
     )
     invariants: ClassVar[tuple[str, ...]] = (*AvcCounters.invariants, "merge_symmetric")
 

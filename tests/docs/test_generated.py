@@ -14,7 +14,7 @@ from rmapcheck.tables.prose import prose
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-MOST_LINES = 2_000
+MOST_LINES = 2_100
 """Of all generated pages together: what is equal is said once."""
 
 

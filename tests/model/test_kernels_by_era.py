@@ -11,6 +11,7 @@ from rmapcheck.model.machine.state import pte_offset, vma_flags
 from rmapcheck.model.machine.structs import VM_ACCESS_FLAGS, VM_ACCOUNT
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
+    Brk,
     Mmap,
     Mremap,
     Munmap,
@@ -134,3 +135,57 @@ def test_mremap_that_shrinks_unmaps_its_target_before_it_cuts_its_source():
     second.do(*start, attrs.evolve(cut, fail=2))  # the split of the source
     assert second.vmas() == [(0, 3, 3), (5, 6, 1)]
     assert second.do(Munmap(mm=1, start=0, length=3)) == 0
+
+
+# mremap in place: vma_adjust() until v6.0, vma_merge_extend() since v6.1 (ca3d76b0aa80).
+
+
+@pytest.mark.parametrize(
+    ("name", "vmas"),
+    [
+        ("pte_chain-2.6.0", [(0, 2, 3), (2, 3, 3)]),
+        ("anon_vma-2.6.32", [(0, 2, 3), (2, 3, 3)]),
+        ("avc-2.6.34", [(0, 2, 3), (2, 3, 3)]),
+        ("avc-3.19", [(0, 2, 3), (2, 3, 3)]),
+        ("avc-6.0", [(0, 2, 3), (2, 3, 3)]),
+        ("avc-6.1", [(0, 3, 3)]),
+        (NEWEST, [(0, 3, 3)]),
+    ],
+)
+def test_growth_in_place_joins_the_vma_behind_since_v6_1(name, vmas):
+    machine = Machine(name)
+    grown = Mremap(mm=1, start=0, length=1, new_length=2)
+    assert machine.do(mapped(0), mapped(2), grown) == 0
+    assert machine.vmas() == vmas
+    assert machine.vma(0).vm_pgoff == 0
+    if len(vmas) == 2:
+        assert machine.vma(2).vm_pgoff == 2
+
+
+# brk: vma_merge() until v6.0, do_brk_flags() that only expands since v6.1 (2e7ce7d354f2).
+
+
+@pytest.mark.parametrize(
+    ("name", "vmas"),
+    [
+        ("virtual_scan-2.4", [(0, 3, 3)]),
+        ("avc-3.19", [(0, 3, 3)]),
+        ("avc-6.0", [(0, 3, 3)]),
+        ("avc-6.1", [(0, 2, 3), (2, 3, 3)]),
+        (NEWEST, [(0, 2, 3), (2, 3, 3)]),
+    ],
+)
+def test_brk_joins_the_vma_behind_until_v6_0(name, vmas):
+    machine = Machine(name)
+    assert machine.do(mapped(0), mapped(2), Brk(mm=1, start=1, length=1)) == 0
+    assert machine.vmas() == vmas
+
+
+# mmap: the VMA below is asked for the anon_vma of the VMA above, v6.1 … v6.11.
+
+
+@pytest.mark.parametrize(("name", "vmas"), [("avc-6.0", 1), ("avc-6.1", 2), ("avc-6.12", 1)])
+def test_mmap_asks_the_vma_below_for_the_anon_vma_above_in_v6_1(name, vmas):
+    machine = Machine(name)
+    assert machine.do(mapped(0), mapped(2), write(2), mapped(1)) == 0
+    assert len(machine.vmas()) == vmas

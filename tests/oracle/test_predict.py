@@ -188,8 +188,8 @@ def test_coverage_scores_rare_rules_higher_and_lists_missing_ones():
 @pytest.mark.parametrize(
     ("release", "name", "many", "inherits"),
     [
-        ("6.1.192", "avc-6.0", False, False),
-        ("6.12.117-1-amd64", "avc-6.0", False, False),
+        ("6.1.192", "avc-6.1", False, False),
+        ("6.12.117-1-amd64", "avc-6.12", False, False),
         ("6.16.3", "avc-6.16", False, False),
         ("6.18.7", "avc-6.16", True, False),
         ("6.18.44-fc", "avc-6.16", True, True),

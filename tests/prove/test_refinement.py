@@ -358,7 +358,7 @@ def test_a_state_that_changes_behind_the_events_is_detected():
                 st.vma[pvma].anon_vma_chain = st.anon_vma_chain[avc].same_vma
             return error
 
-    verdict, _ = refined(Stray, AvcCounters(), scope=NARROW)
+    verdict, _ = refined(Stray, AvcCounters(), scope=NARROW, steps=3000)
     assert verdict.status is Status.VIOLATED
     assert "avc" in str(verdict.violations[0])
 

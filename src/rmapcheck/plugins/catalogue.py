@@ -72,7 +72,8 @@ def every_scheme() -> dict[str, type[Scheme]]:
     """Return all schemes by name, oldest first: each design, followed by its rows."""
     known = {m.__name__.rpartition(".")[2]: m for m in _modules(scheme_files)}
     designs = [cls for file in scheme_files.HISTORY for cls in _classes_in(known[file])]
-    return {c.name: c for cls in designs for c in (cls, *(_row_class(cls, r) for r in cls.rows))}
+    rows = {cls: vars(cls).get("rows", ()) for cls in designs}
+    return {c.name: c for cls in designs for c in (cls, *(_row_class(cls, r) for r in rows[cls]))}
 
 
 def _row_class(design: type[Scheme], row: Row) -> type[Scheme]:
