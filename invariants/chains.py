@@ -1,4 +1,4 @@
-"""The chain of page-table entries (pte_chain): is it exactly right, and in its proper form."""
+"""pte_chain: does each chain hold the right entries, and is it well formed?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def chain_of(st: "Kernel", folio: int) -> list[int]:
-    """Return the elements of a page's chain, first to last; a chain in a circle is cut."""
+    """Return the elements of a page's chain, first to last, each once (also if it is a circle)."""
     found: list[int] = []
     at = st.folio[folio].pte_chain
     while at and at not in found:
@@ -21,14 +21,14 @@ def chain_of(st: "Kernel", folio: int) -> list[int]:
 
 
 def slots(st: "Kernel", element: int) -> list[int]:
-    """Return the slots of one element: of a node one, of a chunk NRPTE."""
+    """Return the slots of one element: a node has one, a chunk has NRPTE."""
     if "ptep" in st.scheme.fields["pte_chain"]:
         return [st.pte_chain[element].ptep]
     return list(st.pte_chain[element].ptes)
 
 
 def recorded(st: "Kernel", folio: int) -> list[int]:
-    """Return the entries that the page's books name, as often as they do."""
+    """Return the entries that a page's PG_direct or chain records, with repetitions."""
     direct = st.folio[folio].direct
     found = [direct] if direct else []
     for element in chain_of(st, folio):
@@ -38,9 +38,9 @@ def recorded(st: "Kernel", folio: int) -> list[int]:
 
 @invariant("pte_chain#exact, pte_chain#owner, pte_chain#empty-if-unmapped")
 def chain_equals_ptes(st: "Kernel") -> Iterator[Violation]:
-    """A page's chain names the entries that map it, each once, and nothing else.
+    """A page's chain contains each entry that maps the page, once, and no other entry.
 
-    With objrmap, that of a page with PG_anon (objrmap#anon-chain).
+    With objrmap, this is checked only for pages with PG_anon (objrmap#anon-chain).
     """
     for folio in st.folio.indices():
         if "pg_anon" in st.scheme.fields["folio"] and not st.folio[folio].pg_anon:
@@ -49,23 +49,23 @@ def chain_equals_ptes(st: "Kernel") -> Iterator[Violation]:
         found = recorded(st, folio)
         if sorted(found) != expected:
             have = ", ".join(place(st, p) for p in expected) or "nothing"
-            names = ", ".join(place(st, p) for p in found) or "nothing"
+            contains = ", ".join(place(st, p) for p in found) or "nothing"
             yield Violation(
                 f"f be folio {folio}, mapped by {have}",
-                "f's chain must name just that",
-                f"it names {names}",
+                "f's chain must contain exactly these entries",
+                f"it contains {contains}",
                 (("folio", folio),),
             )
 
 
 @invariant("pte_chain#direct")
 def direct_alone(st: "Kernel") -> Iterator[Violation]:
-    """A page has PG_direct or a chain, never both: one word of struct page holds either."""
+    """A page has PG_direct or a chain, never both, because they share a word of struct page."""
     for folio in st.folio.indices():
         if st.folio[folio].direct and st.folio[folio].pte_chain:
             yield Violation(
                 f"f be folio {folio} with PG_direct, for {place(st, st.folio[folio].direct)}",
-                "f must have no chain, which would be in the same word",
+                "f must have no chain, because both are in the same word",
                 f"it has chain {st.folio[folio].pte_chain}",
                 (("folio", folio), ("pte_chain", st.folio[folio].pte_chain)),
             )
@@ -73,21 +73,21 @@ def direct_alone(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("pte_chain#no-chain-of-one, 4250169826")
 def chain_not_single(st: "Kernel") -> Iterator[Violation]:
-    """A chain of nodes has two at least: a page with one mapping has PG_direct."""
+    """A chain has at least two nodes: a page with one mapping has PG_direct instead."""
     for folio in st.folio.indices():
         chain = chain_of(st, folio)
         if len(chain) == 1:
             yield Violation(
                 f"f be folio {folio} with a chain",
-                "the chain must have two nodes or more, else f has PG_direct",
-                f"node {chain[0]} is alone",
+                "the chain must have at least two nodes; with one mapping f has PG_direct instead",
+                f"node {chain[0]} is the only one",
                 (("folio", folio), ("pte_chain", chain[0])),
             )
 
 
 @invariant("pte_chain#packed")
 def chain_packed(st: "Kernel") -> Iterator[Violation]:
-    """Free slots are only in the first chunk, at its low end; idx, if packed, is their number."""
+    """Free slots are only at the low end of the first chunk; idx (if any) is their number."""
     for folio in st.folio.indices():
         for n, chunk in enumerate(chain_of(st, folio)):
             ptes = slots(st, chunk)
@@ -100,23 +100,23 @@ def chain_packed(st: "Kernel") -> Iterator[Violation]:
                 row = " ".join("used" if p else "free" for p in ptes)
                 yield Violation(
                     f"c be chunk {chunk}, number {n} of folio {folio}, with idx {idx}",
-                    f"c's first {idx} slots must be free and no other"
+                    f"exactly the first {idx} slots of c must be free"
                     if n == 0
                     else "c, which is not the first, must be full",
-                    f"they are {row}",
+                    f"its slots are {row}",
                     (("folio", folio), ("pte_chain", chunk)),
                 )
 
 
 @invariant("pte_chain#head-used")
 def chain_head_used(st: "Kernel") -> Iterator[Violation]:
-    """No chunk is empty: the last entry to leave takes its chunk with it."""
+    """No chunk is empty: removing its last entry frees the chunk."""
     for folio in st.folio.indices():
         for chunk in chain_of(st, folio):
             if not any(slots(st, chunk)):
                 yield Violation(
                     f"c be chunk {chunk} of folio {folio}",
-                    "c must hold an entry, or have been freed",
-                    "it holds none",
+                    "c must contain an entry, or have been freed",
+                    "it contains none",
                     (("folio", folio), ("pte_chain", chunk)),
                 )

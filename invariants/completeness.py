@@ -1,4 +1,4 @@
-"""Does the walk find every mapping, and nothing that is not there?"""
+"""Does the walk visit every entry that maps a page, and no wrong one?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def mappers(st: "Kernel") -> dict[int, list[int]]:
-    """Return the page-table entries that map each page."""
+    """Return, for each mapped page, the page-table entries that map it."""
     found: dict[int, list[int]] = {}
     for i in range(1, st.pte.size + 1):
         folio = st.pte[i].folio
@@ -72,10 +72,10 @@ def walk_complete(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("universal#walk-sound", universal=True, only="rmap")
 def walk_sound(st: "Kernel") -> Iterator[Violation]:
-    """The walk visits no entry of a dead process, and none twice.
+    """The walk visits no entry of a dead process, and no entry twice.
 
-    Where the walker does not look whether the entry maps the page (chain schemes), it visits no
-    other entry at all.
+    A walker that does not check whether an entry maps the page (as in the chain schemes) must
+    also visit only entries that map it.
     """
     for folio in mapped_folios(st):
         pteps = mappers_of(st, folio)
@@ -91,13 +91,13 @@ def walk_sound(st: "Kernel") -> Iterator[Violation]:
                 then = "the entry must map f, since this walker does not check"
                 yield Violation(let, then, "it does not", witness)
             elif ptep in rwc.visited[:i]:
-                then = "it must do so once"
-                yield Violation(let, then, "it does so twice", witness)
+                then = "it must visit that entry once"
+                yield Violation(let, then, "it visits it twice", witness)
 
 
 @invariant("anon_vma#coverage, avc#coverage")
 def coverage(st: "Kernel") -> Iterator[Violation]:
-    """A mapped page's anon_vma is in the chain of the VMA that maps it, under the right index."""
+    """A mapped page's anon_vma is in the chain of the VMA that maps it, and its index is right."""
     for folio in mapped_anon_folios(st):
         f = st.folio[folio]
         for ptep in mappers_of(st, folio):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @invariant("universal#refcount", universal=True)
 def refcount(st: "Kernel") -> Iterator[Violation]:
-    """A page is referenced once by each entry that maps it, and by the swap or page cache."""
+    """A page's refcount is the number of entries that map it, plus 1 in swap or page cache."""
     for folio in st.folio.indices():
         f = st.folio[folio]
         expected = len(mappers_of(st, folio)) + (f.swap != 0) + (f.address_space != 0)
@@ -62,7 +62,7 @@ def present(st: "Kernel", mm: int) -> int:
 
 @invariant("pte_chain#rss-limit")
 def rsslimit(st: "Kernel") -> Iterator[Violation]:
-    """A page is over the rss limit if and only if every process that maps it is."""
+    """page_over_rsslimit() is true if and only if every process that maps the page is over."""
     limit = st.scope.rss_limit
     for folio in mapped_folios(st):
         spared = [
@@ -75,30 +75,30 @@ def rsslimit(st: "Kernel") -> Iterator[Violation]:
             who = f"process {ptep_to_mm(st, spared[0])} is not" if spared else "all are"
             yield Violation(
                 f"f be folio {folio}, of whose processes {who} over the limit of {limit} pages",
-                "page_referenced(f) must spare it" if spared else "it must not spare f",
-                "it says the other",
+                f"page_over_rsslimit(f) must be {not spared}",
+                f"it is {over}",
                 (("folio", folio),),
             )
 
 
 @invariant("universal#swap-counts", universal=True)
 def swap_counts(st: "Kernel") -> Iterator[Violation]:
-    """A swap slot counts the swap entries that name it, and knows its swap-cache page."""
+    """A slot counts its swap entries, and its page in the swap cache points back to it."""
     for entry in st.swap.indices():
         s = st.swap[entry]
         named = sum(st.pte[ptep].swap == entry for ptep in range(1, st.pte.size + 1))
         if s.count != named:
             yield Violation(
-                f"e be swap slot {entry}, named by {named} entries",
-                "swap_map[e] must be that number",
+                f"e be swap slot {entry}, to which {named} entries point",
+                f"swap_map[e] must be {named}",
                 f"it is {s.count}",
                 (("swap", entry),),
             )
         if s.folio and st.folio[s.folio].swap != entry:
             yield Violation(
                 f"e be swap slot {entry}, whose swap-cache page is folio {s.folio}",
-                "that page must name e",
-                f"it names {st.folio[s.folio].swap}",
+                "the swap entry of that page must be e",
+                f"it is {st.folio[s.folio].swap}",
                 (("swap", entry), ("folio", s.folio)),
             )
 
@@ -138,7 +138,7 @@ def _miscounted(
 
 @invariant("avc#lifetime")
 def anon_vma_refcount(st: "Kernel") -> Iterator[Violation]:
-    """An anon_vma is referenced by its tree, and a root by each other member of its family."""
+    """An anon_vma's refcount is 1 if it has VMAs; a root has 1 more for each other member."""
     for anon_vma in st.anon_vma.indices():
         a = st.anon_vma[anon_vma]
         members = sum(

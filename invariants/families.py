@@ -1,4 +1,4 @@
-"""Families of processes that may share a page, and the addresses that it has there (anonmm)."""
+"""anonmm: the family of processes that may share a page, and the page's addresses in them."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def addresses_of(st: "Kernel", folio: int) -> list[int]:
-    """Return the addresses at which the walk looks for a page, in its order."""
+    """Return the addresses at which the walk looks for a page, in the order of the walk."""
     found = [st.folio[folio].index]
     if "rmap_chain" in st.scheme.fields["folio"]:
         for slot in slots_of(st, folio):
@@ -22,7 +22,7 @@ def addresses_of(st: "Kernel", folio: int) -> list[int]:
 
 
 def slots_of(st: "Kernel", folio: int) -> list[int]:
-    """Return the slots of a page's chains, without the one that holds the count."""
+    """Return the slots of a page's chains, except the slot that contains the count."""
     found: list[int] = []
     chain = st.folio[folio].rmap_chain
     first = chain
@@ -38,7 +38,7 @@ def slots_of(st: "Kernel", folio: int) -> list[int]:
 
 @invariant("anonmm#address")
 def address_known(st: "Kernel") -> Iterator[Violation]:
-    """A page knows the address of each entry that maps it, in a process of its family."""
+    """Each entry that maps a page is at an address recorded for it, in a process of its family."""
     for folio in mapped_folios(st):
         if not folio_test_anon(st, folio):
             continue
@@ -50,15 +50,15 @@ def address_known(st: "Kernel") -> Iterator[Violation]:
             if ptep_to_address(st, ptep) not in known:
                 yield Violation(
                     let,
-                    "f must know that address",
-                    f"it knows {', '.join(map(str, known))}",
+                    "that address must be recorded for f",
+                    f"f's addresses are {', '.join(map(str, known))}",
                     (("folio", folio), ("pte", ptep)),
                 )
             elif st.anonmm[st.mm[mm].anonmm].head != head:
                 yield Violation(
                     let,
                     f"process {mm} must be of f's family, whose head is anonmm {head}",
-                    "it is of another",
+                    "it is of another family",
                     (("folio", folio), ("mm", mm)),
                 )
 
@@ -76,7 +76,7 @@ def once_in_a_process(st: "Kernel") -> Iterator[Violation]:
                 yield Violation(
                     f"f be folio {folio}, mapped at {place(st, ptep)}",
                     "that process must map f nowhere else",
-                    "it does",
+                    "it maps f twice",
                     (("folio", folio), ("pte", ptep)),
                 )
             before = mm
@@ -84,7 +84,7 @@ def once_in_a_process(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("anonmm#counts")
 def anonmm_counts(st: "Kernel") -> Iterator[Violation]:
-    """An anonmm counts its process, the pages that name it and, as a head, its whole family."""
+    """An anonmm's count is its process, the pages that point to it and, for a head, its family."""
     for anonmm in st.anonmm.indices():
         a = st.anonmm[anonmm]
         expected = int(a.mm != 0)
@@ -101,7 +101,7 @@ def anonmm_counts(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("anonmm#family-list")
 def anonmm_family(st: "Kernel") -> Iterator[Violation]:
-    """The list of a head holds its family, each member once, and nobody else."""
+    """The list of a head contains each member of its family once, and no other anonmm."""
     for head in st.anonmm.indices():
         if st.anonmm[head].head != head:
             continue
@@ -110,14 +110,14 @@ def anonmm_family(st: "Kernel") -> Iterator[Violation]:
         if sorted(circle) != members:
             yield Violation(
                 f"A be anonmm {head}, head of {', '.join(map(str, members))}",
-                "A's list must hold just these",
-                f"it holds {', '.join(map(str, circle))}",
+                "A's list must contain exactly these",
+                f"it contains {', '.join(map(str, circle))}",
                 (("anonmm", head),),
             )
 
 
 def circle_of(st: "Kernel", head: int) -> list[int]:
-    """Return the anonmms in the circle that `head` is in; stops where it does not close."""
+    """Return the anonmms in the circular list of `head`, up to its end if it is not circular."""
     found = [head]
     at = st.anonmm[head].list
     while at != head and at and at not in found:
@@ -128,14 +128,14 @@ def circle_of(st: "Kernel", head: int) -> list[int]:
 
 @invariant("anonmm#lifetime, anonmm#member-mm")
 def anonmm_lifetime(st: "Kernel") -> Iterator[Violation]:
-    """An anonmm has its process, or pages; a head, if neither, others of its family."""
+    """An anonmm has a live process or pages; a head may instead have other family members."""
     for anonmm in st.anonmm.indices():
         a = st.anonmm[anonmm]
         if a.mm and (not st.mm.is_live(a.mm) or st.mm[a.mm].anonmm != anonmm):
             yield Violation(
                 f"A be anonmm {anonmm}, of process {a.mm}",
-                "that process must be alive, and A its anonmm",
-                "it is not so",
+                "that process must be alive, and its anonmm must be A",
+                "this is not so",
                 (("anonmm", anonmm),),
             )
         elif a.mm == 0 and a.count == int(a.head == anonmm):
@@ -149,13 +149,13 @@ def anonmm_lifetime(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("anonmm#addresses-chained")
 def addresses_chained(st: "Kernel") -> Iterator[Violation]:
-    """Chains are filled from the front, with each address once; only a mapped page has one."""
+    """Only a mapped page has chains; they are filled from the front, with each address once."""
     for folio in st.folio.indices():
         slots = slots_of(st, folio)
         known = addresses_of(st, folio)
         if slots and st.folio[folio].mapcount == 0:
             yield Violation(
-                f"f be folio {folio}, which nobody maps",
+                f"f be folio {folio}, which no entry maps",
                 "f must have no chain",
                 "it has one",
                 (("folio", folio),),
@@ -164,7 +164,7 @@ def addresses_chained(st: "Kernel") -> Iterator[Violation]:
             if slot and (slot - 1 in known[: i + 1] or slots[i - 1 if i else 0] == 0):
                 yield Violation(
                     f"f be folio {folio}, with address {slot - 1} in slot {i + 1} of its chains",
-                    "it must be nowhere before that, and no slot before it free",
+                    "no earlier slot may be free or contain that address",
                     f"f's index is {st.folio[folio].index}, its slots {slots}",
                     (("folio", folio),),
                 )

@@ -1,4 +1,4 @@
-"""Files: is each VMA listed where it belongs, each page where its index says, nothing beyond?"""
+"""Files: is each VMA in the right i_mmap, each page at its index, and none beyond the end?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ def _file(file: int) -> str:
 
 @invariant("files#linear", universal=True)
 def file_page_linear(st: "Kernel") -> Iterator[Violation]:
-    """A page of a file that a linear VMA maps is the page that its offset names."""
+    """The page that an entry of a linear VMA maps is the page of the file at that offset."""
     if not st.scope.files:
         return
     for folio in mapped_folios(st):
@@ -72,9 +72,9 @@ def file_page_linear(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("files#truncated", universal=True)
 def nothing_beyond_the_end(st: "Kernel") -> Iterator[Violation]:
-    """No entry maps a page that truncation has taken from its file, or holds a copy of one.
+    """No entry maps a page that truncation removed from its file.
 
-    An entry of a linear VMA beyond the end holds nothing at all.
+    An entry of a linear VMA beyond the end of the file is empty: it has no private copy either.
     """
     if not st.scope.files:
         return
@@ -90,7 +90,7 @@ def nothing_beyond_the_end(st: "Kernel") -> Iterator[Violation]:
             yield Violation(
                 let,
                 "e's page must be in the page cache",
-                f"folio {p.folio} has left it",
+                f"folio {p.folio} is no longer in it",
                 (("pte", ptep), ("folio", p.folio)),
             )
         elif not st.vma[vma].vm_nonlinear:
@@ -98,14 +98,14 @@ def nothing_beyond_the_end(st: "Kernel") -> Iterator[Violation]:
             if index >= size:
                 yield Violation(
                     let,
-                    f"e, at offset {index}, must be none",
-                    "it holds a page",
+                    f"e, at offset {index}, must be empty",
+                    "it contains a page or a swap entry",
                     (("pte", ptep), ("vma", vma)),
                 )
 
 
 def in_cache(st: "Kernel", folio: int) -> bool:
-    """Tell whether the page cache holds the page where the page says."""
+    """Return whether the page cache has the page at the page's own index."""
     file = st.folio[folio].address_space
     index = st.folio[folio].index
     if file == 0 or index >= st.scope.file_pages:
@@ -115,7 +115,7 @@ def in_cache(st: "Kernel", folio: int) -> bool:
 
 @invariant("files#page-cache, radix_tree_lookup()", universal=True)
 def page_cache_agrees(st: "Kernel") -> Iterator[Violation]:
-    """Each page of the page cache knows its file and its index, and lies before the end."""
+    """Each page of the page cache has the right mapping and index, and is before the end."""
     if not st.scope.files:
         return
     for file in range(1, st.scope.files + 1):
@@ -131,8 +131,8 @@ def page_cache_agrees(st: "Kernel") -> Iterator[Violation]:
             ):
                 yield Violation(
                     f"f be folio {folio}, in the cache as page {index} of file {file}",
-                    "f must say so itself, and the file must be as long",
-                    f"it says page {f.index} of {_file(f.address_space)}; "
-                    f"the file has {st.address_space[file].i_size}",
+                    "f's own mapping and index must say the same, before the end of the file",
+                    f"they say page {f.index} of {_file(f.address_space)}, "
+                    f"and the file has {st.address_space[file].i_size} pages",
                     (("folio", folio), ("address_space", file)),
                 )

@@ -1,8 +1,8 @@
-"""What a run must have met, lest its "holds" be empty talk.
+"""Goals: interesting situations that a run must have reached before its HOLDS means something.
 
-A goal is reached by a state (a predicate) or by an operation (a branch that it passes, one of
-model/branches.py). A run that could have reached a goal in its scope and did not is *vacuous*
-there.
+A goal is reached by a state (a predicate is true of it) or by an operation (it takes a branch of
+model/branches.py). If a run did not reach a goal that its scope allows, its result says nothing
+about that goal: it is *vacuous*.
 """
 
 from collections.abc import Callable
@@ -26,21 +26,21 @@ class Goal:
 
     name: str
     ops: tuple[str, ...]
-    """Operation groups it needs."""
+    """The operation groups that it needs."""
     mms: int = 1
     pages: int = 1
     protections: int = 1
     file_pages: int = 0
-    """How many pages a file needs; 0: it needs no file."""
+    """How many pages a file must have; 0: no file is needed."""
     feature: str = ""
-    """What the scheme's kernels must have had; see `Era.lacks`."""
+    """A feature that the scheme's kernels must have; see `Era.lacks`."""
     predicate: Callable[["Kernel"], bool] | None = None
-    """Tells whether a state reaches it; None: an operation does, and passes the branch `name`."""
+    """Whether a state reaches the goal. None: an operation reaches it by the branch `name`."""
     universal: bool = True
 
     @property
     def scope(self) -> Scope:
-        """The smallest scope in which it is offered; searched to its end it must be reached."""
+        """The smallest scope that allows the goal; a complete search of it must reach the goal."""
         maps = "mmap" in self.ops or self.file_pages > 0
         return Scope(
             mms=self.mms,
@@ -58,7 +58,7 @@ class Goal:
         )
 
     def offered(self, scope: Scope) -> bool:
-        """Tell whether a run in `scope` can reach it."""
+        """Return whether a run in `scope` can reach the goal."""
         maps = scope.has("mmap") or scope.premapped >= self.pages
         return (
             scope.mms >= self.mms

@@ -1,4 +1,4 @@
-"""Do the structures stay within a bound that does not depend on history?"""
+"""Is the size of each structure bounded, however long the run?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @invariant("avc#bounded, 7a3ef208e662")
 def bounded_chain(st: "Kernel") -> Iterator[Violation]:
-    """A chain is no longer than twice the VMAs that the scope can hold at once, and one.
+    """A chain has at most 2 n + 1 elements, where n is how many VMAs the scope allows at once.
 
-    Reuse at fork (7a3ef208e662) leaves no anon_vma idle that has fewer than two children, so that
-    the number of anon_vmas a VMA inherits is bounded by the number of VMAs alive.
+    Fork reuses each idle anon_vma that has fewer than two children (7a3ef208e662). So the number
+    of anon_vmas that a VMA inherits is bounded by the number of live VMAs.
     """
     limit = 2 * min(st.scope.mms * st.scope.pages, st.scope.vmas) + 1
     for vma in st.vma.indices():

@@ -1,4 +1,4 @@
-"""Does every process see its own memory, and does a failed call leave it alone?"""
+"""Does every process see only its own memory, and does a failed call leave it unchanged?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @invariant("universal#cow-isolation", universal=True)
 def cow_isolation(st: "Kernel") -> Iterator[Violation]:
-    """A page that somebody can write through an entry is in no other entry, present or swapped.
+    """A page that one entry may write to is in no other entry, present or swapped.
 
-    But a page of a file may be written to wherever, and only where, it is mapped shared.
+    This is for anonymous pages. Only a shared mapping may write to a page of a file.
     """
     for ptep in range(1, st.pte.size + 1):
         p = st.pte[ptep]
@@ -32,17 +32,16 @@ def cow_isolation(st: "Kernel") -> Iterator[Violation]:
         if swap:
             others += [e for e in range(1, st.pte.size + 1) if st.pte[e].swap == swap]
         if others or not p.folio:
-            at = place(st, others[0]) if others else "the zero page"
             yield Violation(
                 f"e be the writable entry of {place(st, ptep)}",
-                "nobody else may have that page",
-                f"{at} has it",
+                "e must map a page that no other entry has",
+                f"{place(st, others[0])} has it too" if others else "it maps the zero page",
                 (("pte", ptep),),
             )
 
 
 def private_to_file(st: "Kernel", ptep: int) -> Iterator[Violation]:
-    """Yield what is wrong if a private mapping can write to the file itself."""
+    """Yield a violation if a private mapping can write to the page of the file itself."""
     mm = ptep_to_mm(st, ptep)
     vma = vma_lookup(st, mm, ptep_to_address(st, ptep)) if st.mm.is_live(mm) else 0
     if vma and not st.vma[vma].vm_flags & VM_SHARED:
@@ -56,7 +55,7 @@ def private_to_file(st: "Kernel", ptep: int) -> Iterator[Violation]:
 
 @invariant("avc#exclusive")
 def exclusive_once(st: "Kernel") -> Iterator[Violation]:
-    """A page marked PageAnonExclusive is mapped by one entry, and a writable one is so marked."""
+    """A page with PageAnonExclusive is mapped by one entry; a writable page has that flag."""
     for folio in st.folio.indices():
         if not folio_test_anon(st, folio):
             continue
@@ -67,13 +66,15 @@ def exclusive_once(st: "Kernel") -> Iterator[Violation]:
             yield Violation(
                 f"f be folio {folio}, PageAnonExclusive {exclusive}, mapped {len(pteps)} times",
                 "exclusive means one mapping, and a writable mapping means exclusive",
-                "it is writable and not exclusive" if writable else "it has not just one mapping",
+                "it is writable and not exclusive"
+                if writable and not exclusive
+                else f"it has {len(pteps)} mappings",
                 (("folio", folio),),
             )
 
 
 def projection(st: "Kernel") -> list[tuple[int, int, int, int, int]]:
-    """Return what processes could see: per page, the VMA's flags and what its content is."""
+    """Return what processes can see: for each page, the flags of its VMA and its content."""
     seen: list[tuple[int, int, int, int, int]] = []
     for mm in st.mm.indices():
         flags = [-1] * st.pages
@@ -91,7 +92,7 @@ def projection(st: "Kernel") -> list[tuple[int, int, int, int, int]]:
 
 @step_invariant("universal#failure-atomic")
 def failure_atomicity(st: "Kernel", step: Step) -> Iterator[Violation]:
-    """fork and brk that run out of memory leave every process's memory as it was."""
+    """If fork or brk returns -ENOMEM, the memory of every process is as it was before."""
     if step.before is not None and step.outcome.error == -ENOMEM:
         after = projection(st)
         if after != step.before:

@@ -1,4 +1,4 @@
-"""Is nothing used after it was freed, and nothing kept that nobody can reach?"""
+"""Is an object used after it was freed, or leaked?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @step_invariant("universal#no-use-after-free")
 def use_after_free(st: "Kernel", step: Step) -> Iterator[Violation]:
-    """No operation touches freed memory or follows a NULL pointer, or frees twice."""
+    """No operation accesses freed memory, follows a NULL pointer, or frees an object twice."""
     if step.outcome.oops is not None:
         yield from_oops(step.outcome.oops, f"{step.op}")
 
@@ -26,7 +26,7 @@ def no_dangling(st: "Kernel") -> Iterator[Violation]:
         yield Violation(
             f"o be {struct} {index}",
             f"its {field!r} must be NULL or a live object",
-            f"it names object {target}, which has been freed",
+            f"it points to object {target}, which has been freed",
             ((struct, index),),
         )
 
@@ -39,8 +39,8 @@ def no_leak(st: "Kernel") -> Iterator[Violation]:
         struct, index = found
         yield Violation(
             f"o be {struct} {index}",
-            "something that a process leads to must refer to o",
-            "nothing does: o is leaked",
+            "o must be reachable from a process",
+            "it is not: o is leaked",
             ((struct, index),),
         )
 
@@ -51,10 +51,10 @@ def mapping_alive(st: "Kernel") -> Iterator[Violation]:
     for folio in mapped_anon_folios(st):
         mapping = st.folio[folio].mapping
         if not st.anon_vma.is_live(mapping):
-            state = "is not set" if mapping == 0 else "names one that has been freed"
+            state = "is NULL" if mapping == 0 else "points to one that has been freed"
             yield Violation(
                 f"f be folio {folio}, which is mapped",
-                "f's mapping must name a live anon_vma",
+                "f's mapping must point to a live anon_vma",
                 f"it {state}",
                 (("folio", folio),),
             )
@@ -62,7 +62,7 @@ def mapping_alive(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("anon_vma#lifetime, avc#lifetime")
 def anon_vma_lifetime(st: "Kernel") -> Iterator[Violation]:
-    """An anon_vma lives exactly as long as it holds a VMA (or is the root of one that does)."""
+    """An anon_vma is freed when it has no VMA, unless it is the root of another anon_vma."""
     kept: list[int] = []
     if "root" in st.scheme.fields.get("anon_vma", ()):
         for anon_vma in st.anon_vma.indices():

@@ -1,4 +1,4 @@
-"""The one list in which all pages of a VMA are looked for (anon_vma, v2.6.7 … v2.6.33)."""
+"""The list of VMAs of an anon_vma, which the walk follows (anon_vma, v2.6.7 … v2.6.33)."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def vmas_in(st: "Kernel", anon_vma: int) -> list[int]:
-    """Return the VMAs in the list of `anon_vma`; stops after one that comes twice or is freed."""
+    """Return the VMAs in the list of `anon_vma`, up to one that is freed or comes twice."""
     found: list[int] = []
     vma = st.anon_vma[anon_vma].head
     while vma:
@@ -47,7 +47,7 @@ def anon_vma_list(st: "Kernel") -> Iterator[Violation]:
                 wrong = "it comes twice" if own == anon_vma else f"that is {name_of(st, own)}"
                 yield Violation(
                     f"v be VMA {vma} in the list of anon_vma {anon_vma}",
-                    "v must have that anon_vma, and come there once",
+                    "v's anon_vma must be that one, and v must be in its list once",
                     wrong,
                     (("vma", vma), ("anon_vma", anon_vma)),
                 )
@@ -63,9 +63,9 @@ def anon_vma_list(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("anon_vma#faulted")
 def faulted_has_anon_vma(st: "Kernel") -> Iterator[Violation]:
-    """A VMA that holds an anonymous page, present or in swap, has an anon_vma.
+    """A VMA that has an anonymous page, present or in swap, has an anon_vma.
 
-    Fork (d992895ba2b2) and swap-in (BUG_ON) rely on it.
+    Fork (d992895ba2b2) and swap-in (BUG_ON) rely on this.
     """
     for ptep in range(1, st.pte.size + 1):
         if st.pte[ptep].folio == 0 and st.pte[ptep].swap == 0:
@@ -85,9 +85,9 @@ def faulted_has_anon_vma(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("anon_vma#relatives-agree")
 def swap_relatives_agree(st: "Kernel") -> Iterator[Violation]:
-    """All who hold one swap entry would map its page under the same anon_vma and index.
+    """All entries of one swap slot would give its page the same anon_vma and index.
 
-    Whoever swaps the page in first sets both; the others go by them.
+    The first entry that swaps the page in sets both, and the others rely on them.
     """
     for ptep in range(1, st.pte.size + 1):
         entry = st.pte[ptep].swap
@@ -101,7 +101,7 @@ def swap_relatives_agree(st: "Kernel") -> Iterator[Violation]:
         here = index_of(st, ptep)
         if theirs != mine or there != here:
             yield Violation(
-                f"e be swap slot {entry}, named by {place(st, other)} and {place(st, ptep)}",
+                f"e be swap slot {entry}, of {place(st, other)} and {place(st, ptep)}",
                 "both must give its page the same anon_vma and index",
                 f"they give {name_of(st, theirs)}, {there} and {name_of(st, mine)}, {here}",
                 (("swap", entry), ("vma", vma)),
@@ -109,7 +109,7 @@ def swap_relatives_agree(st: "Kernel") -> Iterator[Violation]:
 
 
 def first_naming(st: "Kernel", entry: int) -> int:
-    """Return the first entry in a VMA that names a swap slot, or 0."""
+    """Return the first entry in a VMA that points to a swap slot, or 0."""
     for ptep in range(1, st.pte.size + 1):
         if st.pte[ptep].swap == entry and vma_of(st, ptep):
             return ptep
@@ -123,7 +123,7 @@ def index_of(st: "Kernel", ptep: int) -> int:
 
 @invariant("anon_vma#merge")
 def merge_same_anon_vma(st: "Kernel") -> Iterator[Violation]:
-    """Neighbours with different anon_vmas may not merge: pages of one would be lost."""
+    """Neighbours with different anon_vmas must not merge: no walk would find the pages of one."""
     for vma in st.vma.indices():
         other = st.vma[vma].vm_next
         a, b = st.vma[vma].anon_vma, st.vma[other].anon_vma if other else 0
@@ -136,7 +136,7 @@ def merge_same_anon_vma(st: "Kernel") -> Iterator[Violation]:
         ):
             yield Violation(
                 f"v and w be the neighbours {vma} and {other}, with anon_vmas {a} and {b}",
-                "they may not merge, since a VMA can be in one list only",
+                "they must not merge, because a VMA can be in only one list",
                 "the scheme lets them",
                 (("vma", vma), ("vma", other)),
             )

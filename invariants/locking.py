@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @step_invariant("universal#lock-order, anon_vma#range-under-lock, pte_chain#under-page-table-lock")
 def lock_discipline(st: "Kernel", step: Step) -> Iterator[Violation]:
-    """Locks are taken in the order of mm/rmap.c, held for every change, and dropped at the end."""
+    """Locks are taken in the order of mm/rmap.c, held for each change, and all released."""
     for splat in step.outcome.splats:
         yield Violation(
             f"o be {step.op}",

@@ -1,4 +1,4 @@
-"""Partial objrmap: pages of files by their file, anonymous ones by chains. Is each what it is?"""
+"""Partial objrmap: is a page with PG_anon found by its chain, and another page by its file?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @invariant("objrmap#word-by-flag")
 def word_by_flag(st: "Kernel") -> Iterator[Violation]:
-    """One word of struct page is a chain if PG_anon is set, else a count of entries."""
+    """page->pte is a chain if PG_anon is set; otherwise the same word is a count of entries."""
     for folio in st.folio.indices():
         f = st.folio[folio]
         wrong = f.mapcount != 0 if f.pg_anon else f.direct != 0 or f.pte_chain != 0
@@ -45,7 +45,7 @@ def object_mapcount(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("objrmap#object-has-mapping")
 def object_has_mapping(st: "Kernel") -> Iterator[Violation]:
-    """A mapped page without PG_anon has a mapping, by which it can be found."""
+    """A mapped page without PG_anon has a mapping, through which the walk finds it."""
     if not st.scope.files:
         return
     for folio in st.folio.indices():
@@ -53,7 +53,7 @@ def object_has_mapping(st: "Kernel") -> Iterator[Violation]:
         if f.mapcount and not f.pg_anon and f.address_space == 0:
             yield Violation(
                 f"f be folio {folio}, mapped {f.mapcount} times, without PG_anon",
-                "page->mapping must name a file",
+                "page->mapping must point to a file",
                 "it is NULL",
                 (("folio", folio),),
             )

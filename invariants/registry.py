@@ -1,8 +1,8 @@
-"""The registry: every invariant, and what it says when it fails.
+"""The registry of invariants, and the violations that they yield.
 
-An invariant is a generator over a state (or over a step) that yields a `Violation` for each way in
-which it fails. The text has the form *Let … Then … But …*: what was looked at, what follows from
-the invariant, and what the state shows instead.
+An invariant is a generator that checks a state (or a step) and yields a `Violation` for each way
+in which it fails. The text has the form *Let … Then … But …*: the objects that were checked, what
+the invariant says of them, and what the state shows instead.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,8 +30,8 @@ class Violation:
     witness: tuple[tuple[str, int], ...] = ()
     """Objects to look at, as (pool, number)."""
     invariant: str = attrs.field(default="", kw_only=True)
-    """Name of the invariant. A check leaves it out: `check_state` and `check_step` enter the name
-    that it has from the decorator. Only an oops goes by another name, that of its kind."""
+    """Name of the invariant. A check does not give it: `check_state` and `check_step` set it to
+    the name that the decorator registered. Only for an oops it is another name: its kind."""
 
     def __str__(self) -> str:
         return f"Let {self.let}. Then {self.then}. But {self.but}."
@@ -39,12 +39,12 @@ class Violation:
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """An operation as carried out, for invariants that look at steps."""
+    """An operation that was carried out, and its outcome, for invariants that check steps."""
 
     op: "Operation"
     outcome: "Outcome"
     before: Any
-    """What `failure_atomicity` compares: see `isolation.projection`; None unless it is needed."""
+    """`isolation.projection` of the state before, for `failure_atomicity`; else None."""
 
 
 StateCheck = Callable[["Kernel"], Iterator[Violation]]
@@ -53,16 +53,17 @@ StepCheck = Callable[["Kernel", Step], Iterator[Violation]]
 
 @attrs.frozen(kw_only=True)
 class Invariant:
-    """A named invariant; exactly one of `state` and `step` is set."""
+    """A named invariant; exactly one of `state` and `step` is not None."""
 
     name: str
     source: str
-    """Rules of docs/reference/spec as PAGE#RULE, commits, kernel functions: what it checks."""
+    """What it checks: rules of docs/reference/spec as PAGE#RULE, commits, kernel functions."""
     universal: bool
+    """Whether every scheme must keep it; otherwise only schemes that list it."""
     only: str = ""
-    """"rmap" or "scan": for schemes that have an rmap, that scan page tables; "": for both."""
+    """"rmap": only for schemes with an rmap; "scan": only for those that scan page tables."""
     runs_on: bool = False
-    """The check lets the machine run on, and so is given a copy of it."""
+    """Whether the check lets the machine run further; such a check gets a copy of it."""
     state: StateCheck | None = None
     step: StepCheck | None = None
 
@@ -79,7 +80,7 @@ INVARIANTS: dict[str, Invariant] = {}
 def invariant(
     source: str, *, universal: bool = False, only: str = "", runs_on: bool = False
 ) -> Callable[[StateCheck], StateCheck]:
-    """Register a check of states under its function's name."""
+    """Register a check of states under the name of its function."""
 
     def register(check: StateCheck) -> StateCheck:
         name = check.__name__
@@ -97,7 +98,7 @@ def invariant(
 
 
 def step_invariant(source: str) -> Callable[[StepCheck], StepCheck]:
-    """Register a check of steps, for every scheme."""
+    """Register a check of steps under the name of its function, for every scheme."""
 
     def register(check: StepCheck) -> StepCheck:
         name = check.__name__
@@ -108,14 +109,15 @@ def step_invariant(source: str) -> Callable[[StepCheck], StepCheck]:
 
 
 def wanted(target: str, name: str) -> bool:
-    """Tell whether a search for `target` (invariants parted by commas; "": all) wants `name`."""
+    """Return whether `target` (names separated by commas; "": all) includes `name`."""
     return not target or name in target.split(",")
 
 
 def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
-    """Return the invariants that `scheme` is to keep: the universal ones and its own.
+    """Return the invariants that `scheme` must keep: the universal ones and its own.
 
-    One that lets the machine run on comes last, since compiled code has no copy to give it.
+    Those that let the machine run further come last, because compiled code cannot check them: it
+    has no copy of the machine.
     """
     for name in scheme.invariants:
         if name not in INVARIANTS:
@@ -137,8 +139,8 @@ def applicable(scheme: "Scheme | type[Scheme]") -> tuple[Invariant, ...]:
 def check_state(st: "Kernel", invariants: Iterable[Invariant]) -> list[Violation]:
     """Return the first violation of each invariant that fails in `st`.
 
-    A check that itself runs into freed memory (a walk through a dangling pointer) comes last, and
-    once: it is a consequence of something that another invariant names.
+    If checks themselves access freed memory (as a walk through a dangling pointer does), the first
+    such access comes last in the list, because it follows from what another invariant reports.
     """
     found = []
     crash = None
@@ -152,12 +154,13 @@ def check_state(st: "Kernel", invariants: Iterable[Invariant]) -> list[Violation
         else:
             if first is not None:
                 found.append(first)
-    found.sort(key=lambda v: v.invariant != "no_leak")  # what is leaked is also counted wrongly
+    # A leaked object also makes counts wrong, so the leak, which is the cause, comes first.
+    found.sort(key=lambda v: v.invariant != "no_leak")
     return [*found, crash] if crash else found
 
 
 def _first(inv: Invariant, found: Iterator[Violation]) -> Violation | None:
-    """Return the first violation that a check yields, or None; one without a name gets it."""
+    """Return the first violation that a check yields, with the invariant's name, or None."""
     first = next(found, None)
     if first is None or first.invariant:
         return first
@@ -165,7 +168,7 @@ def _first(inv: Invariant, found: Iterator[Violation]) -> Violation | None:
 
 
 def _in_future(st: "Kernel", check: StateCheck) -> Iterator[Violation]:
-    """Return what a check yields that lets the machine run on, a copy of it."""
+    """Return what a check yields that lets the machine run further; it gets a copy of `st`."""
     other = _machine(st.scope, type(st.scheme))  # type: ignore[arg-type]
     st.layout.load_raw(other, st.layout.encode_raw(st))
     other.begin()
@@ -174,12 +177,12 @@ def _in_future(st: "Kernel", check: StateCheck) -> Iterator[Violation]:
 
 @lru_cache(maxsize=4)
 def _machine(scope: "Scope", scheme: "type[Scheme]") -> "Kernel":
-    """Return a machine to run on."""
+    """Return a machine for such a check, in any state."""
     return Kernel(scope, scheme())
 
 
 def check_step(st: "Kernel", step: Step, invariants: Iterable[Invariant]) -> list[Violation]:
-    """Return the first violation of each invariant on steps that `step` breaks."""
+    """Return the first violation of each invariant of steps that `step` violates."""
     found = []
     for inv in invariants:
         if inv.step is not None:
@@ -190,7 +193,7 @@ def check_step(st: "Kernel", step: Step, invariants: Iterable[Invariant]) -> lis
 
 
 def from_oops(oops: KernelOops, what: str) -> Violation:
-    """Return the violation that an access to NULL or freed memory is."""
+    """Return the violation for an oops; `what` says during what it happened."""
     if oops.kind == "out_of_range":
         return Violation(
             f"o be the {oops.struct} whose {oops.field!r} is set in {what}",

@@ -1,4 +1,4 @@
-"""Reclaim without rmap: is every process on mmlist, and does the scan come by every entry?"""
+"""Reclaim without rmap: is every process on mmlist, and does the scan visit every entry?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def on_mmlist(st: "Kernel") -> list[int]:
-    """Return the processes on the ring from swap_mm on, up to one that is dead or comes again."""
+    """Return the processes on the ring, from swap_mm to one that is dead or comes again."""
     found: list[int] = []
     mm = swap_mm(st)
     while mm and st.mm.is_live(mm) and mm not in found:
@@ -30,25 +30,25 @@ def mmlist(st: "Kernel") -> Iterator[Violation]:
         if mm not in ring:
             yield Violation(
                 f"p be process {mm}",
-                "p must be on mmlist, where swap_mm leads",
-                f"from swap_mm on there are {', '.join(map(str, ring)) or 'none: it is gone'}",
+                "p must be on mmlist, which is followed from swap_mm",
+                f"on it are {', '.join(map(str, ring)) or 'none: swap_mm does not exist'}",
                 (("mm", mm),),
             )
         elif st.mm[mm].swap_mm and mm != ring[0]:
             yield Violation(
                 f"p be process {mm}",
                 f"p cannot be swap_mm, which is {ring[0]}",
-                "it is so marked",
+                "it has that mark too",
                 (("mm", mm),),
             )
 
 
 @invariant("virtual_scan#every-entry-in-time", universal=True, only="scan", runs_on=True)
 def scan_visits_all(st: "Kernel") -> Iterator[Violation]:
-    """Called again and again, swap_out() comes by every entry that maps a page.
+    """If swap_out() is called often enough, it visits every entry that maps a page.
 
-    A scan that stops before it has been everywhere has taken an entry away, so that there are at
-    most as many of these as entries; the next one looks at all that are left.
+    A call that stops early has unmapped an entry. So at most as many calls stop early as there
+    are entries, and the call after these visits all entries that are left.
     """
     mapped = [ptep for ptep in range(1, st.pte.size + 1) if st.pte[ptep].folio]
     scan = RmapWalkControl()
@@ -58,7 +58,7 @@ def scan_visits_all(st: "Kernel") -> Iterator[Violation]:
         if ptep not in scan.visited:
             yield Violation(
                 f"e be the entry of {place(st, ptep)}, which maps a page",
-                f"one of {len(mapped) + 2} calls of swap_out() must come by e",
+                f"one of {len(mapped) + 2} calls of swap_out() must visit e",
                 "none does",
                 (("pte", ptep),),
             )

@@ -1,4 +1,4 @@
-"""Do the structures keep their own promises?"""
+"""VMAs, and the chains and trees of anon_vma_chain: is each structure consistent in itself?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @invariant("validate_mm()", universal=True)
 def vma_sane(st: "Kernel") -> Iterator[Violation]:
-    """VMAs are ordered, do not overlap, and cover every entry that holds something."""
+    """VMAs are ordered, do not overlap, and cover every entry that is not empty."""
     for mm in st.mm.indices():
         end = 0
         vma = st.mm[mm].mmap
@@ -37,8 +37,8 @@ def vma_sane(st: "Kernel") -> Iterator[Violation]:
             mm = ptep_to_mm(st, ptep)
             if not st.mm.is_live(mm) or vma_lookup(st, mm, ptep_to_address(st, ptep)) == 0:
                 yield Violation(
-                    f"e be the entry of {place(st, ptep)}, which is not none",
-                    "some VMA must cover e",
+                    f"e be the entry of {place(st, ptep)}, which is not empty",
+                    "a VMA must cover e",
                     "none does",
                     (("pte", ptep),),
                 )
@@ -46,7 +46,7 @@ def vma_sane(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("avc#symmetry")
 def chain_symmetry(st: "Kernel") -> Iterator[Violation]:
-    """An AVC is in its VMA's list if and only if it is in its anon_vma's, at most one a pair."""
+    """An AVC is in the list of its VMA and in that of its anon_vma; a pair has at most one AVC."""
     tree_of = [0] * (st.anon_vma_chain.size + 2)
     for anon_vma in st.anon_vma.indices():
         avc = st.anon_vma[anon_vma].head
@@ -64,7 +64,7 @@ def chain_symmetry(st: "Kernel") -> Iterator[Violation]:
             if c.vma != vma or tree_of[avc] != c.anon_vma:
                 yield _asymmetric(
                     avc,
-                    f"be in the list of anon_vma {c.anon_vma} and name VMA {vma}",
+                    f"be in the list of anon_vma {c.anon_vma} and point to VMA {vma}",
                     "it does not",
                 )
             if c.anon_vma in pairs:
@@ -86,21 +86,21 @@ def _asymmetric(avc: int, then: str, but: str) -> Violation:
 
 @invariant("avc#active")
 def active_in_chain(st: "Kernel") -> Iterator[Violation]:
-    """A VMA's own anon_vma is one of its chain."""
+    """A VMA's own anon_vma is in its chain."""
     for vma in st.vma.indices():
         own = st.vma[vma].anon_vma
         if own and own not in anon_vmas_of(st, vma):
             yield Violation(
                 f"v be VMA {vma}, whose anon_vma is {own}",
-                f"v's chain must hold {own}",
-                f"it holds {', '.join(map(str, anon_vmas_of(st, vma))) or 'nothing'}",
+                f"v's chain must contain {own}",
+                f"it contains {', '.join(map(str, anon_vmas_of(st, vma))) or 'nothing'}",
                 (("vma", vma), ("anon_vma", own)),
             )
 
 
 @invariant("avc#lineage")
 def chain_order(st: "Kernel") -> Iterator[Violation]:
-    """All VMAs that share an anon_vma have the same oldest one, at the tail of their chains."""
+    """The chains of all VMAs that share an anon_vma end with the same anon_vma, the oldest."""
     first = [0] * (st.anon_vma.size + 2)
     oldest = [0] * (st.anon_vma.size + 2)
     for vma in st.vma.indices():
@@ -112,7 +112,7 @@ def chain_order(st: "Kernel") -> Iterator[Violation]:
             elif oldest[anon_vma] != chain[-1]:
                 yield Violation(
                     f"v and w be VMAs {first[anon_vma]} and {vma}, both in anon_vma {anon_vma}",
-                    "both chains must end with the same, oldest, anon_vma",
+                    "both chains must end with the same anon_vma, the oldest",
                     f"v's ends with {oldest[anon_vma]}, w's with {chain[-1]}",
                     (("vma", first[anon_vma]), ("vma", vma)),
                 )
@@ -120,7 +120,7 @@ def chain_order(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("avc#lineage")
 def one_root(st: "Kernel") -> Iterator[Violation]:
-    """All anon_vmas of a VMA have one root, which is among them."""
+    """All anon_vmas of a VMA have the same root, and the root is one of them."""
     for vma in st.vma.indices():
         chain = anon_vmas_of(st, vma)
         roots = {st.anon_vma[a].root for a in chain}
@@ -135,7 +135,7 @@ def one_root(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("avc#ancestors")
 def chain_ancestors(st: "Kernel") -> Iterator[Violation]:
-    """A VMA that is in an anon_vma is in that one's parent too."""
+    """A VMA that is in an anon_vma is also in the parent of that anon_vma."""
     for vma in st.vma.indices():
         chain = anon_vmas_of(st, vma)
         for anon_vma in chain:
@@ -151,7 +151,7 @@ def chain_ancestors(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("avc#same-chain, d0e9fe1758f2")
 def same_anon_vma_same_chain(st: "Kernel") -> Iterator[Violation]:
-    """VMAs of one process with the same anon_vma have the same chain, so they may merge."""
+    """VMAs of one process with the same anon_vma have the same chain, so that they can merge."""
     for vma in st.vma.indices():
         own = st.vma[vma].anon_vma
         other = first_like(st, vma)
@@ -161,14 +161,14 @@ def same_anon_vma_same_chain(st: "Kernel") -> Iterator[Violation]:
         if sorted(a) != sorted(b):
             yield Violation(
                 f"v and w be VMAs {other} and {vma} of one process, both with anon_vma {own}",
-                "their chains must hold the same anon_vmas, since a merge drops one of them",
-                f"v's holds {', '.join(map(str, a))}, w's {', '.join(map(str, b))}",
+                "their chains must contain the same anon_vmas, because a merge drops one chain",
+                f"v's contains {', '.join(map(str, a))}, w's {', '.join(map(str, b))}",
                 (("vma", other), ("vma", vma), ("anon_vma", own)),
             )
 
 
 def first_like(st: "Kernel", vma: int) -> int:
-    """Return the first VMA of the same process with the same anon_vma, perhaps `vma` itself."""
+    """Return the first VMA of the same process with the same anon_vma; it may be `vma` itself."""
     v = st.vma[vma]
     for other in st.vma.indices():
         if st.vma[other].vm_mm == v.vm_mm and st.vma[other].anon_vma == v.anon_vma:
@@ -178,9 +178,9 @@ def first_like(st: "Kernel", vma: int) -> int:
 
 @invariant("avc#one-process, 2555283eb40d")
 def active_in_one_process(st: "Kernel") -> Iterator[Violation]:
-    """VMAs that have the same anon_vma for their own belong to one process.
+    """VMAs whose own anon_vma is the same belong to one process.
 
-    Fork takes only an idle one, so a page of one process is never looked for in its siblings.
+    Fork reuses only an idle anon_vma, so a walk never looks for a page in siblings of its process.
     """
     for vma in st.vma.indices():
         own = st.vma[vma].anon_vma
@@ -189,7 +189,7 @@ def active_in_one_process(st: "Kernel") -> Iterator[Violation]:
                 if st.vma[other].vm_mm != st.vma[vma].vm_mm:
                     yield Violation(
                         f"v and w be VMAs {vma} and {other}, both with anon_vma {own}",
-                        "they must belong to one process, since fork takes only an idle anon_vma",
+                        "they must belong to one process, because fork reuses only an idle one",
                         f"v is of process {st.vma[vma].vm_mm}, w of {st.vma[other].vm_mm}",
                         (("vma", vma), ("vma", other), ("anon_vma", own)),
                     )
@@ -197,7 +197,7 @@ def active_in_one_process(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("avc#keys")
 def interval_tree_keys(st: "Kernel") -> Iterator[Violation]:
-    """Each anon_vma's tree is ordered by the vm_pgoff that its VMAs have now."""
+    """The tree of each anon_vma is ordered by the current vm_pgoff of its VMAs."""
     for anon_vma in st.anon_vma.indices():
         avc = st.anon_vma[anon_vma].head
         before = 0
@@ -206,7 +206,7 @@ def interval_tree_keys(st: "Kernel") -> Iterator[Violation]:
             if st.vma[c.vma].vm_pgoff < before:
                 yield Violation(
                     f"v be VMA {c.vma} in the tree of anon_vma {anon_vma}",
-                    f"its vm_pgoff must be at least {before}, that of the VMA before",
+                    f"its vm_pgoff must be at least {before}, as of the VMA before it",
                     f"it is {st.vma[c.vma].vm_pgoff}",
                     (("vma", c.vma), ("anon_vma", anon_vma)),
                 )
@@ -216,7 +216,7 @@ def interval_tree_keys(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("avc#symmetric-merge, 879bca0a2c4f")
 def merge_symmetric(st: "Kernel") -> Iterator[Violation]:
-    """Two neighbours may merge either way round, or not at all."""
+    """If one of two neighbours may grow over the other, the other may grow over it too."""
     for vma in st.vma.indices():
         other = st.vma[vma].vm_next
         if other == 0:
@@ -228,7 +228,7 @@ def merge_symmetric(st: "Kernel") -> Iterator[Violation]:
             can, cannot = (vma, other) if up else (other, vma)
             yield Violation(
                 f"v and w be the neighbouring VMAs {can} and {cannot}",
-                "if v may take over w's pages, w may take over v's",
+                "if v may take over w's pages, w may take over v's pages",
                 "v may and w may not",
                 (("vma", can), ("vma", cannot)),
             )

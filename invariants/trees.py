@@ -1,4 +1,4 @@
-"""i_mmap as a prio_tree (v2.6.7 … v3.6) or an interval tree (v3.7 …): is it in its proper form?"""
+"""i_mmap as a prio_tree (v2.6.7 … v3.6) or an interval tree (v3.7 …): is it well formed?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def nodes_of(st: "Kernel", mapping: int) -> list[int]:
-    """Return the nodes of a prio_tree, each once, behind its parent."""
+    """Return the nodes of a prio_tree, each once, parents before children."""
     found: list[int] = []
     if st.address_space[mapping].i_mmap_node:
         found.append(st.address_space[mapping].i_mmap_node)
@@ -28,7 +28,7 @@ def nodes_of(st: "Kernel", mapping: int) -> list[int]:
 
 
 def set_of(st: "Kernel", node: int) -> list[int]:
-    """Return the VMAs in the set of a node, from its head on."""
+    """Return the VMAs in the set of a node, beginning with the head."""
     found: list[int] = []
     vma = st.vma[node].shared_head
     while vma and vma not in found:
@@ -38,12 +38,12 @@ def set_of(st: "Kernel", node: int) -> list[int]:
 
 
 def interval(st: "Kernel", vma: int) -> str:
-    """Return the pages that a VMA maps, as 2 … 5."""
+    """Return the pages of the file that a VMA maps, as in "2 … 5"."""
     return f"{radix_index(st, vma)} … {heap_index(st, vma)}"
 
 
 def depth_of(st: "Kernel", node: int) -> int:
-    """Return how many nodes are above one."""
+    """Return how many nodes are above `node`."""
     depth = 0
     while st.vma[node].shared_parent != node and depth <= st.scope.vmas:
         node = st.vma[node].shared_parent
@@ -53,7 +53,7 @@ def depth_of(st: "Kernel", node: int) -> int:
 
 @invariant("files#prio-heap")
 def prio_tree_heap(st: "Kernel") -> Iterator[Violation]:
-    """No node of a prio_tree ends later than its parent, or as late and starts before it."""
+    """A node of a prio_tree ends before its parent, or ends with it and starts later."""
     if not st.scope.files:
         return
     for mapping in st.address_space.indices():
@@ -74,7 +74,7 @@ def prio_tree_heap(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("files#prio-sides")
 def prio_tree_sides(st: "Kernel") -> Iterator[Violation]:
-    """A node is right of each node above it where the bit that decides there is set, else left."""
+    """A node is to the right of a node above it if the bit for that depth is set, else left."""
     if not st.scope.files:
         return
     for mapping in st.address_space.indices():
@@ -88,7 +88,8 @@ def prio_tree_sides(st: "Kernel") -> Iterator[Violation]:
                 if right != bit_at(st, mapping, node, depth):
                     yield Violation(
                         f"v be VMA {node} of pages {interval(st, node)}, below VMA {above}",
-                        f"v must be {'left' if right else 'right'} of it, by its start or size",
+                        f"v must be {'left' if right else 'right'} of it, by a bit of its start "
+                        "or size",
                         "it is on the other side",
                         (("vma", node), ("vma", above)),
                     )
@@ -96,7 +97,7 @@ def prio_tree_sides(st: "Kernel") -> Iterator[Violation]:
 
 
 def bit_at(st: "Kernel", mapping: int, node: int, depth: int) -> bool:
-    """Return the bit of a node's start, or size, that decides below a node at `depth`."""
+    """Return the bit of a node's start or size that decides the side below depth `depth`."""
     mask = top_mask(st, mapping)
     index = radix_index(st, node)
     while depth:
@@ -110,7 +111,7 @@ def bit_at(st: "Kernel", mapping: int, node: int, depth: int) -> bool:
 
 @invariant("files#prio-bits")
 def prio_tree_bits(st: "Kernel") -> Iterator[Violation]:
-    """No node of a prio_tree ends beyond what its index_bits can say."""
+    """No node of a prio_tree ends beyond the last page that its index_bits can represent."""
     if not st.scope.files:
         return
     for mapping in st.address_space.indices():
@@ -146,7 +147,7 @@ def prio_tree_unique(st: "Kernel") -> Iterator[Violation]:
 
 @invariant("files#vm-set")
 def vm_set_linked(st: "Kernel") -> Iterator[Violation]:
-    """Node and head of a set name each other, and all of a set have one interval."""
+    """A node and the head of its set point to each other; all VMAs of a set have one interval."""
     if not st.scope.files:
         return
     for mapping in st.address_space.indices():
@@ -160,16 +161,16 @@ def vm_set_linked(st: "Kernel") -> Iterator[Violation]:
                 if not same or not back or v.shared_parent:
                     yield Violation(
                         f"v be VMA {vma} in the set of VMA {node}, of pages {interval(st, node)}",
-                        "v must have these pages, no parent, and name the node if it is the head",
-                        f"it has pages {interval(st, vma)}, parent {v.shared_parent} and names "
-                        f"{v.shared_head}",
+                        "v must have these pages, no parent, and as head point to the node",
+                        f"it has pages {interval(st, vma)}, parent {v.shared_parent} and points "
+                        f"to {v.shared_head}",
                         (("vma", node), ("vma", vma)),
                     )
 
 
 @invariant("files#query")
 def i_mmap_query(st: "Kernel") -> Iterator[Violation]:
-    """A query for one offset finds the linear VMAs that cover it, each once, and no other such."""
+    """A query for one offset finds each linear VMA that covers it, once, and no other."""
     if not st.scope.files:
         return
     for mapping in st.address_space.indices():
@@ -181,14 +182,14 @@ def i_mmap_query(st: "Kernel") -> Iterator[Violation]:
             if sorted(linear) != wanted:
                 yield Violation(
                     f"q be a query of file {mapping} for page {index}, which VMAs {wanted} cover",
-                    "q must find just these, each once",
+                    "q must find exactly these, each once",
                     f"it finds {linear}",
                     (("address_space", mapping),),
                 )
 
 
 def covers(st: "Kernel", mapping: int, vma: int, index: int) -> bool:
-    """Tell whether a linear VMA of the file maps page `index` of it."""
+    """Return whether `vma` is a linear VMA of the file and maps its page `index`."""
     v = st.vma[vma]
     linear = v.vm_file == mapping and not v.vm_nonlinear
     return linear and radix_index(st, vma) <= index <= heap_index(st, vma)
@@ -196,7 +197,7 @@ def covers(st: "Kernel", mapping: int, vma: int, index: int) -> bool:
 
 @invariant("files#interval-order, mm/interval_tree.c, v3.7")
 def interval_tree_order(st: "Kernel") -> Iterator[Violation]:
-    """The VMAs of an interval tree come by their start."""
+    """The VMAs of an interval tree are ordered by their start."""
     if not st.scope.files:
         return
     for mapping in st.address_space.indices():
@@ -208,8 +209,8 @@ def interval_tree_order(st: "Kernel") -> Iterator[Violation]:
             if following and radix_index(st, following) < radix_index(st, vma):
                 yield Violation(
                     f"v be VMA {vma} of pages {interval(st, vma)}, before VMA {following}",
-                    "v must not start later than that",
-                    f"that has pages {interval(st, following)}",
+                    f"v must not start later than VMA {following}",
+                    f"VMA {following} has pages {interval(st, following)}",
                     (("vma", vma), ("vma", following)),
                 )
             vma = following
