@@ -1,1 +1,1 @@
-"""Every state of a scope, breadth first: interpreted, or in C (native)."""
+"""Exhaustive search: visit every state of a scope, breadth first, interpreted or in C."""

@@ -1,6 +1,6 @@
-"""Which engine searches every state: the interpreted one, or C made of the model's source.
+"""Chooses the engine of an exhaustive search: interpreted, or translated to C and compiled.
 
-Both find the same states, counts and traces. C is faster by far, once it is compiled.
+Both find the same states, counts and traces. C is much faster, but first it must be compiled.
 """
 
 import os
@@ -26,10 +26,10 @@ from rmapcheck.search.question import (
 
 ENGINES = ("auto", "native", "python")
 HEAD_START = 1000
-"""States that are searched interpreted before "auto" calls the C compiler: a small search is over
-before a compiler has started."""
+"""How many states "auto" searches interpreted before it calls the C compiler. A small search ends
+before a compiler would have started."""
 COMPILING = 5.0
-"""Seconds that must be left for "auto" to call the C compiler, which takes about two."""
+""""auto" calls the C compiler only if so many seconds are left. The compiler takes about two."""
 
 
 def engine_for(
@@ -40,9 +40,10 @@ def engine_for(
     fingerprint: bool = False,
     checkpoints: Checkpoints | None = None,
 ) -> Engine:
-    """Return the engine called `name` that can answer a question; see `rmapcheck.explore`.
+    """Return the engine `name`, ready for this question; see `rmapcheck.explore`.
 
-    Raise EngineError if none is called so, CheckpointError if it has no checkpoints.
+    Raise EngineError if there is no such engine, and CheckpointError if `checkpoints` are given
+    and the engine cannot write them.
     """
     if name == "auto":
         name = os.environ.get("RMAPCHECK_ENGINE") or name
@@ -52,20 +53,20 @@ def engine_for(
     if name != "python" and question.observer is None:
         return native if name == "native" else Auto(native)
     if checkpoints:
-        raise CheckpointError("the interpreted search has no checkpoints; leave --engine out")
+        raise CheckpointError("the interpreted search has no checkpoints; run it without --engine")
     return Interpreted(notes=native.unmet())
 
 
 @attrs.frozen
 class Auto:
-    """The engine that compiles where it can and where that is worth while."""
+    """The engine that compiles the search if it can, and if the search is not small."""
 
     native: Native
 
     def answer(
         self, question: Question, limits: Limits, reporter: Reporter | None = None
     ) -> Answer:
-        """Search in C after a head start, or at once if the library is built already."""
+        """Search HEAD_START states interpreted, then in C; only in C if it is compiled already."""
         search = Search(question)
         try:
             done = self._compiled(search, limits, reporter)
@@ -82,7 +83,10 @@ class Auto:
     def _compiled(
         self, search: Search, limits: Limits, reporter: Reporter | None
     ) -> Answer | None:
-        """Return the answer of the head start or of the search in C; None if time is too short."""
+        """Return the answer of the head start, or of the search in C.
+
+        Return None if too little time is left to compile.
+        """
         translation = translated(search.question)
         if not self.native.checkpoints and not build.library_path(translation.source).exists():
             done = advance(search, limits, reporter, HEAD_START)

@@ -1,15 +1,17 @@
-r"""Checkpoint files: a search as it stood, to go on from.
+r"""Checkpoint files: an interrupted search that can be continued.
 
 ::
 
     rmapcheck checkpoint 1\n           format
     {"depth": …}\n                     JSON on one line: what is searched, and the counters
-    <length><digest><bytes>            pieces: of each digest the input is the one before it and
-    …                                  the bytes, the first one's that of the JSON line
+    <length><digest><bytes>            a piece of the states, and more pieces
+    …
     <0><digest>                        the end
 
-A file is written beside its place and moved there once it is on the disk: a crash leaves the one
-before. Nothing in it is used before its digest has been checked.
+A digest is computed from the digest before it and the bytes of its piece; the first one from the
+digest of the JSON line. So each digest also covers everything before it, and nothing is used
+before it has been checked. The new file is written under another name, and renamed when all of it
+is on the disk. So a crash leaves the old file.
 """
 
 import hashlib
@@ -35,17 +37,19 @@ _HEAD = struct.Struct(f"<I{DIGEST}s")
 
 
 class CheckpointError(ModelError):
-    """A checkpoint that cannot be written, or from which this search cannot go on."""
+    """A checkpoint cannot be written, or this search cannot continue from it."""
 
 
 @attrs.frozen(kw_only=True)
 class Checkpoints:
-    """Where a search is saved, how often, and whence it goes on."""
+    """Where and how often a search is saved, and from which file it continues."""
 
     path: Path | None = None
+    """The file to write; None: write none."""
     every: float = EVERY
-    """Seconds."""
+    """Seconds between two checkpoints."""
     resume: Path | None = None
+    """The file to continue from; None: begin a new search."""
 
 
 def _digest(before: bytes, data: bytes) -> bytes:
@@ -59,14 +63,14 @@ def check_place(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_file():
-        raise _no_place(path, "is no file that can be replaced")
+        raise _no_place(path, "is not a regular file")
     try:
         with path.open("rb") as file:
             head = file.read(len(MAGIC))
     except OSError as error:
         raise _no_place(path, f"cannot be read ({error.strerror or error})") from None
     if head and head != MAGIC:
-        raise _no_place(path, "is no checkpoint, and is not overwritten")
+        raise _no_place(path, "is not a checkpoint, and is not overwritten")
 
 
 def _no_place(path: Path, what: str) -> CheckpointError:
@@ -74,7 +78,7 @@ def _no_place(path: Path, what: str) -> CheckpointError:
 
 
 def write(path: Path, header: dict[str, Any], pieces: Iterable[bytes]) -> None:
-    """Write a checkpoint; the file at `path` is the old one or the new one at any moment."""
+    """Write a checkpoint. At any moment `path` is the whole old file or the whole new one."""
     check_place(path)
     try:
         write_whole(path, _content(header, pieces))
@@ -96,7 +100,7 @@ def _content(header: dict[str, Any], pieces: Iterable[bytes]) -> Iterator[bytes]
 
 
 class Reader:
-    """A checkpoint that is read: first `header`, then `pieces`."""
+    """Reads a checkpoint: first its `header`, then its `pieces`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -105,7 +109,7 @@ class Reader:
         except OSError as error:
             raise CheckpointError(
                 f"the checkpoint {path} cannot be read ({error.strerror or error}); "
-                "without --resume the search begins anew"
+                "without --resume the search starts again"
             ) from None
         self._check_format(self.file.readline(64))
         self.line = self.file.readline(HEADER_MOST)
@@ -113,21 +117,21 @@ class Reader:
     def refuse(self, what: str) -> CheckpointError:
         """Return the error that says what is wrong, and what to do."""
         return CheckpointError(
-            f"the checkpoint {self.path} {what}; without --resume the search begins anew"
+            f"the checkpoint {self.path} {what}; without --resume the search starts again"
         )
 
     def _check_format(self, line: bytes) -> None:
         number = line.removeprefix(MAGIC).rstrip(b"\n")
         if not line.startswith(MAGIC) or not line.endswith(b"\n") or not number.isdigit():
-            raise self.refuse("is damaged, or no checkpoint at all")
+            raise self.refuse("is damaged, or is not a checkpoint")
         if int(number) != FORMAT:
             raise CheckpointError(
-                f"the checkpoint {self.path} has format {int(number)}, and this rmapcheck knows "
-                f"{FORMAT} only; go on with the version that wrote it"
+                f"the checkpoint {self.path} has format {int(number)}, and this version of "
+                f"rmapcheck reads only format {FORMAT}; use the version that wrote it"
             )
 
     def header(self) -> dict[str, Any]:
-        """Return the JSON line, once the digest of the first piece has vouched for it."""
+        """Return the JSON line. The digest of the first piece covers it, and is checked first."""
         place = self.file.tell()
         next(self.pieces(), None)
         self.file.seek(place)
@@ -140,7 +144,7 @@ class Reader:
         return header
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the pieces, each checked; raise CheckpointError for the first that is damaged."""
+        """Yield the pieces, each after its check; raise CheckpointError for a damaged one."""
         digest = _digest(b"", self.line)
         while True:
             head = self.file.read(_HEAD.size)

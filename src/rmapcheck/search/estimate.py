@@ -1,11 +1,11 @@
-"""How large a scope is, guessed from the first layers of its search.
+"""Estimates how many states a scope has, from the first layers of its search.
 
-The number of new states in a layer grows, then shrinks: its logarithm is close to a parabola
-over the depth. The parabola through the last eight layers is followed until less than one state
-is left.
+The number of new states in a layer first grows with the depth, then shrinks. Its logarithm is
+close to a parabola over the depth. `doublings` fits a parabola to the last eight layers, and
+follows it until a layer would have less than one state.
 
-How far the truth lay from that guess was measured (docs/how-to/search-a-wide-scope.md): counted in
-doublings of what the sample has seen, between 0.3 of the guess and 1.2 of it and one more.
+How good this is was measured (docs/how-to/search-a-wide-scope.md). If the guess is that the states
+seen so far will double g times, then they really double between 0.3 g and 1.2 g + 1 times.
 """
 
 import math
@@ -22,17 +22,18 @@ from rmapcheck.search.native.translator.source import Untranslatable
 from rmapcheck.search.question import Question
 
 LAYERS = 8
-"""Layers through which the parabola goes; with fewer than four nothing is guessed."""
+"""To how many layers the parabola is fitted; with fewer than four there is no guess."""
 FARTHEST = 10.0
-"""Doublings beyond the sample; a guess farther away says nothing but "many"."""
+"""If the guess is more doublings than this, it has no upper end: only "many" is known."""
 LOW, HIGH = 0.3, 1.2
+"""The true number of doublings, as a proportion of the guess."""
 EXTRA_BEFORE, EXTRA_AFTER = 1.0, 0.3
-"""Doublings added before and after the largest layer."""
+"""Doublings added to the upper end: while layers still grow, and after the largest layer."""
 
 
 @attrs.frozen(kw_only=True)
 class Estimate:
-    """What a sample says of a scope."""
+    """What the first layers of a search, the sample, say about a scope."""
 
     seen: int
     """States in the sample."""
@@ -41,23 +42,24 @@ class Estimate:
     seconds: float
     """CPU time of the sample."""
     bytes: int
-    """Memory of the sample; 0 where that is not known."""
+    """Memory of the sample; 0 if it is not known."""
     low: int
-    """States, at least."""
+    """Lower end of the estimate, in states."""
     high: int | None
-    """States, at most, most of the time; None where the sample is too small to say."""
+    """Upper end of the estimate, in states; None if the sample is too small for one."""
     complete: bool
-    """The sample is the whole scope."""
+    """Whether the sample is the whole scope."""
     violated: bool
+    """Whether a state or step of the sample violates an invariant."""
     engine: str
 
     def scaled(self, states: float, what: float) -> float:
-        """Return what `states` states take, if the sample took `what`."""
+        """Return the cost (time or memory) of `states` states; `what` is the sample's cost."""
         return what * states / max(self.seen, 1)
 
 
 def doublings(new: tuple[int, ...]) -> float | None:
-    """Guess how often the states seen so far will double; None if nothing can be said."""
+    """Guess how often the states seen so far will double; None if there are too few layers."""
     last = [n for n in new if n][-LAYERS:]
     if len(last) < 4:
         return None
@@ -90,7 +92,7 @@ def _parabola(values: list[float]) -> tuple[float, float]:
 
 
 def span(new: tuple[int, ...]) -> tuple[int, int | None]:
-    """Return between how many states the scope probably has; None: no upper end can be told."""
+    """Return the range in which the number of states probably is; None: no upper end is known."""
     seen = sum(new)
     guess = doublings(new)
     if guess is None:
@@ -101,7 +103,7 @@ def span(new: tuple[int, ...]) -> tuple[int, int | None]:
 
 
 def estimate(scheme: type[Scheme], scope: Scope, *, seconds: float = 2.0) -> Estimate:
-    """Search for about `seconds` of CPU time, and guess from that."""
+    """Search for about `seconds` of CPU time, and estimate the whole from that."""
     question = Question(scheme, scope)
     try:
         search: Search = NativeSearch(question)
@@ -134,7 +136,7 @@ def estimate(scheme: type[Scheme], scope: Scope, *, seconds: float = 2.0) -> Est
 
 
 def _layer(search: Search, end: float) -> Ended:
-    """Expand the states of one layer; DEPTH if that was done in time."""
+    """Expand the states of one layer. Return DEPTH if all were expanded in time."""
     if isinstance(search, NativeSearch):
         return search.run(None, search.depth + 1, max(end - time.process_time(), 0.01))
     depth = search.depth

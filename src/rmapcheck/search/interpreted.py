@@ -1,9 +1,9 @@
-"""The interpreted engine: one exhaustive search, breadth first, and what it has found.
+"""The interpreted engine: an exhaustive search, breadth first, of the model as it is in Python.
 
-States are stored exactly, in their canonical form: one state stands for all that differ only in
-the names of processes, pages, slots and rmap objects. A trace is put together again with names
-that stay the same from step to step, and is replayed by a machine of its own before it is
-believed.
+States are stored exactly, in their canonical form: one stored state stands for all states that
+differ only in the names of processes, pages, slots and rmap objects. So each stored step may use
+other names than the step before. A trace is rewritten with names that stay the same from step to
+step, and another machine replays it before it is reported.
 """
 
 from array import array
@@ -46,17 +46,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECK_EVERY = 256
-"""States between two looks at the clock and at memory."""
+"""How many states are expanded between two checks of time and memory."""
 
 
 def out_of_range(op: Operation, error: ValueError) -> Violation:
-    """Return the violation that a number which no byte holds is; the replay words it better."""
+    """Return the violation for a number that does not fit into a byte.
+
+    Only its name is used: the replay of the trace finds the violation again, and says more.
+    """
     let = f"n be a number that {op} sets"
     return Violation(let, "n must fit", str(error), invariant="out_of_range")
 
 
 class Search:
-    """One exhaustive search. `Interpreted` runs it; tests look into it."""
+    """One exhaustive search. `Interpreted` runs it; tests read its attributes."""
 
     def __init__(self, question: Question) -> None:
         self.question = question
@@ -107,7 +110,7 @@ class Search:
         return Figures(self.distinct, self.generated, self.depth, self.frontier, self.seconds)
 
     def key(self) -> bytes:
-        """Return the stored form of the machine's state."""
+        """Return the form in which the machine's state is stored."""
         if self.symmetry:
             return self.st.layout.canonical(self.st)[0]
         return self.st.layout.encode_raw(self.st)
@@ -120,7 +123,7 @@ class Search:
             self.st.layout.load_raw(self.st, key)
 
     def add(self, key: bytes, parent: int, op: Operation | None) -> bool:
-        """Store the machine's state, reached from `parent` by `op`; False if it is known."""
+        """Store the machine's state, reached from `parent` by `op`. Return whether it is new."""
         if key in self.visited:
             return False
         self.visited[key] = len(self.keys)
@@ -131,7 +134,7 @@ class Search:
         return True
 
     def see(self) -> None:
-        """Note the goals that the machine's state reaches."""
+        """Record the goals that the machine's state reaches."""
         for goal in self.wanted:
             if goal.predicate and goal.predicate(self.st):
                 self.words.add(goal.name)
@@ -145,7 +148,7 @@ class Search:
         return check_state(self.st, self.invariants)
 
     def variants(self, key: bytes, op: Operation) -> "Iterator[tuple[Operation, Outcome, object]]":
-        """Carry `op` out in state `key`, then once more for each of its allocations failing."""
+        """Carry out `op` in state `key`; with alloc_fail, again with each allocation failing."""
         self.load(key)
         outcome = run(self.st, op)
         yield op, outcome, None
@@ -182,7 +185,7 @@ class Search:
     def judge(
         self, index: int, op: Operation, outcome: Outcome, before: object, count: Count
     ) -> list[Violation]:
-        """Check one step and, if its state is new, that state."""
+        """Check one step and, if it leads to a new state, that state."""
         if outcome.oops or outcome.splats or before is not None or self.observer:
             step = Step(op=op, outcome=outcome, before=before)
             found = check_step(self.st, step, self.invariants)
@@ -203,7 +206,7 @@ class Search:
         return []
 
     def trace(self, index: int, last: Operation | None) -> tuple[Operation, ...]:
-        """Return the operations from boot to state `index` and then `last`, consistently named."""
+        """Return the operations from boot to state `index`, and `last`, with consistent names."""
         stored = self.path(index)
         if not self.symmetry:
             return (*(op for op, _ in stored), *([last] if last else []))
@@ -221,7 +224,7 @@ class Search:
     def named(
         self, stored: list[tuple[Operation, bytes]], last: Operation | None
     ) -> tuple[Operation, ...]:
-        """Undo the renaming of processes from step to step."""
+        """Return the operations of a path and `last`, with the same names in all steps."""
         st = Kernel(self.scope, self.question.scheme(), named=self.question.named)
         boot(st)
         names: list[Operation] = []
@@ -230,7 +233,7 @@ class Search:
             run(st, real)
             names.append(real)
             if st.layout.canonical(st)[0] != key:
-                raise EngineError(f"{real} leads elsewhere than it did in the search")
+                raise EngineError(f"{real} leads to another state than in the search")
         if last:
             names.append(self._real(st, last))
         return tuple(names)
@@ -241,7 +244,7 @@ class Search:
         return rename(op, dict(enumerate(order, 1)))
 
     def result(self, status: Status, **extra: object) -> Answer:
-        """Sum up."""
+        """Return the answer with this verdict and the counts of the search."""
         verdict = Verdict(
             status=status,
             scheme=self.question.scheme.name,
@@ -262,11 +265,11 @@ class Search:
         )
 
     def unfinished(self, why: str) -> Answer:
-        """Say that a limit ended the search."""
+        """Return the answer UNKNOWN, because a limit ended the search."""
         return self.result(Status.UNKNOWN, why=f"{why}, depth {self.depth} not finished")
 
     def violated(self, invariant: str, last: Operation | None, index: int) -> Answer:
-        """Replay the trace to what was found, and report it if the replay agrees."""
+        """Return the answer VIOLATED, if a replay of the trace finds the same violation."""
         trace = self.trace(index, last)
         again = self.question.replay(trace)
         names = {v.invariant for v in again.violations}
@@ -281,7 +284,7 @@ class Search:
 def advance(
     search: Search, limits: Limits, reporter: Reporter | None, states: int | None = None
 ) -> Answer | None:
-    """Search to the end, or until `states` are expanded; then return None."""
+    """Search to the end or to a limit and return the answer; None after `states` states."""
     question = search.question
     if search.distinct == 0:
         found = search.start()
@@ -306,7 +309,7 @@ def advance(
 
 
 def reached(limits: Limits, search: Search) -> str:
-    """Return which limit the search has reached, or ""."""
+    """Return which limit the search has reached; "" if none."""
     if limits.states is not None and search.distinct >= limits.states:
         return f"{limits.states} states reached"
     if limits.left(search.started) < 0:
@@ -317,7 +320,7 @@ def reached(limits: Limits, search: Search) -> str:
 
 
 def to_end(search: Search, limits: Limits, reporter: Reporter | None) -> Answer:
-    """Search to the end, or to a limit."""
+    """Search to the end or to a limit, and return the answer."""
     done = advance(search, limits, reporter)
     if done is None:
         raise EngineError("the search ended without a verdict")
@@ -326,10 +329,10 @@ def to_end(search: Search, limits: Limits, reporter: Reporter | None) -> Answer:
 
 @attrs.frozen(kw_only=True)
 class Interpreted:
-    """The engine that runs the model as it stands: it needs no compiler, and tells observers."""
+    """The engine that runs the model in Python. It needs no compiler, and calls observers."""
 
     notes: tuple[str, ...] = ()
-    """What was asked for and only another engine can do."""
+    """What was requested, but only another engine can do."""
 
     def answer(
         self, question: Question, limits: Limits, reporter: Reporter | None = None

@@ -1,14 +1,14 @@
-"""What is asked of a scheme, what may be spent on the answer, and who answers.
+"""A question about a scheme, the limits of its cost, the engine that answers, and the answer.
 
 ::
 
     Question   scheme, scope, and what counts: symmetry, target …     what is asked
     Limits     depth, states, seconds, memory …                       what may be spent
     Engine     interpreted, in C, the walker, Hypothesis              who answers
-    Answer     the verdict, and what was covered on the way to it     the same from all of them
+    Answer     the verdict, and what was covered                      one form for all engines
 
-How an engine goes about it (workers, seed, checkpoints) is a matter of the engine, and given where
-it is made. rmapcheck.explore is a convenience on top. See docs/adr/0015-question-limits-engine.md.
+How an engine works (workers, seed, checkpoints) is given to its constructor. rmapcheck.explore is
+all of this as one function. See docs/adr/0015-question-limits-engine.md.
 """
 
 import math
@@ -27,11 +27,11 @@ from rmapcheck.verdict import Verdict
 
 
 class EngineError(Exception):
-    """The search contradicts itself; nothing it says can be believed."""
+    """The search contradicts itself, so that none of its results can be trusted."""
 
 
 class CannotCompileError(EngineError):
-    """The search was to be compiled, and cannot be, for the reason that is the argument."""
+    """The search cannot be compiled, although that was requested; the argument is the reason."""
 
     def __str__(self) -> str:
         return f"the search cannot be compiled: {self.args[0]}"
@@ -39,35 +39,35 @@ class CannotCompileError(EngineError):
 
 @attrs.frozen
 class Question:
-    """Whether the invariants hold of a scheme in a scope."""
+    """The question whether the invariants hold for a scheme in a scope."""
 
     scheme: type[Scheme]
     scope: Scope
     symmetry: bool = attrs.field(default=True, kw_only=True)
-    """Whether states that differ in names of objects alone are one; for exhaustive search."""
+    """Whether states that differ only in names of objects count as one, in exhaustive search."""
     named: tuple[str, ...] = attrs.field(default=(), kw_only=True)
-    """Pools whose objects keep their numbers all the same."""
+    """Pools whose objects keep their names (their numbers) even with symmetry."""
     target: str = attrs.field(default="", kw_only=True)
-    """Only violations of this invariant, or of these, separated by commas, are an answer."""
+    """Names of invariants, separated by commas: only their violations count. "": all count."""
     observer: Observer | None = attrs.field(default=None, kw_only=True)
-    """Gets the events of each step and judges by them. Only interpreted code calls it."""
+    """Gets the events of each step, and has an invariant. Only interpreted code calls it."""
 
     def wants(self, found: Sequence[Violation]) -> bool:
-        """Tell whether these violations are an answer."""
+        """Return whether one of these violations counts, and so ends the search."""
         return any(wanted(self.target, v.invariant) for v in found)
 
     def ending(self, found: Sequence[Violation]) -> str:
-        """Return the name of the first violation that is an answer."""
+        """Return the invariant of the first violation that counts."""
         return next(v.invariant for v in found if wanted(self.target, v.invariant))
 
     def replay(self, steps: Sequence[Operation]) -> Replayed:
-        """Repeat a run on a machine of its own, up to the first violation that is an answer."""
+        """Repeat a run on another machine, up to the first violation that counts."""
         return replay(self.scheme, self.scope, steps, target=self.target, observer=self.observer)
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What may be spent; None means unlimited. An engine keeps those that it can count.
+    """What may be spent; None means unlimited. An engine keeps these limits and ignores others:
 
     ============  ======  ======  ==========
     limit         search  walker  Hypothesis
@@ -80,7 +80,7 @@ class Limits:
     `runs`                        yes
     ============  ======  ======  ==========
 
-    Only `depth` leaves a verdict HOLDS, which then says "bounded".
+    A search that reaches its `depth` can say HOLDS (bounded). With any other limit it is UNKNOWN.
     """
 
     depth: int | None = None
@@ -92,20 +92,20 @@ class Limits:
     seconds: float | None = None
     """By `clock`."""
     steps: int | None = None
-    """Operations that a walk tries, those included for which the scope has no room."""
+    """Operations that a walk tries, including those for which the scope is too small."""
     runs: int | None = None
     """Runs from boot."""
 
     @staticmethod
     def clock() -> float:
-        """Return the time, in seconds, that every budget of ours is counted in: wall time.
+        """Return the time in seconds from which every time limit is computed: wall time.
 
-        The one place to change, should budgets count something else, such as CPU time.
+        To count something else, such as CPU time, change only this method.
         """
         return time.monotonic()
 
     def left(self, started: float) -> float:
-        """Return the seconds that are left of those since `started`; infinity if unlimited."""
+        """Return how many seconds are left of a run that began at `started`; maybe infinity."""
         if self.seconds is None:
             return math.inf
         return self.seconds - (self.clock() - started)
@@ -121,7 +121,7 @@ class Count:
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """A verdict, and what was covered on the way to it. What an engine cannot count is 0."""
+    """A verdict, and what the run covered. What an engine does not count is 0."""
 
     verdict: Verdict
     generated: int
@@ -135,28 +135,28 @@ class Answer:
     seconds: float
     per_operation: dict[str, Count] = attrs.Factory(dict)
     goals: dict[str, int] = attrs.Factory(dict)
-    """Goals that the scope has room for, and how many runs reached each; 1 if a search did."""
+    """For each goal that the scope allows, how many runs reached it; a search counts as one."""
     cut: dict[str, int] = attrs.Factory(dict)
-    """Steps dropped because the scope had no more of a pool's objects."""
+    """For each pool, how many steps were dropped because the scope had no more of its objects."""
     engine: str
-    """Who answered, and why if that is another than asked for: "python: no C compiler"."""
+    """Which engine answered; the reason too, if another was requested: "python: no C compiler"."""
     notes: tuple[str, ...] = ()
-    """What was asked of the engine and did not come to pass."""
+    """What was requested and was not done, in sentences."""
 
     @property
     def reached(self) -> tuple[str, ...]:
-        """Goals that some state or step reached."""
+        """Goals that a state or a step reached."""
         return tuple(name for name, times in self.goals.items() if times)
 
     @property
     def vacuous(self) -> tuple[str, ...]:
-        """Goals that the scope has room for and nothing reached."""
+        """Goals that the scope allows, but no state or step reached."""
         return tuple(name for name, times in self.goals.items() if not times)
 
 
 @attrs.frozen
 class Figures:
-    """How far a search is."""
+    """The progress of a search."""
 
     states: int
     """Stored."""
@@ -175,20 +175,20 @@ class Figures:
 
 
 class Reporter(Protocol):
-    """Gets the figures of a search while it runs; knows the terminal, so the search need not."""
+    """Gets the progress of a search while it runs, and may print it."""
 
     def progress(self, figures: Figures) -> None:
-        """Called often; what it raises ends the search."""
+        """Handle the progress. The search calls this often. An exception ends the search."""
 
 
 class Engine(Protocol):
     """Answers questions within limits.
 
-    Raises SchemeError for a scheme that breaks its interface, and EngineError if a trace does not
-    replay: VIOLATED is said only of a trace that a machine of its own has repeated.
+    Raises SchemeError for a scheme that breaks its interface. Before an engine says VIOLATED,
+    another machine repeats the trace; if it finds something else, the engine raises EngineError.
     """
 
     def answer(
         self, question: Question, limits: Limits, reporter: Reporter | None = None
     ) -> Answer:
-        """Answer a question, or say UNKNOWN when a limit is reached first."""
+        """Return the answer, whose verdict is UNKNOWN if a limit was reached first."""

@@ -141,7 +141,7 @@ def out_of_memory(limit_mb: int | None) -> str:
 
 @attrs.frozen(kw_only=True)
 class Native:
-    """The engine that makes C of the model's source: the same states, counts and traces, sooner.
+    """The engine that translates the model to C: the same states, counts and traces, but faster.
 
     See docs/adr/0002-model-to-c.md and 0007-workers-and-checkpoints.md.
     """
@@ -149,17 +149,17 @@ class Native:
     workers: int = 1
     """Threads; 0: one for each core."""
     fingerprint: bool = False
-    """Keep 64 bits of each expanded state."""
+    """Whether only 64 bits of each expanded state are kept."""
     checkpoints: Checkpoints | None = None
     translation: Translation | None = None
-    """Of the question, if it has been translated already."""
+    """The question in C, if it has been translated already."""
     started: float | None = None
-    """When the search began, by the clock of Limits, if it is not only beginning."""
+    """When the search began, by the clock of Limits; None: it begins now."""
     defines: tuple[str, ...] = ()
     """Faults to plant, for tests."""
 
     def unmet(self) -> tuple[str, ...]:
-        """Return what an interpreted search, done instead, does not do."""
+        """Return what is not done if the search is interpreted instead, in sentences."""
         notes = []
         if self.workers > 1:
             notes.append("the interpreted search runs with one worker")
@@ -170,7 +170,7 @@ class Native:
     def answer(
         self, question: Question, limits: Limits, reporter: Reporter | None = None
     ) -> Answer:
-        """Search every state. Raise CannotCompileError if that cannot be done in C."""
+        """Search every state. Raise CannotCompileError if the search cannot be compiled."""
         try:
             return self._search(question, limits, reporter)
         except (Untranslatable, build.BuildError) as why:
