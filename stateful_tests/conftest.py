@@ -1,4 +1,4 @@
-"""How much the stateful tests may do, and with which schemes, by day and at night."""
+"""Which schemes the stateful tests run on, and for how long, by day and at night."""
 
 import random
 
@@ -11,7 +11,7 @@ from tests.designs import DESIGNS
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave to the night all schemes but one of each design, unless one was asked for."""
+    """By day, run only one scheme of each design, unless `--rmap-scheme` names one."""
     if config.getoption("--rmap-scheme"):
         return
     for item in items:
@@ -26,13 +26,13 @@ class Budget:
     examples: int
     steps: int
     seconds: int
-    """For the longest walks."""
+    """Time limit of the longest walks."""
     seed: int
-    """0, so that a test is the same each time; a new one every night."""
+    """By day 0, so that each run is the same; at night a new one."""
 
 
 AT_NIGHT = {"nightly": (100, 10), "soak": (1_000, 60)}
-"""Examples and seconds, so that all schemes fit into half an hour, or into hours."""
+"""Examples and seconds: all schemes take half an hour (nightly), or hours (soak)."""
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Schemes that differ where it does no harm must pass, lest the checker cry wolf."""
+"""Schemes that differ from the kernel, but are also right, must pass: there is no false alarm."""
 
 import pytest
 
@@ -20,7 +20,7 @@ WIDE = Scope(mms=3, pages=3, vmas=9, folios=6, objects=60, alloc_fail=True)
 
 
 class EqualsInFront(AvcPublish):
-    """Among VMAs of equal vm_pgoff the newest comes first: the tree promises no order there."""
+    """Among VMAs with the same vm_pgoff the newest comes first: the tree may order them freely."""
 
     name = "equals-in-front"
 
@@ -39,7 +39,7 @@ class EqualsInFront(AvcPublish):
 
 
 class NoMerge(AvcPublish):
-    """No two VMAs ever merge: that costs memory, and nothing else."""
+    """VMAs never merge: this costs memory, but is not wrong."""
 
     name = "no-merge"
 
@@ -51,7 +51,7 @@ class NoMerge(AvcPublish):
 
 
 class NoAdoption(AvcCounters):
-    """A VMA never adopts its neighbour's anon_vma, so that the two cannot merge later."""
+    """A VMA never adopts its neighbour's anon_vma: the two cannot merge, but nothing is wrong."""
 
     name = "no-adoption"
 

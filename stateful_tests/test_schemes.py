@@ -1,6 +1,6 @@
-"""Every scheme survives Hypothesis and the walker, wherever its kernels had no bug.
+"""Hypothesis and the walker find nothing in any scheme, in scopes that hide its known flaws.
 
-`--rmap-scheme NAME_OR_FILE` runs these tests on that scheme alone.
+`--rmap-scheme NAME_OR_FILE` runs these tests on that scheme only.
 """
 
 import attrs
@@ -17,13 +17,13 @@ NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
 WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=True, young=True)
 
 PAGES = {"E33": 1, "B23": 1, "E02": 2, "E04": 2, "E05": 1}
-"""Address spaces in which a bug that a scheme was released with cannot show."""
+"""For some known flaws, how many pages an address space may have so that the flaw is hidden."""
 OUT_OF_MEMORY = {"E06"}
-"""Bugs that show only where an allocation fails."""
+"""Flaws that show only if an allocation fails."""
 
 
 def within(scope, scheme):
-    """Return the scope, made so small that what the scheme was released with cannot show."""
+    """Return the scope, reduced so that the known flaws of the scheme are hidden."""
     pages = min([scope.pages, *(PAGES.get(f, scope.pages) for f in scheme.era.flaws)])
     return attrs.evolve(
         scope,

@@ -1,4 +1,4 @@
-"""Each goal is reached in the scope that it names, so that "vacuous" is never a matter of luck."""
+"""Each goal is reached in its own scope, so that "vacuous" never depends on chance."""
 
 import pytest
 
@@ -10,7 +10,7 @@ QUICK = ("virtual_scan-2.4.23aa2", "anonmm-2.6.7-rc1", "avc-7.0")
 
 
 def unreached(name):
-    """Return the goals of a scheme that an exhaustive search of their own scope does not reach."""
+    """Return the goals of a scheme that a complete search of the goal's scope does not reach."""
     scheme = schemes()[name]
     offered = goals_anywhere(scheme)
     assert offered

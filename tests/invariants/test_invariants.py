@@ -1,6 +1,6 @@
-"""Every invariant is seen to fail: for each there is a fault that it catches.
+"""Every invariant can fail: for each there is a fault that it catches.
 
-Faults with a history are in model/bugs; the ones here never happened, and each is one line.
+Historical faults are in model/bugs. Those here never happened, and each is one line.
 """
 
 import attrs
@@ -31,7 +31,7 @@ SCOPE = Scope(
 
 
 def catches(invariant):
-    """Register a mutant as what `invariant` must catch."""
+    """Register a mutant that `invariant` must catch."""
 
     def register(mutant):
         MUTANTS[invariant] = mutant
@@ -225,7 +225,7 @@ class AdjustsUnlocked(AvcPublish):
 
 
 @pytest.mark.parametrize("mutant", [WalksUnlocked, PublishesUnlocked, AdjustsUnlocked])
-def test_a_missing_lock_is_noticed_whoever_forgets_it(mutant):
+def test_each_missing_lock_is_found(mutant):
     found = explore(mutant, SCOPE, max_seconds=30)
     assert "lock_discipline" in {v.invariant for v in found.verdict.violations}, found.verdict
 
@@ -301,9 +301,9 @@ EARLY = {
     "vm_set_linked",
     "word_by_flag",
 }
-"""Those whose mutants are in tests/schemes, tests/model/test_files.py or test_i_mmap.py there."""
+"""Invariants whose mutants are elsewhere: in tests/schemes, or files and i_mmap in tests/model."""
 
 
-def test_every_invariant_has_something_to_catch():
+def test_every_invariant_has_a_fault_that_it_catches():
     caught = set(MUTANTS) | {cls.bug.violates for cls in bugs().values()}
     assert set(INVARIANTS) == (caught | EARLY) - (set(OOPSES) - set(INVARIANTS))

@@ -1,4 +1,4 @@
-"""Each branch is declared once, and passed somewhere; each goal and rule is one of them."""
+"""Each branch is declared once, and taken in the model; each goal and rule names a branch."""
 
 import ast
 from pathlib import Path
@@ -22,7 +22,7 @@ OF_NO_KERNEL_TODAY = ("anon_vma.py", "pte_chain.py", "virtual_scan.py", "fremap.
 
 
 def names(node):
-    """Return the branches that an argument of passed() may name: a string, or one of two."""
+    """Return the branches that an argument of passed() may be: a string, or one of two strings."""
     if isinstance(node, ast.IfExp):
         return names(node.body) | names(node.orelse)
     assert isinstance(node, ast.Constant), ast.unparse(node)
@@ -60,13 +60,13 @@ def test_rules_are_branches_that_kernels_of_today_can_take():
     assert set(RULES) - set(CHOICES) <= set().union(*today)
 
 
-def test_a_goal_that_is_no_branch_is_refused():
+def test_a_goal_with_an_unknown_branch_is_refused():
     assert all(goal.predicate or goal.name in BRANCHES for goal in GOALS.values())
     with pytest.raises(ValueError, match="no branch is called 'splitt'"):
         _goal("splitt", "munmap")
 
 
-def test_an_operation_tells_which_branches_it_passed():
+def test_an_outcome_lists_the_branches_that_were_passed():
     run = Run(schemes()["avc-7.0"], Scope(mms=2, pages=1))
     for op in (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0), Fork(mm=1, child=2)):
         run.apply(op)
@@ -82,13 +82,13 @@ def test_c_notes_goals_and_leaves_other_branches_out():
     assert "split" in explore(schemes()["avc-7.0"], where).reached
 
 
-def test_c_is_told_the_name_of_a_branch_and_no_variable():
+def test_the_name_of_a_branch_must_be_a_literal_for_c():
     with pytest.raises(Untranslatable, match="the name of a branch as a string literal"):
         translate(Variable, Scope())
 
 
 class Variable(AvcRoot):
-    """Passes a branch that nobody can look up."""
+    """Passes a branch whose name is a variable."""
 
     def anon_vma_prepare(self, st, vma):
         passed(st, vma)

@@ -1,4 +1,4 @@
-"""Files: small scopes searched to the end by both engines, and a fault for every check."""
+"""Files: both engines search small scopes to the end, and each check has a fault that it finds."""
 
 import attrs
 import pytest
@@ -66,7 +66,7 @@ def test_two_processes_and_a_file(name):
 @pytest.mark.parametrize("name", sweep(FILED))
 def test_one_process_and_two_pages_of_a_file(name):
     scheme = schemes()[name]
-    # E06: kernels that stop where a pte_chain cannot be had.
+    # E06: kernels that stop if a pte_chain cannot be allocated.
     scope = attrs.evolve(ALONE, alloc_fail="E06" not in scheme.era.flaws)
     found = explore(scheme, scope, max_states=900)
     violated = found.verdict.status is Status.VIOLATED
@@ -82,7 +82,7 @@ KEPT = Scope(
     protections=1,
     ops=("munmap", "fault", "fork", "exit", "swap", "swapoff", "mlock"),
 )
-"""Anonymous pages that are locked, or that swapoff brings back."""
+"""Anonymous pages that are mlocked, or that swapoff reads back."""
 
 
 @pytest.mark.parametrize("name", sweep(schemes()))
@@ -102,7 +102,7 @@ def test_states_and_transitions_are_as_pinned(pin, engine, pinned):
     pinned.check(pin, pins.numbers_of(found))
 
 
-# What a run of a few operations leaves behind.
+# The state after a few operations.
 
 
 def after(*ops, scheme=AvcPublish, scope=PAIR):
@@ -141,7 +141,7 @@ def test_truncation_takes_copies_and_a_hole_does_not():
     assert st.address_space[1].i_pages[0] == 0
 
 
-def test_beyond_the_end_there_is_nothing_to_map():
+def test_no_page_beyond_the_end_can_be_mapped():
     machine = after(SHARED, Truncate(file=1, size=0))
     assert machine.possible() == [op for op in machine.possible() if op.name != "read"]
     machine.apply(Read(mm=1, address=0))
@@ -184,14 +184,14 @@ def test_a_file_outlives_its_mappings():
     assert machine.st.address_space[1].i_mmap == [0, 0]
 
 
-def test_without_files_there_is_no_trace_of_them():
+def test_a_scope_without_files_has_no_fields_of_files():
     st = Kernel(Scope(), AvcPublish())
     names = {f.name for struct in st.layout.structs.values() for f in struct.fields}
     assert not names & {"vm_file", "vm_nonlinear", "pgoff", "anon", "address_space", "shared"}
     assert "address_space" not in st.layout.structs
 
 
-def test_a_scheme_that_knows_no_files_says_so():
+def test_a_scheme_without_files_gets_an_error():
     class Fileless(Scheme):
         name = "fileless"
 
@@ -199,7 +199,7 @@ def test_a_scheme_that_knows_no_files_says_so():
         Run(Fileless, PAIR)
 
 
-# Every check of files is seen to fail.
+# Every check of files can fail.
 
 
 class ForgetsChildTree(IMmapIntervalTree):
@@ -243,7 +243,7 @@ class ForkIsNotCounted(PteChainArray):
     breaks = "chain_equals_ptes"
 
     def folio_dup_file_rmap(self, st, folio, vma, pvma, address, ptep):
-        """Forget it."""
+        """Do not count the entry."""
 
 
 class CountsTwice(AvcPublish):
@@ -265,7 +265,7 @@ class WalksNothing(AvcPublish):
     breaks = "walk_complete"
 
     def rmap_walk_file(self, st, folio, rwc):
-        """Find nothing."""
+        """Visit no VMA."""
 
 
 class WalksTwice(AvcPublish):
@@ -285,7 +285,7 @@ class WritesToTheFile(AvcPublish):
 
 
 class AdjustsUnlocked(AvcPublish):
-    """split_vma() changed a listed VMA without i_shared_sem, before 069e01553a (2003-10-21)."""
+    """split_vma() changes a listed VMA without i_shared_sem, as before 069e01553a (2003-10-21)."""
 
     breaks = "lock_discipline"
     scope = ALONE

@@ -1,4 +1,4 @@
-"""Every operation is in each place that CONTRIBUTING.md names, and its Syscall in C too."""
+"""Every operation is in each place that CONTRIBUTING.md lists, and C agrees with its Syscall."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def text(path):
 
 
 def handled(path):
-    """Return the words that a C file has a case for, or compares with."""
+    """Return the words for which a C file has a case or a comparison."""
     pairs = re.findall(r"case (\w+):|== (\w+)\b", text(path))
     return {word for pair in pairs for word in pair if word}
 
@@ -69,7 +69,7 @@ def is_done_by_puppets(op):
 
 
 def is_drawn(op):
-    return op not in KINDS or op in DRAW or op is SwapOut  # drawn by reclaim_step()
+    return op not in KINDS or op in DRAW or op is SwapOut  # chosen by reclaim_step()
 
 
 def is_in_the_schema(op):

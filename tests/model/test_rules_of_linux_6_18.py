@@ -1,7 +1,8 @@
-"""Rules that a live Linux 6.18 forced on a prototype of this model; the newest eras keep them.
+"""Rules that were learnt from a running Linux 6.18; the newest eras of the model keep them.
 
-Numbers are those of the study. 14 (files), 16 (MADV_FREE) and 17 (huge pages) are about things the
-model does not have; 18 is about versions.
+A prototype of this model was compared with that kernel, and the numbers are those of that study.
+Rules 14 (files), 16 (MADV_FREE) and 17 (huge pages) are about things that it did not have, and 18
+is about versions.
 """
 
 import pytest
@@ -41,7 +42,7 @@ def machine(request):
 
 
 class Machine(Run):
-    """A run that must not violate anything, with short names for what tests look at."""
+    """A run that must not violate anything, with short names for what tests read."""
 
     def __init__(self, name="avc-6.16"):
         super().__init__(schemes()[name], SCOPE)

@@ -1,4 +1,4 @@
-"""Hypothesis: it finds planted faults, leaves nothing behind, and repeats itself."""
+"""Hypothesis: it finds planted faults, writes no files, and gives the same result each time."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ class ForgetsMapcount(AvcList):
 
 
 class RaisesAtFork(AvcList):
-    """Breaks down in the first fork of a faulted VMA."""
+    """Raises an exception in the first fork of a faulted VMA."""
 
     name = "raises-at-fork"
 
@@ -56,7 +56,7 @@ class RaisesAtFork(AvcList):
 
 
 class LoopsAtFork(AvcList):
-    """Never comes back from fork."""
+    """Never returns from fork."""
 
     name = "loops-at-fork"
 
@@ -86,7 +86,7 @@ def test_says_how_many_steps_it_took():
     assert 50 < int(steps) <= 120
 
 
-def test_no_step_is_no_verdict():
+def test_without_a_step_the_verdict_is_unknown():
     verdict = fuzzed(schemes()["avc-7.0"], Scope(mms=1, pages=1, ops=("fork",)), runs=2)
     assert str(verdict) == "UNKNOWN(no step could be made)"
 
@@ -98,12 +98,12 @@ def test_time_ends_a_run():
     assert time.monotonic() - start < 10
 
 
-def test_what_the_scheme_raises_comes_out_at_once():
+def test_an_exception_of_the_scheme_ends_the_run_at_once():
     with pytest.raises(ZeroDivisionError):
         fuzzed(RaisesAtFork, FORK_ONLY, runs=50, seed=1)
 
 
-def test_an_endless_loop_is_told_from_flakiness():
+def test_an_endless_loop_is_reported_as_such_and_not_as_flaky():
     with pytest.raises(Exception, match="does not end"), watchdog(LoopsAtFork, 0.3):
         fuzzed(LoopsAtFork, FORK_ONLY, runs=50, seed=1)
 
@@ -126,7 +126,7 @@ def test_a_machine_as_a_test_case_explains_the_shortest_run():
     assert text.count("Fork(mm=1, child=2),") == 1
 
 
-def test_a_machine_has_the_name_of_its_scheme_and_a_life_of_its_own():
+def test_a_machine_has_the_name_of_its_scheme_and_its_own_state():
     first, second = machine_for(B01, SCOPE), machine_for(schemes()["avc-7.0"], SCOPE)
     assert first.__name__ == "CopyFromImporterMachine"
     assert (first.question.scheme, second.question.scheme) == (B01, schemes()["avc-7.0"])

@@ -1,4 +1,4 @@
-"""The plain seeded walker: it finds planted faults, claims no more than it saw, repeats itself."""
+"""The seeded walker: it finds planted faults, reports only what it covered, and is repeatable."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ class ForgetsMapcount(AvcList):
 
 
 class FailsOnlyWithoutMemory(AvcList):
-    """A planted fault: a clone that runs out of memory leaves what it has built."""
+    """A planted fault: a clone that runs out of memory does not free what it has built."""
 
     name = "leaks-without-memory"
 
@@ -50,7 +50,7 @@ def test_finds_a_planted_fault_and_the_trace_replays():
     assert (again.violations, again.step) == (verdict.violations, len(verdict.trace))
 
 
-def test_finds_what_only_a_failing_allocation_shows():
+def test_finds_a_fault_that_needs_a_failing_allocation():
     wide = Scope(mms=3, pages=2, folios=6, objects=30, alloc_fail=True)
     verdict = walked(FailsOnlyWithoutMemory, wide, steps=20_000).verdict
     assert verdict.trace[-1].fail
@@ -75,13 +75,13 @@ def test_a_walk_says_how_far_it_went():
     assert 0 < result.goals["a page is shared by two processes"] <= result.runs
 
 
-def test_no_step_is_no_verdict():
+def test_without_a_step_the_verdict_is_unknown():
     scope = Scope(mms=1, pages=1, ops=("fork",))
     verdict = walked(schemes()["avc-7.0"], scope, steps=100).verdict
     assert str(verdict) == "UNKNOWN(no step could be made)"
 
 
-def test_steps_for_which_the_scope_is_too_small_are_counted_apart():
+def test_steps_for_which_the_scope_is_too_small_are_counted_separately():
     scope = Scope(mms=1, pages=2, objects=1, ops=("mmap", "fault"), protections=1)
     result = walked(schemes()["avc-7.0"], scope, steps=500)
     assert result.cut["anon_vma_chain"] > 0
@@ -99,7 +99,7 @@ def test_time_ends_a_walk():
     assert result.seconds < 5
 
 
-def test_runs_differ_in_what_they_play_with():
+def test_runs_use_different_groups_of_operations():
     walk = Walk(Question(schemes()["avc-7.0"], SCOPE), seed=1)
     drawn = [drawn_weights(SCOPE, walk.rng) for _ in range(50)]
     for weights in drawn:
@@ -108,7 +108,7 @@ def test_runs_differ_in_what_they_play_with():
     assert any(Mmap in w and Fork not in w for w in drawn)
 
 
-def test_a_scheme_that_breaks_its_interface_is_not_called_wrong_but_broken():
+def test_a_scheme_that_breaks_its_interface_is_an_error_and_not_a_violation():
     class Broken(AvcList):
         name = "broken"
         invariants = ("no_such_invariant",)
@@ -147,7 +147,7 @@ def test_the_same_walk_under_every_hash_seed():
     assert "Mprotect(" in said.pop()
 
 
-def test_other_seeds_walk_elsewhere():
+def test_other_seeds_give_other_walks():
     bug = bugs()["B28"]
     traces = {
         walked(bug, bug_scope(bug), steps=5_000, seed=seed).verdict.trace for seed in range(5)

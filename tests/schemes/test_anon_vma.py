@@ -1,4 +1,4 @@
-"""The schemes of 2002 … 2010: each of their invariants bites."""
+"""The schemes of 2002 … 2010: each of their invariants can fail."""
 
 from random import Random
 
@@ -61,7 +61,7 @@ def test_every_era_has_the_hole_of_mremap(scheme):
     assert len(found.verdict.trace) == MergeWithUnfaulted.bug.steps
 
 
-# Mutants: each invariant that came with these schemes finds the fault made for it.
+# Mutants: each invariant of these schemes finds the fault that was planted for it.
 
 
 class KeepsDirect(PteChainList):
@@ -79,7 +79,7 @@ class NeverDirectAgain(PteChainList):
     breaks = "chain_not_single"
 
     def make_direct(self, st, folio):
-        """Leave the last node alone."""
+        """Do not replace the last node by PG_direct."""
 
 
 class LeavesHole(PteChainArray):
@@ -109,7 +109,7 @@ class ForgetsMove(PteChainArray):
     breaks = "chain_equals_ptes"
 
     def move_rmap(self, st, folio, vma, new_vma, old_ptep, new_ptep):
-        """Leave the chain as it was."""
+        """Do not change the chain."""
 
 
 class ForkUnlinked(AnonVma268):
@@ -121,7 +121,7 @@ class ForkUnlinked(AnonVma268):
 
 
 class ForkOwn(AnonVma268):
-    """The child has an anon_vma of its own: too early by six years."""
+    """The child gets its own anon_vma, as with anon_vma_chain, and not its parent's."""
 
     name = "fork-own"
     breaks = "swap_relatives_agree"
@@ -226,7 +226,7 @@ def test_random_runs_keep_every_field_in_range(scheme):
             assert machine.apply(chance.choice(machine.possible())) == []
 
 
-def test_a_name_that_changes_no_behaviour_is_no_machine_of_its_own():
+def test_eras_with_equal_behaviour_are_one_machine():
     names = set(schemes()) - set(machines())
     assert {n for n in names if n.startswith("anon_vma")} == {
         "anon_vma-2.6.15",

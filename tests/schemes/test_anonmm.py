@@ -1,4 +1,4 @@
-"""anonmm, 2003 … 2004: three versions hold, each invariant bites, and the books look as drawn."""
+"""anonmm, 2003 … 2004: three versions hold, invariants can fail, the structures are as drawn."""
 
 import pytest
 
@@ -44,11 +44,11 @@ def test_holds_in_wider_scopes(scheme, scope):
     assert not found.vacuous
 
 
-# Each invariant finds the fault made for it.
+# Each invariant finds the fault that was planted for it.
 
 
 class MovesShared(AnonmmCopies):
-    """As the first two weeks of 2004-03: mremap moves what others have too."""
+    """mremap moves pages that other processes map too, as in the first half of 2004-03."""
 
     name = "moves-shared"
     breaks = "address_known"
@@ -66,7 +66,7 @@ class ForgetsSwap(AnonmmSwapIn):
 
 
 class MapsTwice(AnonmmChains):
-    """A fault that maps a fresh page at the next address too."""
+    """A page fault maps its new page at the next address too."""
 
     name = "maps-twice"
     breaks = "once_in_a_process"
@@ -147,7 +147,7 @@ def test_every_fork_with_a_failing_allocation_is_undone():
     assert found.verdict.status is Status.HOLDS
 
 
-# The books.
+# The structures.
 
 
 def family(scheme, scope, *ops):
@@ -167,7 +167,7 @@ WRITTEN = (Mmap(mm=1, start=0, length=1), Write(mm=1, address=0))
 THREE = Scope(mms=3, pages=2)
 
 
-def test_fork_costs_one_anonmm_whatever_there_is_to_copy():
+def test_fork_allocates_one_anonmm_however_much_it_copies():
     ops = [*WRITTEN, Mmap(mm=1, start=1, length=1, prot="r"), Read(mm=1, address=1)]
     st = family(AnonmmCopies, THREE, *ops, Fork(mm=1, child=2), Fork(mm=2, child=3))
     assert st.anonmm.live == 3
@@ -177,7 +177,7 @@ def test_fork_costs_one_anonmm_whatever_there_is_to_copy():
     assert [st.anonmm[st.mm[m].anonmm].count for m in (2, 3)] == [1, 1]
 
 
-def test_the_walk_begins_with_the_process_that_the_page_names():
+def test_the_walk_begins_with_the_process_of_the_page():
     st = family(AnonmmCopies, THREE, *WRITTEN, Fork(mm=1, child=2), Fork(mm=1, child=3))
     assert walked(st, 1) == [1, 3, 5]
     st = family(
@@ -203,7 +203,7 @@ def test_the_walk_begins_with_the_process_that_the_page_names():
     assert walked(again, again.pte[1].folio) == [3, 1]
 
 
-def test_the_head_goes_last():
+def test_the_head_is_freed_last():
     ops = [*WRITTEN, Fork(mm=1, child=2), Exit(mm=1)]
     st = family(AnonmmCopies, THREE, *ops)
     assert st.anonmm.live == 2
@@ -228,7 +228,7 @@ def test_exec_without_memory_for_its_anonmm_leaves_the_old_image(scheme):
     assert st.anonmm[st.mm[2].anonmm].head == st.mm[2].anonmm
 
 
-LOST = [  # E33 of process 1, whose page process 2 has given to 3 before it went.
+LOST = [  # E33 in process 1; process 2, whose anonmm the page names, forks 3 and then exits.
     *WRITTEN,
     Fork(mm=1, child=2),
     SwapOut(mm=1, address=0),
@@ -264,7 +264,7 @@ def test_mremap_of_a_shared_page():
     assert copied.folio[copied.pte[4].folio].index == 1
 
 
-def test_what_is_in_swap_is_copied_at_once_or_later_or_never():
+def test_a_moved_page_in_swap_is_copied_at_once_or_later_or_never():
     swapped = [*WRITTEN, Fork(mm=1, child=2), SwapOut(mm=1, address=0)]
     moved = [*swapped, Mremap(mm=2, start=0, length=1, new_length=1, to=1)]
     assert family(AnonmmSwapIn, THREE, *moved).pte[4].folio

@@ -1,4 +1,4 @@
-"""What runs by day stands for all schemes: one of each design."""
+"""By day, one scheme of each design represents all schemes."""
 
 from rmapcheck.plugins.catalogue import bugs, machines
 from tests.designs import DESIGNS, design_of, sweep, sweep_of_bugs

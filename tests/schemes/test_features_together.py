@@ -1,7 +1,7 @@
-"""All features at once in the smallest scope, and two by two in larger ones.
+"""All features at once in the smallest scope, and pairs of features in larger scopes.
 
-What one does right alone may go wrong beside another.
-Every scheme has all that its kernels had. Of each design one goes through all pairs.
+Two features that are right alone may be wrong together. The smallest scope is for every scheme,
+with all features that its kernels had; the pairs are for one scheme of each design.
 """
 
 import itertools
@@ -24,8 +24,8 @@ pytestmark = [
 EVERYTHING = Scope(
     mms=2, pages=1, folios=2, files=1, objects=16, young=True, ops=(*GROUPS, *EXTRAS)
 )
-DEAR = tuple(name for name in machines() if name.startswith("avc-"))
-"""Up to 2.5 million states and a minute each."""
+EXPENSIVE = tuple(name for name in machines() if name.startswith("avc-"))
+"""Schemes with up to 2.5 million states, a minute each."""
 
 FEATURES = {
     "mprotect": {"protections": 2},
@@ -53,11 +53,11 @@ NEEDS = {
     "reclaim": "file",
     "remap": "file",
 }
-"""Groups without which a feature is nothing."""
+"""The group that a feature cannot do without."""
 PAIRS = list(itertools.combinations(FEATURES, 2))
 
 LONG = 1_000_000
-"""States after which a pair is searched to a depth only."""
+"""If a pair has more states, it is searched only to DEPTH."""
 DEPTH = 7
 
 
@@ -89,21 +89,21 @@ def held(name):
     return found
 
 
-@pytest.mark.parametrize("name", sweep(name for name in machines() if name not in DEAR))
+@pytest.mark.parametrize("name", sweep(name for name in machines() if name not in EXPENSIVE))
 def test_all_features_at_once_in_the_smallest_scope(name):
     assert held(name).distinct > 10_000
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", DEAR)
-def test_all_features_at_once_in_the_smallest_scope_of_the_dear(name):
+@pytest.mark.parametrize("name", EXPENSIVE)
+def test_all_features_at_once_in_the_smallest_scope_of_expensive_schemes(name):
     assert held(name).distinct > 100_000
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", DESIGNS)
 def test_features_two_by_two_in_larger_scopes(name, amount):
-    """Each night other pairs; all of them take a morning."""
+    """Each night other pairs, because all pairs take hours."""
     for pair in random.SystemRandom().sample(PAIRS, amount(12, len(PAIRS))):
         holds(schemes()[name], of_two(*pair))
 

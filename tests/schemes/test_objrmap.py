@@ -1,4 +1,4 @@
-"""Partial objrmap: the variants that are right hold with all they have; checks have faults."""
+"""Partial objrmap: the right variants hold with all features, and each check can fail."""
 
 import attrs
 import pytest
@@ -22,12 +22,12 @@ from rmapcheck.verify.ladder import bug_scope
 from tests.pins import scope_of
 
 OWN = scope_of("two pages of a file, remapped")
-"""Two processes with one page each, of which a file has two."""
+"""Two processes with one page each, and a file with two pages."""
 
 RIGHT = (Objrmap5c, Objrmap5cAgain, Objrmap5d, Objrmap5e)
 
 
-def test_what_was_merged_holds_with_truncation_too():
+def test_the_merged_variant_holds_with_truncation_too():
     scope = attrs.evolve(OWN, folios=2, swaps=0, ops=(*OWN.ops, "truncate"))
     found = explore(Objrmap5e, scope)
     assert (found.verdict.status, found.verdict.how) == (Status.HOLDS, "exhaustive")
@@ -36,7 +36,7 @@ def test_what_was_merged_holds_with_truncation_too():
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("scheme", RIGHT, ids=lambda s: s.name)
-def test_what_is_right_holds_with_two_pages(scheme):
+def test_the_right_variants_hold_with_two_pages(scheme):
     scope = attrs.evolve(
         OWN, pages=2, folios=2, swaps=0, ops=("fault", "fork", "file", "reclaim", "remap")
     )
@@ -44,18 +44,18 @@ def test_what_is_right_holds_with_two_pages(scheme):
 
 
 @pytest.mark.parametrize("name", ["E41", "E42", "E43", "E44"])
-def test_what_was_wrong_is_known_to_the_scheme(name):
+def test_each_historical_bug_is_a_known_flaw_of_its_schemes(name):
     bug = bugs()[name]
     for base in (b for b in RIGHT if name in b.era.flaws):
         verdict = explore(base, bug_scope(bug), target=bug.bug.violates).verdict
         assert known_flaw(base, verdict) == name
 
 
-# What the books hold.
+# The structures.
 
 
 def mapped(scheme, *, twice):
-    """Return a machine in which page 0 of the file is mapped linearly, by two processes or one."""
+    """Return a machine in which one or two processes map page 0 of the file linearly."""
     machine = Run(scheme, attrs.evolve(OWN, pages=2))
     steps = [
         MmapFile(mm=1, start=0, length=2, file=1, pgoff=0, shared=True),
@@ -90,7 +90,7 @@ def test_fork_of_a_file_allocates_no_chain():
     assert (allocations(Objrmap5a), allocations(PteChainSupplied)) == (0, 1)
 
 
-def test_a_walk_looks_at_every_vma_of_the_file():
+def test_a_walk_checks_every_vma_of_the_file():
     machine = mapped(Objrmap5a, twice=True)
     rwc = RmapWalkControl()
     folio = machine.st.address_space[1].i_pages[0]
@@ -98,7 +98,7 @@ def test_a_walk_looks_at_every_vma_of_the_file():
     assert (rwc.visited, rwc.nodes) == ([1, 3], 2)
 
 
-# Every check is seen to fail.
+# Every check can fail.
 
 
 class CountsAndMarks(Objrmap5c):
@@ -118,7 +118,7 @@ class ForkIsNotCounted(Objrmap5e):
 
 
 class MissesNonlinear(Objrmap5e):
-    """As 5a; walk_complete says the same earlier."""
+    """Truncation misses nonlinear VMAs, as in 5a. walk_complete finds it in an earlier step."""
 
     breaks = "object_has_mapping"
     scope = attrs.evolve(OWN, mms=1, ops=("file", "fault", "remap", "truncate"))

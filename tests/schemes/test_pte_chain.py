@@ -59,7 +59,7 @@ SMALL = {
 
 
 def breaks(invariant, **scope):
-    """Register a mutant as what `invariant` must catch, in a scope."""
+    """Register a mutant that `invariant` must catch in a scope."""
 
     def register(mutant):
         mutant.name = mutant.__name__
@@ -73,7 +73,7 @@ def breaks(invariant, **scope):
 
 @breaks("chain_equals_ptes")
 class ForgetsTheFirst(PteChainMinimal):
-    """The chain is not a multiset of the entries (pte_chain#exact)."""
+    """A new entry replaces the chain (pte_chain#exact)."""
 
     def push(self, st, folio, node, ptep):
         st.folio[folio].pte_chain = 0
@@ -82,7 +82,7 @@ class ForgetsTheFirst(PteChainMinimal):
 
 @breaks("walk_sound")
 class DeadProcessesStay(PteChainMinimal):
-    """A chain leads into the page tables of a process that is gone (pte_chain#owner)."""
+    """A chain keeps entries of a process that has exited (pte_chain#owner)."""
 
     def page_remove_rmap(self, st, folio, ptep):
         if st.folio[folio].refcount == 1:
@@ -91,7 +91,7 @@ class DeadProcessesStay(PteChainMinimal):
 
 @breaks("chain_equals_ptes", ops=("mmap", "munmap", "fault", "swap"))
 class SwapKeepsTheChain(PteChainMinimal):
-    """An unmapped page has a chain (pte_chain#empty-if-unmapped)."""
+    """A page in swap keeps its chain when it is unmapped (pte_chain#empty-if-unmapped)."""
 
     def folio_remove_rmap(self, st, folio, vma, address, ptep):
         if not st.folio[folio].swap:
@@ -100,7 +100,7 @@ class SwapKeepsTheChain(PteChainMinimal):
 
 @breaks("lock_discipline", ops=("mmap", "fault", "fork"))
 class LocksTheParent(PteChainMinimal):
-    """An entry is noted when only another process's page_table_lock is held.
+    """Fork adds an entry to the chain while only another process's page_table_lock is held.
 
     Rule pte_chain#under-page-table-lock.
     """
@@ -124,7 +124,7 @@ class NoChainLock(PteChainArray):
 
 @breaks("chain_packed", mms=3)
 class IndexIsNotKept(PteChainArray):
-    """The packed index goes its own way (pte_chain#packed)."""
+    """idx is not the number of free slots (pte_chain#packed)."""
 
     def slot_used(self, st, chunk, first):
         st.pte_chain[chunk].idx = max(first, 1)
@@ -132,7 +132,7 @@ class IndexIsNotKept(PteChainArray):
 
 @breaks("chain_packed", mms=3)
 class FillsFromTheLowEnd(PteChainChunks):
-    """Free slots are at the high end (pte_chain#packed)."""
+    """A chunk is filled from the low end, so free slots are at its high end (pte_chain#packed)."""
 
     def use_slot(self, st, chunk, ptep):
         st.pte_chain[chunk].ptes[0] = ptep
@@ -148,7 +148,7 @@ class CollapsesTooEarly(PteChainSupplied):
 
 @breaks("kernel_bug")
 class LeavesTheLastEntry(PteChainSupplied):
-    """A chunk goes back with an entry in it, for the next who takes it to find.
+    """A chunk is freed while it contains an entry, which the next user of the chunk finds.
 
     Rule pte_chain#spare-empty.
     """
@@ -160,7 +160,7 @@ class LeavesTheLastEntry(PteChainSupplied):
 
 @breaks("lock_discipline")
 class AsksUnderTheLock(PteChainSupplied):
-    """A chunk is asked for, and waited for, under page_table_lock."""
+    """A chunk is allocated under page_table_lock, although the allocation may sleep."""
 
     def page_add_rmap(self, st, folio, ptep):
         self.pte_chain_free(st)
@@ -170,7 +170,7 @@ class AsksUnderTheLock(PteChainSupplied):
 
 @breaks("no_leak")
 class KeepsTheSpare(PteChainSupplied):
-    """The chunk that was not needed is not given back."""
+    """The chunk that was not needed is not freed."""
 
     def pte_chain_free(self, st):
         st.spare = 0
@@ -178,7 +178,7 @@ class KeepsTheSpare(PteChainSupplied):
 
 @breaks("kernel_bug")
 class TakesTheSpareTwice(PteChainSupplied):
-    """A chunk that is in use is given back as if it were not."""
+    """A chunk that is in use is also freed as not needed."""
 
     def chain_node(self, st):
         return st.spare
@@ -200,7 +200,7 @@ def test_the_schemes_without_the_faults_hold_in_the_same_scopes(scheme):
         assert found.verdict.status is not Status.VIOLATED, found.verdict.violations
 
 
-# Shapes.
+# The shape of a chain.
 
 
 def shared_by(scheme, mms, **scope):
@@ -220,7 +220,7 @@ def test_the_first_commit_has_a_node_even_for_one_entry():
 
 
 @pytest.mark.parametrize("scheme", [PteChainChunks, PteChainSupplied, PteChainArray])
-def test_who_leaves_a_full_chain_is_replaced_from_the_first_chunk(scheme):
+def test_an_entry_from_the_first_chunk_fills_the_place_of_a_removed_one(scheme):
     machine = shared_by(scheme, 4)
     st = machine.st
     assert not machine.apply(Exit(mm=2))
@@ -267,16 +267,16 @@ def test_fork_costs_a_lock_and_an_allocation_for_each_page():
     assert costs[PteChainSupplied] == (1 + 4, locks)
 
 
-def test_removal_looks_at_nodes_in_proportion_to_the_sharers():
-    looked = []
+def test_removal_visits_nodes_in_proportion_to_the_sharers():
+    visited = []
     for mms in (2, 4, 8):
         machine = shared_by(PteChainMinimal, mms, folios=1, vmas=8, objects=20)
         machine.apply(Exit(mm=1))
-        looked.append(machine.st.nr_nodes)
-    assert looked == [2, 4, 8]
+        visited.append(machine.st.nr_nodes)
+    assert visited == [2, 4, 8]
 
 
-def test_a_new_step_starts_at_no_cost():
+def test_a_new_step_starts_with_a_cost_of_zero():
     machine = shared_by(PteChainMinimal, 2)
     assert machine.st.nr_locks
     machine.st.begin()

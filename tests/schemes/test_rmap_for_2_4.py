@@ -1,4 +1,4 @@
-"""What was posted for v2.4: Phillips' hashed locks, and rmap 15 with its rss limits."""
+"""Patches for v2.4: Phillips' hashed locks, and rmap 15 with its rss limits."""
 
 import pytest
 
@@ -22,7 +22,7 @@ LIMITED = scope_of("two pages of rss")
 
 
 class KeepsTheWrongLock(RmapSpeedup):
-    """Fork goes on under the lock of the first page."""
+    """Fork keeps the lock of the first page for all pages."""
 
     breaks = "lock_discipline"
 
@@ -32,7 +32,7 @@ class KeepsTheWrongLock(RmapSpeedup):
 
 
 class SetsTheIndexUnlocked(RmapSpeedup):
-    """The page gets a place in swap while somebody may hold what was its lock."""
+    """The page gets a swap index, which selects its lock, while another CPU may hold its lock."""
 
     breaks = "lock_discipline"
 
@@ -41,7 +41,7 @@ class SetsTheIndexUnlocked(RmapSpeedup):
 
 
 class ChangesTheIndexOfALockedPage(RmapSpeedup):
-    """The lock is taken, and then the index changes, so that it is the page's no longer."""
+    """The index changes while the lock is held, so the lock is no longer that of the page."""
 
     breaks = "lock_discipline"
 
@@ -53,7 +53,7 @@ class ChangesTheIndexOfALockedPage(RmapSpeedup):
 
 
 class AllocatesUnderTheLock(RmapSpeedup):
-    """The next nodes are taken while the lock is held."""
+    """The next nodes are allocated while the lock is held."""
 
     breaks = "lock_discipline"
 
@@ -66,7 +66,7 @@ class AllocatesUnderTheLock(RmapSpeedup):
         super().drop_lock(st)
 
 
-class NeverLetsGo(RmapSpeedup):
+class NeverUnlocks(RmapSpeedup):
     """Fork ends with the lock held."""
 
     breaks = "lock_discipline"
@@ -76,7 +76,7 @@ class NeverLetsGo(RmapSpeedup):
 
 
 class KeepsTheRest(RmapSpeedup):
-    """The nodes that were taken and not needed are not given back."""
+    """Nodes that were allocated and not needed are not freed."""
 
     breaks = "no_leak"
 
@@ -85,7 +85,7 @@ class KeepsTheRest(RmapSpeedup):
 
 
 class AsksTheFirst(Rmap15):
-    """The process of the first entry decides for all."""
+    """Only the process of the first entry is checked."""
 
     breaks = "rsslimit"
 
@@ -96,7 +96,7 @@ class AsksTheFirst(Rmap15):
 
 
 class MayReachTheLimit(Rmap15):
-    """A process that has just what it may have counts as under its limit."""
+    """A process that is exactly at its limit counts as under it."""
 
     breaks = "rsslimit"
 
@@ -105,7 +105,7 @@ class MayReachTheLimit(Rmap15):
 
 
 class ForkForgetsTheRss(Rmap15):
-    """The child has pages and no rss."""
+    """Fork does not count the child's pages in its rss."""
 
     breaks = "rss_counts"
 
@@ -119,7 +119,7 @@ MUTANTS = [
     (SetsTheIndexUnlocked, SWAPS),
     (ChangesTheIndexOfALockedPage, SWAPS),
     (AllocatesUnderTheLock, THREE_PAGES),
-    (NeverLetsGo, SWAPS),
+    (NeverUnlocks, SWAPS),
     (KeepsTheRest, SWAPS),
     (LosesNodes, SWAPS),
     (AsksTheFirst, LIMITED),
@@ -131,7 +131,7 @@ MUTANTS = [
 @pytest.mark.parametrize(("mutant", "scope"), MUTANTS)
 def test_the_fault_is_caught_by_its_invariant(mutant, scope, monkeypatch):
     target = mutant.bug.violates if mutant.bug else mutant.breaks
-    monkeypatch.setattr(mutant, "name", mutant.__name__)  # one of them is a bug of the corpus
+    monkeypatch.setattr(mutant, "name", mutant.__name__)  # one of them is a seeded bug
     found = explore(mutant, scope, target=target, max_states=20_000)
     assert target in [v.invariant for v in found.verdict.violations], found.verdict
 
@@ -153,7 +153,7 @@ def forked(pages, *swapped):
 
 @pytest.mark.parametrize(("pages", "locks"), [(1, 2), (2, 2), (4, 3), (8, 5)])
 def test_fork_takes_a_lock_for_each_pair_of_neighbours_and_again_after_new_nodes(pages, locks):
-    """Two mmap_locks and two page_table_locks beside; two nodes at a time, as many as a lock."""
+    """Four more locks: two mmap_locks, two page_table_locks. Nodes are allocated in pairs."""
     machine = forked(pages)
     assert machine.st.nr_locks == 4 + locks - 1
     assert machine.st.nr_allocs == 1 + pages + pages % 2
@@ -194,7 +194,7 @@ def test_one_process_under_its_limit_spares_the_page():
     assert scheme.page_over_rsslimit(st, st.pte[2].folio)
 
 
-def test_without_a_limit_nobody_is_over_it():
+def test_without_a_limit_no_page_is_over_it():
     machine = Run(Rmap15, Scope(mms=2, pages=1))
     machine.apply(Mmap(mm=1, start=0, length=1))
     machine.apply(Write(mm=1, address=0))

@@ -1,4 +1,4 @@
-"""How many states each scheme has in small scopes: pinned, so that no change goes unseen."""
+"""The number of states of each scheme in small scopes is pinned, so that changes are noticed."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests import pins
 from tests.designs import DESIGNS
 
 SWEEP = "exec, memory fails"
-"""The section that is a sweep over most schemes; the one of all schemes is run by day too."""
+"""The section of which only one scheme of each design runs by day."""
 SECTIONS = [name for name, section in pins.SECTIONS.items() if "test" not in section]
 
 

@@ -1,4 +1,4 @@
-"""No rmap: what swap_out() unmaps, that it comes by everywhere, and faults that prevent it."""
+"""No rmap: what swap_out() unmaps, that it visits every entry, and faults that prevent this."""
 
 import pytest
 
@@ -32,7 +32,7 @@ THREE = scope_of("three processes")
 AGED = scope_of("referenced, scanned")
 
 
-def test_a_scheme_without_rmap_owes_a_scan_and_no_walk():
+def test_a_scheme_without_rmap_is_checked_for_its_scan_and_not_for_a_walk():
     names = [inv.name for inv in applicable(VirtualScan)]
     assert "walk_complete" not in names
     assert names[-1] == "scan_visits_all"
@@ -46,7 +46,7 @@ def test_a_scheme_without_rmap_owes_a_scan_and_no_walk():
 
 
 class JoinsLate(VirtualScan):
-    """Fork puts the child on mmlist when all is copied: swapoff would have missed its entries."""
+    """Fork adds the child to mmlist after copying its entries: swapoff may miss them."""
 
     name = "joins-late"
     breaks = "lock_discipline"
@@ -56,7 +56,7 @@ class JoinsLate(VirtualScan):
 
 
 class BreaksTheRing(VirtualScan):
-    """A process that gets a page is a ring of its own, and the scan never finds the others."""
+    """A process that gets a page becomes a ring of one, so the scan never finds the others."""
 
     name = "breaks-the-ring"
     breaks = "scan_visits_all"
@@ -81,14 +81,14 @@ def test_the_fault_is_caught(mutant, engine):
     assert target in [v.invariant for v in found.verdict.violations]
 
 
-def test_a_swap_mm_that_is_gone_is_used_by_the_next_scan():
+def test_the_next_scan_uses_a_swap_mm_that_has_exited():
     machine = Run(SwapMmLeftBehind, THREE)
     machine.apply(Fork(mm=1, child=2))
     assert [v.invariant for v in machine.apply(Exit(mm=1))] == ["mmlist", "null_dereference"]
 
 
 def counts_what_stays(st, vma, ptep, scan):
-    """Stand in for try_to_swap_out(): a page that got no swap slot counts as freeable."""
+    """Replace try_to_swap_out(): a page that got no swap slot counts as freed."""
     kept = st.pte[ptep].folio
     return swapped(st, vma, ptep, scan) or int(st.pte[ptep].folio == kept)
 
@@ -96,14 +96,14 @@ def counts_what_stays(st, vma, ptep, scan):
 swapped = vmscan.try_to_swap_out
 
 
-def test_a_scan_that_stops_at_a_page_it_left_never_gets_past_it(monkeypatch):
+def test_a_scan_that_stops_at_a_page_that_stays_never_gets_past_it(monkeypatch):
     monkeypatch.setattr(vmscan, "try_to_swap_out", counts_what_stays)
     found = explore(VirtualScan, TWO_PAGES, engine="python")
     assert [v.invariant for v in found.verdict.violations] == ["scan_visits_all"]
 
 
 def stays_at_young(st, mm, vma, count, scan):
-    """Stand in for swap_out_vma(): an entry that was used lately ends the scan where it is."""
+    """Replace swap_out_vma(): a young entry ends the scan, and the cursor stays there."""
     address = max(st.mm[mm].swap_address, st.vma[vma].vm_start)
     ptep = vmscan.pte_offset(st, mm, address)
     if st.pte[ptep].folio and st.pte[ptep].flags & vmscan.PTE_YOUNG:
@@ -121,16 +121,16 @@ def test_a_scan_that_is_stopped_by_a_page_in_use_never_gets_past_it(monkeypatch)
     assert [v.invariant for v in found.verdict.violations] == ["scan_visits_all"]
 
 
-def test_looking_into_the_future_changes_nothing():
+def test_the_check_that_runs_further_changes_nothing():
     machine = Run(VirtualScan, TWO_PAGES)
-    told = []
-    machine.st.observer = lambda *event: told.append(event[1])
+    events = []
+    machine.st.observer = lambda *event: events.append(event[1])
     machine.apply(Write(mm=1, address=0))
     before = machine.st.layout.encode_raw(machine.st)
     assert not machine.apply(Write(mm=1, address=1))
     assert machine.st.swap.live == 0
     assert machine.st.layout.encode_raw(machine.st) != before
-    assert "unmap" not in told
+    assert "unmap" not in events
 
 
 # What a scan does.
@@ -146,7 +146,7 @@ def shared(mms, pages, **scope):
     return machine
 
 
-def test_a_page_is_free_only_when_the_scan_has_been_everywhere():
+def test_a_page_is_freed_only_after_the_scan_has_visited_all_its_entries():
     machine = shared(3, 1)
     st = machine.st
     assert not machine.apply(SwapScan(mm=1))
@@ -158,7 +158,7 @@ def test_a_page_is_free_only_when_the_scan_has_been_everywhere():
     assert st.folio.live == 0
 
 
-def test_everything_on_the_way_is_unmapped_too():
+def test_the_scan_also_unmaps_everything_on_its_way():
     """For one page of M processes with P shared pages, the scan takes (M - 1) P + 1 entries."""
     machine = shared(4, 3, swaps=3)
     machine.apply(SwapScan(mm=1))
@@ -173,10 +173,10 @@ def test_a_used_page_is_spared_once():
     assert machine.st.nr_entries == 2
 
 
-def test_the_scan_goes_on_where_it_stopped_but_in_the_last_vma():
+def test_the_scan_continues_where_it_stopped_except_in_the_last_vma():
     machine = shared(1, 4)
     machine.apply(SwapScan(mm=1))
-    assert machine.st.mm[1].swap_address == 4, "the kernel takes that for the end"
+    assert machine.st.mm[1].swap_address == 4, "the kernel treats this as the end"
     machine = shared(1, 3)
     machine.apply(Mmap(mm=1, start=2, length=1, prot="r"))
     machine.apply(SwapScan(mm=1))
@@ -203,8 +203,8 @@ def mapped(scheme, mms, pages):
 
 @pytest.mark.parametrize("mms", [2, 4, 8])
 @pytest.mark.parametrize("pages", [1, 4])
-def test_only_with_i_mmap_does_one_page_cost_one_page(mms, pages):
-    """M processes map P pages of a file: for one page, (M - 1) P + 1 entries go, or M."""
+def test_only_with_i_mmap_does_one_page_cost_its_own_entries(mms, pages):
+    """M processes map P pages of a file: for one page, (M - 1) P + 1 or M entries are unmapped."""
     gone = {}
     for scheme in (VirtualScan, VirtualScanObjrmap):
         machine = mapped(scheme, mms, pages)
@@ -218,7 +218,7 @@ def test_only_with_i_mmap_does_one_page_cost_one_page(mms, pages):
 
 
 def takes_any_entry(st, folio, scan):
-    """Stand in for unmap_everywhere(): nobody looks whether the entry maps that page."""
+    """Replace unmap_everywhere(): do not check whether the entry maps that page."""
     for vma in st.vma.indices():
         ptep = vmscan.pte_offset(st, st.vma[vma].vm_mm, 0)
         if st.pte[ptep].folio:
@@ -227,7 +227,7 @@ def takes_any_entry(st, folio, scan):
             vmscan.folio_put(st, folio)
 
 
-def test_the_pass_by_i_mmap_must_look_at_the_entry(monkeypatch):
+def test_the_walk_of_i_mmap_must_check_the_entry(monkeypatch):
     machine = mapped(VirtualScanObjrmap, 3, 2)
     assert not machine.apply(MmapFile(mm=3, start=0, length=1, file=1, pgoff=1, shared=True))
     assert not machine.outcome.exhausted
@@ -241,7 +241,7 @@ def test_the_pass_by_i_mmap_must_look_at_the_entry(monkeypatch):
 
 def test_swap_mm_steps_over_exec_and_exit():
     machine = shared(3, 1)
-    assert on_mmlist(machine.st) == [1, 3, 2], "a child stands behind its parent"
+    assert on_mmlist(machine.st) == [1, 3, 2], "a child is behind its parent"
     machine.apply(Exec(mm=1))
     assert on_mmlist(machine.st) == [3, 2, 1]
     machine.apply(Exit(mm=3))
@@ -249,7 +249,7 @@ def test_swap_mm_steps_over_exec_and_exit():
 
 
 @pytest.mark.parametrize("young", [False, True])
-def test_swap_out_scans_until_nobody_maps_the_page(young):
+def test_swap_out_scans_until_no_process_maps_the_page(young):
     machine = shared(3, 1, young=young)
     folio = machine.st.pte[1].folio
     assert len(mappers_of(machine.st, folio)) == 3
@@ -259,7 +259,7 @@ def test_swap_out_scans_until_nobody_maps_the_page(young):
     assert not machine.st.folio.is_live(folio)
 
 
-def test_what_the_era_lacks_is_said():
+def test_an_operation_that_the_era_lacks_gets_an_error():
     machine = shared(1, 1, young=True)
     with pytest.raises(NotPossible, match="has no page_referenced"):
         machine.apply(FolioReferenced(mm=1, address=0))

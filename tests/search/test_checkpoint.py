@@ -1,4 +1,4 @@
-"""A search that is killed goes on from its checkpoint; a wrong checkpoint is refused."""
+"""A killed search continues from its checkpoint; a wrong checkpoint is refused."""
 
 import json
 import multiprocessing
@@ -51,10 +51,10 @@ KILLS = [("every state", False, 9), ("every state", True, 9), ("a bug", True, 2)
 
 @pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize(("what", "fingerprint", "times"), KILLS)
-def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
+def test_a_killed_search_continues_and_ends_as_if_it_had_not_been_killed(
     what, fingerprint, times, tmp_path
 ):
-    """Twenty kills in all, at moments by chance and with other numbers of workers."""
+    """Twenty kills in all, at random moments and with different numbers of workers."""
     scheme, scope, target = LONG[what]
     whole = explore(scheme, scope, target=target, fingerprint=fingerprint, engine="native")
     path, chance = tmp_path / "saved", random.Random(what)
@@ -80,7 +80,7 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
 
 @pytest.mark.parametrize("limit", [{"max_states": 150}, {"max_depth": 4}, {"max_seconds": 0.0}])
 @pytest.mark.parametrize("fingerprint", [False, True])
-def test_a_search_that_a_limit_ended_goes_on(limit, fingerprint, tmp_path):
+def test_a_search_that_a_limit_ended_can_continue(limit, fingerprint, tmp_path):
     scheme = schemes()["avc-6.0"]
     whole = explore(scheme, TINY, fingerprint=fingerprint, engine="native")
     where = Checkpoints(path=tmp_path / "saved")
@@ -113,7 +113,7 @@ def test_an_interrupted_search_leaves_a_checkpoint(tmp_path):
     assert Reader(where.path).header()["has"]["next"] > 0
 
 
-# What is refused, and how.
+# Checkpoints that are refused, and the error for each.
 
 COMMAND = ("explore", "avc-6.0", "--mms", "2", "--pages", "1", "--ops", "mmap,fault,fork")
 
@@ -127,7 +127,7 @@ def saved(tmp_path, capsys):
 
 
 def refused(capsys, *more, command=COMMAND):
-    """Run explore; return the one sentence with which it refuses."""
+    """Run explore, which must refuse; return its error, which must be one sentence."""
     assert run([*command, *map(str, more)]) == 2
     (sentence,) = capsys.readouterr().err.splitlines()
     return sentence
@@ -157,7 +157,7 @@ def test_a_cut_or_lengthened_file_is_refused(saved, capsys):
         saved.write_bytes(bad)
         sentence = refused(capsys, "--resume", saved)
         assert str(saved) in sentence
-        assert "without --resume the search begins anew" in sentence
+        assert "without --resume the search starts again" in sentence
 
 
 def test_a_checkpoint_of_another_search_is_refused(saved, capsys, monkeypatch):
@@ -181,7 +181,8 @@ def test_a_newer_format_is_refused(saved, capsys, monkeypatch):
     assert run([*COMMAND, "--checkpoint", str(saved)]) == 0
     monkeypatch.undo()
     capsys.readouterr()
-    assert "has format 2, and this rmapcheck knows 1 only" in refused(capsys, "--resume", saved)
+    sentence = refused(capsys, "--resume", saved)
+    assert "has format 2, and this version of rmapcheck reads only format 1" in sentence
 
 
 def test_files_that_cannot_be_read_or_written(tmp_path, capsys):
@@ -197,11 +198,11 @@ def test_nothing_but_a_checkpoint_is_overwritten(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     case = tmp_path / "case.json"
     case.write_text("{}\n")
-    assert "case.json is no checkpoint" in refused(capsys, "--checkpoint", case)
+    assert "case.json is not a checkpoint" in refused(capsys, "--checkpoint", case)
     assert case.read_text() == "{}\n"
     assert ". is a folder" in refused(capsys, "--checkpoint", ".")
-    assert "/dev/null is no file" in refused(capsys, "--checkpoint", "/dev/null")
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
+    assert "/dev/null is not a regular file" in refused(capsys, "--checkpoint", "/dev/null")
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
         checkpoint.write(case, {}, [])
 
 
@@ -237,7 +238,7 @@ def test_well_formed_nonsense_is_refused(saved):
 
 
 def resumed(path, header, piece):
-    """Write a checkpoint whose digests are right, and go on from it."""
+    """Write a checkpoint whose digests are right, and continue from it."""
     checkpoint.write(path, header, [piece])
     scope = Scope(mms=2, pages=1, ops=("mmap", "fault", "fork"))
     return explore(
@@ -254,8 +255,8 @@ def keys_of(piece):
         at += 10 + size
 
 
-def test_bits_that_are_no_state_are_refused(saved):
-    """Of the last state in turn: each byte becomes all ones; most such are no state."""
+def test_bytes_that_cannot_be_a_state_are_refused(saved):
+    """In the last state, all bits of one byte after another are inverted."""
     reader = Reader(saved)
     header, (piece,) = reader.header(), reader.pieces()
     assert resumed(saved, header, piece).verdict.how == "exhaustive"

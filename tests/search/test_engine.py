@@ -1,4 +1,4 @@
-"""The search itself: counts known in advance, and faults that pinned counts notice."""
+"""Exhaustive search: counts that are known in advance, and faults that pinned counts reveal."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ def test_empty_processes_differ_in_nothing_but_name(mms):
     assert count(CHAIN, where, symmetry=False) == 2**mms - 1
 
 
-# The guarantee asked of every correct scheme, with all that may go wrong between two processes.
+# Every correct scheme must hold for two processes with two pages and all these operations.
 
 BOTH = ("mprotect", "fault", "fork", "mremap", "swap")
 TWO_BY_TWO = Scope(mms=2, pages=2, premapped=2, folios=2, swaps=1, vmas=5, objects=16, ops=BOTH)
@@ -78,7 +78,7 @@ def test_two_processes_two_pages_with_split_merge_mremap_swap_and_fork(name):
     assert found.vacuous == ()
 
 
-# Faults planted into the search, each of which the pins (or the replay) must notice.
+# Faults that are planted into the search: pinned counts or the replay must reveal each of them.
 
 (FAULTY,) = pins.pins_of("faults in the interpreted search")
 

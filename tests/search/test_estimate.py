@@ -1,4 +1,4 @@
-"""What `rmapcheck scopes` guesses, held against scopes whose size is known."""
+"""Estimates of `rmapcheck scopes`, compared with scopes whose size is known."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def layers(name, scope):
 
 @pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 def test_the_true_number_lies_in_most_of_the_ranges():
-    """The schemes and the scopes are not those from which the range was made."""
+    """These are not the schemes and scopes from which the range was computed."""
     held, ranges = 0, 0
     for name in ("pte_chain-2.6.0", "avc-3.0"):
         for number in (2, 5, 6, 7, 9, 11):
@@ -68,7 +68,7 @@ def test_the_interpreted_sample_says_the_same(monkeypatch):
     assert isinstance(Search(Question(schemes()["avc-7.0"], LADDER[0])), Search)
 
 
-def test_a_violation_in_the_sample_is_told():
+def test_a_violation_in_the_sample_is_reported():
     bug = bugs()["B28"].bug
     scope = Scope(**bug.scope | {"ops": tuple(bug.scope["ops"])})
     assert estimate(bugs()["B28"], scope).violated

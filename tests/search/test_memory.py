@@ -1,4 +1,4 @@
-"""A search stays below its memory limit, and ends with UNKNOWN where there is no memory."""
+"""A search stays below its memory limit, and ends with UNKNOWN if there is no memory."""
 
 import ctypes
 import os
@@ -49,7 +49,7 @@ print(done.verdict.why)
 
 
 def limited(what, extra, workers, *, fingerprint=False):
-    """Search in a process of its own; return the status, the states and the megabytes to spare."""
+    """Search in a new process; return the status, the number of states and the MB not used."""
     arguments = (what, str(extra), str(workers), str(int(fingerprint)))
     done = subprocess.run(
         [sys.executable, "-c", SEARCH, *arguments],
@@ -88,7 +88,7 @@ def test_a_limit_below_what_python_takes_is_unknown_at_once():
     assert done.distinct == 0
 
 
-def test_the_budget_minds_the_machine_as_well_as_the_limit(monkeypatch):
+def test_the_budget_depends_on_the_machine_and_on_the_limit(monkeypatch):
     plenty = memory.budget(1 << 30)
     assert 0 < plenty < 1 << 46
     monkeypatch.setattr(memory, "_available", lambda: iter([10 * memory.MEGABYTE]))
@@ -140,7 +140,7 @@ def prints_of(search):
 
 @pytest.mark.usefixtures("optimized")
 def test_fingerprints_are_as_good_as_random_ones():
-    """Of n states about n² / 2^33 pairs share the upper, and the lower, 32 bits."""
+    """Among n states, about n² / 2^33 pairs share the upper 32 bits, and as many the lower 32."""
     search = NativeSearch(Question(schemes()["avc-6.0"], Scope()))
     search.start()
     search.run(100_000, None, 60.0)

@@ -1,7 +1,7 @@
-"""The AVC profile: our counts are those that SPIN and rumur were seen to agree on.
+"""The AVC profile: our counts are those that SPIN and rumur find.
 
-`make peers` runs them all (benchmarks/peers/README.md); here the counts are pinned. Nightly the
-peers are run again at small bounds, where they are installed.
+`make peers` runs all programs (benchmarks/peers/README.md), and here their counts are pinned. At
+night the programs run again with small bounds, if they are installed.
 """
 
 import shutil
@@ -52,7 +52,7 @@ def test_our_counts_are_those_of_the_peers(pin, pinned):
 @needs_compiler
 @pytest.mark.parametrize("pool", ["folio", "anon_vma"])
 def test_a_named_object_that_is_left_out_of_the_keys_is_noticed(pool):
-    """A key that holds object 1 twice, and not what a step did to object 2."""
+    """The faulty key contains object 1 twice, so it does not show what a step did to object 2."""
     bounds = Bounds(2, 2, 2, 2)
     asked = avc_profile.question(bounds, symmetry=False)
     made = translated(asked)
@@ -65,7 +65,7 @@ def test_a_named_object_that_is_left_out_of_the_keys_is_noticed(pool):
 
 
 def interpreted(*, named):
-    """Search the smallest profile interpreted, to the end."""
+    """Search the smallest profile to the end, interpreted."""
     done = Search(Question(AvcProfile, TINY.scope(), named=named))
     assert done.start() == []
     while done.frontier:
@@ -132,7 +132,7 @@ def test_the_peers_agree_at_small_bounds(tmp_path):
 
 
 class Says:
-    """A program that finds what it is told to."""
+    """A program that reports a given number of states."""
 
     symmetric = False
 
@@ -148,7 +148,7 @@ class Says:
 
 
 class Fails(Says):
-    """A program that cannot be run."""
+    """A program whose run fails."""
 
     def run(self):
         raise PeerError("pan failed, 1:\nout of memory")
@@ -168,6 +168,6 @@ def test_a_program_that_fails_is_noted_and_the_others_go_on():
     assert "Failed: spin at 2,1,2,2: pan failed, 1:\n" in report([], [], turns.failed)
 
 
-def test_further_turns_end_with_the_time():
+def test_no_new_run_begins_after_the_time_limit():
     (result,) = Turns(0.0).take(TINY, 3, [Says("a", 3)])
     assert len(result.runs) == 1

@@ -1,4 +1,4 @@
-"""Pins: a number that differs is noticed, and regenerating changes the numbers alone."""
+"""Pins: a different number is noticed, and regenerating changes only the numbers."""
 
 import attrs
 import pytest

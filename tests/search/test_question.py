@@ -1,4 +1,4 @@
-"""One question, put to every engine: the answers have one form and agree."""
+"""All engines answer the same question: their answers have the same form, and agree."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""`explore --stage`: wider and wider scopes, and what is said of each."""
+"""`explore --stage`: wider and wider scopes, and the report on each."""
 
 import json
 

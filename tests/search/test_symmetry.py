@@ -1,9 +1,8 @@
-"""Symmetry is trusted because, on every scheme, it agrees with brute force.
+"""Searches with symmetry agree with brute force on every scheme, so symmetry can be trusted.
 
-Three checks, from the cheap to the complete: a state's canonical form does not change when all
-its objects are renamed; the orbits found with symmetry are those of the states found without; and
-where every allocation may take *any* free identity, the sizes of the orbits add up to the number
-of states.
+Three checks, from cheap to complete. The canonical form of a state does not change if all its
+objects are renamed. The orbits found with symmetry are those of the states found without. If
+every allocation may take *any* free slot, the sizes of the orbits add up to the number of states.
 """
 
 import math
@@ -89,7 +88,7 @@ def searched(name, scope, *, symmetry):
 
 
 def start_under_every_name(search):
-    """Add the first states in which another process than 1 is the one that is there.
+    """Add the first states in which the only process is not process 1.
 
     Not every scheme comes back to them: with anonmm, a child is never head of its parent's family.
     """
@@ -105,7 +104,7 @@ def renamed(st, rng):
     names = {}
     for name, struct in st.layout.structs.items():
         order = list(range(1, struct.size + 1))
-        if name != "address_space":  # files have names of their own
+        if name != "address_space":  # files are never renamed
             rng.shuffle(order)
         names[name] = dict(enumerate(order, 1)) | {0: 0, struct.size + 1: struct.size + 1}
     for ptep in range(1, st.pte.size + 1):
@@ -146,7 +145,10 @@ def test_the_canonical_form_does_not_depend_on_names(name, scope):
 
 
 def orbit_searches():
-    """Two and three processes; three of anonmm, whose dead are remembered, take a minute."""
+    """Return scopes of two and three processes.
+
+    Three take a minute with anonmm, whose states include processes that have exited.
+    """
     for name in machines():
         marks = () if name in DESIGNS else pytest.mark.nightly
         yield pytest.param(name, SMALL, id=f"two processes-{name}", marks=marks)
@@ -170,7 +172,7 @@ def test_orbits_are_those_of_brute_force(name, scope):
 
 
 def process_names(search, key):
-    """Return in how many ways the processes of an orbit can be named."""
+    """Return in how many ways the processes of an orbit can be numbered."""
     search.load(key)
     return math.factorial(search.scope.mms) // symmetries(search.st)
 
@@ -197,7 +199,7 @@ def test_orbit_sizes_add_up_when_every_identity_may_be_taken(name, scope, monkey
 
 
 def every_state(name, scope, monkeypatch):
-    """Return all raw states when allocation chooses among all free identities."""
+    """Return all raw states, if an allocation may take any free slot."""
     st = Kernel(scope, schemes()[name]())
     st.every_name = True
     choice = Choice()
@@ -231,14 +233,14 @@ def boot_states(st, choice):
 
 
 class Choice:
-    """Stands in for `free_slot`, and makes it take each free identity in turn."""
+    """Replaces `free_slot`, and takes each free slot in turn."""
 
     def __init__(self):
         self.picks = []
         self.at = 0
 
     def every(self):
-        """Yield once for each sequence of choices; the caller runs the operation in between."""
+        """Yield once for each sequence of choices; after each, the caller runs the operation."""
         self.picks = []
         while True:
             self.at = 0

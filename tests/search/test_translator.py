@@ -1,4 +1,4 @@
-"""The translator: how it translates a scheme that is composed of parts, and what it refuses."""
+"""The translator: it translates schemes that are composed of parts, and refuses other code."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Several workers give the results of one, whoever is quicker; and a race would be noticed."""
+"""Several workers give the results of one, in any interleaving, and a race is noticed."""
 
 import pytest
 
@@ -26,7 +26,7 @@ COUNTS = (
 TINY = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault", "fork", "swap"))
 FAILING = Scope(mms=2, pages=2, folios=2, swaps=1, objects=8, premapped=1, alloc_fail=True)
 EAGER = ("CHUNK=1", "JITTER")
-"""Workers draw states one by one and step back now and then: many interleavings, little work."""
+"""Workers take states one by one and sometimes yield: many interleavings with little work."""
 
 
 def results(scheme, scope, *, workers=1, defines=(), target="", **limits):
@@ -36,7 +36,7 @@ def results(scheme, scope, *, workers=1, defines=(), target="", **limits):
 
 
 def same_for_all(scheme, scope, *, times=2, **options):
-    """Search with 1, 2, 3 and 4 workers, repeatedly; return what all of them found."""
+    """Search repeatedly with 1, 2, 3 and 4 workers; return the result, which must be the same."""
     one = results(scheme, scope, **options)
     for workers in (2, 3, 4):
         for _ in range(times):
@@ -95,7 +95,7 @@ def test_more_workers_than_states_and_than_there_may_be():
 
 @pytest.mark.parametrize("fault", ["FAULT_RACE", "FAULT_FIRST_COME"])
 def test_a_planted_race_is_noticed(fault):
-    """With one worker there is nobody to race with."""
+    """With one worker there is no race."""
     scheme, faulty = schemes()["avc-6.0"], (*EAGER, fault)
     one = results(scheme, TINY)
     assert results(scheme, TINY, defines=faulty) == one

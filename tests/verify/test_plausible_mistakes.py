@@ -1,4 +1,4 @@
-"""Mistakes that a patch might make, each of which `verify` once called HOLDS."""
+"""Plausible mistakes in patches. An earlier version of `verify` said HOLDS for each of them."""
 
 import pytest
 
@@ -45,7 +45,7 @@ class FirstOnlyTree(IMmapIntervalTree):
 
 
 class FirstOnly(AvcPublish):
-    """Of a range only VMAs with its first page are found; truncation misses the others."""
+    """A query for a range finds only VMAs with its first page, so truncation misses the others."""
 
     name = "first-only"
     i_mmap = FirstOnlyTree()
@@ -65,7 +65,7 @@ class LeakPartial(AvcPublish):
 
 
 class SecondChunk(PteChainArray):
-    """In a chunk behind the first, the hole is looked for in the wrong place."""
+    """In a chunk after the first one, the hole is searched in the wrong place."""
 
     name = "second-chunk"
 
@@ -75,7 +75,7 @@ class SecondChunk(PteChainArray):
 
 
 class Collapse(PteChainArray):
-    """page_referenced() forgets that there is a second chunk."""
+    """page_referenced() does not check whether there is a second chunk."""
 
     name = "collapse"
 
@@ -88,7 +88,7 @@ class Collapse(PteChainArray):
 
 
 class OneMapper(Rmap15):
-    """page_over_rsslimit() asks the first process that maps the page, and no other."""
+    """page_over_rsslimit() checks only the first process that maps the page."""
 
     name = "one-mapper"
 
@@ -99,7 +99,7 @@ class OneMapper(Rmap15):
 
 
 class Cached(AnonmmSwapIn):
-    """rmap_needs_broken_cow() of a swap entry forgets who maps the page that is cached."""
+    """rmap_needs_broken_cow() of a swap entry ignores who maps the page in the swap cache."""
 
     name = "cached"
 
@@ -110,7 +110,7 @@ class Cached(AnonmmSwapIn):
 
 
 class ThirdChunk(PteChainArray):
-    """A new chunk goes where the second is, which is lost."""
+    """A new chunk replaces the second one, which is lost."""
 
     name = "third-chunk"
 
@@ -127,14 +127,14 @@ class ThirdChunk(PteChainArray):
 
 
 class Reader(bugs()["E44"]):
-    """A bug of the corpus, written as somebody would who does not know it."""
+    """A seeded bug, written as a reader would write it who does not know the original."""
 
     name = "reader"
     bug = None
 
 
 class Nonlinear(AnonVma2614):
-    """fork copies no entries of a nonlinear VMA; the child reads other pages of the file."""
+    """fork copies no entries of a nonlinear VMA, so the child reads other pages of the file."""
 
     name = "nonlinear"
 
@@ -164,9 +164,10 @@ CAUGHT_IN = {
     ThirdChunk: CHUNKS,
     Reader: bug_scope(bugs()["E44"]),
 }
-"""The first scope of the ladder in which each is found."""
+"""For each mistake, the first scope of the ladder in which it is found."""
 BY_RANDOM_RUNS = (SecondChunk, Collapse)
-"""These come when the searches have used up their part of the budget, however long that is."""
+"""Mistakes that only random runs find. These start when the searches have used their time, so a
+small budget finds them sooner."""
 BY_DAY = (FirstOnly, SecondChunk)
 
 

@@ -1,4 +1,4 @@
-"""verify as a command: what it must catch, whatever else goes wrong, and what it says."""
+"""The command verify: what it must catch, also if something else goes wrong, and what it says."""
 
 import json
 import textwrap
@@ -102,7 +102,7 @@ def test_a_bounded_rung_is_not_called_exhausted():
     assert climber.report().exhausted == ()
 
 
-def test_the_others_go_on_when_one_breaks_the_interface(tmp_path, capsys):
+def test_other_schemes_are_verified_if_one_breaks_the_interface(tmp_path, capsys):
     bad = plugin(tmp_path, "def anon_vma_prepare(self, st, vma):\n    return 7 // 0\n")
     assert run(["verify", bad, "nobody", "B28", "--budget", "3", "--quiet"]) == Exit.USAGE
     lines = capsys.readouterr().out.splitlines()
@@ -111,7 +111,7 @@ def test_the_others_go_on_when_one_breaks_the_interface(tmp_path, capsys):
     assert lines[-1].endswith("as expected")
 
 
-def test_jobs_say_the_same_in_the_order_asked_for(tmp_path, capfd):
+def test_jobs_give_the_same_output_in_the_requested_order(tmp_path, capfd):
     bad = plugin(tmp_path, "def anon_vma_prepare(self, st, vma):\n    return 7 // 0\n")
     names = ["B28", bad, "E01", "nobody"]
     more = ["--budget", "5", "--jobs", "2"]
@@ -126,19 +126,19 @@ def test_jobs_say_the_same_in_the_order_asked_for(tmp_path, capfd):
     assert {r["verdict"] for r in found} == {"VIOLATED"}
 
 
-def test_dropped_steps_are_told(capsys):
+def test_dropped_steps_are_reported(capsys):
     assert run(["verify", "avc-7.0", "--budget", "2"]) in (Exit.EXPECTED, Exit.INCONCLUSIVE)
     assert "dropped, because the scope had no room: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("value", ["[]", "{}", "set()", "bytearray(3)"])
-def test_a_class_may_keep_nothing_beside_the_state(value, tmp_path):
+def test_a_class_may_keep_nothing_outside_the_state(value, tmp_path):
     path = plugin(tmp_path, f"seen = {value}\n")
     with pytest.raises(SchemeError, match=r"Mine\.seen is a .*outside the state"):
         find_scheme(path)
 
 
-def test_what_cannot_be_compiled_is_not_blamed_on_chance(tmp_path, monkeypatch):
+def test_a_failed_compilation_is_reported_as_the_reason(tmp_path, monkeypatch):
     cls = find_scheme(plugin(tmp_path, "def vma_merged(self, st):\n    return [i for i in st]\n"))
 
     def fails(*_args, **_named):
