@@ -14,8 +14,10 @@ from rmapcheck.host.errors import OracleError
 from rmapcheck.model.operations import Fork, Mmap, Write
 from rmapcheck.oracle import stage
 from rmapcheck.oracle.comparison import Step
+from rmapcheck.oracle.episode import Episode, scope_for
 from rmapcheck.oracle.eras import running
-from rmapcheck.oracle.oracle import Episode, Oracle, Settings, minimize_steps, scope_for
+from rmapcheck.oracle.minimize import minimize_steps
+from rmapcheck.oracle.oracle import Oracle, Settings
 from rmapcheck.oracle.stage import TIERS
 from rmapcheck.plugins.catalogue import bugs
 from tests.oracle.mutants import MUTANTS

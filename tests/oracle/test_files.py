@@ -16,8 +16,9 @@ from rmapcheck.model.operations import (
     Write,
 )
 from rmapcheck.oracle.comparison import Step
+from rmapcheck.oracle.episode import Episode, scope_for
 from rmapcheck.oracle.eras import running
-from rmapcheck.oracle.oracle import Episode, Oracle, Settings, scope_for
+from rmapcheck.oracle.oracle import Oracle, Settings
 from rmapcheck.oracle.puppets import files
 from rmapcheck.oracle.rules import RULES
 from rmapcheck.oracle.steps.generate import reclaim_all

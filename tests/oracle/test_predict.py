@@ -20,10 +20,10 @@ from rmapcheck.model.operations import (
     run,
 )
 from rmapcheck.oracle.comparison import Step
+from rmapcheck.oracle.episode import scope_for
 from rmapcheck.oracle.eras import VERSION_RULES, era_of, predictor_of, version_of
 from rmapcheck.oracle.observe.proc import ZERO, Frame, Observation, Process
 from rmapcheck.oracle.observe.snapshot import Snapshot
-from rmapcheck.oracle.oracle import scope_for
 from rmapcheck.oracle.predict import Predictor, model_observation, model_vmas
 from rmapcheck.oracle.rules import Coverage
 from tests.oracle.mutants import MUTANTS

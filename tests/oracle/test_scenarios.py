@@ -5,8 +5,8 @@ import pytest
 from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.operations import boot
 from rmapcheck.oracle.comparison import Step
+from rmapcheck.oracle.episode import scope_for
 from rmapcheck.oracle.eras import predictor_of
-from rmapcheck.oracle.oracle import scope_for
 from rmapcheck.oracle.predict import Predictor
 from rmapcheck.oracle.rules import choices, rules_met
 from rmapcheck.oracle.steps.scenarios import ON_FILES, PAGES, SCENARIOS

@@ -16,7 +16,9 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.oracle import eras
 from rmapcheck.oracle.calibrate import calibrated_stage
-from rmapcheck.oracle.oracle import Oracle, Settings, StepResult, Tallies, minimize_steps
+from rmapcheck.oracle.episode import StepResult
+from rmapcheck.oracle.minimize import minimize_steps
+from rmapcheck.oracle.oracle import Oracle, Settings, Tallies
 from rmapcheck.oracle.report import case_of, coverage_rows, steps_text
 from rmapcheck.oracle.rules import RULES
 from rmapcheck.oracle.stage import TIERS, Stage, StageOptions

@@ -8,7 +8,8 @@ from rmapcheck.cases.case import Case, Expect, Found, version
 from rmapcheck.oracle.rules import GROUPS, Coverage
 
 if TYPE_CHECKING:
-    from rmapcheck.oracle.oracle import Oracle, StepResult
+    from rmapcheck.oracle.episode import StepResult
+    from rmapcheck.oracle.oracle import Oracle
 
 
 def coverage_rows(coverage: Coverage) -> Iterator[tuple[str, str, str, str]]:
