@@ -64,10 +64,22 @@ def source_of(shape: Shape) -> str:
 
 
 def _encode_source(shape: Shape) -> list[str]:
-    scope, structs = shape.scope, shape.structs
-    width = 1 + len(structs["mm"].fields) + scope.pages * len(structs["pte"].fields)
-    out = ["def encode(st, order):"]
-    out += [
+    """Return encode(), which writes the renamed form; objects are numbered as it meets them."""
+    return [
+        "def encode(st, order):",
+        *_number_processes(shape),
+        *(line for name in shape.heap for line in _start_pool(name, shape)),
+        *_encode_processes(shape),
+        *_files_source(shape),
+        *_encode_pools(shape),
+        *(_numbers_function(shape.structs[name]) for name in shape.heap),
+    ]
+
+
+def _number_processes(shape: Shape) -> list[str]:
+    """Return the lines that number the processes in `order`, and so the entries."""
+    scope = shape.scope
+    return [
         f"    L_mm = [0] * {scope.mms + 2}",
         f"    L_mm[{scope.mms + 1}] = {scope.mms + 1}",
         "    k = 0",
@@ -75,25 +87,34 @@ def _encode_source(shape: Shape) -> list[str]:
         "        k += 1",
         "        L_mm[m] = k",
         "    def L_pte(p):",
-        f"        if p == 0 or p > {structs['pte'].size}: return p",
+        f"        if p == 0 or p > {shape.structs['pte'].size}: return p",
         f"        mm, address = divmod(p - 1, {scope.pages})",
         f"        return {pte_offset('L_mm[mm + 1]', 'address', scope.pages)}",
     ]
-    for name in shape.heap:
-        size = structs[name].size
-        out += [
-            f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; out_{name} = []",
-            f"    L_{name} = [0] * {size + 2}; L_{name}[{size + 1}] = {size + 1}",
-            *_named_start(name, size, shape),
-            f"    def push_{name}(x):",
-            f"        if {name}[x] is not O_{name}[x]:",
-            f"            L_{name}[x] = {size + 1}",
-            f"            return {size + 1}",
-            f"        Q_{name}.append(x)",
-            f"        L_{name}[x] = x = len(Q_{name})",
-            "        return x",
-        ]
-    out += [
+
+
+def _start_pool(name: str, shape: Shape) -> list[str]:
+    """Return the lines that prepare a pool, and the function that numbers one of its objects."""
+    size = shape.structs[name].size
+    return [
+        f"    {name} = st.{name}; O_{name} = {name}.objects; Q_{name} = []; out_{name} = []",
+        f"    L_{name} = [0] * {size + 2}; L_{name}[{size + 1}] = {size + 1}",
+        *_named_start(name, size, shape),
+        f"    def push_{name}(x):",
+        f"        if {name}[x] is not O_{name}[x]:",
+        f"            L_{name}[x] = {size + 1}",
+        f"            return {size + 1}",
+        f"        Q_{name}.append(x)",
+        f"        L_{name}[x] = x = len(Q_{name})",
+        "        return x",
+    ]
+
+
+def _encode_processes(shape: Shape) -> list[str]:
+    """Return the lines that write each process with its entries, or zeros if it has exited."""
+    scope, structs = shape.scope, shape.structs
+    width = 1 + len(structs["mm"].fields) + scope.pages * len(structs["pte"].fields)
+    return [
         "    mm = st.mm; O_mm = mm.objects; pte = st.pte; out = []; a = out.append",
         "    for m in order:",
         "        o = mm[m]",
@@ -104,36 +125,48 @@ def _encode_source(shape: Shape) -> list[str]:
         *_emit(structs["mm"], " " * 8),
         f"        for o in pte[{ptes_of('m', scope.pages)}]:",
         *_emit(structs["pte"], " " * 12),
-        *_files_source(shape),
-        f"    {' = '.join('i_' + n for n in shape.heap)} = 0",
-        "    while True:",
     ]
+
+
+def _encode_pools(shape: Shape) -> list[str]:
+    """Return the lines that write the pools, while writing an object numbers further objects."""
+    out = [f"    {' = '.join('i_' + n for n in shape.heap)} = 0", "    while True:"]
     for name in shape.heap:
         out += [
             f"        a = out_{name}.append",
             f"        while i_{name} < len(Q_{name}):",
             f"            o = {name}[Q_{name}[i_{name}]]",
             f"            i_{name} += 1",
-            *_named_live(structs[name], shape),
-            *_emit(structs[name], " " * 12),
+            *_named_live(shape.structs[name], shape),
+            *_emit(shape.structs[name], " " * 12),
         ]
     done = " and ".join(f"i_{n} == len(Q_{n})" for n in shape.heap)
-    out.append(f"        if {done}:")
-    for name in _numbered(shape):
-        out += [
-            f"            if len(Q_{name}) < {name}.live:",
-            f"                rest = [x for x in {name}.indices() if not L_{name}[x]]",
-            f"                push_{name}(min(rest, key=lambda x: nums_{name}({name}[x])))",
-            "                continue",
-        ]
     joined = " + ".join(
         f"out_{n}" if n in shape.named else f"[len(Q_{n})] + out_{n}" for n in shape.heap
     )
-    out += ["            break", f"    return bytes(out + {joined})"]
-    for name in shape.heap:
-        numbers = [f.name for f in structs[name].fields if not f.target]
-        out.append(f"def nums_{name}(o): return ({''.join(f'o.{n}, ' for n in numbers)})")
-    return out
+    return [
+        *out,
+        f"        if {done}:",
+        *(line for name in _numbered(shape) for line in _number_unreachable(name)),
+        "            break",
+        f"    return bytes(out + {joined})",
+    ]
+
+
+def _number_unreachable(name: str) -> list[str]:
+    """Return the lines that number the smallest live object to which no reference leads."""
+    return [
+        f"            if len(Q_{name}) < {name}.live:",
+        f"                rest = [x for x in {name}.indices() if not L_{name}[x]]",
+        f"                push_{name}(min(rest, key=lambda x: nums_{name}({name}[x])))",
+        "                continue",
+    ]
+
+
+def _numbers_function(struct: StructInfo) -> str:
+    """Return the function that returns those fields of an object that are numbers."""
+    numbers = "".join(f"o.{f.name}, " for f in struct.fields if not f.target)
+    return f"def nums_{struct.name}(o): return ({numbers})"
 
 
 def _files_source(shape: Shape) -> list[str]:
