@@ -7,7 +7,7 @@ the invariant says of them, and what the state shows instead.
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -32,6 +32,16 @@ class Violation:
     invariant: str = attrs.field(default="", kw_only=True)
     """Name of the invariant. A check does not give it: `check_state` and `check_step` set it to
     the name that the decorator registered. Only for an oops it is another name: its kind."""
+
+    def __new__(cls, *args: object, **named: object) -> Self:
+        """Refuse the arguments of earlier versions, of which the first was the name."""
+        texts = [arg for arg in args if isinstance(arg, str)]
+        if len(texts) > 3 or (texts and "let" in named):
+            raise SchemeError(
+                f"Violation no longer takes the name of its invariant, {args[0]!r}: write "
+                "Violation(let, then, but, witness), and the decorator gives the name"
+            )
+        return object.__new__(cls)
 
     def __str__(self) -> str:
         return f"Let {self.let}. Then {self.then}. But {self.but}."

@@ -31,6 +31,25 @@ BROKEN = {
         "from model.i_mmap_prio_tree import IMmapPrioTree\n",
         ["mine.py, line 1", "is now called `rmapcheck.model.i_mmap.prio_tree`"],
     ),
+    "an import of a name that moved": (
+        "from rmapcheck.model.machine.state import (\n    VM_READ,\n    pte_offset,\n)\n",
+        ["mine.py, line 1: `VM_READ` is now in `rmapcheck.model.machine.structs`: import it from"],
+    ),
+    "an import of a module and a name that moved": (
+        "from model.mm.vma import vma_lookup, move_end\n",
+        [
+            "mine.py, line 1: `model.mm.vma` is now called `rmapcheck.model.mm.vma` and",
+            "`move_end` is now in `rmapcheck.model.mm.vma_merge`: import them from there",
+        ],
+    ),
+    "an import of a class that is a row now": (
+        "from rmapcheck.model.schemes.anon_vma_eras import AnonVma2615\n",
+        ["mine.py, line 1: `AnonVma2615` is no longer a class", "schemes()['anon_vma-2.6.15']`"],
+    ),
+    "an import of a name that there never was": (
+        "from rmapcheck.model.machine.state import nonsense\n",
+        ["mine.py, line 1: importing it raised ImportError: cannot import name 'nonsense'"],
+    ),
     "a fact of the era in the class": (
         plain("mremap_many = True\n"),
         [

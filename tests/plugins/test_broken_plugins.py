@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cli import engines, run
+from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins import catalogue, watchdog
@@ -50,6 +51,43 @@ def test_broken(what, capsys):
     assert text.rstrip().endswith((".", "?"))
     for fragment in fragments:
         assert fragment in text
+
+
+NAMED = """
+from rmapcheck.invariants.registry import Violation, invariant
+
+@invariant("anon_vma_fork()")
+def named_by_decorator(st):
+    yield Violation({arguments})
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '"named_by_decorator", "a", "b", "c"',
+        '"named_by_decorator", "a", "b", "c", (("vma", 1),)',
+        '"named_by_decorator", let="a", then="b", but="c"',
+    ],
+)
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_a_violation_of_an_earlier_version(arguments, engine, capsys, monkeypatch):
+    monkeypatch.setitem(INVARIANTS, "named_by_decorator", None)  # and restore it after the test
+    write(NAMED.format(arguments=arguments) + plain("invariants = ('named_by_decorator',)\n"))
+    code, text = error_of(capsys, "explore", "mine.py", "--engine", engine)
+    assert code == Exit.USAGE
+    assert text.startswith("rmapcheck: mine.py, line 6: Violation no longer takes the name")
+    assert "'named_by_decorator': write Violation(let, then, but, witness)" in text
+    assert text.count("\n") == 1, "one line"
+
+
+def test_an_old_import_of_a_module_is_found_in_the_file_that_has_it(capsys, tmp_path):
+    (tmp_path / "helper_of_mine.py").write_text("from model.state import VM_READ\n")
+    write("from helper_of_mine import VM_READ\n")
+    for name in ("mine.py", "mine:Mine"):
+        code, text = error_of(capsys, "explore", name)
+        assert code == Exit.USAGE
+        assert text.startswith("rmapcheck: helper_of_mine.py, line 1: `VM_READ` is now in")
 
 
 @pytest.mark.parametrize(

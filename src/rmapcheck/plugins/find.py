@@ -18,6 +18,7 @@ from rmapcheck.plugins import catalogue
 from rmapcheck.plugins.failures import is_from_outside, text_of
 from rmapcheck.plugins.interface import check_interface
 from rmapcheck.plugins.moved import import_hint
+from rmapcheck.plugins.own import frames_of, place
 from rmapcheck.plugins.watchdog import watch_import
 
 GROUP = "rmapcheck.schemes"
@@ -115,8 +116,18 @@ def _execute(code: object, module: ModuleType, name: str) -> None:
             if is_from_outside(error):
                 raise
             line = _line_in(error.__traceback__, file)
-            hint = import_hint(file, line) if isinstance(error, ImportError) else ""
-            raise SchemeError(f"{name}, line {line}: {hint or _raised(error)}") from error
+            text = _moved(error) or f"{name}, line {line}: {_raised(error)}"
+            raise SchemeError(text) from error
+
+
+def _moved(error: BaseException) -> str:
+    """Return where to import a name of an earlier version from, with file and line; or ""."""
+    if not isinstance(error, ImportError):
+        return ""
+    files = [(f.f_code.co_filename, line) for f, line in frames_of(error.__traceback__)]
+    file, line = next(((f, n) for f, n in reversed(files) if Path(f).is_file()), ("", 0))
+    hint = import_hint(file, line) if file else ""
+    return f"{place(file, line)}{hint}" if hint else ""
 
 
 def _raised(error: BaseException) -> str:
@@ -136,7 +147,7 @@ def load_module(name: str) -> ModuleType:
         except BaseException as error:
             if is_from_outside(error):
                 raise
-            raise SchemeError(_import_failed(name, error)) from error
+            raise SchemeError(_moved(error) or _import_failed(name, error)) from error
 
 
 def _place_of(name: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from rmapcheck import invariants, model
+from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.scheme import Scheme
 
@@ -28,11 +29,13 @@ def _not_ours(cls: type) -> bool:
 
 
 def own_files(scheme: type[Scheme]) -> set[str]:
-    """Return the paths of the files in which the user wrote the scheme and its container."""
+    """Return the files in which the user wrote the scheme, its container and its invariants."""
     container = [c for c in type(scheme.i_mmap).__mro__ if issubclass(c, IMmap) and _not_ours(c)]
     classes = [*own_classes(scheme), *container]
     codes = [v.__code__ for c in classes for v in vars(c).values() if isfunction(v)]
-    return {code.co_filename for code in codes}
+    checks = [INVARIANTS[name] for name in scheme.invariants if name in INVARIANTS]
+    codes += [check.__code__ for i in checks for check in (i.state, i.step) if isfunction(check)]
+    return {code.co_filename for code in codes if not code.co_filename.startswith(_OURS)}
 
 
 def own_classes(scheme: type[Scheme]) -> list[type[Scheme]]:
