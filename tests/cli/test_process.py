@@ -125,7 +125,7 @@ def test_a_terminal_that_knows_ascii_only():
     assert done.returncode == Exit.EXPECTED, done.stderr
     assert done.stdout.isascii()
     done = shell("show", CASE, "--json", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    assert "text" in json.loads(done.stdout)
+    assert json.loads(done.stdout)["steps"]
 
 
 @pytest.mark.parametrize("after", [0.12, 0.25, 0.4])
@@ -159,8 +159,14 @@ def test_output_does_not_depend_on_the_hash_seed():
     assert "as expected" in one
 
 
-def test_output_does_not_depend_on_the_columns():
-    assert shell("bugs", COLUMNS="40").stdout == shell("bugs", COLUMNS="200").stdout
+@pytest.mark.parametrize("command", [("bugs",), ("show", CASE), ("--help",)])
+def test_a_pipe_is_as_wide_as_columns_says(command):
+    def widest(**env):
+        return max(map(len, shell(*command, **env).stdout.splitlines()))
+
+    assert widest(COLUMNS="60") <= 60 < widest(COLUMNS="110") <= 110
+    assert 60 < widest(COLUMNS="") <= 80
+    assert widest(COLUMNS="many") == widest(COLUMNS="")
 
 
 # Commands.

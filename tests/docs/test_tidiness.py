@@ -35,7 +35,6 @@ AVOID = {
 """Words to avoid (regular expressions, also as a part of a name), and what to write instead."""
 
 ALLOWED = {
-    ("src/rmapcheck/cli/cases.py", "books"): "a JSON key, first_books",
     ("src/rmapcheck/plugins/moved.py", "film"): "the name of a module in earlier versions",
     ("src/rmapcheck/reproduce/c/slots.c", "told"): "output of exported programs, which stays",
 }

@@ -54,6 +54,6 @@ def test_prove_shows_the_run(capsys):
     found = json.loads(capsys.readouterr().out)["pursuit"]
     assert found["scheme"] == "B29"
     assert found["replayed"]
-    assert len(found["steps"]) == 5
+    assert len(found["run"]["trace"]) == 5
     assert run(["prove", "B29", "--run-seconds", "-1"]) == 2
     assert "--run-seconds must be 0 or more" in capsys.readouterr().err

@@ -23,7 +23,7 @@ def test_the_first_counterexample_ends_it(capsys):
     stages = ("--stage", "mms=1", "--stage", "mms=2", "--stage", "mms=3")
     assert run([*bug, *stages]) == 0, "a bug is expected to be found"
     found = json.loads(capsys.readouterr().out)
-    assert [(s["stage"], s["status"]) for s in found["stages"]] == [
+    assert [(s["stage"], s["verdict"]) for s in found["stages"]] == [
         ("mms=1", "HOLDS"),
         ("mms=2", "VIOLATED"),
     ]

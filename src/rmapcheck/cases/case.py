@@ -35,6 +35,7 @@ __all__ = [
     "case_text",
     "file_name",
     "load_case",
+    "operation_json",
     "parse_case",
     "save_case",
     "version",
@@ -103,7 +104,7 @@ class Case:
 def _converter() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=False)
     converter.register_unstructure_hook(Scope, _scope_to_json)
-    converter.register_unstructure_hook_func(_is_operation, _operation_to_json)
+    converter.register_unstructure_hook_func(_is_operation, operation_json)
     converter.register_structure_hook_func(_is_operation, _operation_from_json)
     return converter
 
@@ -124,7 +125,8 @@ def _scope_to_json(scope: Scope) -> dict[str, Any]:
     return values
 
 
-def _operation_to_json(op: Operation) -> dict[str, Any]:
+def operation_json(op: Operation) -> dict[str, Any]:
+    """Return an operation as a case file has it: its name, and the fields without defaults."""
     values: dict[str, Any] = {"op": op.name}
     for a in sorted(attrs.fields(type(op)), key=lambda a: a.name == "fail"):
         value = getattr(op, a.name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from rmapcheck.cases.case import Case, CaseError
+from rmapcheck.cases.case import Case, CaseError, Expect
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
@@ -98,6 +98,22 @@ def replay_case(case: Case, scheme: type[Scheme] | None = None) -> CaseReplay:
         reason = _with_step(cls, case, str(error))
         return CaseReplay(case=case, scheme=cls.name, reason=reason)
     return CaseReplay(case=case, scheme=cls.name, replayed=done)
+
+
+def case_on(case: Case, scheme: type[Scheme], name: str) -> Case:
+    """Return the case of the same steps on `scheme`, called `name`, as a replay finds it there.
+
+    Raise CaseError if that scheme cannot run it.
+    """
+    done = replay_case(case, scheme)
+    if done.replayed is None:
+        raise CaseError(str(done).rstrip("."))
+    names = [v.invariant for v in done.replayed.violations]
+    expect = Expect(verdict=done.status.value)
+    if names:
+        first = case.expect.invariant if case.expect.invariant in names else names[0]
+        expect = attrs.evolve(expect, invariant=first, step=done.replayed.step)
+    return attrs.evolve(case, scheme=name, expect=expect)
 
 
 def _with_step(cls: type[Scheme], case: Case, reason: str) -> str:

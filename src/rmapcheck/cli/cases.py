@@ -8,18 +8,20 @@ import typer
 
 from rmapcheck.cases.case import Case, CaseError, load_case, save_case
 from rmapcheck.cases.minimize import minimize_case
-from rmapcheck.cases.replay import CaseReplay, replay_case, scheme_of
+from rmapcheck.cases.replay import CaseReplay, case_on, replay_case, scheme_of
 from rmapcheck.cases.schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command
+from rmapcheck.cli.data import case_json, expect_json, recording_json, violations_json
 from rmapcheck.cli.refine import Refine, observer_of, refine_target
-from rmapcheck.cli.results import case_json, good
+from rmapcheck.cli.results import good, reference
 from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.report import EXPORTS, export, render
-from rmapcheck.report.explain import FORMATS
+from rmapcheck.report.explain import FORMATS, WIDTH
+from rmapcheck.report.recording import record_case
 from rmapcheck.run import replay
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify.expectation import expected_bug
@@ -71,6 +73,8 @@ def replay_command(
 
     On another scheme than the case's own, HOLDS is expected, unless that scheme is a bug.
     """
+    if holds and refine:
+        raise ModelError("--holds and --refine ask different questions; use only one of them")
     other = loaded(scheme)
     codes, results = [], []
     paths = cases_of(cases)
@@ -99,7 +103,7 @@ def _replay_one(
     cls = other or own_scheme(path, case)
     with scheme_errors(cls), watchdog(cls):
         done = replay_case(case, cls)
-    own = cls.name == case.scheme or scheme == case.scheme
+    own = case.scheme in (cls.name, scheme)
     code = _code(done, cls, own=own, holds=holds)
     out.verdict(f"{path}: {_sentence(done, own=own and not holds)}", good=good(code))
     return code, _replay_json(path, done, code)
@@ -121,8 +125,15 @@ def _refine_one(
     result_text = f"step {done.step} is not allowed. {why}" if why else "each step is allowed"
     code = Exit.UNEXPECTED if why else Exit.EXPECTED
     out.verdict(f"{path}: {cls.name} against the spec {spec}: {result_text}", good=good(code))
-    result = {"case": str(path), "scheme": cls.name, "spec": spec, "step": done.step, "why": why}
-    return code, {**result, "exit": int(code)}
+    result = {
+        "case": str(path),
+        "scheme": cls.name,
+        "spec": spec,
+        "step": done.step,
+        "violations": violations_json(done.violations),
+        "exit": int(code),
+    }
+    return code, result
 
 
 def _code(done: CaseReplay, cls: type[Scheme], *, own: bool, holds: bool) -> Exit:
@@ -151,11 +162,11 @@ def _replay_json(path: Path, done: CaseReplay, code: Exit) -> dict[str, Any]:
         "case": str(path),
         "scheme": done.scheme,
         "verdict": done.status.value,
-        "expected": str(done.case.expect),
+        "expected": expect_json(done.case.expect),
         "as_expected": done.as_expected,
         "step": replayed.step if replayed else None,
-        "violations": [str(v) for v in replayed.violations] if replayed else [],
-        "reason": done.reason,
+        "violations": violations_json(replayed.violations) if replayed else [],
+        "reason": done.reason or None,
         "exit": int(code),
     }
 
@@ -175,8 +186,12 @@ def minimize_command(
     max_seconds: Annotated[float, typer.Option(help="Seconds.")] = 20.0,
 ) -> int:
     """Shorten a case. Remove everything that its violation does not need."""
+    if in_place and save is not None:
+        raise ModelError("--in-place overwrites the case, --save does not; use only one of them")
     before = load_case(case)
     cls = loaded(scheme) or own_scheme(case, before)
+    if scheme:
+        before = attrs.evolve(before, scheme=reference(cls, scheme))
     with scheme_errors(cls), watchdog(cls):
         after = minimize_case(before, cls, max_seconds=max_seconds)
     minimal = after.steps == before.steps and after.scope == before.scope
@@ -238,7 +253,7 @@ def diff_command(
             "walks": {name: attrs.asdict(cost) for name, cost in costs.items()},
             "schemes": list(done.schemes),
             "first_visible": done.first_visible,
-            "first_books": done.first_bookkeeping,
+            "first_bookkeeping": done.first_bookkeeping,
             "stopped": done.stopped,
             "text": str(done),
         }
@@ -260,8 +275,19 @@ def show_command(
     loaded_case = load_case(case)
     cls = loaded(scheme) or own_scheme(case, loaded_case)
     with scheme_errors(cls), watchdog(cls):
-        text = render(loaded_case, format_, cls)
-    return _deliver(out, text, output, case, loaded_case)
+        text = render(loaded_case, format_, cls, width=WIDTH if output else out.stdout.width)
+        done = replay_case(loaded_case, cls)
+        run = recording_json(record_case(loaded_case, cls)) if out.as_json else {}
+    if output is not None:
+        _write(out, text, output, case)
+    elif out.quiet:
+        own = loaded_case.scheme in (cls.name, scheme)
+        out.verdict(f"{case}: {_sentence(done, own=own)}", good=done.as_expected or None)
+    else:
+        out.text(text)
+    result = _replay_json(case, done, Exit.EXPECTED)
+    out.data({**result, "output": str(output) if output else None, **run})
+    return Exit.EXPECTED
 
 
 @command(name="export")
@@ -278,21 +304,24 @@ def export_command(
     loaded_case = load_case(case)
     cls = loaded(scheme) or own_scheme(case, loaded_case)
     with scheme_errors(cls), watchdog(cls):
+        if scheme and format_ == "pytest":
+            loaded_case = case_on(loaded_case, cls, reference(cls, scheme))
         text = export(loaded_case, format_, cls)
-    return _deliver(out, text, output, case, loaded_case)
-
-
-def _deliver(out: Out, text: str, output: Path | None, source: Path, case: Case) -> int:
-    """Write the text to `output`, or print it. Raise ModelError if `output` is the `source`."""
     if output is None:
         out.text(text)
     else:
-        try:
-            if output.exists() and output.samefile(source):
-                raise ModelError(f"{output} is the case itself; name another --output")
-            write_whole(output, text)
-        except OSError as error:
-            raise ModelError(f"{output} cannot be written ({error.strerror})") from None
-        out.verdict(f"{output}: written", good=True)
-    out.data({"case": case_json(case), "text": text, "output": str(output) if output else None})
+        _write(out, text, output, case)
+    place = str(output) if output else None
+    out.data({"case": case_json(loaded_case), "scheme": cls.name, "text": text, "output": place})
     return Exit.EXPECTED
+
+
+def _write(out: Out, text: str, output: Path, source: Path) -> None:
+    """Write the text to `output`. Raise ModelError if that is the `source`."""
+    try:
+        if output.exists() and output.samefile(source):
+            raise ModelError(f"{output} is the case itself; name another --output")
+        write_whole(output, text)
+    except OSError as error:
+        raise ModelError(f"{output} cannot be written ({error.strerror})") from None
+    out.verdict(f"{output}: written", good=True)

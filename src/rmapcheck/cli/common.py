@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import math
+import os
 import sys
 import time
 import traceback
@@ -17,13 +18,16 @@ from rich.console import Console, RenderableType
 from rich.status import Status as Spinner
 
 from rmapcheck.cases.case import version
+from rmapcheck.cli.printable import PrintableConsole, printable, printable_json
 from rmapcheck.model.machine.errors import ModelError, ScopeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.search.question import Figures
 from rmapcheck.verdict import Exit
 
-WIDTH = 100
-"""Columns of the output if it does not go to a terminal, so that it is the same everywhere."""
+WIDTH = 80
+"""Columns of the output if it does not go to a terminal and COLUMNS is not set."""
+NARROWEST = 20
+"""Columns that are used if COLUMNS is less."""
 
 app = typer.Typer(
     name="rmapcheck",
@@ -45,7 +49,7 @@ kernel_app = typer.Typer(
 app.add_typer(kernel_app)
 
 
-class _Console(Console):
+class _Console(PrintableConsole):
     """A console that lets `commands.call` handle a broken pipe."""
 
     def on_broken_pipe(self) -> None:
@@ -86,14 +90,14 @@ class Out:
     def text(self, text: str) -> None:
         """Print text that is the result itself, such as an export; not with --json."""
         if not self.as_json:
-            sys.stdout.write(text)
+            sys.stdout.write(printable(text))
 
     def data(self, value: Any) -> None:  # noqa: ANN401 - JSON may be anything
         """Print the result as JSON, if --json is given."""
         if self.as_json:
             ascii_only = "utf" not in (sys.stdout.encoding or "utf").lower()
             text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=ascii_only)
-            sys.stdout.write(text)
+            sys.stdout.write(printable_json(text))
             sys.stdout.write("\n")
 
     def error(self, sentence: str, code: Exit) -> Exit:
@@ -115,7 +119,11 @@ class Out:
 
 
 def _width(stream: Any) -> int | None:  # noqa: ANN401 - whatever sys.stdout is
-    return None if stream.isatty() else WIDTH
+    """Return the columns of a stream; None for a terminal, whose width rich finds out."""
+    if stream.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    return max(int(columns), NARROWEST) if columns.isdecimal() else WIDTH
 
 
 class Progress:
@@ -293,8 +301,6 @@ def _check_limits(named: dict[str, Any]) -> None:
         if value is None or not (
             name in ("budget", "checkpoint_every") or name.startswith("max_")
         ):
-            continue
-        if name == "max_depth" and value == 0:
             continue
         if not math.isfinite(value) or value <= 0:
             option = f"--{name.replace('_', '-')}"

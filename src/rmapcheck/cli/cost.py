@@ -1,6 +1,6 @@
 """cost: counts what each scheme costs, in bytes and steps."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
@@ -12,6 +12,10 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.verdict import Exit
+
+if TYPE_CHECKING:
+    from rmapcheck.cost.figures import Figure
+    from rmapcheck.cost.workloads import Measured
 
 
 @command(name="cost")
@@ -29,6 +33,7 @@ def cost_command(
     ] = True,
 ) -> int:
     """Count what each scheme costs. Locks, allocations, nodes and bytes, on named workloads."""
+    from rmapcheck.cost.figures import FIGURES
     from rmapcheck.cost.tables import FIGURES_HEAD, HEAD, figure_rows, row
     from rmapcheck.cost.workloads import WORKLOADS, measure
 
@@ -48,20 +53,41 @@ def cost_command(
                 measured = measure(cls, name, scale)
             for m in measured:
                 table.add_row(*row(cls.name, m))
-                found.append({"scheme": cls.name, **attrs.asdict(m)})
+                found.append({"scheme": cls.name, **_measured_json(m)})
         out.show(table)
         out.show("")
+    quoted: list[dict[str, Any]] = []
     summary = f"{_count(len(found), 'measurement')} of {_count(len(chosen), 'scheme')}"
     if figures and not schemes and not workload:
         table = plain_table(*FIGURES_HEAD)
-        quoted = figure_rows()
-        for line in quoted:
+        for line in figure_rows():
             table.add_row(*line)
         out.show(table)
-        found += [dict(zip(FIGURES_HEAD, line, strict=True)) for line in quoted]
+        quoted = [_figure_json(f) for f in FIGURES]
     out.verdict(summary, good=True)
-    out.data(found)
+    out.data({"measured": found, "figures": quoted})
     return Exit.EXPECTED
+
+
+def _measured_json(m: "Measured") -> dict[str, Any]:
+    i386, bits64 = m.size
+    nodes, visited, mapping = m.precision
+    walk = {"nodes": nodes, "visited": visited, "mapping": mapping} if visited else None
+    values = attrs.asdict(m) | {"size": {"i386": i386, "64-bit": bits64}, "walk": walk}
+    del values["precision"]
+    return values
+
+
+def _figure_json(f: "Figure") -> dict[str, Any]:
+    return {
+        "what": f.what,
+        "source": f.source,
+        "unit": f.unit,
+        "quoted": f.quoted,
+        "counted": f.counted(),
+        "ratio": f.ratio,
+        "note": f.note or None,
+    }
 
 
 def _count(number: int, what: str) -> str:

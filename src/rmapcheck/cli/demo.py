@@ -3,14 +3,15 @@
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rmapcheck.cases.case import Case, case_from, load_case, save_case
 from rmapcheck.cases.replay import replay_case
 from rmapcheck.cli.common import Out, command
-from rmapcheck.cli.results import case_json, good, history_of
+from rmapcheck.cli.data import case_json
+from rmapcheck.cli.results import good, history_of
 from rmapcheck.explore import Answer, explore
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
@@ -64,19 +65,18 @@ def _keep(out: Out, cls: type[Scheme], case: Case, folder: Path, *, kept: bool) 
     corrected = replay_case(case, without_bug(cls))
     fine = again.as_expected and corrected.status is Status.HOLDS
     code = Exit.EXPECTED if fine else Exit.UNEXPECTED
-    out.show(f"saved      {path if kept else f'{path.name}  (name a folder to keep it)'}")
+    out.show(f"saved      {path if kept else 'nowhere; `rmapcheck demo FOLDER` keeps the case'}")
     out.verdict(f"replayed   {again}", good=good(code))
     holds = "HOLDS in every step" if corrected.status is Status.HOLDS else str(corrected)
     text = f"corrected  {corrected.scheme}: {holds}, with {bug_of(cls).fixed}."
     out.verdict(text, good=good(code))
-    out.data(_json(case, path if kept else None, again.as_expected, fine))
+    out.data(
+        {
+            "case": case_json(case),
+            "saved": str(path) if kept else None,
+            "replayed": again.as_expected,
+            "corrected_holds": fine,
+            "exit": int(code),
+        }
+    )
     return code
-
-
-def _json(case: Case, path: Path | None, replayed: bool, fine: bool) -> dict[str, Any]:
-    return {
-        "case": case_json(case),
-        "saved": str(path) if path else None,
-        "replayed": replayed,
-        "corrected_holds": fine,
-    }

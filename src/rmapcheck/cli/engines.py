@@ -1,6 +1,6 @@
 """verify and fuzz: commands that look for a violation, and what they share with explore."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +10,13 @@ from rich.table import Table
 from rmapcheck.cases.case import OOPSES
 from rmapcheck.cases.minimize import shortened
 from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.data import scope_json, verdict_json
 from rmapcheck.cli.jobs import cores, verify_many
 from rmapcheck.cli.refine import Refine, finish_refined, observer_of, refine_target
 from rmapcheck.cli.results import (
     good,
     plain_table,
     report_violation,
-    scope_json,
-    verdict_json,
     verdict_line,
 )
 from rmapcheck.invariants.registry import INVARIANTS, applicable
@@ -62,13 +61,14 @@ def verify_command(
         bool, typer.Option("--all", help="All schemes and bugs that come with rmapcheck.")
     ] = False,
     budget: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--budget",
             metavar="SECONDS",
-            help="Time for each scheme; the searches that HOLDS needs may take five times that.",
+            help="Time for each scheme; the searches that HOLDS needs may take five times that. "
+            f"By default {BUDGET:g}.",
         ),
-    ] = BUDGET,
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help=f"The same as --budget {QUICK:g}.")
     ] = False,
@@ -90,12 +90,12 @@ def verify_command(
 
     The steps are: interface, goals, exhaustive search of larger and larger scopes, random runs.
     """
-    names = [*(schemes or []), *(_all() if every else [])]
+    names = named(schemes, every=every, there=_all)
     if not names:
         raise ModelError("verify needs schemes; name some (built-in, FILE.py), or use --all")
-    if budget <= 0:
-        raise ModelError(f"--budget must be more than 0 seconds, not {budget:g}")
-    seconds = QUICK if quick else budget
+    if quick and budget is not None:
+        raise ModelError(f"--quick is the same as --budget {QUICK:g}; use only one of the two")
+    seconds = QUICK if quick else budget or BUDGET
     codes: list[int] = []
     results: list[Any] = []
     jobs = jobs or (cores() if every else 1)
@@ -118,6 +118,21 @@ def verify_command(
         results.append(result)
     out.data(results[0] if len(results) == 1 else results)
     return next(code for code in WORST if code in codes)
+
+
+def named(
+    given: list[str] | None, *, every: bool, there: Callable[[], Iterable[str]]
+) -> list[str]:
+    """Return the names that were given, and with --all (`every`) all that are `there`.
+
+    Raise ModelError if a name is given that --all includes.
+    """
+    names = list(given or [])
+    included = list(there()) if every else []
+    for name in names:
+        if name in included:
+            raise ModelError(f"--all includes {name}; use either --all or names")
+    return [*names, *included]
 
 
 def _all() -> list[str]:
@@ -271,7 +286,7 @@ def finish(
     if verdict.status is Status.VIOLATED:
         extra |= report_violation(out, cls, verdict, text, save)
     out.verdict(verdict_line(cls, verdict, target), good=good(code))
-    out.data({**verdict_json(verdict), "target": target, **extra, "exit": int(code)})
+    out.data({**verdict_json(verdict), "target": target or None, **extra, "exit": int(code)})
     return code
 
 

@@ -142,9 +142,9 @@ def sentence(done: Reproduction) -> str:
 
 def _json(done: Reproduction) -> dict[str, Any]:
     return {
-        "kernel": done.kernel,
-        "verdict": done.verdict,
-        "reason": done.reason,
+        "kernel": done.kernel or None,
+        "verdict": done.verdict or None,
+        "reason": done.reason or None,
         "mapped": [
             {"mm": mm, "page": page, "arenas": some, "of": of}
             for (mm, page), (some, of) in sorted(done.mapped.items())

@@ -1,22 +1,24 @@
 """schemes, bugs, invariants: the commands that print lists."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from rmapcheck.cli.common import Out, command
 from rmapcheck.cli.results import plain_table
 from rmapcheck.plugins.find import entry_points
 from rmapcheck.report.markdown import Rows
-from rmapcheck.tables.lists import HEADS, ROWS
+from rmapcheck.tables.lists import DATA, HEADS, ROWS
 from rmapcheck.verdict import Exit
 
 
-def _table(out: Out, name: str, rows: Rows) -> int:
+def _table(out: Out, name: str, rows: Rows, more: Iterable[dict[str, Any]] = ()) -> int:
     if out.quiet:
         out.text("".join(f"{row[0]}\n" for row in rows))
     table = plain_table(*HEADS[name])
     for row in rows:
         table.add_row(*row)
     out.show(table)
-    keys = [head.replace(" ", "_") for head in HEADS[name]]
-    out.data([dict(zip(keys, row, strict=True)) for row in rows])
+    out.data([*DATA[name](), *more])
     return Exit.EXPECTED
 
 
@@ -24,7 +26,8 @@ def _table(out: Out, name: str, rows: Rows) -> int:
 def schemes_command(out: Out) -> int:
     """List the schemes. Those of installed packages come last."""
     offered = [(name, "", point.value, "") for name, point in entry_points().items()]
-    return _table(out, "schemes", [*ROWS["schemes"](), *offered])
+    data = [{"scheme": name, "plug_in": place} for name, _, place, _ in offered]
+    return _table(out, "schemes", [*ROWS["schemes"](), *offered], data)
 
 
 @command(name="bugs")

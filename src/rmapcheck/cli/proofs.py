@@ -12,6 +12,8 @@ from typing import Any
 import attrs
 
 from rmapcheck.cli.common import Out
+from rmapcheck.cli.data import verdict_json
+from rmapcheck.cli.engines import named
 from rmapcheck.cli.results import good, report_violation
 from rmapcheck.logic.spec import Spec
 from rmapcheck.logic.terms import SpecError
@@ -54,7 +56,7 @@ class ProveOptions:
 
 def run(out: Out, names: Sequence[str], given: ProveOptions, *, every: bool) -> set[Exit]:
     """Prove the specs that are named, or `every` one; return the exit codes."""
-    chosen = [*names, *(specs() if every else ())]
+    chosen = named(list(names), every=every, there=specs)
     if not chosen:
         raise SpecError(f"name a spec, or use --all; there are {', '.join(specs())}")
     options = given.for_prover()
@@ -177,9 +179,8 @@ def _follow_up(out: Out, report: Report, seconds: float) -> dict[str, Any]:
     search = find_run(scheme, lemma, seconds=seconds)
     target = search.targets[0] or "anything"
     out.show(f"run   of {name} that breaks {lemma} (invariant {target}): {search.verdict}")
-    result = {"scheme": name, "lemma": lemma, "run": str(search.verdict)}
+    result = {"scheme": name, "lemma": lemma, "run": verdict_json(search.verdict)}
     if search.verdict.status is not Status.VIOLATED:
         out.show("      none found: the state of the counterexample may be unreachable")
         return result
-    steps = [str(op) for op in search.verdict.trace]
-    return {**result, "steps": steps, **report_violation(out, scheme, search.verdict, name, None)}
+    return {**result, **report_violation(out, scheme, search.verdict, name, None)}

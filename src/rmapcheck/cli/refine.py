@@ -1,10 +1,11 @@
 """--refine: checks that a spec allows each step of a run."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rmapcheck.cli.common import Out
+from rmapcheck.cli.data import verdict_json
 from rmapcheck.cli.results import plain_table
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import Observer
@@ -57,7 +58,6 @@ def finish_refined(out: Out, cls: type[Scheme], verdict: Verdict, observer: Obse
     code = {Status.VIOLATED: Exit.UNEXPECTED, Status.HOLDS: Exit.EXPECTED}.get(
         verdict.status, Exit.INCONCLUSIVE
     )
-    data: dict[str, Any] = {"spec": observer.name, "explained": dict(observer.explained)}
     result = "each step is allowed"
     if verdict.status is Status.VIOLATED:
         result = f"step {len(verdict.trace)} is not allowed"
@@ -65,8 +65,8 @@ def finish_refined(out: Out, cls: type[Scheme], verdict: Verdict, observer: Obse
             out.show(f"{number:3}  {op}")
         out.show("")
         out.show(str(verdict.violations[0]))
-        data |= {"trace": [str(op) for op in verdict.trace], "why": str(verdict.violations[0])}
     line = f"{cls.name} against the spec {observer.name}: {verdict}: {result}"
     out.verdict(line, good=code is Exit.EXPECTED)
-    out.data({**data, "verdict": verdict.status.value, "exit": int(code)})
+    spec = {"spec": observer.name, "explained": dict(observer.explained)}
+    out.data({**verdict_json(verdict), **spec, "exit": int(code)})
     return int(code)

@@ -1,14 +1,14 @@
-"""Prints verdicts as lines and as JSON, and saves violations as cases."""
+"""Prints verdicts as lines, and saves violations as cases."""
 
 from pathlib import Path
 from typing import Any
 
+from rich.console import JustifyMethod
 from rich.table import Table
 
-from rmapcheck.cases.case import Case, History, case_from, case_text, save_case
+from rmapcheck.cases.case import Case, History, case_from, save_case
 from rmapcheck.cases.replay import CaseReplay, command_for, replay_case
 from rmapcheck.cli.common import Out
-from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.guard import is_plugin, scheme_errors, watchdog
 from rmapcheck.report import explain
@@ -16,32 +16,6 @@ from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify.expectation import exit_code, expected_bug, known_flaw
 
 FOLDER = "counterexamples"
-
-
-def scope_json(scope: Scope) -> dict[str, Any]:
-    """Return the scope as JSON, as in a case file."""
-    import attrs
-
-    return {**attrs.asdict(scope), "ops": list(scope.ops)}
-
-
-def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """Return the whole verdict as JSON."""
-    return {
-        "verdict": verdict.status.value,
-        "text": str(verdict),
-        "scheme": verdict.scheme,
-        "engine": verdict.engine,
-        "scope": scope_json(verdict.scope),
-        "how": verdict.how,
-        "why": verdict.why,
-        "seed": verdict.seed,
-        "violations": [
-            {"invariant": v.invariant, "let": v.let, "then": v.then, "but": v.but}
-            for v in verdict.violations
-        ],
-        "trace": [str(op) for op in verdict.trace],
-    }
 
 
 def good(code: int) -> bool | None:
@@ -130,16 +104,13 @@ def saved_lines(path: Path, case: Case, again: CaseReplay) -> tuple[str, str, st
     return (f"saved     {path}", f"replayed  {again}", f"again     {command_for(path, case)}")
 
 
-def case_json(case: Case) -> Any:  # noqa: ANN401 - JSON
-    """Return the case as JSON, as its file has it."""
-    import json
-
-    return json.loads(case_text(case))
-
-
 def plain_table(*columns: str, right: tuple[int, ...] = ()) -> Table:
-    """Return an empty table without frames, which can also be read outside a terminal."""
+    """Return an empty table without frames, which can also be read outside a terminal.
+
+    The first column, which names things, is never wrapped.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i in right else "left")
+        side: JustifyMethod = "right" if i in right else "left"
+        table.add_column(column, justify=side, no_wrap=i == 0, overflow="fold")
     return table

@@ -8,8 +8,9 @@ import attrs
 import typer
 
 from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.data import scope_json
 from rmapcheck.cli.engines import OneScheme, checked_plugin, default_scope
-from rmapcheck.cli.results import plain_table, scope_json
+from rmapcheck.cli.results import plain_table
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import scheme_errors, watchdog

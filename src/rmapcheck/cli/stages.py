@@ -7,6 +7,7 @@ import attrs
 import typer
 
 from rmapcheck.cli.common import Out
+from rmapcheck.cli.data import scope_json
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.search.question import Answer
@@ -77,9 +78,10 @@ def search_stages(
         covered.append(
             {
                 "stage": text,
-                "scope": str(done.verdict.scope),
-                "status": done.verdict.status.name,
-                "how": done.verdict.how or done.verdict.why,
+                "scope": scope_json(done.verdict.scope),
+                "verdict": done.verdict.status.value,
+                "how": done.verdict.how or None,
+                "why": done.verdict.why or None,
                 "states": done.distinct,
                 "steps": done.generated,
                 "depth": done.depth,
@@ -96,6 +98,7 @@ def search_stages(
 
 
 def _line(stage: dict[str, Any]) -> str:
-    how = f" ({stage['how']})" if stage["how"] else ""
+    detail = stage["how"] or stage["why"]
+    how = f" ({detail})" if detail else ""
     figures = f"{stage['states']} states, {stage['steps']} steps, depth {stage['depth']}"
-    return f"stage  {stage['stage']}: {stage['status']}{how}, {figures}"
+    return f"stage  {stage['stage']}: {stage['verdict']}{how}, {figures}"

@@ -8,7 +8,7 @@ import attrs
 import typer
 
 from rmapcheck.cli.common import Choice, Out, app, command
-from rmapcheck.cli.engines import Schemes, short
+from rmapcheck.cli.engines import Schemes, named, short
 from rmapcheck.cli.results import plain_table
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
@@ -69,7 +69,7 @@ def sweep_run_command(
     """
     from rmapcheck.sweep import cluster
 
-    names = [*(schemes or []), *([*catalogue.schemes(), *catalogue.bugs()] if every else [])]
+    names = named(schemes, every=every, there=lambda: [*catalogue.schemes(), *catalogue.bugs()])
     if not names:
         raise ModelError("a sweep needs schemes; name some (built-in, FILE.py), or use --all")
     limits = Limits(states=max_states, seconds=max_seconds, memory_mb=max_memory_mb, steps=steps)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
@@ -17,6 +17,7 @@ from rmapcheck.cases.replay import scheme_of
 from rmapcheck.invariants.registry import Violation
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.structs import PTE_WRITE
+from rmapcheck.plugins.catalogue import built_in
 from rmapcheck.report.recording import Frame, Recording, record_case
 from rmapcheck.report.state_text import place, pool_of, state_lines
 from rmapcheck.verdict import Verdict
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "html", "svg")
 
-WIDTH = 100
+WIDTH = 80
+"""Columns, if nothing else is said."""
 
 MOST_ENTRIES = 3
 """Of a step that changes more page-table entries than this, only their number is shown."""
@@ -46,14 +48,18 @@ def explain(run: Case | Verdict, scheme: "type[Scheme] | None" = None) -> Render
         parts.append(Text(f"The run ends there: {recording.stopped}.", style="yellow"))
     if recording.frames:
         parts += _last(recording, recording.frames[-1])
+    if not recording.stopped and not (recording.frames and recording.frames[-1].violations):
+        parts += [Text(""), Text("HOLDS in every step", style="bold green")]
     return Group(*parts)
 
 
 def _head(case: Case, recording: Recording) -> Iterator[RenderableType]:
     yield Text(case.title, style="bold")
     yield Text(f"scheme   {recording.scheme.name}   {recording.scheme.title}".rstrip())
-    yield Text(f"scope    {case.scope}")
-    yield Text(f"expects  {case.expect}")
+    yield _Hanging(f"scope    {case.scope}", 9)
+    named = built_in(case.scheme)
+    other = f", on {case.scheme}" if named and named is not recording.scheme else ""
+    yield Text(f"expects  {case.expect}{other}")
     history = case.history
     known = [("introduced", history.introduced), ("fixed", history.fixed), ("", history.cve)]
     text = ", ".join(f"{word} {value}".strip() for word, value in known if value)
@@ -83,11 +89,22 @@ def _last(recording: Recording, frame: Frame) -> Iterator[RenderableType]:
         yield Text("")
         yield Rule(f"{word} step {frame.number}", align="left", style="dim", characters="─")
         for line in state_lines(recording.state(raw)):
-            yield Text(textwrap.fill(line, WIDTH, subsequent_indent=" " * 6))
+            yield _Hanging(line)
     for violation in frame.violations:
         yield Text("")
         yield Text(f"VIOLATED {violation.invariant} in step {frame.number}", style="bold red")
         yield Padding(_reason(violation), (0, 0, 0, 2))
+
+
+class _Hanging:
+    """A line that is indented where it continues."""
+
+    def __init__(self, line: str, indent: int = 6) -> None:
+        self.line = line
+        self.indent = " " * indent
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(textwrap.fill(self.line, options.max_width, subsequent_indent=self.indent))
 
 
 def _reason(violation: Violation) -> Text:
@@ -155,9 +172,13 @@ def _born(before: "Kernel", after: "Kernel") -> Iterator[str]:
 
 
 def render(
-    case: Case | Verdict, format_: str = "text", scheme: "type[Scheme] | None" = None
+    case: Case | Verdict,
+    format_: str = "text",
+    scheme: "type[Scheme] | None" = None,
+    *,
+    width: int = WIDTH,
 ) -> str:
-    """Return the explanation of a run as "text", "html" or "svg".
+    """Return the explanation of a run as "text", "html" or "svg", `width` columns wide.
 
     The result does not depend on the terminal. Raise ModelError for another format, and CaseError
     as `explain` does.
@@ -166,7 +187,7 @@ def render(
         raise ModelError(f"there is no format {format_!r}; choose one of {', '.join(FORMATS)}")
     console = Console(
         record=True,
-        width=WIDTH,
+        width=width,
         file=io.StringIO(),
         force_terminal=format_ != "text",
         color_system="truecolor",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck.cases.case import Case
-from rmapcheck.cases.replay import scheme_of
+from rmapcheck.cases.case import Case, CaseError
+from rmapcheck.cases.replay import replay_case, scheme_of
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Fork, Operation
@@ -70,7 +70,10 @@ def _tuple(names: tuple[str, ...]) -> str:
 
 
 def to_pytest(case: Case, scheme: "type[Scheme] | None" = None) -> str:
-    """Return a Python file with one test, which needs only rmapcheck."""
+    """Return a Python file with one test, which needs only rmapcheck.
+
+    It tests the scheme that the case names; `replay.case_on` makes the case of another.
+    """
     words = re.findall(r"[a-z0-9]+", f"{case.scheme} {case.title}".lower())
     operations = sorted({type(op).__name__ for op in case.steps})
     imports = (
@@ -106,15 +109,24 @@ def _expectation(case: Case) -> list[str]:
 
 
 def to_mermaid(case: Case, scheme: "type[Scheme] | None" = None) -> str:
-    """Return a Mermaid sequence diagram: processes as columns, operations as arrows."""
+    """Return a Mermaid sequence diagram: processes as columns, operations as arrows.
+
+    A note says what is violated, on `scheme` if it is given. Raise CaseError if that scheme cannot
+    run the case.
+    """
+    done = replay_case(case, scheme)
+    if done.replayed is None:
+        raise CaseError(str(done).rstrip("."))
+    names = [v.invariant for v in done.replayed.violations]
+    violated = [case.expect.invariant] if case.expect.invariant in names else names
     forked = {op.child for op in case.steps if isinstance(op, Fork)}
     numbers = sorted({op.mm for op in case.steps} | forked)
     lines = ["sequenceDiagram", *(f"    participant P{n} as process {n}" for n in numbers)]
     for number, op in enumerate(case.steps, 1):
         to = op.child if isinstance(op, Fork) else op.mm
         lines.append(f"    P{op.mm}->>P{to}: {number}. {_label(op)}")
-        if case.expect.invariant and number == case.expect.step:
-            lines.append(f"    Note over P{op.mm}: {_plain(f'VIOLATED {case.expect.invariant}')}")
+        if violated and number == done.replayed.step:
+            lines.append(f"    Note over P{op.mm}: VIOLATED {_plain(', '.join(violated))}")
     return "\n".join(lines) + "\n"
 
 

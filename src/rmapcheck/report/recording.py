@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rmapcheck.cases.replay import replay_case
 from rmapcheck.invariants.registry import Violation
 from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.scope import Scope
@@ -88,6 +89,7 @@ def record(scheme: type[Scheme], scope: Scope, steps: Sequence[Operation]) -> Re
 
 
 def record_case(case: "Case", scheme: type[Scheme]) -> Recording:
-    """Run the case on `scheme`, up to the step that the case expects to fail, if any."""
-    last = case.expect.step or len(case.steps)
+    """Run the case on `scheme`, up to the step at which its replay ends, if that is violated."""
+    done = replay_case(case, scheme).replayed
+    last = done.step if done and done.violations else len(case.steps)
     return record(scheme, case.scope, case.steps[:last])

@@ -54,7 +54,7 @@ def comment(text: str) -> str:
 
 def _program(case: Case, made: Prediction, *, tap: bool) -> str:
     head = f"/*\n{_comment_lines(case, made)}\n */\n"
-    tables = "\n".join((*_defines(case, tap=tap), "", *_ops(made), "", *_after(case, made)))
+    tables = "\n".join((*_defines(case, made, tap=tap), "", *_ops(made), "", *_after(case, made)))
     return head + _expanded("program.c", tables)
 
 
@@ -101,11 +101,11 @@ def prediction_sentences(made: Prediction) -> list[str]:
     return [*sentences, "On a kernel without the bug nothing stays mapped."]
 
 
-def _defines(case: Case, *, tap: bool) -> list[str]:
+def _defines(case: Case, made: Prediction, *, tap: bool) -> list[str]:
     return [
         f"#define TAP {int(tap)}",
         f"#define TITLE {literal(case.title)}",
-        f"#define SCHEME {literal(case.scheme)}",
+        f"#define SCHEME {literal(made.scheme.name)}",
         f"#define SLOTS {case.scope.mms}",
         f"#define PAGES {case.scope.pages}",
     ]
