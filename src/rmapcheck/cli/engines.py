@@ -161,6 +161,11 @@ def _verify_one(
         extra = report_violation(out, scheme, report.verdict, name, save)
     elif report.missed:
         out.show(f"never reached: {', '.join(report.missed)}")
+    for flaw in report.flaws:
+        out.show(f"known flaw of {flaw.base}: {flaw.name}: {flaw.violations[0]}")
+    if report.verdict.status is not Status.VIOLATED:
+        for arm in report.not_run:
+            out.show(f"{arm.place}: {arm.missed} in a scope that was searched to its end")
     for line in _summary(report):
         out.show(line)
     out.verdict(verdict_line(scheme, report.verdict), good=good(report.exit))
@@ -231,6 +236,11 @@ def _report_json(report: Report) -> dict[str, Any]:
         "rungs": rungs,
         "exhausted": [scope_json(scope) for scope in report.exhausted],
         "missed": list(report.missed),
+        "not_run": [{"file": a.file, "line": a.line, "what": a.missed} for a in report.not_run],
+        "flaws": [
+            {"base": f.base, "bug": f.bug, "violates": [v.invariant for v in f.violations]}
+            for f in report.flaws
+        ],
         "exit": int(report.exit),
     }
 

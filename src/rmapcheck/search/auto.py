@@ -23,6 +23,7 @@ from rmapcheck.search.question import (
     Question,
     Reporter,
 )
+from rmapcheck.verdict import Status, Verdict
 
 ENGINES = ("auto", "native", "python")
 HEAD_START = 1000
@@ -30,6 +31,9 @@ HEAD_START = 1000
 before a compiler would have started."""
 COMPILING = 5.0
 """"auto" calls the C compiler only if so many seconds are left. The compiler takes about two."""
+
+PAST_KNOWN = "python: it continues past what the base violates too"
+"""C stops at the first violation, and cannot ask the base whether that is known."""
 
 
 def engine_for(
@@ -78,6 +82,10 @@ class Auto:
             no_room = isinstance(error, CacheError) or isinstance(error.__cause__, CacheError)
             notes = (f"the search is interpreted: {why}",) if no_room else ()
             return self._noted(to_end(search, limits, reporter), *notes)
+        if done is not None and _is_known(search.question, done.verdict):
+            search = Search(search.question)
+            search.engine = PAST_KNOWN
+            done = None
         return done or self._noted(to_end(search, limits, reporter))
 
     def _compiled(
@@ -92,6 +100,9 @@ class Auto:
             done = advance(search, limits, reporter, HEAD_START)
             if done is not None:
                 return self._noted(done)
+            if search.known:
+                search.engine = PAST_KNOWN
+                return None
             if limits.left(search.started) < COMPILING:
                 search.engine = "python: too little time is left for the C compiler"
                 return None
@@ -100,3 +111,8 @@ class Auto:
 
     def _noted(self, done: Answer, *notes: str) -> Answer:
         return attrs.evolve(done, notes=(*notes, *self.native.unmet()))
+
+
+def _is_known(question: Question, verdict: Verdict) -> bool:
+    is_violated = verdict.status is Status.VIOLATED
+    return is_violated and question.is_known(verdict.trace, verdict.violations)

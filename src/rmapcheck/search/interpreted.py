@@ -30,7 +30,7 @@ from rmapcheck.model.operations import (
     rename,
     run,
 )
-from rmapcheck.search import memory
+from rmapcheck.search import arms, memory
 from rmapcheck.search.question import (
     Answer,
     Count,
@@ -87,6 +87,10 @@ class Search:
         self.goals = goals_of(question.scheme, self.scope)
         self.wanted: list[Goal] = [g for g in self.goals if g.predicate]
         self.words: set[str] = set()
+        self.known: dict[frozenset[str], tuple[Violation, ...]] = {}
+        self.abandoned: set[int] = set()
+        """States that violate what the question's base violates too; they are not expanded."""
+        arms.begin()
         self.started = Limits.clock()
         self.engine = "python"
 
@@ -165,7 +169,7 @@ class Search:
         self.next += 1
         key = self.keys[index]
         self.load(key)
-        for offered in possible_operations(self.st):
+        for offered in () if index in self.abandoned else possible_operations(self.st):
             count = self.per_operation[offered.name]
             count.enabled += 1
             for op, outcome, before in self.variants(key, offered):
@@ -190,7 +194,7 @@ class Search:
             step = Step(op=op, outcome=outcome, before=before)
             found = check_step(self.st, step, self.invariants)
             if self.question.wants(found):
-                return found
+                return [] if self.is_known(index, op, found) else found
             if outcome.oops:
                 return []
         try:
@@ -202,8 +206,17 @@ class Search:
             count.fired += 1
             found = check_state(self.st, self.invariants)
             if self.question.wants(found):
-                return found
+                if not self.is_known(index, op, found):
+                    return found
+                self.abandoned.add(self.distinct - 1)
         return []
+
+    def is_known(self, index: int, op: Operation, found: list[Violation]) -> bool:
+        """Tell whether the question's base violates the same in the same run, and note that."""
+        if self.question.base is None or not self.question.is_known(self.trace(index, op), found):
+            return False
+        self.known.setdefault(frozenset(v.invariant for v in found), tuple(found))
+        return True
 
     def trace(self, index: int, last: Operation | None) -> tuple[Operation, ...]:
         """Return the operations from boot to state `index`, and `last`, with consistent names."""
@@ -261,6 +274,8 @@ class Search:
             per_operation=self.per_operation,
             goals={g.name: int(g.name in self.words) for g in self.goals},
             cut=dict(sorted(self.cut.items())),
+            known=tuple(self.known.values()),
+            arms=frozenset(self.words | arms.ran()),
             engine=self.engine,
         )
 

@@ -22,7 +22,7 @@ from rmapcheck.invariants.registry import Violation, wanted
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.run import Observer, Replayed, replay
+from rmapcheck.run import NotPossible, Observer, Replayed, replay
 from rmapcheck.verdict import Verdict
 
 
@@ -51,6 +51,8 @@ class Question:
     """Names of invariants, separated by commas: only their violations count. "": all count."""
     observer: Observer | None = attrs.field(default=None, kw_only=True)
     """Gets the events of each step, and has an invariant. Only interpreted code calls it."""
+    base: type[Scheme] | None = attrs.field(default=None, kw_only=True)
+    """What this scheme violates in the same run is known, and does not count; see `is_known`."""
 
     def wants(self, found: Sequence[Violation]) -> bool:
         """Return whether one of these violations counts, and so ends the search."""
@@ -59,6 +61,18 @@ class Question:
     def ending(self, found: Sequence[Violation]) -> str:
         """Return the invariant of the first violation that counts."""
         return next(v.invariant for v in found if wanted(self.target, v.invariant))
+
+    def is_known(self, trace: Sequence[Operation], found: Sequence[Violation]) -> bool:
+        """Tell whether `base` violates the same invariants at the end of the same run."""
+        names = {v.invariant for v in found if wanted(self.target, v.invariant)}
+        if self.base is None:
+            return False
+        try:
+            theirs = replay(self.base, self.scope, trace, target=",".join(names))
+        except NotPossible:
+            return False
+        also = {v.invariant for v in theirs.violations}
+        return theirs.step == len(trace) and names <= also
 
     def replay(self, steps: Sequence[Operation]) -> Replayed:
         """Repeat a run on another machine, up to the first violation that counts."""
@@ -138,6 +152,11 @@ class Answer:
     """For each goal that the scope allows, how many runs reached it; a search counts as one."""
     cut: dict[str, int] = attrs.Factory(dict)
     """For each pool, how many steps were dropped because the scope had no more of its objects."""
+    known: tuple[tuple[Violation, ...], ...] = ()
+    """Violations that the question's `base` has too, those of one step or state together. Of steps
+    that violate the same invariants only the first is here."""
+    arms: frozenset[str] = frozenset()
+    """Keys of the arms that a search ran, among others; see rmapcheck.search.coverage."""
     engine: str
     """Which engine answered; the reason too, if another was requested: "python: no C compiler"."""
     notes: tuple[str, ...] = ()

@@ -12,19 +12,23 @@ It stops at the first violation. Which scopes: ladder.py. What is said at the en
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 
 import attrs
 
 from rmapcheck.cases.minimize import shortened
 from rmapcheck.invariants.goals import goals_anywhere
+from rmapcheck.invariants.registry import Violation
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
 from rmapcheck.sampling.walk import Walker
 from rmapcheck.search.auto import engine_for
+from rmapcheck.search.coverage import Arm, measured
 from rmapcheck.search.question import Answer, Limits, Question, Reporter
 from rmapcheck.verdict import Exit, Status, Verdict
-from rmapcheck.verify.expectation import claim, exit_code, expected_bug
+from rmapcheck.verify.expectation import Shown, claim, exit_code, expected_bug
+from rmapcheck.verify.flaws import Flaw, base_of, flaws_of
 from rmapcheck.verify.ladder import (
     DEPTHS,
     LADDER,
@@ -36,6 +40,7 @@ from rmapcheck.verify.ladder import (
     required,
     where_relatives_failed,
 )
+from rmapcheck.verify.own_lines import not_run, own_functions
 
 BUDGET = 60.0
 """Seconds."""
@@ -78,6 +83,10 @@ class Report:
     exhausted: tuple[Scope, ...]
     missed: tuple[str, ...]
     """Goals that no rung reached."""
+    not_run: tuple[Arm, ...] = ()
+    """Lines of the author that no completed search ran."""
+    flaws: tuple[Flaw, ...] = ()
+    """What the scheme's base violates in the same runs."""
 
     @property
     def cut(self) -> dict[str, int]:
@@ -117,6 +126,8 @@ class Climber:
         self.started = Limits.clock()
         bug = expected_bug(scheme)
         self.target = bug.violates if bug else ""
+        self.base = base_of(scheme)
+        self.arms: tuple[Arm, ...] = ()
 
     @property
     def used(self) -> float:
@@ -125,7 +136,8 @@ class Climber:
 
     def climb(self) -> Report:
         """Climb until something is violated or the budget is used up."""
-        with scheme_errors(self.scheme), watchdog(self.scheme):
+        own = own_functions(self.scheme) if is_plugin(self.scheme) else ()
+        with scheme_errors(self.scheme), watchdog(self.scheme), measured(own) as self.arms:
             for rung in self._rungs():
                 self.rungs.append(rung)
                 if rung.verdict.status is Status.VIOLATED:
@@ -203,32 +215,51 @@ class Climber:
         return Rung("exhaustive", engine.answer(question, limits, self.reporter))
 
     def _walk(self, scope: Scope, seconds: float) -> Rung:
-        limits = Limits(steps=10**7, seconds=seconds)
-        return Rung("walk", Walker(seed=self.seed).answer(self._question(scope), limits))
+        question = self._question(scope)
+        end = Limits.clock() + seconds
+        known: list[tuple[Violation, ...]] = []
+        steps = 0
+        for seed in count(self.seed):
+            limits = Limits(steps=10**7, seconds=max(end - Limits.clock(), 0.1))
+            walked = Walker(seed=seed).answer(question, limits)
+            steps += walked.generated
+            if not _is_known(question, walked.verdict):
+                break
+            known.append(walked.verdict.violations)
+            if Limits.clock() > end:
+                walked = attrs.evolve(walked, verdict=self._sampled("walk", f"{steps} steps"))
+                break
+        return Rung("walk", attrs.evolve(walked, generated=steps, known=tuple(known)))
 
     def _fuzz(self) -> Rung:
         """Run Hypothesis in rounds of a second or so, each with a seed of its own."""
         from rmapcheck.sampling.fuzz import Hypothesis
 
+        question = self._question(WIDE)
         start = Limits.clock()
         steps = 0
-        seed = self.seed
-        while True:
-            done = Hypothesis(seed=seed).answer(self._question(WIDE), Limits(runs=20))
+        known: list[tuple[Violation, ...]] = []
+        for seed in count(self.seed):
+            done = Hypothesis(seed=seed).answer(question, Limits(runs=20))
             steps += done.generated
             verdict = done.verdict
-            if verdict.status is Status.SAMPLED:
-                verdict = attrs.evolve(verdict, how=f"{steps} steps by Hypothesis", seed=self.seed)
-            if verdict.status is not Status.SAMPLED or self.used > self.budget:
-                seconds = Limits.clock() - start
-                return Rung(
-                    "fuzz",
-                    attrs.evolve(done, verdict=verdict, generated=steps, seconds=seconds),
-                )
-            seed += 1
+            if _is_known(question, verdict):
+                known.append(verdict.violations)
+            elif verdict.status is not Status.SAMPLED:
+                break
+            verdict = self._sampled("fuzz", f"{steps} steps by Hypothesis")
+            if self.used > self.budget:
+                break
+        seconds = Limits.clock() - start
+        return Rung(
+            "fuzz",
+            attrs.evolve(
+                done, verdict=verdict, generated=steps, seconds=seconds, known=tuple(known)
+            ),
+        )
 
     def _question(self, scope: Scope) -> Question:
-        return Question(self.scheme, scope, target=self.target)
+        return Question(self.scheme, scope, target=self.target, base=self.base)
 
     # The sum.
 
@@ -239,19 +270,33 @@ class Climber:
         )
         reached = self._reached()
         missed = tuple(g.name for g in goals_anywhere(self.scheme) if g.name not in reached)
+        lines = not_run(self.arms, self._ran())
+        flaws = flaws_of(self.base, [k for rung in self.rungs for k in rung.answer.known])
         return Report(
             scheme=self.scheme,
             rungs=tuple(self.rungs),
-            verdict=self._verdict(exhausted, missed),
+            verdict=self._verdict(Shown(exhausted, missed, lines, flaws)),
             exhausted=exhausted,
             missed=missed,
+            not_run=lines,
+            flaws=flaws,
         )
+
+    def _ran(self) -> frozenset[str]:
+        """Return the arms that ran in searches that were completed."""
+        completed = (r.answer.arms for r in self.rungs if r.verdict.exhaustive)
+        return frozenset().union(*completed)
 
     def _reached(self) -> set[str]:
         return {name for rung in self.rungs for name in rung.answer.reached}
 
-    def _verdict(self, exhausted: tuple[Scope, ...], missed: tuple[str, ...]) -> Verdict:
+    def _verdict(self, shown: Shown) -> Verdict:
         for rung in self.rungs:
             if rung.verdict.status is Status.VIOLATED:
                 return shortened(self.scheme, rung.verdict.target_first(self.target))
-        return claim(self.scheme, exhausted, missed, budget=self.budget, seed=self.seed)
+        return claim(self.scheme, shown, budget=self.budget, seed=self.seed)
+
+
+def _is_known(question: Question, verdict: Verdict) -> bool:
+    is_violated = verdict.status is Status.VIOLATED
+    return is_violated and question.is_known(verdict.trace, verdict.violations)

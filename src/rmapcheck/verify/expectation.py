@@ -1,14 +1,18 @@
 """What is expected of a scheme, and what may be claimed: bugs, flaws, exit codes, HOLDS."""
 
-from collections.abc import Sequence
 from typing import Any
+
+import attrs
 
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Bug, Scheme
 from rmapcheck.plugins.catalogue import bugs
 from rmapcheck.plugins.guard import is_plugin
+from rmapcheck.search.coverage import Arm
 from rmapcheck.verdict import Exit, Status, Verdict
+from rmapcheck.verify.flaws import Flaw, apart_from
 from rmapcheck.verify.ladder import WIDE, required
+from rmapcheck.verify.own_lines import why_unknown
 
 
 def expected_bug(scheme: type[Scheme]) -> Bug | None:
@@ -41,27 +45,36 @@ def exit_code(scheme: type[Scheme], verdict: Verdict, target: str = "") -> Exit:
     return Exit.UNEXPECTED if bug else Exit.EXPECTED
 
 
-def claim(
-    scheme: type[Scheme],
-    exhausted: Sequence[Scope],
-    missed: Sequence[str],
-    *,
-    budget: float,
-    seed: int,
-) -> Verdict:
+@attrs.frozen
+class Shown:
+    """What the rungs have shown of a scheme in which nothing was violated."""
+
+    exhausted: tuple[Scope, ...]
+    missed: tuple[str, ...]
+    """Goals that no run reached."""
+    not_run: tuple[Arm, ...]
+    """Lines of the author that no completed search ran."""
+    flaws: tuple[Flaw, ...]
+    """Violations that the base has too."""
+
+
+def claim(scheme: type[Scheme], shown: Shown, *, budget: float, seed: int) -> Verdict:
     """Return what may be claimed where nothing was violated: no more than was shown.
 
-    HOLDS names the scopes that were exhausted. It is not said at all where one of the required
-    ones was not, or where a goal was never reached.
+    HOLDS names the scopes that were exhausted. It is not claimed if one of the required scopes
+    was not, if a goal was never reached, or if a line of the author never ran in them.
     """
     base: dict[str, Any] = {"scheme": scheme.name, "engine": "verify", "seed": seed}
-    needed = [scope for scope in required(scheme) if scope not in exhausted]
+    needed = [scope for scope in required(scheme) if scope not in shown.exhausted]
     if needed:
         why = f"the budget of {budget:g} s ended before {needed[0]} was exhausted"
         return Verdict(status=Status.UNKNOWN, scope=needed[0], why=why, **base)
-    if missed:
-        why = f"vacuous: no run reached {', '.join(missed)}"
+    if shown.missed:
+        why = f"vacuous: no run reached {', '.join(shown.missed)}"
         return Verdict(status=Status.UNKNOWN, scope=WIDE, why=why, **base)
-    sizes = ", ".join(dict.fromkeys(f"{scope.mms}×{scope.pages}" for scope in exhausted))
-    how = f"exhaustive in {len(exhausted)} scopes of {sizes} processes × pages"
-    return Verdict(status=Status.HOLDS, scope=exhausted[-1], how=how, **base)
+    if shown.not_run:
+        return Verdict(status=Status.UNKNOWN, scope=WIDE, why=why_unknown(shown.not_run), **base)
+    sizes = ", ".join(dict.fromkeys(f"{scope.mms}×{scope.pages}" for scope in shown.exhausted))
+    how = f"exhaustive in {len(shown.exhausted)} scopes of {sizes} processes × pages"
+    how += apart_from(shown.flaws)
+    return Verdict(status=Status.HOLDS, scope=shown.exhausted[-1], how=how, **base)

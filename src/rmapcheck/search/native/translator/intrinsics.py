@@ -9,6 +9,7 @@ from typing import Any
 from rmapcheck.model import branches
 from rmapcheck.model.machine import cost, events, heap, locks
 from rmapcheck.model.machine.structs import RmapWalkControl
+from rmapcheck.search.arms import covered
 from rmapcheck.search.native.translator import on_stack
 from rmapcheck.search.native.translator.body import Body
 from rmapcheck.search.native.translator.conditions import truth
@@ -53,6 +54,8 @@ def of_model(body: Body, function: Any, node: ast.Call) -> Value | None:  # noqa
         return _lock(body, function, node)
     if function is branches.passed:
         return _passed(body, node.args[1])
+    if function is covered:
+        return Value(f"reach(st, {body.number(node.args[0]).code})", NONE, busy=True)
     if function in UNSEEN:
         return Value("", NONE)
     return None

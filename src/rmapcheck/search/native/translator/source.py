@@ -85,9 +85,17 @@ def _functions(
     return nodes, codes
 
 
-@cache
+REPLACED: dict[FunctionType, Definition] = {}
+"""Functions whose code was replaced since they were loaded, and what they are now."""
+
+
 def definition(function: FunctionType) -> Definition:
     """Return the source of `function`. Raise Untranslatable if it cannot be found."""
+    return REPLACED.get(function) or _in_file(function)
+
+
+@cache
+def _in_file(function: FunctionType) -> Definition:
     code = function.__code__
     file = inspect.getsourcefile(function)
     if file is None or not Path(file).is_file():
