@@ -88,6 +88,19 @@ def test_a_limit_below_what_python_takes_is_unknown_at_once():
     assert done.distinct == 0
 
 
+def test_every_small_budget_is_unknown_or_enough(monkeypatch):
+    """Between budgets that cannot hold the tables and those that can are some for tables alone."""
+    seen = []
+    for kilobytes in range(512, 4096, 32):
+        monkeypatch.setattr(memory, "budget", lambda _, size=kilobytes << 10: size)
+        done = explore(schemes()["avc-6.0"], TINY, engine="native", max_states=1)
+        assert done.verdict.status is Status.UNKNOWN
+        seen.append(done.distinct)
+        if done.distinct:
+            break
+    assert seen[-1] == 1
+
+
 def test_the_budget_depends_on_the_machine_and_on_the_limit(monkeypatch):
     plenty = memory.budget(1 << 30)
     assert 0 < plenty < 1 << 46

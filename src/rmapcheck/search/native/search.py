@@ -155,7 +155,10 @@ class NativeSearch(Search):
 
     def start(self) -> list[Violation]:
         key = self.packing.pack(self.first)
-        if not self.library.search_start(self.handle, key, len(key)):
+        done = self.library.search_start(self.handle, key, len(key))
+        if done < 0:
+            raise OutOfMemory
+        if done == 0:
             raise EngineError("the first state cannot be stored")
         self.sync()
         return check_state(self.st, self.invariants)

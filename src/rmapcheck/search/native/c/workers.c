@@ -266,14 +266,14 @@ const unsigned char *search_key(Search *s, uint64_t i, uint64_t *n)
   return s->place[i]->key;
 }
 
-/* Store the first state; return 1 on success. */
+/* Store the first state; return 1 on success, -1 without memory, 0 if it is not a state. */
 int search_start(Search *s, const unsigned char *key, int n)
 {
   Worker *w = s->worker[0];
   jmp_buf trap;
   w->work.trap = &trap;
   if (n > KEY || setjmp(trap)) return 0;
-  if (!share_out(s) || !has_room(w)) return 0;
+  if (!share_out(s) || !has_room(w)) return -1;
   Pending *p = pend(w, 0, key, n);
   add(w, p);
   s->place[s->r.states++] = next_record(w);
