@@ -105,7 +105,7 @@ def nothing_beyond_the_end(st: "Kernel") -> Iterator[Violation]:
 
 
 def in_cache(st: "Kernel", folio: int) -> bool:
-    """Return whether the page cache has the page at the page's own index."""
+    """Return whether the page cache leads back to the page from its mapping and index."""
     file = st.folio[folio].address_space
     index = st.folio[folio].index
     if file == 0 or index >= st.scope.file_pages:

@@ -309,7 +309,7 @@ class Scheme:
         return False
 
     def folio_free(self, st: "State", folio: int) -> None:
-        """Check and release what is kept for a page that goes back to the page allocator."""
+        """Free the scheme's own data of a page that is being freed, and check it."""
 
     def folio_mapped(self, st: "State", folio: int) -> bool:
         """Return whether an entry maps the page, by the scheme's bookkeeping; folio_mapped()."""

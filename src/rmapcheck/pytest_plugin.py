@@ -117,7 +117,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def is_case_file(path: Path) -> bool:
-    """Tell whether `path` is a case file, perhaps a damaged one. The file is not parsed."""
+    """Return whether `path` is a case file, perhaps a damaged one. The file is not parsed."""
     if path.name == SCHEMA:
         return False
     if _has_keys(path):
@@ -144,12 +144,12 @@ def _head(path: Path, size: int) -> bytes:
 
 
 def _is_stump(path: Path) -> bool:
-    """Tell whether a file is empty, or has only the first bytes of a case."""
+    """Return whether a file is empty, or has only the first bytes of a case."""
     return START.startswith(b"".join(_head(path, HEAD).replace(b"\0", b"").split()))
 
 
 def _is_json(path: Path) -> bool:
-    """Tell whether a file is JSON; a file that is too large for a case is not parsed."""
+    """Return whether a file is JSON; a file that is too large for a case is not parsed."""
     data = _head(path, LARGEST + 1)
     if len(data) > LARGEST:
         return True
@@ -162,7 +162,7 @@ def _is_json(path: Path) -> bool:
 
 @cache
 def _has_cases(folder: Path) -> bool:
-    """Tell whether the folder has a case file, or the schema of cases."""
+    """Return whether the folder has a case file, or the schema of cases."""
     schema = folder.name == FOLDER and _has_schema(folder / SCHEMA)
     return schema or any(_has_keys(path) for path in sorted(folder.glob("*.json")))
 
@@ -232,7 +232,7 @@ class CaseItem(pytest.Item):
 
 
 def is_about(case: "Case", scheme: "type[Scheme]") -> bool:
-    """Tell whether a case names `scheme`: by name, or by the class or the file of a plug-in."""
+    """Return whether a case names `scheme`: by name, or by the class or the file of a plug-in."""
     file, colon, class_name = case.scheme.rpartition(":")
     if colon:
         return class_name == scheme.__name__

@@ -62,7 +62,7 @@ class Verdict:
 
     @property
     def exhaustive(self) -> bool:
-        """Tell whether every state of the scope was searched."""
+        """Return whether every state of the scope was searched."""
         return self.status is Status.HOLDS and self.how == "exhaustive"
 
     def target_first(self, target: str) -> "Verdict":

@@ -24,6 +24,12 @@ def test_paths_exist(name):
     assert [path for path in named if not any((place / path).exists() for place in places)] == []
 
 
+def test_names_are_in_the_files_that_are_given_with_them():
+    named = re.findall(r"`([\w./]+\.(?:py|c))` \(`([^`]+)`\)", text("ARCHITECTURE.md"))
+    assert len(named) > 4
+    assert [(path, name) for path, name in named if name not in text(path)] == []
+
+
 def test_the_rows_are_those_that_lint_checks():
     contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
     layers = next(c["layers"] for c in contracts if c["type"] == "layers" and c.get("exhaustive"))

@@ -34,7 +34,7 @@ class CaseReplay:
 
     @property
     def as_expected(self) -> bool:
-        """Tell whether verdict, invariant and step are those that the case expects."""
+        """Return whether verdict, invariant and step are those that the case expects."""
         expect = self.case.expect
         if self.replayed is None or self.status.value != expect.verdict:
             return False

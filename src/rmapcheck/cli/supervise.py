@@ -40,7 +40,7 @@ FRAME = re.compile(r'^  File "(.+)", line (\d+) in (\S+)$', re.MULTILINE)
 
 
 def may_load_code(words: list[str]) -> bool:
-    """Tell whether a word of the command may name a plug-in; not with --debug."""
+    """Return whether a word of the command may name a plug-in; not with --debug."""
     if "--debug" in words:
         return False
     return any(".py" in word or ":" in word for word in words) or bool(_entry_points(words))

@@ -85,7 +85,7 @@ def one(_measured: Measured) -> float:
 
 
 def fork_exit_ratio(before: str, after: str) -> Value:
-    """Return a function that returns the steps of fork and exit: `before`'s over `after`'s."""
+    """Return a function that returns fork's steps with `before`, divided by those with `after`."""
 
     def value() -> float | None:
         a, b = phase(before, "fork_exit", "fork"), phase(after, "fork_exit", "fork")
@@ -101,7 +101,7 @@ def slots_used() -> float | None:
 
 
 def looked_at_first() -> float | None:
-    """Return the share of all mappings that a scan looks at before the first page is free."""
+    """Return the share of all mappings that a scan visits before it frees the first page."""
     cls = scheme("virtual_scan-2.4")
     if cls is None:
         return None

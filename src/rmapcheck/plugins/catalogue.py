@@ -168,7 +168,7 @@ def _changed_facts(era: Era, base: Era) -> dict[str, Any]:
 
 
 def _only_changes_facts(bug: type[Scheme], facts: dict[str, Any], scheme: type[Scheme]) -> bool:
-    """Tell whether the bug overrides no method, and one of its facts differs in `scheme`.
+    """Return whether the bug overrides no method, and one of its facts differs in `scheme`.
 
     Facts are read by the MM core, which all schemes share, so such a bug fits any scheme.
     """

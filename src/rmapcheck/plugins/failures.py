@@ -40,7 +40,7 @@ def scheme_errors(scheme: type[Scheme]) -> Iterator[None]:
 
 
 def _is_of_scheme(scheme: type[Scheme], error: BaseException) -> bool:
-    """Tell whether a scheme is to blame for an exception: its code, or the state that it left."""
+    """Return whether a scheme caused an exception, by its code or by the state that it left."""
     if is_from_outside(error):
         return False
     if isinstance(error, MemoryError | NotPossible):  # rmapcheck itself raises them, too
@@ -49,12 +49,12 @@ def _is_of_scheme(scheme: type[Scheme], error: BaseException) -> bool:
 
 
 def _raised_by(scheme: type[Scheme], error: BaseException) -> bool:
-    """Tell whether a line of the plug-in itself raised the exception."""
+    """Return whether a line of the plug-in itself raised the exception."""
     return frames_of(error.__traceback__)[-1][0].f_code.co_filename in own_files(scheme)
 
 
 def is_from_outside(error: BaseException) -> bool:
-    """Tell whether the user or rmapcheck has interrupted the code of a plug-in."""
+    """Return whether the user or rmapcheck has interrupted the code of a plug-in."""
     return type(error) is KeyboardInterrupt or isinstance(error, Stopped)
 
 

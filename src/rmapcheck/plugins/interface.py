@@ -172,7 +172,7 @@ def _check_hook(cls: type[Scheme], name: str) -> "Iterator[str]":
 
 
 def _accepts(given: inspect.Signature, wanted: inspect.Signature) -> bool:
-    """Tell whether `given` can be called with the positions and the keywords of `wanted`."""
+    """Return whether `given` can be called with the positions and the keywords of `wanted`."""
     parameters = wanted.parameters.values()
     positions = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     keywords = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}

@@ -20,7 +20,7 @@ _OURS = tuple(str(Path(str(p.__file__)).parent) for p in (model, invariants))
 
 
 def is_plugin(scheme: type[Scheme]) -> bool:
-    """Tell whether the scheme is a user's own, not one that comes with rmapcheck."""
+    """Return whether the scheme is a user's own, not one that comes with rmapcheck."""
     return _not_ours(scheme)
 
 
@@ -53,13 +53,13 @@ def frames_of(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
 
 
 def is_model_frame(scheme: type[Scheme], frame: FrameType) -> bool:
-    """Tell whether a frame belongs to the model, an invariant or the scheme, not to an engine."""
+    """Return whether a frame is of the model, an invariant or the scheme, not of an engine."""
     name = frame.f_code.co_filename
     return name.startswith((*_OURS, "<layout of")) or name in own_files(scheme)
 
 
 def is_engine_frame(frame: FrameType) -> bool:
-    """Tell whether a frame belongs to rmapcheck, but not to the model or an invariant."""
+    """Return whether a frame belongs to rmapcheck, but not to the model or an invariant."""
     name = frame.f_code.co_filename
     return name.startswith(_ENGINES) and not name.startswith(_OURS)
 

@@ -97,7 +97,7 @@ def _last(recording: Recording, frame: Frame) -> Iterator[RenderableType]:
 
 
 class _Hanging:
-    """A line that is indented where it continues."""
+    """A long line, wrapped so that all lines but the first are indented."""
 
     def __init__(self, line: str, indent: int = 6) -> None:
         self.line = line

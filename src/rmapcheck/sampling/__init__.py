@@ -1,1 +1,1 @@
-"""Random runs: the plain walker for volume, Hypothesis for cunning and shrinking."""
+"""Random runs: the walker takes many steps, Hypothesis generates few runs and shrinks them."""

@@ -125,13 +125,13 @@ class Walk:
             self.wanted = [g for g in self.wanted if not self.reaches(g)]
 
     def reaches(self, goal: Goal) -> bool:
-        """Tell whether the last step or the state after it reaches `goal`."""
+        """Return whether the last step or the state after it reaches `goal`."""
         if goal.predicate is None:
             return goal.name in self.machine.outcome.passed
         return goal.predicate(self.machine.st)
 
     def result(self, status: Status, **extra: object) -> Answer:
-        """Sum up."""
+        """Return the answer with this verdict and the counts of the walk."""
         verdict = Verdict(
             status=status,
             scheme=self.question.scheme.name,

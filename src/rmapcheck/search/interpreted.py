@@ -212,7 +212,7 @@ class Search:
         return []
 
     def is_known(self, index: int, op: Operation, found: list[Violation]) -> bool:
-        """Tell whether the question's base violates the same in the same run, and note that."""
+        """Return whether the question's base violates the same in the same run, and note that."""
         if self.question.base is None or not self.question.is_known(self.trace(index, op), found):
             return False
         self.known.setdefault(frozenset(v.invariant for v in found), tuple(found))

@@ -63,7 +63,7 @@ class Question:
         return next(v.invariant for v in found if wanted(self.target, v.invariant))
 
     def is_known(self, trace: Sequence[Operation], found: Sequence[Violation]) -> bool:
-        """Tell whether `base` violates the same invariants at the end of the same run."""
+        """Return whether `base` violates the same invariants at the end of the same run."""
         names = {v.invariant for v in found if wanted(self.target, v.invariant)}
         if self.base is None:
             return False

@@ -156,7 +156,7 @@ def _result(text: str) -> dict[str, Any]:
 
 
 def decided(result: dict[str, Any]) -> bool:
-    """Tell whether a result is HOLDS or VIOLATED, which a faster machine would not change."""
+    """Return whether a result is HOLDS or VIOLATED, which a faster machine would not change."""
     return result["verdict"] in ("HOLDS", "VIOLATED")
 
 

@@ -206,7 +206,7 @@ def own_classes(cls: type[Scheme]) -> list[type[Scheme]]:
 
 
 def is_whole(own: list[type[Scheme]]) -> bool:
-    """Tell whether the classes extend no other scheme."""
+    """Return whether the classes extend no other scheme."""
     return all(
         b in own or b is Scheme or not issubclass(b, Scheme) for c in own for b in c.__bases__
     )
@@ -253,7 +253,7 @@ def _structs(cls: type[Scheme]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def pictures(eras: Eras) -> str:
-    """Return the final state of the index's run on the newest era, and what differs on others."""
+    """Return the state after the example run on the newest era, and the differences of others."""
     drawn: dict[str, list[str]] = {}
     for cls in reversed(eras):
         drawn.setdefault(picture(cls), []).append(cls.name)

@@ -31,9 +31,9 @@ def known_flaw(scheme: type[Scheme], verdict: Verdict) -> str:
 
 
 def exit_code(scheme: type[Scheme], verdict: Verdict, target: str = "") -> Exit:
-    """Return what a command whose result is `verdict` exits with.
+    """Return the exit code of a command whose result is `verdict`.
 
-    A seeded bug is expected to violate what it says, or what the user looks for as `target`.
+    A seeded bug is expected to violate the invariant that it names, or the user's `target`.
     """
     bug = expected_bug(scheme)
     if verdict.status is Status.VIOLATED:

@@ -127,7 +127,7 @@ def _related(scheme: type[Scheme], other: type[Scheme]) -> bool:
 
 
 def _has_all(scheme: type[Scheme], scope: Scope) -> bool:
-    """Tell whether the scheme's kernels had what the scope is about."""
+    """Return whether the scheme's kernels had what the scope is about."""
     files = scheme.maps_files or not scope.files
     return files and not (scope.nonlinear and "remap_file_pages" in scheme.era.lacks)
 
