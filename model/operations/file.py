@@ -38,11 +38,12 @@ class MmapFile(Operation):
     group = "file"
     needs = "files"
     syscall = Syscall(
+        program="MMAP_FILE",
         puppet="MMAP_FILE",
         arguments=(
             *RANGE,
             Argument("prot", "arg", PROT),
-            Argument("shared", "arg", {False: ("", 0), True: ("MAP_SHARED", 256)}),
+            Argument("shared", "arg", {False: ("", 0), True: ("SHARED", 256)}),
             Argument("file"),
             Argument("pgoff"),
         ),
@@ -131,7 +132,11 @@ class Truncate(FileOperation):
 
     name = "truncate"
     group = "truncate"
-    syscall = Syscall(puppet="TRUNCATE", arguments=(Argument("file"), Argument("size")))
+    syscall = Syscall(
+        why_not="all copies of the run share one file, so the program cannot cut it for one",
+        puppet="TRUNCATE",
+        arguments=(Argument("file"), Argument("size")),
+    )
     size: int
 
     @classmethod
@@ -191,7 +196,9 @@ class RemapFilePages(Operation):
     name = "remap_file_pages"
     group = "remap"
     needs = "files"
-    syscall = Syscall()
+    syscall = Syscall(
+        why_not="kernels since v4.0 map another VMA instead of changing the entries of this one"
+    )
     start: int
     length: int
     pgoff: int

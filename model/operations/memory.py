@@ -77,9 +77,7 @@ class Brk(Operation):
 
     name = "brk"
     group = "brk"
-    syscall = Syscall(
-        why_not="a process has one heap, but the program needs hundreds; write it as an mmap"
-    )
+    syscall = Syscall(program="BRK", arguments=RANGE)
     atomic = True
     start: int
     length: int
@@ -330,7 +328,10 @@ class Mlock(Operation):
 
     name = "mlock"
     group = "mlock"
-    syscall = Syscall()
+    syscall = Syscall(
+        program="MLOCK",
+        arguments=(*RANGE, Argument("on", "arg", {False: ("", 0), True: ("1", 1)})),
+    )
     start: int
     length: int
     on: bool = True

@@ -52,7 +52,8 @@ def has_a_group(op):
 
 
 def is_a_word_of_programs(op):
-    words = re.search(r"enum what \{(.*?)\}", text("src/rmapcheck/reproduce/c/program.c"))[1]
+    program = text("src/rmapcheck/reproduce/c/program.c")
+    words = re.search(r"enum what \{(.*?)\}", program, re.DOTALL)[1]
     return not op.syscall.program or op.syscall.program in re.findall(r"\w+", words)
 
 

@@ -17,6 +17,7 @@ from rmapcheck.invariants.completeness import mappers
 from rmapcheck.invariants.isolation import projection
 from rmapcheck.model.machine.errors import KernelOops, ModelError
 from rmapcheck.model.machine.structs import CORE, RmapWalkControl
+from rmapcheck.model.mm.rmap import rmap_visits
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.report.recording import Recording, record
 from rmapcheck.report.state_text import place, pool_of, state_lines
@@ -171,7 +172,7 @@ def _walks(st: "Kernel") -> list[tuple[str, tuple[str, ...]]]:
     for folio, pteps in mappers(st).items():
         rwc = RmapWalkControl()
         try:
-            st.scheme.rmap_walk(st, folio, rwc)
+            rmap_visits(st, folio, rwc)
             visited = tuple(place(st, ptep) for ptep in rwc.visited)
         except KernelOops as oops:
             visited = (f"an oops ({oops})",)

@@ -13,15 +13,23 @@ import attrs
 from rmapcheck.cases.case import Case
 from rmapcheck.cases.replay import scheme_of
 from rmapcheck.model.machine.errors import KernelOops, ModelError
-from rmapcheck.model.machine.state import pte_offset, ptep_to_address, ptep_to_mm
+from rmapcheck.model.machine.state import (
+    folio_test_anon,
+    pte_offset,
+    ptep_to_address,
+    ptep_to_mm,
+)
 from rmapcheck.model.machine.structs import PTE_ZERO, VM_ACCESS_FLAGS, RmapWalkControl
-from rmapcheck.model.mm.vma import vma_lookup
+from rmapcheck.model.mm.rmap import rmap_visits
+from rmapcheck.model.mm.vma import find_vma, vma_lookup
 from rmapcheck.model.operations import (
+    Brk,
     Exit,
     Fork,
     Mmap,
     Mremap,
     Operation,
+    Reclaim,
     SwapOut,
     Write,
     folio_named,
@@ -43,7 +51,8 @@ class Page:
     mm: int
     address: int
     holds: str = "NOTHING"
-    """NOTHING, ZERO (the zero page) or ANON, whether present or in swap."""
+    """NOTHING; ZERO (the zero page); ANON, whether present or in swap; OF_FILE, a page of the page
+    cache; ANY: nothing, but a kernel may map a page of the file here that it has anyway."""
     value: int = 0
     """Number of the step that wrote its content; -1 if the content cannot be read."""
     stays: bool = False
@@ -117,6 +126,8 @@ def predict(case: Case, scheme: type[Scheme] | None = None) -> Prediction:
 
 def _apply(machine: Run, number: int, op: Operation) -> bool:
     """Carry out a step. Return False at an oops of reclaim; then the final reclaim shows it."""
+    if isinstance(op, Brk):
+        _check_brk(machine.st, number, op)
     reclaim = isinstance(op, SwapOut)
     if reclaim and not op.enabled(machine.st):
         raise ModelError(f"step {number}, {op}: there is no such page")
@@ -139,15 +150,30 @@ def _apply(machine: Run, number: int, op: Operation) -> bool:
     return True
 
 
-def _swap_outs(st: "Kernel") -> Iterator[SwapOut]:
+def _check_brk(st: "Kernel", number: int, op: Brk) -> None:
+    """Raise ModelError if something is mapped just above the new end of the heap."""
+    end = op.start + op.length
+    vma = find_vma(st, op.mm, op.start)
+    if vma and st.vma[vma].vm_start <= end:
+        raise ModelError(
+            f"step {number}, {op}: brk leaves the page above the heap free, but page {end} of "
+            f"process {op.mm} is mapped"
+        )
+
+
+def _swap_outs(st: "Kernel") -> Iterator[Operation]:
     """Yield the operations that reclaim everything."""
     seen = set()
     for mm in st.mm.indices():
         for address in range(st.pages):
             folio = folio_named(st, mm, address)
-            if folio and folio not in seen:
+            if folio and folio not in seen and folio_test_anon(st, folio):
                 seen.add(folio)
                 yield SwapOut(mm=mm, address=address)
+    for file in range(1, st.scope.files + 1):
+        for index in range(st.scope.file_pages):
+            if st.address_space[file].i_pages[index]:
+                yield Reclaim(file=file, index=index)
 
 
 class Contents:
@@ -190,8 +216,13 @@ def _pages(st: "Kernel", contents: Contents) -> Iterator[Page]:
             continue
         p = st.pte[ptep]
         page = Page(mm=mm, address=address, holds="ZERO" if p.flags & PTE_ZERO else "NOTHING")
-        if p.folio or p.swap:
-            vma = vma_lookup(st, mm, address)
+        vma = vma_lookup(st, mm, address)
+        of_file = vma != 0 and st.vma[vma].vm_file != 0
+        if p.folio and not folio_test_anon(st, p.folio):
+            page = attrs.evolve(page, holds="OF_FILE", value=-1)
+        elif of_file and not p.folio and not p.swap:
+            page = attrs.evolve(page, holds="ANY")
+        elif p.folio or p.swap:
             legible = vma and st.vma[vma].vm_flags & VM_ACCESS_FLAGS
             value = contents.of[mm][address] if legible else -1
             page = attrs.evolve(page, holds="ANON", value=value)
@@ -206,7 +237,7 @@ def _visited(st: "Kernel", folio: int) -> tuple[list[int], bool]:
     rwc = RmapWalkControl()
     raw = st.layout.encode_raw(st)
     try:
-        st.scheme.rmap_walk(st, folio, rwc)
+        rmap_visits(st, folio, rwc)
     except KernelOops:
         return rwc.visited, True
     finally:

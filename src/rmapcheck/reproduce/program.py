@@ -20,6 +20,7 @@ UNSEEN = (
     "The program cannot see what is wrong with this run: it prints OK even on a kernel with the "
     "bug."
 )
+NO_BUG = "The case is not about a bug: on a kernel that does as the model does, it prints OK."
 
 
 def to_c(case: Case, scheme: type[Scheme] | None = None) -> str:
@@ -73,7 +74,7 @@ def _comment_lines(case: Case, made: Prediction) -> str:
         "SPDX-License-Identifier: MIT",
         f"{case.title} - written by rmapcheck {version()} from a case of {made.scheme.name}.",
         *_history(case),
-        *prediction_sentences(made),
+        *prediction_sentences(made, bug=bool(case.expect.invariant)),
     ]
     lines = []
     for paragraph in paragraphs:
@@ -88,10 +89,11 @@ def _history(case: Case) -> list[str]:
     return [f"History: {', '.join(words)}."] if words else []
 
 
-def prediction_sentences(made: Prediction) -> list[str]:
-    """Return the prediction in sentences."""
+def prediction_sentences(made: Prediction, *, bug: bool) -> list[str]:
+    """Return the prediction in sentences. `bug`: the case is about a violation."""
     if not made.stays:
-        return ["The model predicts that reclaim unmaps every page.", UNSEEN]
+        unseen = UNSEEN if bug else NO_BUG
+        return ["The model predicts that reclaim unmaps every page.", unseen]
     sentences = [f"The model predicts, for a kernel that does as {made.scheme.name} does:"]
     for page in made.stays:
         how = "which begins at freed memory" if page.freed else "which does not lead there"
@@ -108,6 +110,8 @@ def _defines(case: Case, made: Prediction, *, tap: bool) -> list[str]:
         f"#define SCHEME {literal(made.scheme.name)}",
         f"#define SLOTS {case.scope.mms}",
         f"#define PAGES {case.scope.pages}",
+        f"#define FILES {case.scope.files}",
+        f"#define FILE_PAGES {case.scope.file_pages}",
     ]
 
 

@@ -60,9 +60,13 @@ class Reproduction:
 
     @property
     def distinguishes(self) -> bool:
-        """Return whether this run can distinguish a kernel with the bug from one without."""
-        own = self.prediction.stays
-        return bool(own) or bool(_own_stays(self.case))
+        """Return whether this run can distinguish a kernel with the bug from one without.
+
+        If the case is not about a bug, there is nothing to distinguish.
+        """
+        if not self.case.expect.invariant:
+            return True
+        return bool(self.prediction.stays) or bool(_own_stays(self.case))
 
     def agrees(self, prediction: Prediction) -> bool:
         """Return whether the kernel did exactly what was predicted."""

@@ -38,6 +38,9 @@
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
 #endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -50,16 +53,22 @@
 #define BASE 0x100000000UL
 #define LIMIT 20000
 
-enum what { MMAP, MUNMAP, MPROTECT, MREMAP, MADVISE, READ, WRITE, FORK, EXIT, RECLAIM };
+enum what {
+	MMAP, MMAP_FILE, BRK, MUNMAP, MPROTECT, MREMAP, MADVISE, MLOCK, READ, WRITE, FORK, EXIT,
+	RECLAIM
+};
+
+#define SHARED 256		/* in `arg` of MMAP_FILE, beside the protection */
 
 struct op {
 	enum what what;
-	int mm, start, length, new_length, to, arg, child;
+	int mm, start, length, new_length, to, arg, child, file, pgoff;
 	int result;		/* 0 or -errno in the model */
 	const char *text;
 };
 
-enum holds { NOTHING, ZERO, ANON };
+/* ANY: a fault of a neighbouring page may have mapped this page of a file, too. */
+enum holds { NOTHING, ZERO, ANON, OF_FILE, ANY };
 
 /* One page of one process at the end of the run, in the model. */
 struct cell {
@@ -122,6 +131,7 @@ int main(int argc, char **argv)
 	start_slots();
 	run_steps();
 	compare_with_model();
+	unlock_all();
 	map_controls();
 	reclaim_all();
 	report();

@@ -25,7 +25,8 @@ static int planned(void)
 
 	for (int mm = 1; mm <= SLOTS; mm++)
 		for (int page = 0; page < PAGES; page++)
-			count += alive[mm] && after[mm][page].holds == ANON;
+			count += alive[mm] && (after[mm][page].holds == ANON ||
+					       after[mm][page].holds == OF_FILE);
 	return count;
 }
 

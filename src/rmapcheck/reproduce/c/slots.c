@@ -4,7 +4,7 @@
  * Only the main process can write to the slots' pipes: when it dies, they read EOF and exit.
  */
 
-enum { CONTROL = -1, CONTENTS = -2, PAGEOUT = -3 };
+enum { CONTROL = -1, CONTENTS = -2, PAGEOUT = -3, UNLOCK = -4 };
 
 struct answer {
 	int result;
@@ -15,6 +15,7 @@ struct answer {
 static int commands[SLOTS + 1][2], answers[2];
 static pid_t pids[SLOTS + 1];
 static int pidfds[SLOTS + 1];
+static int files[FILES + 1];
 static int self;
 static sigjmp_buf fault;
 
@@ -67,6 +68,58 @@ static int mapped(unsigned long at, int pages, int protection)
 	return returned(mmap((void *)at, pages * PAGE, protection, flags, -1, 0), at);
 }
 
+/* Each arena maps its own part of the file, so that arenas share no pages. */
+static int file_mapped(const struct op *op, int arena)
+{
+	unsigned long at = address(arena, op->start);
+	int flags = MAP_FIXED | (op->arg & SHARED ? MAP_SHARED : MAP_PRIVATE);
+	off_t offset = ((off_t)arena * FILE_PAGES + op->pgoff) * PAGE;
+
+	return returned(mmap((void *)at, op->length * PAGE, op->arg & ~SHARED, flags,
+			     files[op->file], offset), at);
+}
+
+/* Lets the heap end at `at`, without CAP_SYS_RESOURCE: sets all of mm's addresses at once. */
+static int end_heap_with_map(unsigned long at)
+{
+	char text[1024] = "", *field;
+	unsigned long values[52] = { 0 };
+	int stat = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	ssize_t length = read(stat, text, sizeof(text) - 1);
+
+	close(stat);
+	field = length > 0 ? strrchr(text, ')') + 2 : text;
+	for (int number = 4; number <= 51 && (field = strchr(field, ' ')); number++)
+		values[number] = strtoul(++field, NULL, 10);
+
+	struct prctl_mm_map map = {
+		.start_code = values[26], .end_code = values[27], .start_stack = values[28],
+		.start_data = values[45], .end_data = values[46], .start_brk = values[47],
+		.arg_start = values[48], .arg_end = values[49],
+		.env_start = values[50], .env_end = values[51],
+		.brk = at, .exe_fd = -1,
+	};
+
+	return prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof(map), 0);
+}
+
+/* Lets the heap end where the operation begins, and grows it. */
+static int grown(unsigned long at, size_t length)
+{
+	if (prctl(PR_SET_MM, PR_SET_MM_BRK, at, 0, 0) &&
+	    (errno != EPERM || end_heap_with_map(at)))
+		return -errno;
+	return syscall(SYS_brk, at + length) == (long)(at + length) ? 0 : -ENOMEM;
+}
+
+/* Locks without bringing pages in. */
+static int locked(const struct op *op, unsigned long at, size_t length)
+{
+	if (!op->arg)
+		return munlock((void *)at, length) ? -errno : 0;
+	return syscall(SYS_mlock2, at, length, MLOCK_ONFAULT) ? -errno : 0;
+}
+
 /* Carries out one operation in one arena; returns 0 or -errno. */
 static int act(const struct op *op, int arena)
 {
@@ -76,6 +129,10 @@ static int act(const struct op *op, int arena)
 	switch (op->what) {
 	case MMAP:
 		return mapped(at, op->length, op->arg);
+	case MMAP_FILE:
+		return file_mapped(op, arena);
+	case BRK:
+		return grown(at, length);
 	case MUNMAP:
 		return munmap((void *)at, length) ? -errno : 0;
 	case MPROTECT:
@@ -84,6 +141,8 @@ static int act(const struct op *op, int arena)
 		return moved(op, arena);
 	case MADVISE:
 		return madvise((void *)at, length, op->arg) ? -errno : 0;
+	case MLOCK:
+		return locked(op, at, length);
 	case READ:
 		return touch(at, 0);
 	case WRITE:
@@ -146,7 +205,7 @@ static int page_out(void)
 
 	for (int arena = 0; arena < arenas; arena++)
 		for (int page = 0; page < PAGES; page++)
-			if (after[self][page].holds == ANON &&
+			if (after[self][page].holds >= ANON &&
 			    madvise((void *)address(arena, page), PAGE, MADV_PAGEOUT))
 				result = -errno;
 	for (int i = 0; i < arenas; i++)
@@ -183,6 +242,8 @@ static void serve(void)
 			reply(contents());
 		} else if (number == PAGEOUT) {
 			reply((struct answer){ .result = page_out() });
+		} else if (number == UNLOCK) {
+			reply((struct answer){ .result = munlockall() ? -errno : 0 });
 		} else if (ops[number].what == FORK) {
 			forked(ops[number].child);
 		} else if (ops[number].what == EXIT) {
@@ -264,11 +325,23 @@ static void check_room(void)
 	munmap(got, length);
 }
 
+/* In memory: on every kernel reclaim unmaps their pages, and finds them through i_mmap. */
+static void make_files(void)
+{
+	for (int file = 1; file <= FILES; file++) {
+		files[file] = memfd_create("rmapcheck", MFD_CLOEXEC);
+		if (files[file] < 0 ||
+		    ftruncate(files[file], (off_t)arenas * FILE_PAGES * PAGE))
+			skip("memfd_create: %s", strerror(errno));
+	}
+}
+
 static void start_slots(void)
 {
 	pid_t pid;
 
 	check_room();
+	make_files();
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
