@@ -36,7 +36,10 @@ def recorded(st: "Kernel", folio: int) -> list[int]:
     return found
 
 
-@invariant("pte_chain#exact, pte_chain#owner, pte_chain#empty-if-unmapped")
+@invariant(
+    "pte_chain#exact, pte_chain#owner, pte_chain#empty-if-unmapped",
+    relies="try_to_unmap() unmaps the entries that the chain names, and no others",
+)
 def chain_equals_ptes(st: "Kernel") -> Iterator[Violation]:
     """A page's chain contains each entry that maps the page, once, and no other entry.
 
@@ -58,7 +61,13 @@ def chain_equals_ptes(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("pte_chain#direct")
+@invariant(
+    "pte_chain#direct",
+    relies=(
+        "page_referenced() and try_to_unmap() read page->pte as an entry if PG_direct "
+        "is set, else as a chain"
+    ),
+)
 def direct_alone(st: "Kernel") -> Iterator[Violation]:
     """A page has PG_direct or a chain, never both, because they share a word of struct page."""
     for folio in st.folio.indices():
@@ -71,7 +80,10 @@ def direct_alone(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("pte_chain#no-chain-of-one, 4250169826")
+@invariant(
+    "pte_chain#no-chain-of-one, 4250169826",
+    relies="no code; it saves the node of a page that one entry maps",
+)
 def chain_not_single(st: "Kernel") -> Iterator[Violation]:
     """A chain has at least two nodes: a page with one mapping has PG_direct instead."""
     for folio in st.folio.indices():
@@ -85,7 +97,13 @@ def chain_not_single(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("pte_chain#packed")
+@invariant(
+    "pte_chain#packed",
+    relies=(
+        "page_add_rmap() and page_remove_rmap() find the first slot in use of the first "
+        "chunk, and no others"
+    ),
+)
 def chain_packed(st: "Kernel") -> Iterator[Violation]:
     """Free slots are only at the low end of the first chunk; idx (if any) is their number."""
     for folio in st.folio.indices():
@@ -108,7 +126,10 @@ def chain_packed(st: "Kernel") -> Iterator[Violation]:
                 )
 
 
-@invariant("pte_chain#head-used")
+@invariant(
+    "pte_chain#head-used",
+    relies="page_mapped() takes a page with a chain for mapped",
+)
 def chain_head_used(st: "Kernel") -> Iterator[Violation]:
     """No chunk is empty: removing its last entry frees the chunk."""
     for folio in st.folio.indices():

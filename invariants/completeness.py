@@ -95,7 +95,10 @@ def walk_sound(st: "Kernel") -> Iterator[Violation]:
                 yield Violation(let, then, "it visits it twice", witness)
 
 
-@invariant("anon_vma#coverage, avc#coverage")
+@invariant(
+    "anon_vma#coverage, avc#coverage",
+    relies="the walk visits the VMAs of the page's anon_vma, each at vma_address()",
+)
 def coverage(st: "Kernel") -> Iterator[Violation]:
     """A mapped page's anon_vma is in the chain of the VMA that maps it, and its index is right."""
     for folio in mapped_anon_folios(st):

@@ -26,7 +26,13 @@ def refcount(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("universal#mapcount")
+@invariant(
+    "universal#mapcount",
+    relies=(
+        "page_mapped() tells try_to_unmap() that it is done, and page_mapcount() tells "
+        "do_wp_page() to reuse"
+    ),
+)
 def mapcount(st: "Kernel") -> Iterator[Violation]:
     """A page's mapcount is the number of entries that map it."""
     for folio in st.folio.indices():
@@ -40,7 +46,10 @@ def mapcount(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("pte_chain#rss")
+@invariant(
+    "pte_chain#rss",
+    relies="page_over_rsslimit() compares mm->rss with the limit",
+)
 def rss_counts(st: "Kernel") -> Iterator[Violation]:
     """A process's rss is the number of its entries that map a page."""
     for mm in st.mm.indices():
@@ -60,7 +69,10 @@ def present(st: "Kernel", mm: int) -> int:
     return sum(st.pte[ptep].folio != 0 for ptep in range(first, first + st.pages))
 
 
-@invariant("pte_chain#rss-limit")
+@invariant(
+    "pte_chain#rss-limit",
+    relies="page_referenced() ignores the accessed bits of a page that is over the limit",
+)
 def rsslimit(st: "Kernel") -> Iterator[Violation]:
     """page_over_rsslimit() is true if and only if every process that maps the page is over."""
     limit = st.scope.rss_limit
@@ -103,7 +115,10 @@ def swap_counts(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("avc#counts")
+@invariant(
+    "avc#counts",
+    relies="anon_vma_clone() decides by the counts whether a fork may reuse an anon_vma",
+)
 def anon_vma_counts(st: "Kernel") -> Iterator[Violation]:
     """num_active_vmas and num_children (or their sum, degree) equal what they count."""
     for anon_vma in st.anon_vma.indices():
@@ -136,7 +151,10 @@ def _miscounted(
     )
 
 
-@invariant("avc#lifetime")
+@invariant(
+    "avc#lifetime",
+    relies="put_anon_vma() frees an anon_vma, and drops its root, when the count is 0",
+)
 def anon_vma_refcount(st: "Kernel") -> Iterator[Violation]:
     """An anon_vma's refcount is 1 if it has VMAs; a root has 1 more for each other member."""
     for anon_vma in st.anon_vma.indices():

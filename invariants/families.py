@@ -36,7 +36,10 @@ def slots_of(st: "Kernel", folio: int) -> list[int]:
     return found
 
 
-@invariant("anonmm#address")
+@invariant(
+    "anonmm#address",
+    relies=("the walk looks in each process of the family, at the addresses of the page only"),
+)
 def address_known(st: "Kernel") -> Iterator[Violation]:
     """Each entry that maps a page is at an address recorded for it, in a process of its family."""
     for folio in mapped_folios(st):
@@ -63,7 +66,10 @@ def address_known(st: "Kernel") -> Iterator[Violation]:
                 )
 
 
-@invariant("anonmm#once")
+@invariant(
+    "anonmm#once",
+    relies="the walk takes one address in each process, page->index",
+)
 def once_in_a_process(st: "Kernel") -> Iterator[Violation]:
     """No process maps an anonymous page twice."""
     for folio in mapped_folios(st):
@@ -82,7 +88,12 @@ def once_in_a_process(st: "Kernel") -> Iterator[Violation]:
             before = mm
 
 
-@invariant("anonmm#counts")
+@invariant(
+    "anonmm#counts",
+    relies=(
+        "exit_rmap() and the last unmapping free an anonmm when nothing is counted any longer"
+    ),
+)
 def anonmm_counts(st: "Kernel") -> Iterator[Violation]:
     """An anonmm's count is its process, the pages that point to it and, for a head, its family."""
     for anonmm in st.anonmm.indices():
@@ -99,7 +110,10 @@ def anonmm_counts(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("anonmm#family-list")
+@invariant(
+    "anonmm#family-list",
+    relies="the walk follows the list of the head",
+)
 def anonmm_family(st: "Kernel") -> Iterator[Violation]:
     """The list of a head contains each member of its family once, and no other anonmm."""
     for head in st.anonmm.indices():
@@ -126,7 +140,10 @@ def circle_of(st: "Kernel", head: int) -> list[int]:
     return found
 
 
-@invariant("anonmm#lifetime, anonmm#member-mm")
+@invariant(
+    "anonmm#lifetime, anonmm#member-mm",
+    relies="the walk reads anonmm->mm of each member, and page->mapping names a member",
+)
 def anonmm_lifetime(st: "Kernel") -> Iterator[Violation]:
     """An anonmm has a live process or pages; a head may instead have other family members."""
     for anonmm in st.anonmm.indices():
@@ -147,7 +164,10 @@ def anonmm_lifetime(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("anonmm#addresses-chained")
+@invariant(
+    "anonmm#addresses-chained",
+    relies=("the walk ends at the first free slot, and the chain is freed with the last mapping"),
+)
 def addresses_chained(st: "Kernel") -> Iterator[Violation]:
     """Only a mapped page has chains; they are filled from the front, with each address once."""
     for folio in st.folio.indices():

@@ -251,6 +251,7 @@ def goals_of(scheme: "Scheme | type[Scheme]", scope: Scope) -> list[Goal]:
         goal
         for goal in GOALS.values()
         if (goal.universal or goal.name in scheme.goals)
+        and goal.name not in scheme.unreachable
         and goal.feature not in scheme.era.lacks
         and goal.offered(scope)
     ]

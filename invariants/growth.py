@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel
 
 
-@invariant("avc#bounded, 7a3ef208e662")
+@invariant(
+    "avc#bounded, 7a3ef208e662",
+    relies="no code; it bounds the memory, and the time that a lock is held",
+)
 def bounded_chain(st: "Kernel") -> Iterator[Violation]:
     """A chain has at most 2 n + 1 elements, where n is how many VMAs the scope allows at once.
 

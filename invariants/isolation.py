@@ -53,7 +53,13 @@ def private_to_file(st: "Kernel", ptep: int) -> Iterator[Violation]:
         )
 
 
-@invariant("avc#exclusive")
+@invariant(
+    "avc#exclusive",
+    relies=(
+        "do_wp_page() reuses a page with PageAnonExclusive without looking at its "
+        "counts (6c287605fd56)"
+    ),
+)
 def exclusive_once(st: "Kernel") -> Iterator[Violation]:
     """A page with PageAnonExclusive is mapped by one entry; a writable page has that flag."""
     for folio in st.folio.indices():

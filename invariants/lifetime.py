@@ -45,7 +45,10 @@ def no_leak(st: "Kernel") -> Iterator[Violation]:
         )
 
 
-@invariant("anon_vma#mapping-alive, avc#mapping-valid")
+@invariant(
+    "anon_vma#mapping-alive, avc#mapping-valid",
+    relies="page_lock_anon_vma() takes the lock of the anon_vma that page->mapping names",
+)
 def mapping_alive(st: "Kernel") -> Iterator[Violation]:
     """The anon_vma of a mapped anonymous page has not been freed."""
     for folio in mapped_anon_folios(st):
@@ -60,7 +63,10 @@ def mapping_alive(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("anon_vma#lifetime, avc#lifetime")
+@invariant(
+    "anon_vma#lifetime, avc#lifetime",
+    relies="the last VMA that leaves frees the anon_vma; nobody else does",
+)
 def anon_vma_lifetime(st: "Kernel") -> Iterator[Violation]:
     """An anon_vma is freed when it has no VMA, unless it is the root of another anon_vma."""
     kept: list[int] = []

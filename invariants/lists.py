@@ -36,7 +36,10 @@ def vma_of(st: "Kernel", ptep: int) -> int:
     return vma_lookup(st, mm, ptep_to_address(st, ptep)) if st.mm.is_live(mm) else 0
 
 
-@invariant("anon_vma#list")
+@invariant(
+    "anon_vma#list",
+    relies="the walk follows anon_vma->head, and anon_vma_unlink() expects the VMA there",
+)
 def anon_vma_list(st: "Kernel") -> Iterator[Violation]:
     """A VMA is in the list of its anon_vma, once, and in no other."""
     missing = {v for v in st.vma.indices() if st.vma[v].anon_vma}
@@ -61,7 +64,13 @@ def anon_vma_list(st: "Kernel") -> Iterator[Violation]:
         )
 
 
-@invariant("anon_vma#faulted")
+@invariant(
+    "anon_vma#faulted",
+    relies=(
+        "fork copies no entries of a VMA without an anon_vma (d992895ba2b2), and "
+        "page_add_anon_rmap() calls BUG() without one"
+    ),
+)
 def faulted_has_anon_vma(st: "Kernel") -> Iterator[Violation]:
     """A VMA that has an anonymous page, present or in swap, has an anon_vma.
 
@@ -83,7 +92,12 @@ def faulted_has_anon_vma(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("anon_vma#relatives-agree")
+@invariant(
+    "anon_vma#relatives-agree",
+    relies=(
+        "page_add_anon_rmap() keeps the anon_vma and index that the first swap-in gave to the page"
+    ),
+)
 def swap_relatives_agree(st: "Kernel") -> Iterator[Violation]:
     """All entries of one swap slot would give its page the same anon_vma and index.
 
@@ -121,7 +135,10 @@ def index_of(st: "Kernel", ptep: int) -> int:
     return linear_page_index(st, vma_of(st, ptep), ptep_to_address(st, ptep))
 
 
-@invariant("anon_vma#merge")
+@invariant(
+    "anon_vma#merge",
+    relies="a merged VMA has one anon_vma, and the walk finds its pages only by that",
+)
 def merge_same_anon_vma(st: "Kernel") -> Iterator[Violation]:
     """Neighbours with different anon_vmas must not merge: no walk would find the pages of one."""
     for vma in st.vma.indices():

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel
 
 
-@invariant("objrmap#word-by-flag")
+@invariant(
+    "objrmap#word-by-flag",
+    relies=("page_referenced() reads page->pte as a chain if PG_anon is set, else as a count"),
+)
 def word_by_flag(st: "Kernel") -> Iterator[Violation]:
     """page->pte is a chain if PG_anon is set; otherwise the same word is a count of entries."""
     for folio in st.folio.indices():
@@ -28,7 +31,10 @@ def word_by_flag(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("objrmap#object-mapcount")
+@invariant(
+    "objrmap#object-mapcount",
+    relies="page_mapped() tells try_to_unmap() that it is done",
+)
 def object_mapcount(st: "Kernel") -> Iterator[Violation]:
     """The mapcount of a page without PG_anon is the number of entries that map it."""
     for folio in st.folio.indices():
@@ -43,7 +49,10 @@ def object_mapcount(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("objrmap#object-has-mapping")
+@invariant(
+    "objrmap#object-has-mapping",
+    relies="page_referenced_obj() calls BUG() without a mapping",
+)
 def object_has_mapping(st: "Kernel") -> Iterator[Violation]:
     """A mapped page without PG_anon has a mapping, through which the walk finds it."""
     if not st.scope.files:

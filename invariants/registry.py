@@ -70,6 +70,9 @@ class Invariant:
     """What it checks: rules of docs/reference/spec as PAGE#RULE, commits, kernel functions."""
     universal: bool
     """Whether every scheme must keep it; otherwise only schemes that list it."""
+    relies: str = ""
+    """Which code relies on it, for an invariant that is not universal: a kernel of an era without
+    such code need not keep it. Or "no code", and what it is good for."""
     only: str = ""
     """"rmap": only for schemes with an rmap; "scan": only for those that scan page tables."""
     runs_on: bool = False
@@ -88,9 +91,14 @@ INVARIANTS: dict[str, Invariant] = {}
 
 
 def invariant(
-    source: str, *, universal: bool = False, only: str = "", runs_on: bool = False
+    source: str,
+    *,
+    relies: str = "",
+    universal: bool = False,
+    only: str = "",
+    runs_on: bool = False,
 ) -> Callable[[StateCheck], StateCheck]:
-    """Register a check of states under the name of its function."""
+    """Register a check of states under its function's name; `relies`: see `Invariant.relies`."""
 
     def register(check: StateCheck) -> StateCheck:
         name = check.__name__
@@ -98,6 +106,7 @@ def invariant(
             name=name,
             source=source,
             universal=universal,
+            relies=relies,
             only=only,
             runs_on=runs_on,
             state=check,

@@ -44,7 +44,13 @@ def vma_sane(st: "Kernel") -> Iterator[Violation]:
                 )
 
 
-@invariant("avc#symmetry")
+@invariant(
+    "avc#symmetry",
+    relies=(
+        "unlink_anon_vmas() removes what is in the VMA's list, and the walk visits what "
+        "is in the anon_vma's"
+    ),
+)
 def chain_symmetry(st: "Kernel") -> Iterator[Violation]:
     """An AVC is in the list of its VMA and in that of its anon_vma; a pair has at most one AVC."""
     tree_of = [0] * (st.anon_vma_chain.size + 2)
@@ -84,7 +90,10 @@ def _asymmetric(avc: int, then: str, but: str) -> Violation:
     return Violation(let, f"c must {then}", but, (("anon_vma_chain", avc),))
 
 
-@invariant("avc#active")
+@invariant(
+    "avc#active",
+    relies=("a new page gets vma->anon_vma, and the walk finds the VMA there only through an AVC"),
+)
 def active_in_chain(st: "Kernel") -> Iterator[Violation]:
     """A VMA's own anon_vma is in its chain."""
     for vma in st.vma.indices():
@@ -98,7 +107,13 @@ def active_in_chain(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("avc#lineage")
+@invariant(
+    "avc#lineage",
+    relies=(
+        "page_add_anon_rmap() of v2.6.34 takes the anon_vma at the tail for the oldest "
+        "(ea90002b0fa7)"
+    ),
+)
 def chain_order(st: "Kernel") -> Iterator[Violation]:
     """The chains of all VMAs that share an anon_vma end with the same anon_vma, the oldest."""
     first = [0] * (st.anon_vma.size + 2)
@@ -118,7 +133,10 @@ def chain_order(st: "Kernel") -> Iterator[Violation]:
                 )
 
 
-@invariant("avc#lineage")
+@invariant(
+    "avc#lineage",
+    relies="unlink_anon_vmas() holds one lock, the root's, for all AVCs of a VMA",
+)
 def one_root(st: "Kernel") -> Iterator[Violation]:
     """All anon_vmas of a VMA have the same root, and the root is one of them."""
     for vma in st.vma.indices():
@@ -133,7 +151,10 @@ def one_root(st: "Kernel") -> Iterator[Violation]:
             )
 
 
-@invariant("avc#ancestors")
+@invariant(
+    "avc#ancestors",
+    relies=("a page of the parent's anon_vma may be mapped in every VMA that was forked from it"),
+)
 def chain_ancestors(st: "Kernel") -> Iterator[Violation]:
     """A VMA that is in an anon_vma is also in the parent of that anon_vma."""
     for vma in st.vma.indices():
@@ -149,7 +170,10 @@ def chain_ancestors(st: "Kernel") -> Iterator[Violation]:
                 )
 
 
-@invariant("avc#same-chain, d0e9fe1758f2")
+@invariant(
+    "avc#same-chain, d0e9fe1758f2",
+    relies="is_mergeable_anon_vma() compares vma->anon_vma alone",
+)
 def same_anon_vma_same_chain(st: "Kernel") -> Iterator[Violation]:
     """VMAs of one process with the same anon_vma have the same chain, so that they can merge."""
     for vma in st.vma.indices():
@@ -176,7 +200,10 @@ def first_like(st: "Kernel", vma: int) -> int:
     return vma
 
 
-@invariant("avc#one-process, 2555283eb40d")
+@invariant(
+    "avc#one-process, 2555283eb40d",
+    relies="anon_vma_clone() reuses no anon_vma that is the own one of a VMA (2555283eb40d)",
+)
 def active_in_one_process(st: "Kernel") -> Iterator[Violation]:
     """VMAs whose own anon_vma is the same belong to one process.
 
@@ -195,7 +222,10 @@ def active_in_one_process(st: "Kernel") -> Iterator[Violation]:
                     )
 
 
-@invariant("avc#keys")
+@invariant(
+    "avc#keys",
+    relies="the walk skips subtrees by vm_pgoff",
+)
 def interval_tree_keys(st: "Kernel") -> Iterator[Violation]:
     """The tree of each anon_vma is ordered by the current vm_pgoff of its VMAs."""
     for anon_vma in st.anon_vma.indices():
@@ -214,7 +244,10 @@ def interval_tree_keys(st: "Kernel") -> Iterator[Violation]:
             avc = c.same_anon_vma
 
 
-@invariant("avc#symmetric-merge, 879bca0a2c4f")
+@invariant(
+    "avc#symmetric-merge, 879bca0a2c4f",
+    relies="no code; 879bca0a2c4f made the rule one for both sides",
+)
 def merge_symmetric(st: "Kernel") -> Iterator[Violation]:
     """If one of two neighbours may grow over the other, the other may grow over it too."""
     for vma in st.vma.indices():

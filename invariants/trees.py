@@ -51,7 +51,10 @@ def depth_of(st: "Kernel", node: int) -> int:
     return depth
 
 
-@invariant("files#prio-heap")
+@invariant(
+    "files#prio-heap",
+    relies="prio_tree_next() skips a subtree whose root ends too early",
+)
 def prio_tree_heap(st: "Kernel") -> Iterator[Violation]:
     """A node of a prio_tree ends before its parent, or ends with it and starts later."""
     if not st.scope.files:
@@ -72,7 +75,10 @@ def prio_tree_heap(st: "Kernel") -> Iterator[Violation]:
                 )
 
 
-@invariant("files#prio-sides")
+@invariant(
+    "files#prio-sides",
+    relies=("prio_tree_insert() and prio_tree_next() choose the side by one bit of the start"),
+)
 def prio_tree_sides(st: "Kernel") -> Iterator[Violation]:
     """A node is to the right of a node above it if the bit for that depth is set, else left."""
     if not st.scope.files:
@@ -109,7 +115,10 @@ def bit_at(st: "Kernel", mapping: int, node: int, depth: int) -> bool:
     return index & mask != 0
 
 
-@invariant("files#prio-bits")
+@invariant(
+    "files#prio-bits",
+    relies="prio_tree_insert() expands the tree by index_bits when a VMA ends further",
+)
 def prio_tree_bits(st: "Kernel") -> Iterator[Violation]:
     """No node of a prio_tree ends beyond the last page that its index_bits can represent."""
     if not st.scope.files:
@@ -125,7 +134,10 @@ def prio_tree_bits(st: "Kernel") -> Iterator[Violation]:
                 )
 
 
-@invariant("files#prio-unique")
+@invariant(
+    "files#prio-unique",
+    relies=("vma_prio_tree_insert() puts a VMA with an equal interval into the set of the node"),
+)
 def prio_tree_unique(st: "Kernel") -> Iterator[Violation]:
     """No two nodes of a prio_tree have the same interval."""
     if not st.scope.files:
@@ -145,7 +157,10 @@ def prio_tree_unique(st: "Kernel") -> Iterator[Violation]:
                     )
 
 
-@invariant("files#vm-set")
+@invariant(
+    "files#vm-set",
+    relies="vma_prio_tree_remove() replaces a node by the head of its set",
+)
 def vm_set_linked(st: "Kernel") -> Iterator[Violation]:
     """A node and the head of its set point to each other; all VMAs of a set have one interval."""
     if not st.scope.files:
@@ -168,7 +183,10 @@ def vm_set_linked(st: "Kernel") -> Iterator[Violation]:
                     )
 
 
-@invariant("files#query")
+@invariant(
+    "files#query",
+    relies="try_to_unmap_file() and unmap_mapping_range() visit what the query finds",
+)
 def i_mmap_query(st: "Kernel") -> Iterator[Violation]:
     """A query for one offset finds each linear VMA that covers it, once, and no other."""
     if not st.scope.files:
@@ -195,7 +213,10 @@ def covers(st: "Kernel", mapping: int, vma: int, index: int) -> bool:
     return linear and radix_index(st, vma) <= index <= heap_index(st, vma)
 
 
-@invariant("files#interval-order, mm/interval_tree.c, v3.7")
+@invariant(
+    "files#interval-order, mm/interval_tree.c, v3.7",
+    relies="the interval tree is searched by the start of each VMA",
+)
 def interval_tree_order(st: "Kernel") -> Iterator[Violation]:
     """The VMAs of an interval tree are ordered by their start."""
     if not st.scope.files:

@@ -80,6 +80,9 @@ class Scheme:
     """Names of the invariants that it must keep beyond the universal ones."""
     goals: ClassVar[tuple[str, ...]] = ()
     """Names of its `@sometimes` goals beyond the universal ones."""
+    unreachable: ClassVar[tuple[str, ...]] = ()
+    """Names of goals that this design excludes, inherited or universal: `verify` does not expect
+    them, and says so."""
     bug: ClassVar[Bug | None] = None
     never_held: ClassVar[bool] = False
     """The design was broken as posted, in every scope. It is listed and verified, and is expected

@@ -241,9 +241,6 @@ class AvcPublish(AvcMerge):
     name = "avc-7.0"
     title = "anon_vma_chain, assign then publish"
     era = attrs.evolve(AvcMerge.era, kernels="v7.0 …")
-    invariants: ClassVar[tuple[str, ...]] = tuple(
-        n for n in AvcMerge.invariants if n != "chain_order"
-    )
 
     def anon_vma_clone(self, st: "State", dst: int, src: int, operation: int) -> int:
         if st.vma[src].anon_vma == 0:

@@ -12,6 +12,7 @@ from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import pte_offset
 from rmapcheck.model.machine.structs import PTE_WRITE, VM_DONTCOPY
+from rmapcheck.model.schemes.anon_vma_chain_list import AvcList
 from rmapcheck.model.schemes.anon_vma_graph import anon_vma_chain_assign
 from rmapcheck.model.schemes.anon_vma_reuse import AvcCounters, AvcMerge, AvcPublish
 from rmapcheck.model.schemes.anon_vma_root import AvcRoot, AvcTree
@@ -149,7 +150,7 @@ class CloneIsNotInTheTree(AvcCounters):
 
 
 @catches("chain_order")
-class ClonesForward(AvcCounters):
+class ClonesForward(AvcList):
     def clone_nth(self, length, i):
         return i
 

@@ -161,6 +161,8 @@ def _verify_one(
         extra = report_violation(out, scheme, report.verdict, name, save)
     elif report.missed:
         out.show(f"never reached: {', '.join(report.missed)}")
+    if scheme.unreachable:
+        out.show(f"not expected, by the author: {', '.join(scheme.unreachable)}")
     for flaw in report.flaws:
         out.show(f"known flaw of {flaw.base}: {flaw.name}: {flaw.violations[0]}")
     if report.verdict.status is not Status.VIOLATED:
@@ -236,6 +238,7 @@ def _report_json(report: Report) -> dict[str, Any]:
         "rungs": rungs,
         "exhausted": [scope_json(scope) for scope in report.exhausted],
         "missed": list(report.missed),
+        "unreachable": list(report.scheme.unreachable),
         "not_run": [{"file": a.file, "line": a.line, "what": a.missed} for a in report.not_run],
         "flaws": [
             {"base": f.base, "bug": f.bug, "violates": [v.invariant for v in f.violations]}

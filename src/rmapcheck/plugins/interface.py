@@ -27,7 +27,7 @@ from rmapcheck.plugins.watchdog import watchdog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TUPLES = ("structs", "invariants", "goals")
+TUPLES = ("structs", "invariants", "goals", "unreachable")
 DICTS = ("fields", "extra_fields", "sizes")
 CONTAINERS = (list, dict, set, bytearray, deque)
 
@@ -62,6 +62,7 @@ def _faults(scheme: type[Scheme]) -> "Iterator[str]":
     yield from _check_spelling(scheme)
     yield from _check_known("invariant", scheme.invariants, INVARIANTS, scheme)
     yield from _check_known("goal", scheme.goals, GOALS, scheme)
+    yield from _check_known("goal", scheme.unreachable, GOALS, scheme)
     yield from _check_structs(scheme)
     yield from _check_fields(scheme)
 

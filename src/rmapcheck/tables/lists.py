@@ -111,6 +111,7 @@ def invariant_data() -> Data:
             "sources": inv.source.split(", "),
             "schemes": _names(inv),
             "what": inv.doc,
+            "relies": inv.relies or None,
         }
         for inv in INVARIANTS.values()
     ]

@@ -3,6 +3,7 @@
 from functools import cache
 
 from rmapcheck.cases.case import load_case
+from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.plugins import catalogue
 from rmapcheck.report.markdown import Row, Rows, table
 from rmapcheck.tables.designs import design_of
@@ -56,14 +57,15 @@ def bugs() -> str:
 def invariants() -> str:
     """Return docs/reference/invariants.md."""
     rows: Rows = [
-        (f"`{name}`", cited(source, "spec"), who, says)
+        (f"`{name}`", cited(source, "spec"), who, says, INVARIANTS[name].relies or "all code")
         for name, source, who, says in ROWS["invariants"]()
     ]
     return page(
         "Invariants",
         "These are checked in every state, or after every operation. *source* names the rule of "
-        "the [specification](spec/README.md), the commit, or the kernel function it comes from.",
-        table(HEADS["invariants"], rows),
+        "the [specification](spec/README.md), the commit, or the kernel function it comes from. "
+        "A scheme must satisfy an invariant only if its kernels had the code that relies on it.",
+        table((*HEADS["invariants"], "what relies on it"), rows),
     )
 
 
