@@ -114,6 +114,12 @@ def test_a_command_that_cannot_write_says_so_and_leaves_nothing(
     assert names(tmp_path) == []
 
 
+def test_results_that_do_not_fit_leave_nothing(tmp_path):
+    with files_of_at_most(100), pytest.raises(ResultsError, match=r"sweep\.sqlite"):
+        Results(tmp_path / "sweep.sqlite", new=True)
+    assert names(tmp_path) == []
+
+
 def test_a_second_file_that_does_not_fit_takes_the_first_one_along(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".hidden").mkdir()

@@ -251,6 +251,14 @@ def test_what_cannot_be_stopped_from_within_ends_with_the_process(how):
     assert err.count("\n") == 1
 
 
+def test_helpers_of_python_may_end_by_themselves():
+    pytest.importorskip("distributed")
+    write(hook("pass"))
+    scope = ("--mms", "1", "--pages", "1", "--ops", "mmap,fault")
+    code, out, err, left = processes("sweep", "run", "mine.py", "--workers", "1", *scope)
+    assert (code, err, left) == (Exit.EXPECTED, "", []), out
+
+
 def test_a_long_search_is_not_taken_to_be_stuck():
     write(hook("pass"))
     words = ("explore", "mine.py", "--mms", "3", "--max-seconds", "7", "--quiet")

@@ -9,12 +9,16 @@ import attrs
 import pytest
 
 from rmapcheck.cases.case import Case, Expect, load_case
+from rmapcheck.cases.replay import scheme_of
 from rmapcheck.explore import explore
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import Scope
-from rmapcheck.model.operations import Fork, Mmap, SwapOut, Write
+from rmapcheck.model.operations import Fork, Mmap, Mprotect, Munmap, SwapOut, Write
 from rmapcheck.plugins.catalogue import bugs, schemes
+from rmapcheck.plugins.find import find_scheme
 from rmapcheck.report import EXPORTS, export, render, state_text
+from rmapcheck.report.explain import effect
+from rmapcheck.report.recording import record
 from rmapcheck.run import Run
 
 FOLDER = Path(__file__).parents[2] / "counterexamples"
@@ -172,3 +176,52 @@ def test_a_case_that_holds_and_has_no_steps_is_shown_too():
     assert render(case).startswith("nothing\n")
     run_exported(export(case, "pytest"))
     assert export(case, "mermaid") == "sequenceDiagram\n"
+
+
+def effects(scheme, *steps, **scope):
+    """Return what `show` says of each step."""
+    limits = Scope(**{"mms": 1, "pages": 4, "vmas": 6, "folios": 4, "protections": 2, **scope})
+    done = record(find_scheme(scheme), limits, steps)
+    assert not done.stopped
+    return [effect(done, frame) for frame in done.frames]
+
+
+def test_a_step_that_only_moves_a_border_says_so():
+    assert effects(
+        "avc-7.0",
+        Mmap(mm=1, start=0, length=1),
+        Mmap(mm=1, start=1, length=2),
+        Munmap(mm=1, start=0, length=1),
+        Munmap(mm=1, start=2, length=1),
+        Mprotect(mm=1, start=1, length=1, prot="r"),
+        Mprotect(mm=1, start=1, length=1, prot="r"),
+    ) == [
+        "new: vma 1",
+        "vma 1 now has pages 0-2",
+        "vma 1 now has pages 1-2",
+        "vma 1 now has page 1",
+        "vma 1 becomes r--",
+        "nothing changes",
+    ]
+
+
+def test_a_split_says_what_is_left():
+    *_, split, merged = effects(
+        "avc-7.0",
+        Mmap(mm=1, start=0, length=3),
+        Munmap(mm=1, start=1, length=1),
+        Mmap(mm=1, start=1, length=1),
+    )
+    assert split.startswith("vma 1 now has page ")
+    assert split.endswith("; new: vma 2")
+    assert merged.startswith("vma 1 now has pages 0-2; freed: vma 2")
+
+
+def test_whatever_a_step_changes_is_named():
+    """In all saved cases: a step of which nothing is said leaves the state as it was."""
+    for path in SAVED:
+        case = load_case(path)
+        done = record(scheme_of(case), case.scope, case.steps)
+        for frame in done.frames:
+            same = frame.before == frame.after
+            assert (effect(done, frame) == "nothing changes") <= same, (path.name, frame.op)

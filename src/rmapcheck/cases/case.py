@@ -6,7 +6,6 @@ gives a valid Case or raises CaseError, whose one sentence says what to change.
 """
 
 import difflib
-import importlib.metadata
 import json
 import re
 import stat
@@ -16,6 +15,7 @@ from typing import Any
 import attrs
 from cattrs import Converter
 
+import rmapcheck
 from rmapcheck.cases.reader import CaseError, read_json, value_text
 from rmapcheck.cases.schema import FORMAT, check_schema
 from rmapcheck.host.files import written_beside
@@ -280,10 +280,7 @@ def _take(new: Path, target: Path) -> bool:
 
 def version() -> str:
     """Return the version of the installed rmapcheck; "unknown" if it is not installed."""
-    try:
-        return importlib.metadata.version("rmapcheck")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+    return rmapcheck.__version__
 
 
 def case_from(

@@ -1,16 +1,17 @@
 """replay, minimize, diff, show, export: the commands for saved cases."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
 import typer
 
-from rmapcheck.cases.case import Case, CaseError, load_case, save_case
+from rmapcheck.cases.case import MAX_BYTES, Case, CaseError, load_case, parse_case, save_case
 from rmapcheck.cases.minimize import minimize_case
 from rmapcheck.cases.replay import CaseReplay, case_on, replay_case, scheme_of
 from rmapcheck.cases.schema import SCHEMA_FILE
-from rmapcheck.cli.common import Out, command
+from rmapcheck.cli.common import Out, command, scheme_names
 from rmapcheck.cli.data import case_json, expect_json, recording_json, violations_json
 from rmapcheck.cli.refine import Refine, observer_of, refine_target
 from rmapcheck.cli.results import good, reference
@@ -26,11 +27,20 @@ from rmapcheck.run import replay
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify.expectation import expected_bug
 
-Cases = Annotated[list[Path], typer.Argument(metavar="CASE...", help="Case files, NAME.json.")]
-OneCase = Annotated[Path, typer.Argument(metavar="CASE", help="A case file, NAME.json.")]
+Cases = Annotated[
+    list[Path], typer.Argument(metavar="CASE...", help="Case files, NAME.json; - for stdin.")
+]
+OneCase = Annotated[
+    Path, typer.Argument(metavar="CASE", help="A case file, NAME.json; - for stdin.")
+]
 Other = Annotated[
     str,
-    typer.Option("--scheme", metavar="SCHEME", help="Run the operations on this scheme instead."),
+    typer.Option(
+        "--scheme",
+        metavar="SCHEME",
+        help="Run the operations on this scheme instead.",
+        autocompletion=scheme_names,
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")
@@ -38,6 +48,16 @@ Output = Annotated[
 
 WORST = (Exit.USAGE, Exit.UNEXPECTED, Exit.INCONCLUSIVE, Exit.EXPECTED)
 """Exit codes, worst first; the worst one of several cases counts."""
+
+
+def read_case(path: Path) -> Case:
+    """Return the case in a file, or with "-" from standard input. Raise CaseError if invalid."""
+    if str(path) != "-":
+        return load_case(path)
+    try:
+        return parse_case(sys.stdin.buffer.read(MAX_BYTES + 1))
+    except CaseError as error:
+        raise CaseError(f"standard input: {error}") from None
 
 
 def loaded(scheme: str) -> type[Scheme] | None:
@@ -99,7 +119,7 @@ def replay_command(
 def _replay_one(
     out: Out, path: Path, other: type[Scheme] | None, scheme: str, *, holds: bool
 ) -> tuple[Exit, dict[str, Any]]:
-    case = load_case(path)
+    case = read_case(path)
     cls = other or own_scheme(path, case)
     with scheme_errors(cls), watchdog(cls):
         done = replay_case(case, cls)
@@ -113,7 +133,7 @@ def _refine_one(
     out: Out, path: Path, other: type[Scheme] | None, refine: str
 ) -> tuple[Exit, dict[str, Any]]:
     """Replay a case and check that a spec allows each step."""
-    case = load_case(path)
+    case = read_case(path)
     cls = other or own_scheme(path, case)
     observer = observer_of(cls, refine)
     with scheme_errors(cls), watchdog(cls):
@@ -188,7 +208,9 @@ def minimize_command(
     """Shorten a case. Remove everything that its violation does not need."""
     if in_place and save is not None:
         raise ModelError("--in-place overwrites the case, --save does not; use only one of them")
-    before = load_case(case)
+    if str(case) == "-" and (save is None or in_place):
+        raise ModelError("a case from standard input needs --save FOLDER")
+    before = read_case(case)
     cls = loaded(scheme) or own_scheme(case, before)
     if scheme:
         before = attrs.evolve(before, scheme=reference(cls, scheme))
@@ -237,7 +259,7 @@ def diff_command(
 
     names = [name for text in schemes for name in text.split(",") if name]
     found = [find_scheme(name) for name in names]
-    loaded = load_case(case)
+    loaded = read_case(case)
     done = diff(loaded, found)
     costs = {s.name: precision(s, loaded.scope, loaded.steps) for s in found} if walks else {}
     at = done.first_visible if done.first_visible is not None else done.first_bookkeeping
@@ -272,7 +294,7 @@ def show_command(
     output: Output = None,
 ) -> int:
     """Explain a case. Show each step, the states around the last one, and the reason."""
-    loaded_case = load_case(case)
+    loaded_case = read_case(case)
     cls = loaded(scheme) or own_scheme(case, loaded_case)
     with scheme_errors(cls), watchdog(cls):
         text = render(loaded_case, format_, cls, width=WIDTH if output else out.stdout.width)
@@ -301,7 +323,7 @@ def export_command(
     output: Output = None,
 ) -> int:
     """Write a case as a pytest function, a C program, or in another format."""
-    loaded_case = load_case(case)
+    loaded_case = read_case(case)
     cls = loaded(scheme) or own_scheme(case, loaded_case)
     with scheme_errors(cls), watchdog(cls):
         if scheme and format_ == "pytest":
@@ -319,7 +341,7 @@ def export_command(
 def _write(out: Out, text: str, output: Path, source: Path) -> None:
     """Write the text to `output`. Raise ModelError if that is the `source`."""
     try:
-        if output.exists() and output.samefile(source):
+        if output.exists() and source.exists() and output.samefile(source):
             raise ModelError(f"{output} is the case itself; name another --output")
         write_whole(output, text)
     except OSError as error:

@@ -35,7 +35,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 as expected, 1 not as expected, 2 wrong use, 3 inconclusive, "
     "70 a fault of rmapcheck itself, 130 interrupted, 141 broken pipe.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"max_content_width": WIDTH},
@@ -170,6 +170,14 @@ class Progress:
 
 
 # Options.
+
+
+def scheme_names(incomplete: str) -> list[str]:
+    """Return the schemes and bugs that a shell may complete `incomplete` to."""
+    from rmapcheck.plugins import catalogue
+
+    names = [*catalogue.every_scheme(), *catalogue.bugs()]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _option(name: str, kind: Any, default: Any, *flags: str, text: str) -> inspect.Parameter:  # noqa: ANN401

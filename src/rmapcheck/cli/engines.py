@@ -9,7 +9,7 @@ from rich.table import Table
 
 from rmapcheck.cases.case import OOPSES
 from rmapcheck.cases.minimize import shortened
-from rmapcheck.cli.common import Choice, Out, command
+from rmapcheck.cli.common import Choice, Out, command, scheme_names
 from rmapcheck.cli.data import scope_json, verdict_json
 from rmapcheck.cli.jobs import cores, verify_many
 from rmapcheck.cli.refine import Refine, finish_refined, observer_of, refine_target
@@ -35,8 +35,13 @@ from rmapcheck.verify.ladder import WIDE, bug_scope
 SCHEME_HELP = (
     "A built-in name (`rmapcheck schemes`), BUG@SCHEME, FILE.py, FILE.py:Class, or module:Class."
 )
-Schemes = Annotated[list[str] | None, typer.Argument(metavar="SCHEME...", help=SCHEME_HELP)]
-OneScheme = Annotated[str, typer.Argument(metavar="SCHEME", help=SCHEME_HELP)]
+Schemes = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SCHEME...", help=SCHEME_HELP, autocompletion=scheme_names),
+]
+OneScheme = Annotated[
+    str, typer.Argument(metavar="SCHEME", help=SCHEME_HELP, autocompletion=scheme_names)
+]
 Save = Annotated[
     Path | None,
     typer.Option("--save", metavar="FOLDER", help="Save the case of a violation here."),

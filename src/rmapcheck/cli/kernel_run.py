@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rmapcheck.cases.case import load_case
-from rmapcheck.cli.cases import OneCase, Other, loaded, own_scheme
+from rmapcheck.cli.cases import OneCase, Other, loaded, own_scheme, read_case
 from rmapcheck.cli.common import Out, command, kernel_app
 from rmapcheck.cli.results import good, plain_table
 from rmapcheck.host.errors import Unavailable
@@ -57,7 +56,7 @@ def kernel_run_command(
     0: the kernel behaves like the model; 1: it does not; 3: it could not be checked.
     """
     _check(arenas, timeout, memory)
-    saved = load_case(case)
+    saved = read_case(case)
     cls = loaded(scheme) or own_scheme(case, saved)
     if holds:
         cls = without_bug(cls)

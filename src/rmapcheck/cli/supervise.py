@@ -20,6 +20,7 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -35,6 +36,8 @@ supervised process, too."""
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 USAGE, INCONCLUSIVE, CRASH = 2, 3, 70
 """Of `rmapcheck.verdict.Exit`, which is not imported yet."""
+GRACE = 2.0
+"""Seconds that other processes may take to end after the command has ended."""
 FRAME = re.compile(r'^  File "(.+)", line (\d+) in (\S+)$', re.MULTILINE)
 """A line of faulthandler's traceback, innermost first."""
 
@@ -119,8 +122,15 @@ def _reaped(child: int) -> int | None:
 
 
 def kill_children() -> int:
-    """Kill all children and, as they become orphans, their children; return how many."""
+    """Kill all children and, as they become orphans, their children; return how many.
+
+    Helpers of Python's own, such as the resource tracker of multiprocessing, end by themselves.
+    """
     killed = 0
+    end = time.monotonic() + GRACE
+    while any(children()) and time.monotonic() < end:
+        signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+        _reaped(0)
     while True:
         found = list(children())
         if not found:

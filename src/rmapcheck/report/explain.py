@@ -19,7 +19,14 @@ from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.structs import PTE_WRITE
 from rmapcheck.plugins.catalogue import built_in
 from rmapcheck.report.recording import Frame, Recording, record_case
-from rmapcheck.report.state_text import place, pool_of, state_lines
+from rmapcheck.report.state_text import (
+    flags_text,
+    pages_text,
+    place,
+    pool_of,
+    state_lines,
+    value_of,
+)
 from rmapcheck.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -125,7 +132,8 @@ def effect(recording: Recording, frame: Frame) -> str:
     if frame.outcome.error:
         number = -frame.outcome.error
         parts.append(f"returns -{errno.errorcode.get(number, str(number))}")
-    parts += [*_entries(before, after), *_born(before, after)]
+    parts += [*_entries(before, after), *_vmas(before, after), *_born(before, after)]
+    parts = parts or list(_fields(before, after))
     return "; ".join(parts) or "nothing changes"
 
 
@@ -141,6 +149,36 @@ def _entries(before: "Kernel", after: "Kernel") -> list[str]:
     if len(changed) > MOST_ENTRIES:
         return [f"{len(changed)} page-table entries change"]
     return changed
+
+
+def _vmas(before: "Kernel", after: "Kernel") -> Iterator[str]:
+    """Yield which VMAs have other pages or flags than before."""
+    for vma in _kept(before, after, "vma"):
+        old, new = before.vma[vma], after.vma[vma]
+        changes = []
+        if (old.vm_start, old.vm_end, old.vm_pgoff) != (new.vm_start, new.vm_end, new.vm_pgoff):
+            changes.append(f"now has {pages_text(new.vm_start, new.vm_end)}")
+        if old.vm_flags != new.vm_flags:
+            changes.append(f"becomes {flags_text(new.vm_flags)}")
+        if changes:
+            yield f"vma {vma} {' and '.join(changes)}"
+
+
+def _fields(before: "Kernel", after: "Kernel") -> Iterator[str]:
+    """Yield which objects have another value in a field, by pool."""
+    for pool, struct in after.layout.structs.items():
+        changed = []
+        for i in _kept(before, after, pool):
+            old, new = pool_of(before, pool)[i], pool_of(after, pool)[i]
+            if any(value_of(old, f.name) != value_of(new, f.name) for f in struct.fields):
+                changed.append(str(i))
+        if changed:
+            yield f"changed: {pool} {' '.join(changed)}"
+
+
+def _kept(before: "Kernel", after: "Kernel", pool: str) -> list[int]:
+    """Return the objects of a pool that exist in both states."""
+    return [i for i in pool_of(after, pool).indices() if pool_of(before, pool).is_live(i)]
 
 
 def _flags(old: int, new: int) -> str:

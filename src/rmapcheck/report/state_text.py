@@ -115,13 +115,17 @@ def _entry(st: "Kernel", mm: int, address: int) -> str:
 def vma_line(st: "Kernel", vma: int) -> str:
     """Return a VMA as one line: its number, pages, flags, and the scheme's fields."""
     v = st.vma[vma]
-    last = v.vm_end - 1
-    pages = f"page {last}" if v.vm_start == last else f"pages {v.vm_start}-{last}"
+    pages = pages_text(v.vm_start, v.vm_end)
     parts = [f"vma {vma}", pages, f"pgoff {v.vm_pgoff}", flags_text(v.vm_flags)]
     for field in st.layout.structs["vma"].fields:
         if field.name not in DRAWN:
             parts += _field(st, "vma", vma, field)
     return ", ".join(parts)
+
+
+def pages_text(start: int, end: int) -> str:
+    """Return a range of pages as in "pages 0-2", or "page 2" if it is one."""
+    return f"page {start}" if end == start + 1 else f"pages {start}-{end - 1}"
 
 
 def flags_text(flags: int) -> str:

@@ -51,10 +51,13 @@ class Results:
         if not new and not path.exists():
             raise ResultsError(f"there is no file {path}; `rmapcheck sweep run` makes one")
         self.path = path
+        before = path.exists()
         try:
             self.db = sqlite3.connect(path)
             self._open(new=new)
         except sqlite3.Error as error:
+            if not before:
+                path.unlink(missing_ok=True)
             raise ResultsError(
                 f"{path} is not a file of sweep results, or is damaged ({error}); name another"
             ) from None
