@@ -51,6 +51,12 @@ class Era:
     `inherits_copied_from`."""
     anon_exclusive: bool = False
     """Pages carry PageAnonExclusive (6c287605fd56, v5.19)."""
+    locked_frees_slot: bool = False
+    """Swap-in into a VMA with VM_LOCKED tries to free the slot (v2.6.28, b291f000393f,
+    recalled)."""
+    swap_in_writable: bool = False
+    """Swap-in maps a page that only this process has writable, even for a read, if the VMA permits
+    writing (c18160dba5ff, v6.11)."""
     links_vma_first: bool = True
     """dup_mmap() links the child's VMA before it copies the entries (6f5995073d, v2.6.4)."""
     truncates_nonlinear: bool = True

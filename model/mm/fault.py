@@ -24,6 +24,7 @@ from rmapcheck.model.machine.structs import (
     PTE_YOUNG,
     PTE_ZERO,
     VM_ACCESS_FLAGS,
+    VM_LOCKED,
     VM_SHARED,
     VM_WRITE,
 )
@@ -62,7 +63,7 @@ def handle_pte_fault(st: "Kernel", vma: int, address: int, ptep: int, *, write: 
     """Call the handler for what the entry holds; handle_pte_fault(), mm/memory.c."""
     p = st.pte[ptep]
     if p.swap:
-        return do_swap_page(st, vma, address, ptep, write=write)
+        return do_swap_page(st, vma, address, ptep, write=write, swapoff=False)
     if p.folio == 0 and not p.flags & PTE_ZERO:
         if st.vma[vma].vm_file:
             return do_fault(st, vma, address, ptep, write=write)
@@ -293,10 +294,13 @@ def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
     return reuse
 
 
-def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool) -> int:
+def do_swap_page(
+    st: "Kernel", vma: int, address: int, ptep: int, *, write: bool, swapoff: bool
+) -> int:
     """Bring a page back from swap or the swap cache; do_swap_page(), mm/memory.c.
 
-    Return 0 or -ENOMEM.
+    Return 0 or -ENOMEM. For swapoff: unuse_pte(), mm/swapfile.c, which leaves the slot to its
+    caller and never maps the page writable.
     """
     p = st.pte[ptep]
     entry = p.swap
@@ -321,14 +325,18 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
     swap_free(st, entry)
     # Fork clears this flag. So the page was exclusive at swap-out, and no fork shared it since.
     exclusive = bool(p.flags & PTE_EXCLUSIVE)
-    if write and st.folio[folio].refcount == 2:
-        # If this is the last user, and the slot can be freed, a write needs no copy.
-        exclusive = folio_free_swap(st, folio) or exclusive
-        if exclusive:
-            passed(st, "swap-in by a write takes the page over")
+    if not swapoff and should_try_to_free_swap(st, vma, folio, write=write):
+        freed = folio_free_swap(st, folio)
+        # Only this entry has the page now. Until v5.18 only a write looked.
+        if freed and st.folio[folio].refcount == 1 and (write or st.scheme.era.anon_exclusive):
+            exclusive = True
+    if write and exclusive:
+        passed(st, "swap-in by a write takes the page over")
     p.folio = folio
     p.swap = 0
-    p.flags = young(st) | (maybe_mkwrite(st, vma) if exclusive and write else 0)
+    p.flags = young(st)
+    if exclusive and (write or (st.scheme.era.swap_in_writable and not swapoff)):
+        p.flags |= maybe_mkwrite(st, vma)
     st.scheme.folio_add_anon_rmap(st, folio, vma, address, ptep, exclusive=exclusive)
     if exclusive and st.scheme.era.anon_exclusive:
         passed(st, "swap-in of an exclusive page")
@@ -347,3 +355,17 @@ def do_swap_page(st: "Kernel", vma: int, address: int, ptep: int, *, write: bool
             tell(st, "copy_fails", vma, ptep, folio)
         return error
     return 0
+
+
+def should_try_to_free_swap(st: "Kernel", vma: int, folio: int, *, write: bool) -> bool:
+    """Return whether swap-in tries to free the slot; should_try_to_free_swap(), mm/memory.c.
+
+    v5.18 (c145e0b47c77). Before, reuse_swap_page() freed the slot for a write, and do_swap_page()
+    for a locked VMA. Left out: full swap, and since v7.0 swap on RAM disks.
+    """
+    if write and st.folio[folio].refcount == 2:
+        # Probably the last user: if the slot can be freed, the write needs no copy.
+        return True
+    # A page that is locked in memory does not need its slot again.
+    locked = "mlock" in st.scope.ops and st.vma[vma].vm_flags & VM_LOCKED != 0
+    return locked and st.scheme.era.locked_frees_slot

@@ -214,7 +214,10 @@ def change_protection(st: "Kernel", mm: int, start: int, end: int, prot: int) ->
 
 
 def madvise_dontneed(st: "Kernel", mm: int, start: int, length: int) -> int:
-    """Drop the pages of a range; mm/madvise.c. Return 0, or -ENOMEM if part is not mapped."""
+    """Drop the pages of a range; madvise_dontneed(), mm/madvise.c.
+
+    Return 0, -EINVAL at a locked VMA, or -ENOMEM if part is not mapped.
+    """
     acquire(st, MMAP_LOCK, mm, write=False)
     error = 0
     end = start + length
@@ -227,11 +230,23 @@ def madvise_dontneed(st: "Kernel", mm: int, start: int, length: int) -> int:
             break
         start = max(start, st.vma[vma].vm_start)
         stop = min(end, st.vma[vma].vm_end)
+        if start < stop and not can_madv_lru_vma(st, vma):
+            # Unlike a hole, this ends the call.
+            error = -EINVAL
+            break
         if start < stop:
             zap_page_range(st, vma, start, stop)
         start = st.vma[vma].vm_end
     release(st, MMAP_LOCK, mm)
     return error
+
+
+def can_madv_lru_vma(st: "Kernel", vma: int) -> bool:
+    """Return whether MADV_DONTNEED may drop pages of the VMA: not if it is locked; mm/madvise.c.
+
+    v5.4; in every kernel before, madvise_dontneed() checked the same.
+    """
+    return "mlock" not in st.scope.ops or st.vma[vma].vm_flags & VM_LOCKED == 0
 
 
 def madvise_flags(

@@ -7,7 +7,8 @@ indexes of its pages stay correct::
     before     start AA vm_pgoff 1        pages have index 1, 2
     after      ...........AA vm_pgoff 1   still 1, 2, although now at 9, 10
 
-Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes. Since v3.7 the kernel
+Left out: moves of whole page-table pages, huge pages, userfaultfd, uprobes, locked_vm. v6.15 …
+v6.17 also cleared VM_ACCOUNT of the VMA that MREMAP_DONTUNMAP keeps. Since v3.7 the kernel
 takes the lock of i_mmap only if a walk may visit the new place before the old one; the model takes
 it always.
 
@@ -25,7 +26,7 @@ from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import kmem_cache_free
 from rmapcheck.model.machine.locks import I_MMAP_LOCK, MMAP_LOCK, PTL, acquire, release
 from rmapcheck.model.machine.state import linear_page_index, pte_offset, vma_flags
-from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCOUNT
+from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCOUNT, VM_LOCKED
 from rmapcheck.model.mm.fault import make_page_exclusive
 from rmapcheck.model.mm.unmap import do_munmap
 from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link, vma_lookup, vma_prev
@@ -245,16 +246,25 @@ def move_vma(
     if not dontunmap:
         unmap_source_vma(st, mm, source, start, length)
         return 0
-    s = st.vma[source]
+    dontunmap_complete(st, source, new_vma, start, length)
+    return 0
+
+
+def dontunmap_complete(st: "Kernel", vma: int, new_vma: int, start: int, length: int) -> None:
+    """Keep the old range, without entries; dontunmap_complete(), mm/mremap.c, v6.16.
+
+    move_vma() since v5.7. The VMA is no longer locked, even if only a part of it was moved.
+    """
+    v = st.vma[vma]
+    v.vm_flags &= ~VM_LOCKED
     # Without entries it needs no place in the rmap. But if only a part of the VMA was moved, the
     # rest may have pages in the same anon_vmas.
-    if s.vm_start == start and s.vm_end == start + length and source != new_vma:
-        if s.anon_vma:
+    if v.vm_start == start and v.vm_end == start + length and vma != new_vma:
+        if v.anon_vma:
             passed(st, "dontunmap takes the anon_vma from a whole VMA")
-        st.scheme.unlink_anon_vmas(st, source)
-        tell(st, "dontunmap", source)
+        st.scheme.unlink_anon_vmas(st, vma)
+        tell(st, "dontunmap", vma)
     passed(st, "mremap keeps the old mapping")
-    return 0
 
 
 def unmap_source_vma(st: "Kernel", mm: int, vma: int, start: int, length: int) -> None:

@@ -30,7 +30,7 @@ def unuse_pte(st: "Kernel", mm: int, address: int) -> int:
     vma = vma_lookup(st, mm, address)
     error = -EINVAL
     if vma and st.pte[ptep].swap:
-        error = do_swap_page(st, vma, address, ptep, write=False)
+        error = do_swap_page(st, vma, address, ptep, write=False, swapoff=True)
         folio = st.pte[ptep].folio
         if folio and st.folio[folio].swap:
             acquire(st, FOLIO_LOCK, folio)

@@ -28,6 +28,7 @@ class AvcList(AvcBase):
         kernels="v2.6.34 … v2.6.35",
         flaws=("E04",),
         lacks=("wipeonfork", "dontunmap", "punch_hole"),
+        locked_frees_slot=True,
     )
     i_mmap: ClassVar[IMmap] = IMmapPrioTree()
 

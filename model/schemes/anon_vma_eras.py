@@ -37,7 +37,7 @@ ERA_2616 = attrs.evolve(
     ERA_2614, kernels="v2.6.16 … v2.6.17", lacks=("exec_shift", "wipeonfork", "dontunmap")
 )
 ERA_2623 = attrs.evolve(ERA_2616, kernels="v2.6.23 … v2.6.27", lacks=("wipeonfork", "dontunmap"))
-ERA_2628 = attrs.evolve(ERA_2623, kernels="v2.6.28 … v2.6.31")
+ERA_2628 = attrs.evolve(ERA_2623, kernels="v2.6.28 … v2.6.31", locked_frees_slot=True)
 
 
 class AnonVma2614(AnonVma269):

@@ -118,7 +118,7 @@ ERA_61 = attrs.evolve(
     mmap_asks_both=False,
     mprotect_unaccounts=True,
 )
-ERA_612 = attrs.evolve(ERA_61, kernels="v6.12 … v6.15", mmap_asks_both=True)
+ERA_612 = attrs.evolve(ERA_61, kernels="v6.12 … v6.15", mmap_asks_both=True, swap_in_writable=True)
 
 
 class AvcCounters(AvcDegree):
@@ -139,7 +139,8 @@ class AvcCounters(AvcDegree):
         Row(
             "avc-6.12",
             "anon_vma_chain with vma_merge_struct",
-            "v6.12 … v6.15: mmap asks both neighbours (v6.12).",
+            "v6.12 … v6.15: mmap asks both neighbours; swap-in by a read maps a page that is "
+            "not shared writable (c18160dba5ff, v6.11).",
             ERA_612,
         ),
     )

@@ -6,21 +6,39 @@ Where kernels differ, the test names one scheme on each side of the change.
 import attrs
 import pytest
 
-from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.machine.errors import EINVAL
+from rmapcheck.model.machine.scope import EXTRAS, GROUPS, Scope
 from rmapcheck.model.machine.state import pte_offset, vma_flags
-from rmapcheck.model.machine.structs import VM_ACCESS_FLAGS, VM_ACCOUNT
+from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCESS_FLAGS, VM_ACCOUNT, VM_LOCKED
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
     Brk,
+    Exit,
+    Fork,
+    Madvise,
+    Mlock,
     Mmap,
+    Mprotect,
     Mremap,
     Munmap,
+    Read,
+    SwapOut,
+    Unuse,
     Write,
 )
 from rmapcheck.plugins.catalogue import schemes
 from rmapcheck.run import Run
 
-SCOPE = Scope(mms=3, pages=6, vmas=16, folios=16, swaps=4, objects=60, protections=4)
+SCOPE = Scope(
+    mms=3,
+    pages=6,
+    vmas=16,
+    folios=16,
+    swaps=4,
+    objects=60,
+    protections=4,
+    ops=(*GROUPS[: GROUPS.index("file")], *EXTRAS),
+)
 NEWEST = "avc-7.0"
 EVERYWHERE = ("virtual_scan-2.4", "pte_chain-2.6.0", "anon_vma-2.6.18", "avc-3.19", NEWEST)
 
@@ -189,3 +207,97 @@ def test_mmap_asks_the_vma_below_for_the_anon_vma_above_in_v6_1(name, vmas):
     machine = Machine(name)
     assert machine.do(mapped(0), mapped(2), write(2), mapped(1)) == 0
     assert len(machine.vmas()) == vmas
+
+
+# Swap-in: do_swap_page(), mm/memory.c.
+
+
+def swapped_out(name, *ops):
+    machine = Machine(name)
+    machine.do(mapped(0), write(0), *ops, SwapOut(mm=1, address=0))
+    assert machine.pte(0).swap
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("name", "writable"),
+    [("avc-3.19", False), ("avc-6.1", False), ("avc-6.12", True), (NEWEST, True)],
+)
+def test_swap_in_by_a_read_is_writable_since_v6_11(name, writable):
+    """Of a page that only this process has; c18160dba5ff."""
+    machine = swapped_out(name)
+    machine.do(Read(mm=1, address=0))
+    assert machine.pte(0).folio
+    assert (machine.pte(0).flags & PTE_WRITE != 0) is writable
+
+
+def test_swap_in_by_a_read_is_read_only_if_the_page_is_shared_or_the_vma_is():
+    shared = swapped_out(NEWEST, Fork(mm=1, child=2))
+    shared.do(Read(mm=1, address=0))
+    assert not shared.pte(0).flags & PTE_WRITE
+    read_only = swapped_out(NEWEST, Mprotect(mm=1, start=0, length=1, prot="r"))
+    read_only.do(Read(mm=1, address=0))
+    assert not read_only.pte(0).flags & PTE_WRITE
+
+
+def test_swapoff_maps_a_page_read_only():
+    """unuse_pte(), mm/swapfile.c."""
+    machine = swapped_out(NEWEST)
+    machine.do(Unuse(mm=1, address=0))
+    assert machine.pte(0).folio
+    assert not machine.pte(0).flags & PTE_WRITE
+
+
+@pytest.mark.parametrize(
+    ("name", "frees"),
+    [("pte_chain-2.6.0", False), ("anon_vma-2.6.23", False), ("anon_vma-2.6.28", True)]
+    + [(name, True) for name in ("avc-2.6.34", "avc-3.19", "avc-6.0", NEWEST)],
+)
+def test_swap_in_into_a_locked_vma_frees_the_slot_since_v2_6_28(name, frees):
+    machine = swapped_out(name)
+    machine.do(Mlock(mm=1, start=0, length=1), Read(mm=1, address=0))
+    folio = machine.st.folio[machine.pte(0).folio]
+    assert (folio.swap == 0) is frees
+    assert machine.st.swap.live == (0 if frees else 1)
+
+
+def test_a_locked_vma_keeps_a_slot_that_another_process_names():
+    machine = swapped_out(NEWEST, Fork(mm=1, child=2))
+    machine.do(Mlock(mm=1, start=0, length=1), Read(mm=1, address=0))
+    assert machine.st.folio[machine.pte(0).folio].swap
+    assert not machine.st.folio[machine.pte(0).folio].exclusive
+
+
+@pytest.mark.parametrize(("name", "exclusive"), [("avc-6.0", 1), (NEWEST, 1)])
+def test_a_locked_vma_takes_over_a_page_whose_other_user_is_gone(name, exclusive):
+    machine = swapped_out(name, Fork(mm=1, child=2))
+    machine.do(Exit(mm=2), Mlock(mm=1, start=0, length=1), Read(mm=1, address=0))
+    assert machine.st.folio[machine.pte(0).folio].exclusive == exclusive
+
+
+# MREMAP_DONTUNMAP: dontunmap_complete(), mm/mremap.c; move_vma() since v5.7.
+
+
+def test_dontunmap_unlocks_the_vma_that_it_keeps():
+    machine = Machine(NEWEST)
+    machine.do(mapped(0), mapped(1, 2), write(1), Mlock(mm=1, start=1, length=2))
+    assert machine.vmas() == [(0, 1, 3), (1, 3, 3)]
+    machine.do(moved(1, 1, 5, dontunmap=True))
+    assert machine.vma(5).vm_flags & VM_LOCKED
+    assert not machine.vma(1).vm_flags & VM_LOCKED, "nor is the rest, which was not moved"
+    assert machine.do(Mmap(mm=1, start=3, length=1)) == 0
+    assert machine.vmas() == [(0, 1, 3), (1, 4, 3), (5, 6, 3)]
+
+
+# MADV_DONTNEED: can_madv_lru_vma(), mm/madvise.c, v5.4; madvise_dontneed() since v2.4.
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_dontneed_stops_at_a_locked_vma(name):
+    machine = Machine(name)
+    machine.do(mapped(0, 3), write(0), write(1), write(2), Mlock(mm=1, start=1, length=1))
+    assert machine.do(Madvise(mm=1, start=0, length=3, advice="dontneed")) == -EINVAL
+    assert [bool(machine.pte(page).folio) for page in range(3)] == [False, True, True]
+    machine.do(Mlock(mm=1, start=1, length=1, on=False))
+    assert machine.do(Madvise(mm=1, start=0, length=3, advice="dontneed")) == 0
+    assert not machine.pte(1).folio

@@ -188,15 +188,15 @@ MUTANTS = (
     ),
     Mutant(
         "DONTUNMAP of a whole VMA leaves its anon_vma",
-        MM + "mremap:move_vma",
-        "st.scheme.unlink_anon_vmas(st, source)",
+        MM + "mremap:dontunmap_complete",
+        "st.scheme.unlink_anon_vmas(st, vma)",
         "pass",
     ),
     Mutant(
         "DONTUNMAP of a part takes its anon_vma",
-        MM + "mremap:move_vma",
-        "if s.vm_start == start and s.vm_end == start + length and source != new_vma:",
-        "if s.vm_start == start and source != new_vma:",
+        MM + "mremap:dontunmap_complete",
+        "if v.vm_start == start and v.vm_end == start + length and vma != new_vma:",
+        "if v.vm_start == start and vma != new_vma:",
     ),
     Mutant(
         "madvise stops at a hole",
@@ -257,7 +257,7 @@ MUTANTS = (
     ),
     Mutant(
         "a page written to stays in the swap cache",
-        MM + "fault:do_swap_page",
+        MM + "fault:should_try_to_free_swap",
         "if write and st.folio[folio].refcount == 2:",
         "if False:",
         tier="swap",

@@ -47,6 +47,12 @@ VERSION_RULES = (
         commit="named in model/scheme.py",
     ),
     VersionRule(
+        name="swap-in by a read maps a page that is not shared writable",
+        attribute="swap_in_writable",
+        since=(6, 11, 0),
+        commit="c18160dba5ff",
+    ),
+    VersionRule(
         name="mremap moves ranges over several VMAs",
         attribute="mremap_many",
         since=(6, 17, 0),
