@@ -140,6 +140,11 @@ class Scope:
         return self.files > 0 and "remap" in self.ops
 
     @property
+    def grows_down(self) -> bool:
+        """Whether there are stacks of exec, which have VM_GROWSDOWN."""
+        return "exec" in self.ops
+
+    @property
     def every(self) -> bool:
         """Whether `ops` are exactly the groups of a scope that does not set `ops`."""
         wanted = GROUPS if self.files else [g for g in GROUPS if g not in FILE_GROUPS]

@@ -14,6 +14,7 @@ from rmapcheck.model.machine.locks import HeldLock
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.structs import (
     VM_ACCESS_FLAGS,
+    VM_GROWSDOWN,
     VM_NONLINEAR,
     AddressSpace,
     Folio,
@@ -111,9 +112,10 @@ def linear_page_index(st: State, vma: int, address: int) -> int:
 
 
 def vma_flags(st: State, vma: int) -> int:
-    """Return all flags of a VMA, including VM_NONLINEAR."""
+    """Return all flags of a VMA, including those that are fields of their own."""
     v = st.vma[vma]
-    return v.vm_flags | (VM_NONLINEAR if v.vm_nonlinear else 0)
+    nonlinear = VM_NONLINEAR if v.vm_nonlinear else 0
+    return v.vm_flags | nonlinear | (VM_GROWSDOWN if v.vm_growsdown else 0)
 
 
 def folio_test_anon(st: State, folio: int) -> bool:
@@ -140,6 +142,6 @@ def anon_vma_compatible(st: State, a: int, b: int) -> bool:
     return (
         va.vm_end == vb.vm_start
         and va.vm_file == vb.vm_file
-        and (va.vm_flags ^ vb.vm_flags) & ~VM_ACCESS_FLAGS == 0
+        and (vma_flags(st, a) ^ vma_flags(st, b)) & ~VM_ACCESS_FLAGS == 0
         and vb.vm_pgoff == va.vm_pgoff + va.vm_end - va.vm_start
     )

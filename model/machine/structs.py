@@ -23,7 +23,10 @@ VM_WIPEONFORK = 32
 VM_SHARED = 64
 VM_LOCKED = 128
 VM_NONLINEAR = 256
-"""Only in the result of `vma_flags`: a stored field has one byte."""
+VM_GROWSDOWN = 512
+VM_SEPARATE = VM_NONLINEAR | VM_GROWSDOWN
+"""Flags that are stored in fields of their own, because a stored field has one byte. They are only
+in the result of `vma_flags`."""
 VM_ACCESS_FLAGS = VM_READ | VM_WRITE | VM_EXEC
 
 # pte flags
@@ -72,8 +75,9 @@ class Vma:
     vm_file: int = ref("address_space", when="files")
     """The file that is mapped (its f_mapping), or 0"""
     vm_nonlinear: int = num(1, when="nonlinear")
-    """VM_NONLINEAR of vm_flags (v2.6.0 … v3.19); a field of its own, because vm_flags has one
-    byte"""
+    """VM_NONLINEAR of vm_flags (v2.6.0 … v3.19)"""
+    vm_growsdown: int = num(1, when="grows_down")
+    """VM_GROWSDOWN of vm_flags: a stack, which merges with no other VMA"""
     shared: int = ref("vma", scheme=True)
     """scheme: next VMA of the same file, if i_mmap is a list; lock of i_mmap"""
     shared_left: int = ref("vma", scheme=True)

@@ -4,8 +4,9 @@ After fs/exec.c. The stack VMA starts at the top of the address space and holds 
 which is written before the final place of the stack is known. Then shift_arg_pages()
 (b6a2fea39318, v2.6.23; relocate_vma_down() since v6.13) moves the VMA and the page: the VMA grows
 to cover the old and the new place, the entries are moved, and the VMA is cut at the top. Its
-vm_pgoff now belongs to the new start, so the page keeps its index. Left out: migration must skip
-such a stack (B06, a race).
+vm_pgoff now belongs to the new start, so the page keeps its index. The stack has VM_GROWSDOWN
+(VM_STACK_FLAGS), so no other VMA merges with it. Left out: it does not grow; migration must skip a
+stack that is being moved (B06, a race).
 """
 
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ def setup_stack(st: "Kernel", mm: int, top: int) -> int:
         v.vm_end = top
         v.vm_pgoff = top - 1
         v.vm_flags = VM_READ | VM_WRITE | VM_ACCOUNT
+        v.vm_growsdown = 1 if st.scope.grows_down else 0
         vma_link(st, mm, vma)
         tell(st, "mmap", vma)
     release(st, MMAP_LOCK, mm)

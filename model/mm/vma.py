@@ -96,6 +96,7 @@ def vm_area_dup(st: "Kernel", vma: int) -> int:
     n.vm_flags = v.vm_flags
     n.vm_file = v.vm_file
     n.vm_nonlinear = v.vm_nonlinear
+    n.vm_growsdown = v.vm_growsdown
     n.anon_vma = v.anon_vma
     return new
 

@@ -35,7 +35,7 @@ from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.state import linear_page_index, vma_flags
-from rmapcheck.model.machine.structs import VM_NONLINEAR
+from rmapcheck.model.machine.structs import VM_SEPARATE
 from rmapcheck.model.mm.filemap import vma_complete_file, vma_prepare_file
 from rmapcheck.model.mm.vma import range_changed, range_changes, remove_vma, split_vma, vma_prev
 
@@ -56,7 +56,7 @@ class VmaMergeStruct:
     pgoff: int
     """Page offset of `start`."""
     flags: int
-    """vm_flags, including VM_NONLINEAR."""
+    """All flags, as vma_flags() returns them."""
     file: int
     anon_vma: int = 0
     """That of the VMA which has the pages, or had them before mremap; 0: never faulted."""
@@ -285,7 +285,7 @@ def vma_modify(st: "Kernel", vma: int, start: int, end: int, flags: int) -> int:
         start=start,
         end=end,
         pgoff=linear_page_index(st, vma, start),
-        flags=flags | vma_flags(st, vma) & VM_NONLINEAR,
+        flags=flags | vma_flags(st, vma) & VM_SEPARATE,
         file=v.vm_file,
         anon_vma=v.anon_vma,
         middle=vma,

@@ -13,6 +13,7 @@ from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCESS_FLAGS, VM_ACCOU
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
     Brk,
+    Exec,
     Exit,
     Fork,
     Madvise,
@@ -301,3 +302,32 @@ def test_dontneed_stops_at_a_locked_vma(name):
     machine.do(Mlock(mm=1, start=1, length=1, on=False))
     assert machine.do(Madvise(mm=1, start=0, length=3, advice="dontneed")) == 0
     assert not machine.pte(1).folio
+
+
+# exec: VM_STACK_FLAGS, fs/exec.c.
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_nothing_merges_with_the_stack_of_a_new_image(name):
+    machine = Machine(name)
+    machine.do(Exec(mm=1), Mmap(mm=1, start=4, length=1), write(4))
+    assert machine.vmas() == [(4, 5, 3), (5, 6, 3)]
+    assert machine.vma(5).vm_growsdown
+
+
+@pytest.mark.parametrize("name", ["anon_vma-2.6.18", NEWEST])
+def test_a_stack_shares_no_anon_vma_with_its_neighbour(name):
+    """find_mergeable_anon_vma(), mm/mmap.c: their vm_flags differ in more than the access."""
+    machine = Machine(name)
+    machine.do(Exec(mm=1), Mmap(mm=1, start=4, length=1), write(4))
+    assert machine.vma(4).anon_vma != machine.vma(5).anon_vma
+
+
+def test_a_stack_stays_one_when_it_is_moved_forked_and_protected():
+    machine = Machine(NEWEST)
+    machine.do(Exec(mm=1), Fork(mm=1, child=2), moved(5, 1, 2))
+    machine.do(Mprotect(mm=1, start=2, length=1, prot="r"), Mmap(mm=1, start=3, length=1, prot="r"))
+    assert machine.vmas() == [(2, 3, 1), (3, 4, 1)]
+    assert machine.vma(2).vm_growsdown
+    assert machine.vma(5, mm=2).vm_growsdown
+    assert not machine.vma(3).vm_growsdown
