@@ -57,6 +57,10 @@ class Era:
     swap_in_writable: bool = False
     """Swap-in maps a page that only this process has writable, even for a read, if the VMA permits
     writing (c18160dba5ff, v6.11)."""
+    wipe_prepares: bool = False
+    """Fork prepares an anon_vma for a VMA with VM_WIPEONFORK, as if the child's VMA stood between
+    the neighbours of the parent's (d2cd9ede6e19, v4.14; until 93949bb21bf1, v5.7; both
+    recalled)."""
     links_vma_first: bool = True
     """dup_mmap() links the child's VMA before it copies the entries (6f5995073d, v2.6.4)."""
     truncates_nonlinear: bool = True

@@ -27,7 +27,7 @@ from rmapcheck.model.mm.filemap import vma_link_file
 from rmapcheck.model.mm.swap import swap_duplicate
 from rmapcheck.model.mm.unmap import mmput
 from rmapcheck.model.mm.virtual_scan import mmlist_add
-from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link_list
+from rmapcheck.model.mm.vma import find_vma, vm_area_dup, vma_link_list, vma_prev
 
 if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel
@@ -103,19 +103,39 @@ def dup_vma(st: "Kernel", mpnt: int) -> int:
     tmp = vm_area_dup(st, mpnt)
     if tmp == 0:
         return 0
-    # mlock() applies to the process that called it. A child does not inherit it.
-    st.vma[tmp].vm_flags &= ~VM_LOCKED
     if st.vma[tmp].vm_flags & VM_WIPEONFORK:
         passed(st, "fork wipes a VMA")
         # The child starts without pages here, so no walk needs to visit this VMA.
         st.vma[tmp].anon_vma = 0
-    elif st.scheme.anon_vma_fork(st, tmp, mpnt):
+        error = prepare_wiped(st, tmp, mpnt) if st.scheme.era.wipe_prepares else 0
+    else:
+        error = st.scheme.anon_vma_fork(st, tmp, mpnt)
+    if error:
         kmem_cache_free(st, st.vma, tmp)
         return 0
+    # mlock() applies to the process that called it. A child does not inherit it.
+    st.vma[tmp].vm_flags &= ~VM_LOCKED
     # Behind the parent in i_mmap. A truncation clears the parent's entries first and visits the
     # child later: then it finds every entry that fork has copied.
     vma_link_file(st, tmp, mpnt)
     return tmp
+
+
+def prepare_wiped(st: "Kernel", tmp: int, mpnt: int) -> int:
+    """Give the child's wiped VMA an anon_vma at once; dup_mmap(), v4.14 … v5.6.
+
+    vm_next and vm_prev of the copy were still those of `mpnt`, so it could adopt the anon_vma of
+    a neighbour in the parent. Return 0 or -ENOMEM.
+    """
+    prev = vma_prev(st, st.vma[mpnt].vm_mm, st.vma[mpnt].vm_start)
+    st.vma[tmp].vm_next = st.vma[mpnt].vm_next
+    if prev:
+        st.vma[prev].vm_next = tmp
+    error = st.scheme.anon_vma_prepare(st, tmp)
+    if prev:
+        st.vma[prev].vm_next = mpnt
+    st.vma[tmp].vm_next = 0
+    return error
 
 
 def copy_page_range(st: "Kernel", dst_vma: int, src_vma: int) -> int:

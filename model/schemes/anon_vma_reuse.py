@@ -50,7 +50,19 @@ class AvcDegree(AvcRoot):
     name = "avc-3.19"
     title = "anon_vma_chain with reuse by degree"
     era = attrs.evolve(
-        AvcTree.era, kernels="v3.19 … v6.0-rc3", flaws=("B23",), lacks=("remap_file_pages",)
+        AvcTree.era,
+        kernels="v3.19 … v4.13, v5.7 … v6.0-rc3",
+        flaws=("B23",),
+        lacks=(),  # v3.19 was the last with remap_file_pages(), which v4.0 only emulates
+    )
+    rows: ClassVar[tuple[Row, ...]] = (
+        Row(
+            "avc-4.14",
+            "anon_vma_chain with reuse, and wiped VMAs prepared",
+            "v4.14 … v5.6: fork prepares an anon_vma for a VMA with VM_WIPEONFORK, and may take "
+            "that of a neighbour in the parent (d2cd9ede6e19, 93949bb21bf1; recalled).",
+            attrs.evolve(era, kernels="v4.14 … v5.6", wipe_prepares=True),
+        ),
     )
     i_mmap: ClassVar[IMmap] = AvcTree.i_mmap
     same_anon_vma: ClassVar[AvcFifo] = AvcTree.same_anon_vma
@@ -109,7 +121,13 @@ class AvcDegree(AvcRoot):
         st.anon_vma[st.anon_vma[anon_vma].parent].degree -= 1
 
 
-ERA_60 = attrs.evolve(AvcDegree.era, kernels="v6.0-rc4 … v6.0", flaws=(), anon_exclusive=True)
+ERA_60 = attrs.evolve(
+    AvcDegree.era,
+    kernels="v6.0-rc4 … v6.0",
+    flaws=(),
+    lacks=("remap_file_pages",),
+    anon_exclusive=True,
+)
 ERA_61 = attrs.evolve(
     ERA_60,
     kernels="v6.1 … v6.11",

@@ -59,7 +59,12 @@ class PteChainChunks(PteChainList):
 
     name = "pte_chain-2.5.35"
     title = "pte_chain of arrays"
-    era = attrs.evolve(PteChainList.era, kernels="v2.5.35 … v2.5.54")
+    era = attrs.evolve(
+        PteChainList.era,
+        kernels="v2.5.35 … v2.5.54",
+        # v2.5.46 brought remap_file_pages().
+        lacks=("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole"),
+    )
     nrpte: ClassVar[int] = NRPTE
     packs_index: ClassVar[bool] = False
     """The number of the first used slot is stored in the low bits of the next pointer."""
@@ -243,11 +248,7 @@ class PteChainArray(PteChainSupplied):
 
     name = "pte_chain-2.6.0"
     title = "pte_chain of arrays, with packed index"
-    era = attrs.evolve(
-        PteChainSupplied.era,
-        kernels="v2.5.68 … v2.6.6",
-        lacks=("exec_shift", "dontfork", "wipeonfork", "dontunmap", "punch_hole"),
-    )
+    era = attrs.evolve(PteChainSupplied.era, kernels="v2.5.68 … v2.6.6")
     packs_index = True
     extra_fields: ClassVar[dict[str, dict[str, Any]]] = {
         "pte_chain": {"idx": num(NRPTE), "ptes": refs("pte", NRPTE)},

@@ -30,6 +30,7 @@ import attrs
 from rmapcheck.model.machine.state import ptep_to_mm
 from rmapcheck.model.machine.structs import RmapWalkControl
 from rmapcheck.model.schemes.pte_chain import PteChainSupplied
+from rmapcheck.model.schemes.pte_chain_list import PteChainMinimal
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
@@ -40,7 +41,11 @@ class Rmap15(PteChainSupplied):
 
     name = "rmap15"
     title = "pte_chain of arrays, with rss limits"
-    era = attrs.evolve(PteChainSupplied.era, kernels="v2.4.19 … v2.4.25 with rmap 15c … 15l")
+    era = attrs.evolve(
+        PteChainSupplied.era,
+        kernels="v2.4.19 … v2.4.25 with rmap 15c … 15l",
+        lacks=PteChainMinimal.era.lacks,
+    )
     fields: ClassVar[dict[str, tuple[str, ...]]] = {
         "mm": ("rss",),
         "folio": ("direct", "pte_chain"),

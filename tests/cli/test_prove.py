@@ -216,7 +216,7 @@ def test_nonsense_gets_one_sentence_and_exit_code_2(capsys, tmp_path, old, new, 
     ("args", "said"),
     [
         ((), "name a spec, or use --all"),
-        (("avc-6.1",), "did you mean avc-6.16?"),
+        (("avc-6.17",), "did you mean avc-6.16?"),
         (("nothing.py",), "there is no file nothing.py"),
         (("avc-7.0", "--solver", "yices"), "--solver must be z3, cvc5 or both"),
         (("avc-7.0", "--timeout", "-1"), "--timeout must be"),

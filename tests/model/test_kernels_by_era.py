@@ -6,7 +6,7 @@ Where kernels differ, the test names one scheme on each side of the change.
 import attrs
 import pytest
 
-from rmapcheck.model.machine.errors import EINVAL
+from rmapcheck.model.machine.errors import EINVAL, ENOMEM
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, Scope
 from rmapcheck.model.machine.state import pte_offset, vma_flags
 from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCESS_FLAGS, VM_ACCOUNT, VM_LOCKED
@@ -326,8 +326,37 @@ def test_a_stack_shares_no_anon_vma_with_its_neighbour(name):
 def test_a_stack_stays_one_when_it_is_moved_forked_and_protected():
     machine = Machine(NEWEST)
     machine.do(Exec(mm=1), Fork(mm=1, child=2), moved(5, 1, 2))
-    machine.do(Mprotect(mm=1, start=2, length=1, prot="r"), Mmap(mm=1, start=3, length=1, prot="r"))
+    machine.do(
+        Mprotect(mm=1, start=2, length=1, prot="r"), Mmap(mm=1, start=3, length=1, prot="r")
+    )
     assert machine.vmas() == [(2, 3, 1), (3, 4, 1)]
     assert machine.vma(2).vm_growsdown
     assert machine.vma(5, mm=2).vm_growsdown
     assert not machine.vma(3).vm_growsdown
+
+
+# fork of a VMA with VM_WIPEONFORK: dup_mmap(), kernel/fork.c.
+
+
+@pytest.mark.parametrize(
+    ("name", "prepared"), [("avc-3.19", False), ("avc-4.14", True), ("avc-6.0", False)]
+)
+def test_fork_gives_a_wiped_vma_an_anon_vma_of_the_parent_in_v4_14(name, prepared):
+    machine = Machine(name)
+    machine.do(mapped(0), mapped(1, prot="rwx"), write(0))
+    machine.do(Madvise(mm=1, start=0, length=2, advice="wipeonfork"), Fork(mm=1, child=2))
+    adopted = machine.vma(1, mm=2).anon_vma
+    assert (adopted == machine.vma(0).anon_vma) is prepared
+    assert bool(machine.vma(0, mm=2).anon_vma) is prepared
+    assert machine.vma(1).anon_vma == 0
+
+
+def test_a_wiped_vma_that_finds_no_memory_for_its_anon_vma_ends_the_fork():
+    machine = Machine("avc-4.14")
+    machine.do(mapped(0), Madvise(mm=1, start=0, length=1, advice="wipeonfork"))
+    results = []
+    for op in failing(machine, Fork(mm=1, child=2)):
+        again = Machine("avc-4.14")
+        again.do(*machine.steps)
+        results.append(again.do(op))
+    assert results == [-ENOMEM] * 3  # the VMA, its AVC, its anon_vma

@@ -118,6 +118,7 @@ class AvcCounters(AvcReuse):
 
     name = "avc-6.0"
     title = "anon_vma_chain with two counters"
+    schemes: ClassVar[tuple[str, ...]] = ("avc-6.1", "avc-6.12")
     kernels = "v6.0-rc4 … v6.15"
 
     num_active_vmas = counts(
