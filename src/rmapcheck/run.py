@@ -20,6 +20,7 @@ from rmapcheck.invariants.registry import (
 )
 from rmapcheck.model.kernel import Kernel
 from rmapcheck.model.machine.scope import Scope
+from rmapcheck.model.maps import Mapping, maps
 from rmapcheck.model.operations import Operation, Outcome, boot, possible_operations, run
 from rmapcheck.model.scheme import Scheme
 
@@ -114,6 +115,10 @@ class Run:
         if self.outcome.oops is None:
             found += check_state(st, self.invariants)
         return found
+
+    def maps(self, mm: int) -> tuple[Mapping, ...]:
+        """Return the VMAs of a process, as /proc/PID/maps shows them; () if it is not alive."""
+        return maps(self.st, mm)
 
     def canonical(self) -> bytes:
         """Return the canonical form of the state."""

@@ -157,7 +157,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         ("title", "", "title must not be empty"),
         ("title", "x" * 301, "title must be at most 300 characters long"),
         ("found.seed", "5", "found.seed must be a whole number or null"),
-        ("history.links", [[[[[[[[]]]]]]]], "is nested more than 6 levels deep"),
+        ("history.links", [[[[[[[[[[]]]]]]]]]], "is nested more than 8 levels deep"),
         ("nonsense", 1, "nonsense is not known; remove it"),
     ],
 )

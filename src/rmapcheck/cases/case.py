@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cattrs import Converter
 
 import rmapcheck
 from rmapcheck.cases.reader import CaseError, read_json, value_text
+from rmapcheck.cases.results import NAME, Maps, Result, Vma
 from rmapcheck.cases.schema import FORMAT, check_schema
 from rmapcheck.host.files import written_beside
 from rmapcheck.invariants.registry import INVARIANTS
@@ -99,11 +101,15 @@ class Case:
     history: History = History()
     found: Found = Found()
     steps: tuple[Operation, ...]
+    results: tuple[Result, ...] = ()
+    """What some steps must return, and the VMAs after them."""
 
 
 def _converter() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=False)
     converter.register_unstructure_hook(Scope, _scope_to_json)
+    for cls in (Result, Maps, Vma):
+        converter.register_unstructure_hook(cls, partial(_given, converter))
     converter.register_unstructure_hook_func(_is_operation, operation_json)
     converter.register_structure_hook_func(_is_operation, _operation_from_json)
     return converter
@@ -123,6 +129,12 @@ def _scope_to_json(scope: Scope) -> dict[str, Any]:
     if not scope.anon_vmas:
         del values["anon_vmas"]
     return values
+
+
+def _given(converter: Converter, value: "Result | Maps | Vma") -> dict[str, Any]:
+    """Leave out what is not expected."""
+    shown = {a.name: getattr(value, a.name) for a in attrs.fields(type(value))}
+    return {n: converter.unstructure(v) for n, v in shown.items() if v is not None and v != ()}
 
 
 def operation_json(op: Operation) -> dict[str, Any]:
@@ -165,6 +177,12 @@ def _check(case: Case) -> None:
             field = why.split()[0]
             where = f"steps[{i}].{field}" if hasattr(op, field) else f"steps[{i}]"
             raise CaseError(f"{where} does not fit into the scope ({why}); change either")
+    for i, result in enumerate(case.results):
+        if result.step > len(case.steps):
+            raise CaseError(
+                f"results[{i}].step is {result.step}, but the case has {len(case.steps)} steps; "
+                "change it"
+            )
     expect = case.expect
     if expect.verdict == Status.HOLDS.value:
         if expect.invariant or expect.step:
@@ -176,7 +194,7 @@ def _check(case: Case) -> None:
             f"expect.step must be the number of a step, from 1 to {len(case.steps)}, "
             f"not {expect.step}"
         )
-    elif expect.invariant not in (known := (*INVARIANTS, *OOPSES)):
+    elif expect.invariant not in (known := (*INVARIANTS, *OOPSES, NAME)):
         near = difflib.get_close_matches(expect.invariant, known, 1)
         hint = f"did you mean {near[0]}?" if near else "`rmapcheck invariants` lists them"
         raise CaseError(
@@ -214,11 +232,17 @@ def case_text(case: Case) -> str:
     """Return the text of the case's file: JSON with sorted keys and one step on each line."""
     value: dict[str, Any] = _CONVERTER.unstructure(case)
     steps = [json.dumps(step, ensure_ascii=False) for step in value["steps"]]
+    if not case.results:
+        del value["results"]
     lines = []
     for key in sorted(value):
         if key == "steps":
             body = "".join(f"\n    {step}," for step in steps).rstrip(",")
             lines.append(f'  "steps": [{body}\n  ]')
+        elif key == "results":
+            rows = [json.dumps(result, ensure_ascii=False) for result in value["results"]]
+            body = ",".join(f"\n    {row}" for row in rows)
+            lines.append(f'  "results": [{body}\n  ]')
         else:
             text = json.dumps(value[key], ensure_ascii=False, sort_keys=True)
             lines.append(f'  "{key}": {text}')

@@ -223,6 +223,7 @@ def minimize_case(
         case,
         scope=fit_scope(cls, case.scope, steps, invariant),
         steps=steps,
+        results=(),
         expect=Expect(verdict="VIOLATED", invariant=invariant, step=len(steps)),
         found=attrs.evolve(case.found, minimized=True),
     )

@@ -11,7 +11,7 @@ import attrs
 
 from rmapcheck.model.machine.errors import ModelError
 
-DEPTH = 6
+DEPTH = 8
 """Deepest nesting that a case needs."""
 
 DIGITS = 19

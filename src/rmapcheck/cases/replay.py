@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 
 from rmapcheck.cases.case import Case, CaseError, Expect
+from rmapcheck.cases.results import check
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
@@ -86,14 +87,16 @@ def replay_case(case: Case, scheme: type[Scheme] | None = None) -> CaseReplay:
     """Replay the case on the scheme that it names, or on `scheme`.
 
     The run may violate other invariants before the expected one. These count only if the expected
-    one is never violated. Raise CaseError if the case names a plug-in and there is no `scheme`,
-    and SchemeError if a scheme does not keep to its interface.
+    one is never violated. A result that is not the expected one violates `expected_result`, and
+    comes before what a later step violates. Raise CaseError if the case names a plug-in and there
+    is no `scheme`, and SchemeError if a scheme does not keep to its interface.
     """
     cls = scheme or scheme_of(case)
     try:
         done = replay(cls, case.scope, case.steps, target=case.expect.invariant)
         if not done.violations and case.expect.invariant:
             done = replay(cls, case.scope, case.steps)
+        done = check(cls, case.scope, case.steps[: done.step], case.results) or done
     except NotPossible as error:
         reason = _with_step(cls, case, str(error))
         return CaseReplay(case=case, scheme=cls.name, reason=reason)
@@ -105,7 +108,7 @@ def case_on(case: Case, scheme: type[Scheme], name: str) -> Case:
 
     Raise CaseError if that scheme cannot run it.
     """
-    done = replay_case(case, scheme)
+    done = replay_case(attrs.evolve(case, results=()), scheme)
     if done.replayed is None:
         raise CaseError(str(done).rstrip("."))
     names = [v.invariant for v in done.replayed.violations]
@@ -113,7 +116,7 @@ def case_on(case: Case, scheme: type[Scheme], name: str) -> Case:
     if names:
         first = case.expect.invariant if case.expect.invariant in names else names[0]
         expect = attrs.evolve(expect, invariant=first, step=done.replayed.step)
-    return attrs.evolve(case, scheme=name, expect=expect)
+    return attrs.evolve(case, scheme=name, expect=expect, results=())
 
 
 def _with_step(cls: type[Scheme], case: Case, reason: str) -> str:

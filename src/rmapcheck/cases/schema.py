@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from rmapcheck.cases.reader import CaseError, place, value_text
+from rmapcheck.cases.results import ERRNOS
 from rmapcheck.host.files import write_whole
 from rmapcheck.model.machine.errors import ModelError
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, LARGEST_FIELD, PARTS, Scope
@@ -142,6 +143,20 @@ def _found_schema() -> Json:
     return _object(properties, [], description="How rmapcheck found the run.")
 
 
+def _results_schema() -> Json:
+    number = {"type": "integer", "minimum": 0, "maximum": LARGEST_FIELD}
+    properties: Json = dict.fromkeys(("start", "end", "pgoff", "file"), number)
+    properties |= {"prot": {"enum": list(PROTECTIONS)}, "shared": {"type": "boolean"}}
+    properties["anon_vma"] = _text(10, description='A letter for an anon_vma; "" for none.')
+    vmas = {"type": "array", "maxItems": 100, "items": _object(properties, ["start", "end"])}
+    process = _object({"mm": number, "vmas": vmas}, ["mm", "vmas"])
+    maps = {"type": "array", "maxItems": 20, "items": process}
+    step = {"type": "integer", "minimum": 1, "maximum": MAX_STEPS}
+    errno = {"enum": list(ERRNOS), "description": 'What the step returns; "" is success.'}
+    result = _object({"step": step, "errno": errno, "maps": maps}, ["step"])
+    return {"type": "array", "maxItems": MAX_STEPS, "items": result}
+
+
 def schema() -> Json:
     """Return the schema of case files."""
     properties = {
@@ -153,6 +168,7 @@ def schema() -> Json:
         "history": _history_schema(),
         "found": _found_schema(),
         "steps": {"type": "array", "maxItems": MAX_STEPS, "items": _step_schema()},
+        "results": _results_schema(),
     }
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -10,6 +10,7 @@ import typer
 from rmapcheck.cases.case import MAX_BYTES, Case, CaseError, load_case, parse_case, save_case
 from rmapcheck.cases.minimize import minimize_case
 from rmapcheck.cases.replay import CaseReplay, case_on, replay_case, scheme_of
+from rmapcheck.cases.results import recorded
 from rmapcheck.cases.schema import SCHEMA_FILE
 from rmapcheck.cli.common import Out, command, scheme_names
 from rmapcheck.cli.data import case_json, expect_json, recording_json, violations_json
@@ -23,7 +24,7 @@ from rmapcheck.plugins.guard import scheme_errors, watchdog
 from rmapcheck.report import EXPORTS, export, render
 from rmapcheck.report.explain import FORMATS, WIDTH
 from rmapcheck.report.recording import record_case
-from rmapcheck.run import replay
+from rmapcheck.run import NotPossible, replay
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify.expectation import expected_bug
 
@@ -88,6 +89,13 @@ def replay_command(
         bool, typer.Option("--holds", help="Expect that nothing is violated.")
     ] = False,
     refine: Refine = "",
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Write the result of each step, and the VMAs at the end, into the case.",
+        ),
+    ] = False,
 ) -> int:
     """Run saved cases again.
 
@@ -95,6 +103,8 @@ def replay_command(
     """
     if holds and refine:
         raise ModelError("--holds and --refine ask different questions; use only one of them")
+    if record and (refine or scheme):
+        raise ModelError("--record writes what the case's own scheme does; leave out the others")
     other = loaded(scheme)
     codes, results = [], []
     paths = cases_of(cases)
@@ -103,6 +113,8 @@ def replay_command(
             if refine:
                 code, result = _refine_one(out, path, other, refine)
             else:
+                if record:
+                    _record(out, path)
                 code, result = _replay_one(out, path, other, scheme, holds=holds)
         except ModelError as error:
             if len(paths) == 1:
@@ -127,6 +139,20 @@ def _replay_one(
     code = _code(done, cls, own=own, holds=holds)
     out.verdict(f"{path}: {_sentence(done, own=own and not holds)}", good=good(code))
     return code, _replay_json(path, done, code)
+
+
+def _record(out: Out, path: Path) -> None:
+    """Save the case with the results of its steps."""
+    case = load_case(path)
+    cls = own_scheme(path, case)
+    steps = case.steps[: case.expect.step or len(case.steps)]
+    try:
+        with scheme_errors(cls), watchdog(cls):
+            results = recorded(cls, case.scope, steps)
+    except NotPossible as error:
+        raise CaseError(f"{path}: {error}") from None
+    save_case(attrs.evolve(case, results=results), path.parent, name=path.stem, overwrite=True)
+    out.show(f"recorded the results of {len(results)} steps in {path}")
 
 
 def _refine_one(

@@ -7,12 +7,13 @@ same for every case. Text from the case, such as its title, is escaped, so that 
 comments and string literals.
 """
 
+import errno
 import re
 import textwrap
 from importlib.resources import files
 
 from rmapcheck.cases.case import Case, version
-from rmapcheck.model.operations import Operation, SwapOut
+from rmapcheck.model.operations import PROTECTIONS, Operation, SwapOut
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.reproduce.prediction import Page, Prediction, predict
 
@@ -55,7 +56,8 @@ def comment(text: str) -> str:
 
 def _program(case: Case, made: Prediction, *, tap: bool) -> str:
     head = f"/*\n{_comment_lines(case, made)}\n */\n"
-    tables = "\n".join((*_defines(case, made, tap=tap), "", *_ops(made), "", *_after(case, made)))
+    parts = (_defines(case, made, tap=tap), _ops(case, made), _after(case, made))
+    tables = "\n\n".join("\n".join(part) for part in parts)
     return head + _expanded("program.c", tables)
 
 
@@ -115,15 +117,24 @@ def _defines(case: Case, made: Prediction, *, tap: bool) -> list[str]:
     ]
 
 
-def _ops(made: Prediction) -> list[str]:
-    rows = [_op(op, result) for op, result in zip(made.steps, made.results, strict=True)]
+def _ops(case: Case, made: Prediction) -> list[str]:
+    """Return the steps; what the case expects of one replaces what the model predicts."""
+    added = len(made.steps) > 0 and case.scope.premapped > 0
+    wanted = {r.step + added: r.errno for r in case.results if r.errno is not None}
+    rows = []
+    for number, (op, result) in enumerate(zip(made.steps, made.results, strict=True), 1):
+        name = wanted.get(number)
+        value = result if name is None else -getattr(errno, name) if name else 0
+        rows.append(_op(op, value, expected=name is not None))
     return ["static const struct op ops[] = {", *rows, "};"]
 
 
-def _op(op: Operation, result: int) -> str:
+def _op(op: Operation, result: int, *, expected: bool) -> str:
     fields = {"what": op.syscall.program, "mm": str(op.mm), **op.syscall.in_program(op)}
     if result:
         fields["result"] = str(result)
+    if expected:
+        fields["expected"] = "1"
     shown = ", ".join(f".{name} = {value}" for name, value in fields.items())
     text = "reclaim everything" if isinstance(op, SwapOut) else str(op)
     return f"\t{{ {shown},\n\t  .text = {literal(text)} }},"
@@ -136,6 +147,28 @@ def _after(case: Case, made: Prediction) -> list[str]:
         f"static const int alive[SLOTS + 1] = {{ {', '.join(f'[{mm}] = 1' for mm in alive)} }};",
         "static const struct cell after[SLOTS + 1][PAGES] = {",
         *(_cell(page) for page in made.pages if page.holds != "NOTHING"),
+        "};",
+        *_vmas(case),
+    ]
+
+
+def _vmas(case: Case) -> list[str]:
+    """Return the VMAs that the case expects after its last step, process by process."""
+    last = [r for r in case.results if r.step == len(case.steps)]
+    listed = [maps for result in last for maps in result.maps]
+    rows = [
+        f"\t{{ .mm = {maps.mm}, .start = {vma.start}, .end = {vma.end}, "
+        f".prot = {-1 if vma.prot is None else PROTECTIONS[vma.prot]} }},"
+        for maps in listed
+        for vma in maps.vmas
+    ]
+    asked = ", ".join(f"[{maps.mm}] = 1" for maps in listed) or "0"
+    return [
+        "/* The processes whose VMAs the case gives, and these VMAs. */",
+        f"static const int with_vmas[SLOTS + 1] = {{ {asked} }};",
+        "static const struct vma vmas[] = {",
+        *rows,
+        "\t{ 0 }",
         "};",
     ]
 

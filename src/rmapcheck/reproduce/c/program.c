@@ -63,7 +63,8 @@ enum what {
 struct op {
 	enum what what;
 	int mm, start, length, new_length, to, arg, child, file, pgoff;
-	int result;		/* 0 or -errno in the model */
+	int result;		/* 0 or -errno, in the model */
+	int expected;		/* the case says that this must be the result */
 	const char *text;
 };
 
@@ -75,6 +76,12 @@ struct cell {
 	enum holds holds;
 	int value;		/* number of the step that wrote it; 0: none; -1: not readable */
 	int stays;		/* it stays mapped when everything is reclaimed */
+};
+
+/* A VMA after the last step, as the case expects it. */
+struct vma {
+	int mm, start, end;
+	int prot;		/* PROT_ flags; -1: any */
 };
 
 #include "case.c"
@@ -91,6 +98,7 @@ static unsigned long address(int arena, int page)
 #include "cgroup.c"
 #include "slots.c"
 #include "reclaim.c"
+#include "vmas.c"
 #include "boot.c"
 #include "verdict.c"
 
@@ -130,6 +138,7 @@ int main(int argc, char **argv)
 	find_reclaim();
 	start_slots();
 	run_steps();
+	compare_vmas();
 	compare_with_model();
 	unlock_all();
 	map_controls();
