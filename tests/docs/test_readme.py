@@ -3,7 +3,7 @@
 A ``sh`` or ``python`` block is run, all of a page in one folder in the order of the page. A
 ``text`` block right after one is its output: each line must be in the real output, in this order;
 ``…`` stands for whatever is left out. ``# exits with N`` behind a command says so. Blocks of other
-kinds (``console``, ``py``) are shown only.
+kinds (``console``, ``py``, ``json``) are shown only.
 """
 
 import os
@@ -105,7 +105,7 @@ def test_every_block_runs_and_prints_what_is_shown(folder, page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_is_of_a_known_kind(page):
-    assert {kind for kind, _ in blocks(page)} <= {"sh", "python", "text", "console", "py"}
+    assert {kind for kind, _ in blocks(page)} <= {"sh", "python", "text", "console", "py", "json"}
 
 
 def test_every_block_of_the_readme_is_run_or_output():
