@@ -107,6 +107,8 @@ class _Run:
             if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
                 raise reader.refuse("makes no sense")
             for name, value in ours.items():
+                if type(theirs.get(name)) is not type(value):
+                    raise reader.refuse("makes no sense")
                 if theirs.get(name) != value:
                     raise reader.refuse(_foreign(name, theirs.get(name), value))
             self.search.restore(counters, reader)
