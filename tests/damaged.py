@@ -47,6 +47,8 @@ import nothing""".splitlines()
 """Lines that a damaged plug-in may have."""
 
 
+DEEP = ("(" * 300, "-" * 99_999 + "1", "1+" * 99_999 + "1", "not " * 9_999 + "1", "a." * 50_000)
+"""Expressions that are too deep for Python's compiler."""
 STATEMENTS = """\
 pass
 return 1
@@ -271,7 +273,7 @@ def lines_of(text: str, rng: random.Random) -> str:
         elif what == 1:
             lines.insert(rng.randrange(len(lines)), lines[i])
         elif what == 2:
-            lines.insert(i, rng.choice(LINES))
+            lines.insert(i, rng.choice((*LINES, *DEEP)))
         else:
             lines[i] = lines[i][rng.randint(0, 5) :]
     return "\n".join(lines) + "\n"

@@ -75,6 +75,21 @@ BROKEN = {
     ),
     "import exits": ("import sys\nsys.exit(0)\n", ["mine.py, line 2", "SystemExit"]),
     "import does not end": ("while True:\n    pass\n", ["mine.py, line", "does not end"]),
+    "a warning and an error": (
+        "x = 0 if 1 else 2\nif x == 0not in ():\n    (\n",
+        ["mine.py, line 3: not Python: '(' was never closed"],
+    ),
+    "an expression too long": ("x = " + "1+" * 200_000 + "1\n", ["nested too deeply"]),
+    "operators too deep": ("x = " + "-" * 200_000 + "1\n", ["nested too deeply"]),
+    "parentheses too deep": ("(" * 500 + ")" * 500, ["mine.py, line 1: not Python: too many"]),
+    "a name with an escape sequence": (
+        plain("", name='name = "\\x1b[31mred"\n'),
+        ["`name` of class Mine has a character that cannot be printed"],
+    ),
+    "a title that is not text": (
+        plain("title = 7\n"),
+        ["`title` of class Mine must be a string that can be printed"],
+    ),
     "no scheme": ("class Mine:\n    name = 'mine'\n", ["no subclass of Scheme", "(Scheme)"]),
     "several schemes": (
         plain("") + "\n\nclass Other(Scheme):\n    name = 'other'\n",

@@ -92,6 +92,39 @@ def test_functions_are_as_before_at_the_end(mine):
     assert not any("mine.py" in arm for arm in plain.arms)
 
 
+def test_a_method_may_name_its_own_class(tmp_path):
+    """Of a module, of a function, and with super(): the name leads where it did before."""
+    (tmp_path / "mine.py").write_text(
+        textwrap.dedent("""
+            from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
+
+            class Mine(AvcPublish):
+                name = "mine"
+
+                def folio_free(self, st, folio):
+                    super(Mine, self).folio_free(st, folio)
+
+                def anon_vma_prepare(self, st, vma):
+                    return super().anon_vma_prepare(st, vma) if issubclass(type(self), Mine) else 1
+
+            def inner():
+                class Inner(AvcPublish):
+                    name = "inner"
+
+                    def folio_free(self, st, folio):
+                        super(Inner, self).folio_free(st, folio)
+
+                return Inner
+            """)
+    )
+    scheme = find_scheme(f"{tmp_path / 'mine.py'}:Mine")
+    inner = scheme.folio_free.__globals__["inner"]()
+    for cls in (scheme, inner):
+        with measured(own_functions(cls)) as arms:
+            assert arms
+            assert explore(cls, SMALL, engine="python").verdict.status is Status.HOLDS
+
+
 def test_a_search_forgets_what_an_earlier_one_ran(mine):
     with measured(own_functions(mine)):
         explore(mine, SMALL, engine="python")

@@ -8,9 +8,10 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 
 from rmapcheck.model.machine.errors import ModelError, SchemeError
 from rmapcheck.model.scheme import Scheme
@@ -87,13 +88,7 @@ def load_file(name: str) -> ModuleType:
         raise SchemeError(
             f"there is no file {name}: `rmapcheck new NAME` writes one to start from"
         )
-    try:
-        code = compile(path.read_bytes(), str(path), "exec")
-    except SyntaxError as error:
-        line = f", line {error.lineno}" if error.lineno else ""
-        raise SchemeError(f"{name}{line}: not Python: {error.msg}") from error
-    except (OSError, ValueError) as error:
-        raise SchemeError(f"{name} cannot be read: {_reason(error)}") from error
+    code = _compiled(path, name)
     module = ModuleType(f"rmapcheck_plugin_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
@@ -105,6 +100,23 @@ def load_file(name: str) -> ModuleType:
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else "") or str(error)
+
+
+def _compiled(path: Path, name: str) -> CodeType:
+    """Return the code of a file. Its warnings are shown if it is Python, and else the error."""
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            code = compile(path.read_bytes(), str(path), "exec")
+    except SyntaxError as error:
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise SchemeError(f"{name}{line}: not Python: {error.msg}") from error
+    except (RecursionError, MemoryError) as error:
+        raise SchemeError(f"{name} is nested too deeply for Python") from error
+    except (OSError, ValueError) as error:
+        raise SchemeError(f"{name} cannot be read: {_reason(error)}") from error
+    for warning in found:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return code
 
 
 def _execute(code: object, module: ModuleType, name: str) -> None:

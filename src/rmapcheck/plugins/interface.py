@@ -78,8 +78,13 @@ def _check_name(scheme: type[Scheme]) -> "Iterator[str]":
         yield f'class {scheme.__name__} has no name: write `name = "…"` in its body'
     elif not isinstance(own, str) or not own:
         yield f"`name` of class {scheme.__name__} must be a string that is not empty, not {own!r}"
+    elif not own.isprintable():
+        yield f"`name` of class {scheme.__name__} has a character that cannot be printed"
     elif own in catalogue.schemes() or own in catalogue.bugs():
         yield f"class {scheme.__name__} has the name of the built-in {own!r}: choose another"
+    title: object = scheme.title
+    if not isinstance(title, str) or not title.isprintable():
+        yield f"`title` of class {scheme.__name__} must be a string that can be printed"
 
 
 def _check_parts(scheme: type[Scheme]) -> "Iterator[str]":

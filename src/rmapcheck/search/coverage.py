@@ -96,7 +96,7 @@ def measured(functions: Iterable[FunctionType]) -> Iterator[tuple[Arm, ...]]:
     finally:
         for function, code in before.items():
             function.__code__ = code
-            del REPLACED[function]
+            REPLACED.pop(function, None)
             function.__globals__.pop(_NAME, None)
 
 
@@ -120,6 +120,8 @@ class _Marker(ast.NodeTransformer):
         # Inside a class, for super() and for names such as self.__count.
         names = function.__qualname__.split(".")
         inside = ast.ClassDef(names[-2] if len(names) > 1 else "_", [], [], [self.node], [])
+        if inside.name not in code.co_freevars:  # else the function would take it from outer()
+            outside.append(ast.Global([inside.name]))
         holder = ast.parse("def outer(): pass")
         holder.body[0].body = [*outside, inside]  # type: ignore[attr-defined]
         new = compile(ast.fix_missing_locations(holder), self.old.file, "exec", dont_inherit=True)
