@@ -83,8 +83,10 @@ def test_a_violation_of_an_earlier_version(arguments, engine, capsys, monkeypatc
 
 def test_an_old_import_of_a_module_is_found_in_the_file_that_has_it(capsys, tmp_path):
     (tmp_path / "helper_of_mine.py").write_text("from model.state import VM_READ\n")
-    write("from helper_of_mine import VM_READ\n")
-    for name in ("mine.py", "mine:Mine"):
+    source = "from helper_of_mine import VM_READ\n"
+    write(source)
+    (tmp_path / "scheme_of_mine.py").write_text(source)  # sys.modules may have a module `mine`
+    for name in ("mine.py", "scheme_of_mine:Mine"):
         code, text = error_of(capsys, "explore", name)
         assert code == Exit.USAGE
         assert text.startswith("rmapcheck: helper_of_mine.py, line 1: `VM_READ` is now in")

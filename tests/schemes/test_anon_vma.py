@@ -228,12 +228,8 @@ def test_random_runs_keep_every_field_in_range(scheme):
 
 def test_eras_with_equal_behaviour_are_one_machine():
     names = set(schemes()) - set(machines())
-    assert {n for n in names if n.startswith("anon_vma")} == {
-        "anon_vma-2.6.15",
-        "anon_vma-2.6.16",
-        "anon_vma-2.6.21",
-        "anon_vma-2.6.23",
-    }
+    assert names >= {"anon_vma-2.6.15", "anon_vma-2.6.16", "anon_vma-2.6.21", "anon_vma-2.6.23"}
+    assert all("design" in vars(schemes()[name]) for name in names), "only a row can be equal"
     assert list(schemes()["anon_vma-2.6.23"].era.lacks) == ["wipeonfork", "dontunmap"]
 
 

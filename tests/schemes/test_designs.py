@@ -1,11 +1,31 @@
 """By day, one scheme of each design represents all schemes."""
 
+import importlib
+from pathlib import Path
+
+from rmapcheck.model import schemes as scheme_files
+from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import bugs, machines
 from tests.designs import DESIGNS, design_of, sweep, sweep_of_bugs
 
 
+def is_scheme_of(value, module):
+    own = isinstance(value, type) and value.__module__ == module.__name__
+    return own and issubclass(value, Scheme) and "name" in vars(value)
+
+
 def by_day(parameters):
     return [each.values[0] for each in parameters if not each.marks]
+
+
+def test_every_file_with_schemes_has_its_place_in_history():
+    """Schemes in a file that is not in HISTORY would be left out silently."""
+    files = {path.stem for path in Path(scheme_files.__path__[0]).glob("*.py")} - {"__init__"}
+    found = set()
+    for file in files:
+        module = importlib.import_module(f"{scheme_files.__name__}.{file}")
+        found |= {file for cls in vars(module).values() if is_scheme_of(cls, module)}
+    assert found == set(scheme_files.HISTORY)
 
 
 def test_each_design_has_one_scheme_by_day():
