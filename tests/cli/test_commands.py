@@ -10,7 +10,7 @@ from rmapcheck.cli import explore as exploring
 from rmapcheck.plugins import catalogue
 from rmapcheck.verdict import Exit
 from rmapcheck.verify.climb import Climber
-from rmapcheck.verify.expectation import exit_code, expected_bug
+from rmapcheck.verify.expectation import Shown, exit_code, expected_bug
 from rmapcheck.verify.ladder import FILES, LADDER
 
 CASE = next(Path(__file__).parents[2].glob("counterexamples/B29-*.json"))
@@ -303,7 +303,8 @@ def test_a_goal_that_is_never_reached_makes_it_vacuous():
     climber = Climber(type("Never", (base,), never), budget=1)
     climber.rungs = Climber(base, budget=1).rungs
     climber.climb()
-    verdict = climber._verdict((*LADDER, *FILES), climber.report().missed)
+    shown = Shown((*LADDER, *FILES), climber.report().missed, not_run=(), flaws=())
+    verdict = climber._verdict(shown)
     assert verdict.status.value == "UNKNOWN"
     assert "vacuous: no run reached" in verdict.why
     assert "merge" in verdict.why
