@@ -64,11 +64,11 @@ def _quick_gcc(shared):
 def _one_at_a_time(compile_):
     """Return a compiler that waits while another worker compiles the same library."""
 
-    def locked(source, target, defines):
+    def locked(source, target, *more):
         with target.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not target.exists():
-                compile_(source, target, defines)
+                compile_(source, target, *more)
 
     return locked
 

@@ -5,6 +5,7 @@ are stored and compared is in layout.py.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol
 
 import attrs
@@ -38,6 +39,12 @@ class FieldInfo:
     high: int
     target: str = ""
     weak: bool = False
+    limit: str = ""
+    """The attribute of the Scope that `high` is, if it is one."""
+    when: str = ""
+    """The attribute of the Scope without which the field does not exist, if there is one."""
+    length: str = ""
+    """The attribute of the Scope that is the array's length, if it is one."""
 
 
 @attrs.frozen
@@ -63,10 +70,7 @@ class Shape:
         classes = {n: cls for n, cls in CORE.items() if n != "address_space" or scope.files}
         for cls in scheme.structs:
             classes[pool_name(cls)] = cls
-        sizes = dict.fromkeys(classes, scope.objects)
-        sizes["anon_vma"] = scope.anon_vmas or scope.objects
-        sizes |= {"mm": scope.mms, "vma": scope.vmas, "pte": scope.mms * scope.pages}
-        sizes |= {"folio": scope.folios, "swap": scope.swaps, "address_space": scope.files}
+        sizes = pool_sizes(scope, classes)
         self.structs = {n: self._struct(n, c, sizes) for n, c in classes.items()}
         self.heap = tuple(n for n in self.structs if n not in FIXED)
         for name in named:
@@ -75,22 +79,32 @@ class Shape:
                 raise SchemeError(msg)
 
     def _struct(self, name: str, cls: type, sizes: dict[str, int]) -> StructInfo:
-        extra = dict(self.scheme.extra_fields.get(name, {}))
-        if self.scope.files:
-            extra |= self.scheme.i_mmap.fields.get(name, {})
+        own = dict(self.scheme.extra_fields.get(name, {}))
+        container = self.scheme.i_mmap.fields.get(name, {}) if self.scope.files else {}
+        extra = own | container
         chosen = self.scheme.fields.get(name)
         cls = _with_fields(cls, extra | _measured(cls, self.scope))
         infos: list[FieldInfo] = []
         for attribute in attrs.fields(cls):
             if name in CORE:
-                active = _active(attribute.metadata, self.scope)
-                active |= attribute.name in (chosen or ())
+                listed = attribute.name in (chosen or ()) or attribute.name in own
+                active = listed or _active(attribute.metadata, self.scope)
             else:
-                active = chosen is None or attribute.name in chosen
-            if active or attribute.name in extra:
+                listed = chosen is None or attribute.name in (*chosen, *own)
+                active = listed
+            if active or attribute.name in container:
                 source = extra.get(attribute.name, attribute)
-                infos += _infos(attribute.name, source, sizes, self.scope)
+                when = "" if listed else "files" if attribute.name in container else _when(source)
+                infos += _infos(attribute.name, source, sizes, self.scope, when)
         return StructInfo(name, cls, sizes[name], tuple(infos))
+
+
+def pool_sizes(scope: Scope, names: Iterable[str]) -> dict[str, int]:
+    """Return how many objects each pool has in `scope`, for these and for all core structs."""
+    sizes = dict.fromkeys(names, scope.objects)
+    sizes["anon_vma"] = scope.anon_vmas or scope.objects
+    sizes |= {"mm": scope.mms, "vma": scope.vmas, "pte": scope.mms * scope.pages}
+    return sizes | {"folio": scope.folios, "swap": scope.swaps, "address_space": scope.files}
 
 
 def pool_name(cls: type) -> str:
@@ -98,7 +112,13 @@ def pool_name(cls: type) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
-def _infos(name: str, attribute: Any, sizes: dict[str, int], scope: Scope) -> list[FieldInfo]:  # noqa: ANN401
+def _infos(
+    name: str,
+    attribute: Any,  # noqa: ANN401
+    sizes: dict[str, int],
+    scope: Scope,
+    when: str,
+) -> list[FieldInfo]:
     meta = attribute.metadata
     target = meta.get("ref", "")
     if target and target not in sizes:
@@ -108,13 +128,15 @@ def _infos(name: str, attribute: Any, sizes: dict[str, int], scope: Scope) -> li
         msg = f"field {name!r} must be declared with num(), ref() or their array forms"
         raise SchemeError(msg)
     high = meta.get("high", 0)
-    if isinstance(high, str):
-        high = getattr(scope, high)
+    limit = high if isinstance(high, str) else ""
+    if limit:
+        high = getattr(scope, limit)
     if target:
         high = sizes[target] + 1
     count = meta.get("length", 0)
     names = [f"{name}[{i}]" for i in range(count)] if count else [name]
-    return [FieldInfo(n, high, target, meta.get("weak", False)) for n in names]
+    weak, length = meta.get("weak", False), meta.get("length_limit", "")
+    return [FieldInfo(n, high, target, weak, limit, when, length) for n in names]
 
 
 def _active(metadata: Any, scope: Scope) -> bool:  # noqa: ANN401
@@ -123,12 +145,17 @@ def _active(metadata: Any, scope: Scope) -> bool:  # noqa: ANN401
     return bool(getattr(scope, when)) if when else not metadata.get("scheme", False)
 
 
+def _when(attribute: Any) -> str:  # noqa: ANN401
+    """Return the attribute of the Scope that decides whether the field exists, or ""."""
+    return str(attribute.metadata.get("when", ""))
+
+
 def _measured(cls: type, scope: Scope) -> dict[str, Any]:
     """Return the arrays of `cls` whose length is a limit of the scope, with that length."""
     return {
-        a.name: refs(a.metadata["ref"], getattr(scope, a.metadata["length"]))
+        a.name: refs(a.metadata["ref"], getattr(scope, limit), limit=limit)
         for a in attrs.fields(cls)
-        if isinstance(a.metadata.get("length"), str)
+        if isinstance(limit := a.metadata.get("length"), str)
     }
 
 

@@ -41,10 +41,13 @@ def ref(struct: str, *, weak: bool = False, scheme: bool = False, when: str = ""
     return attrs.field(default=0, metadata=meta)
 
 
-def refs(struct: str, length: int | str, *, scheme: bool = False) -> Any:  # noqa: ANN401
-    """Declare an array of `length` references to `struct`. A string names a limit of the Scope."""
+def refs(struct: str, length: int | str, *, scheme: bool = False, limit: str = "") -> Any:  # noqa: ANN401
+    """Declare an array of `length` references to `struct`. A string names a limit of the Scope.
+
+    `limit`: the limit of the Scope that a `length` in numbers was taken from.
+    """
     size = length if isinstance(length, int) else 0
-    meta = {"ref": struct, "length": length, "scheme": scheme}
+    meta = {"ref": struct, "length": length, "scheme": scheme, "length_limit": limit}
     return attrs.field(factory=lambda: [NULL] * size, metadata=meta)
 
 

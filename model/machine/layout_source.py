@@ -18,7 +18,7 @@ def renamed(field: FieldInfo) -> bool:
     return field.target not in ("", "address_space")
 
 
-def pte_offset(mm: str, address: str, pages: int) -> str:
+def pte_offset(mm: str, address: str, pages: int | str) -> str:
     """Return source text for pte_offset(), valid in both Python and C."""
     return f"({mm} - 1) * {pages} + {address} + 1"
 

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import attrs
 import pytest
 
 from rmapcheck.explore import EngineError, explore
@@ -159,7 +160,7 @@ def test_a_mistranslation_is_detected_when_the_trace_is_replayed(monkeypatch):
     assert old in good.source
     # A page that is not zeroed when it is allocated keeps an old mapcount.
     source = good.source.replace("memset(&st->folio.o[i], 0, sizeof st->folio.o[i]);", "")
-    wrong = type(good)(source, good.checks, good.goals, good.texts)
+    wrong = attrs.evolve(good, source=source)
     with pytest.raises(EngineError):
         Native(translation=wrong).answer(Question(scheme, FAULTY), Limits())
 
@@ -249,7 +250,7 @@ def test_without_a_compiler_the_search_is_interpreted(monkeypatch):
     monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
     assert build.compiler() is None
     done = explore(schemes()["pte_chain-2.6.0"], TINY)
-    assert done.engine == "python: there is no C compiler (no-such-compiler)"
+    assert done.engine == "python: there is no C compiler (no-such-compiler): install gcc or clang"
     with pytest.raises(EngineError, match="no C compiler"):
         explore(schemes()["pte_chain-2.6.0"], TINY, engine="native")
 
@@ -303,7 +304,7 @@ def test_a_library_is_built_once(monkeypatch):
     source = translate(schemes()["pte_chain-2.6.0"], TINY).source
     path = build.build(source)
     assert path.parent == build.cache_folder()
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it is built again"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("it is built again"))
     assert build.build(source) == path
     assert build.library_path(source + "/* another */") != path
 
@@ -314,11 +315,8 @@ def test_auto_starts_interpreted_and_compiles_what_lasts(monkeypatch):
     monkeypatch.setattr("rmapcheck.search.auto.HEAD_START", 1_000_000)
     assert explore(scheme, scope, max_states=200).engine == "python"
     monkeypatch.setattr("rmapcheck.search.auto.HEAD_START", 10)
-    hurried = explore(scheme, scope, max_states=200, max_seconds=3)
-    assert hurried.engine == "python: too little time is left for the C compiler"
     first = explore(scheme, scope, max_states=200)
     assert first.engine == "native"
-    assert first.distinct == hurried.distinct
     monkeypatch.setattr("rmapcheck.search.auto.HEAD_START", 1_000_000)
     again = explore(scheme, scope, max_states=200)
     assert again.engine == "native", "what is built is used at once"

@@ -70,8 +70,8 @@ def verify_command(
         typer.Option(
             "--budget",
             metavar="SECONDS",
-            help="Time for each scheme; the searches that HOLDS needs may take five times that. "
-            f"By default {BUDGET:g}.",
+            help="CPU time for each scheme, of all threads, without that of the C compiler; the "
+            "searches that HOLDS needs may take five times that.",
         ),
     ] = None,
     quick: Annotated[
@@ -322,7 +322,9 @@ def fuzz_command(
     examples: Annotated[int, typer.Option(min=1, help="Runs of Hypothesis.")] = 100,
     steps: Annotated[int, typer.Option(min=1, help="Operations in each of these runs.")] = 50,
     walk_steps: Annotated[int, typer.Option(min=1, help="Operations of the walker.")] = 20_000,
-    max_seconds: Annotated[float | None, typer.Option(help="Seconds for each engine.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Seconds of CPU time for each engine.")
+    ] = None,
     seed: Seed = 0,
     target: Target = "",
     save: Save = None,

@@ -56,7 +56,9 @@ def explore_command(
         typer.Option(help="Most operations of a run; then HOLDS(bounded …) with exit code 0."),
     ] = None,
     max_states: Annotated[int | None, typer.Option(help="Stop after so many states.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Stop after so many seconds of CPU time, of all workers.")
+    ] = None,
     max_memory_mb: Annotated[int | None, typer.Option(help="Stop at so many megabytes.")] = 6000,
     engine: Annotated[
         str, typer.Option("--engine", metavar="NAME", help=", ".join(ENGINES))

@@ -1,6 +1,6 @@
 """Verifies several schemes at once, each in its own process; results are printed in order.
 
-A budget is wall-clock time, so two schemes on two cores take no longer than one.
+Each has its own budget of CPU time, so two schemes on two cores take no longer than one.
 """
 
 import json

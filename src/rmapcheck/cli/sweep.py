@@ -49,7 +49,7 @@ def sweep_run_command(
         str, typer.Option(metavar="NAMES", help=f"Some of {','.join(ENGINES)}.")
     ] = "explore",
     seeds: Annotated[int, typer.Option(min=1, help="Seeds for each random engine.")] = 1,
-    max_seconds: Annotated[float, typer.Option(help="Seconds for each job.")] = 60.0,
+    max_seconds: Annotated[float, typer.Option(help="Seconds of CPU time for each job.")] = 60.0,
     max_states: Annotated[int | None, typer.Option(help="States of each search.")] = None,
     max_memory_mb: Annotated[int, typer.Option(help="Megabytes of each worker.")] = 2000,
     steps: Annotated[int, typer.Option(min=100, help="Operations of each random run.")] = 20_000,

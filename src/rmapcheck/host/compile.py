@@ -4,8 +4,12 @@ import ctypes
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -31,6 +35,8 @@ KEPT = 300
 """How many libraries stay in the cache; those not used for longest are removed first."""
 COMPILE_SECONDS = 120
 """Time limit for the compiler."""
+STOPS_WITHIN = 0.05
+"""Seconds after which a compiler that is to stop has stopped."""
 
 
 def compiler() -> str | None:
@@ -65,7 +71,7 @@ def _name(source: str, defines: tuple[str, ...]) -> str:
     """Return the file name of a library: a digest of all that it is made of."""
     path = compiler()
     if path is None:
-        raise BuildError(f"there is no C compiler ({', '.join(COMPILERS)})")
+        raise BuildError(f"there is no C compiler ({', '.join(COMPILERS)}): install gcc or clang")
     text = "\0".join((source, path, _version(path), *_flags(path), *defines))
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     return f"{key}.so"
@@ -77,12 +83,12 @@ def _first_error(text: str) -> str:
     return (lines or [*text.split("\n")])[0].strip()[-300:]
 
 
-def build(source: str, defines: tuple[str, ...] = ()) -> Path:
+def build(source: str, defines: tuple[str, ...] = (), stop: threading.Event | None = None) -> Path:
     """Return the path of the library of `source`; compile it unless it is in the cache.
 
     A damaged library is compiled again. If one folder of the cache cannot be written to, the next
-    is used. `defines` are macros for the compiler, as in ``-D``. Raise BuildError if the compiler
-    fails, CacheError if no folder can be used.
+    is used. `defines` are macros for the compiler, as in ``-D``. `stop` ends the compiler. Raise
+    BuildError if the compiler fails, CacheError if no folder can be used.
     """
     name = _name(source, defines)
     reasons: list[str] = []
@@ -91,7 +97,7 @@ def build(source: str, defines: tuple[str, ...] = ()) -> Path:
         try:
             if not is_whole(target):
                 target.unlink(missing_ok=True)
-                _compile(source, target, defines)
+                _compile(source, target, defines, stop or threading.Event())
                 _prune(folder)
             os.utime(target)
         except OSError as error:
@@ -101,7 +107,7 @@ def build(source: str, defines: tuple[str, ...] = ()) -> Path:
     raise unusable(reasons)
 
 
-def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
+def _compile(source: str, target: Path, defines: tuple[str, ...], stop: threading.Event) -> None:
     """Compile to a temporary file, then rename it, so that no one loads an incomplete file.
 
     Raise OSError if there is no room for the library.
@@ -114,21 +120,62 @@ def _compile(source: str, target: Path, defines: tuple[str, ...]) -> None:
         path = str(compiler())
         command = [path, *_flags(path), *macros, "-o", str(made), str(code)]
         try:
-            run = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=COMPILE_SECONDS,
-                env=os.environ | {"TMPDIR": folder},
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            failed, errors = _run(command, folder, stop)
+        except OSError as error:
             raise BuildError(f"the C compiler did not finish: {error}") from None
-        if run.returncode:
+        if failed:
             check_room(Path(folder))
-            raise BuildError(f"the C compiler failed: {_first_error(run.stderr)}")
+            raise BuildError(f"the C compiler failed: {_first_error(errors)}")
         seal(made)
         made.replace(target)
+
+
+def _run(command: list[str], folder: str, stop: threading.Event) -> tuple[int, str]:
+    """Return the exit code of the compiler and its messages.
+
+    It gets a process group of its own, so that the programs that it starts end with it. Raise
+    BuildError after COMPILE_SECONDS, or if it is to stop.
+    """
+    end = time.monotonic() + COMPILE_SECONDS
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": folder},
+        process_group=0,
+    ) as process:
+        try:
+            while not stop.is_set() and time.monotonic() < end:
+                with suppress(subprocess.TimeoutExpired):
+                    errors = process.communicate(timeout=STOPS_WITHIN)[1]
+                    return process.returncode, errors
+        finally:
+            if process.poll() is None:
+                _kill(process)
+    raise BuildError("the C compiler did not finish: it was stopped")
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill the compiler and its programs, and wait until they are gone.
+
+    Otherwise a supervisor that looks for what a plug-in has left may find one of them.
+    """
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for _ in range(100):
+        if not any(_members(process.pid)):
+            break
+        time.sleep(0.005)
+
+
+def _members(group: int) -> Iterator[int]:
+    """Yield the processes of a group, without those that have ended."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, its = path.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
+            if int(its) == group and state not in "ZX":
+                yield int(path.parent.name)
 
 
 def _prune(folder: Path) -> None:
@@ -147,19 +194,19 @@ def load(path: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
     except OSError as error:  # such as a disk from which nothing may be run
         raise BuildError(f"the library cannot be loaded: {error}") from None
-    pointer, number = ctypes.c_void_p, ctypes.c_uint64
+    pointer, number, text = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_char_p
     for name, result, arguments in (
-        ("search_new", pointer, [ctypes.c_char_p, number, ctypes.c_int, ctypes.c_int]),
+        ("search_new", pointer, [text, pointer, number, ctypes.c_int, ctypes.c_int]),
         ("search_free", None, [pointer]),
         ("search_report", pointer, [pointer]),
         ("search_from", number, [pointer, number]),
         ("search_print", number, [pointer, number]),
-        ("search_print_of", number, [ctypes.c_char_p, ctypes.c_int]),
+        ("search_print_of", number, [text, ctypes.c_int]),
         ("search_pack", number, [pointer, number, pointer, number, pointer]),
-        ("search_unpack", ctypes.c_int, [pointer, ctypes.c_char_p, number]),
+        ("search_unpack", ctypes.c_int, [pointer, text, number]),
         ("search_sound", ctypes.c_int, [pointer]),
         ("search_key", pointer, [pointer, number, pointer]),
-        ("search_start", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
+        ("search_start", ctypes.c_int, [pointer, text, ctypes.c_int]),
         ("search_run", ctypes.c_int, [pointer, number, number, ctypes.c_double]),
     ):
         function = getattr(library, name)

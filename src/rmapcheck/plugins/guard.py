@@ -17,7 +17,6 @@ others cost nothing as long as nothing is wrong, so every engine runs inside the
 """
 
 import random
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,6 +29,7 @@ from rmapcheck.plugins.limits import FEW, memory_limit
 from rmapcheck.plugins.own import HOOKS, is_plugin, place_of
 from rmapcheck.plugins.watchdog import watchdog
 from rmapcheck.run import NotPossible, Run
+from rmapcheck.search.question import Limits
 
 if TYPE_CHECKING:
     from rmapcheck.model.kernel import Kernel
@@ -121,11 +121,11 @@ def check_behaviour(
     SchemeError for the first fault. A violation only ends its run: the engines report those.
     """
     rng = random.Random(seed)
-    stop = time.monotonic() + seconds
+    limits, started = Limits(seconds=seconds), Limits.clock()
     done = 0
     with scheme_errors(scheme), watchdog(scheme), memory_limit(FEW):
         strict = guarded(scheme)
-        while done < steps and time.monotonic() < stop:
+        while done < steps and limits.left(started) > 0:
             done += _random_run(strict, scope, rng)
     return done
 

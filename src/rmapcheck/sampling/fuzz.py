@@ -11,6 +11,7 @@ Hypothesis shrinks such runs slowly and stops early, so it may do so only for a 
 """
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -321,6 +322,7 @@ class Hypothesis:
         made = _machine_of(question)
         made.shrinks = self.shrinks
         made.limits, made.started = limits, limits.clock()
+        began = time.monotonic()
         runs = RUNS if limits.runs is None else limits.runs
         run_quietly(seeded(self.seed)(made), runs, self.length)
         if made.broken is not None:
@@ -329,7 +331,7 @@ class Hypothesis:
             verdict=self._verdict(made),
             generated=made.taken if made.best is None else 0,  # shrinking repeats steps
             runs=made.runs,
-            seconds=limits.clock() - made.started,
+            seconds=time.monotonic() - began,
             engine="fuzz",
         )
 

@@ -9,6 +9,7 @@ A walk depends on its seed, its scheme and its scope, and on nothing else.
 """
 
 import itertools
+import time
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ class Walk:
         self.in_run = 0
         """Operations tried in this run."""
         self.started = Limits.clock()
+        self.began = time.monotonic()
         self.restart()
 
     def restart(self) -> None:
@@ -144,7 +146,7 @@ class Walk:
             verdict=verdict,
             generated=self.steps,
             runs=self.runs,
-            seconds=Limits.clock() - self.started,
+            seconds=time.monotonic() - self.began,
             goals=self.goals,
             cut=dict(sorted(self.cut.items())),
             engine="walk",

@@ -6,7 +6,9 @@ other names than the step before. A trace is rewritten with names that stay the 
 step, and another machine replays it before it is reported.
 """
 
+import time
 from array import array
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -92,6 +94,7 @@ class Search:
         """States that violate what the question's base violates too; they are not expanded."""
         arms.begin()
         self.started = Limits.clock()
+        self.began = time.monotonic()
         self.engine = "python"
 
     @property
@@ -106,8 +109,8 @@ class Search:
 
     @property
     def seconds(self) -> float:
-        """Time since the search began."""
-        return Limits.clock() - self.started
+        """Time since the search began, by the clock on the wall."""
+        return time.monotonic() - self.began
 
     def figures(self) -> Figures:
         """Return how far the search is."""
@@ -297,9 +300,12 @@ class Search:
 
 
 def advance(
-    search: Search, limits: Limits, reporter: Reporter | None, states: int | None = None
+    search: Search,
+    limits: Limits,
+    reporter: Reporter | None,
+    until: Callable[[], bool] = lambda: False,
 ) -> Answer | None:
-    """Search to the end or to a limit and return the answer; None after `states` states."""
+    """Search to the end, or `until` that is true before a state is expanded; then return None."""
     question = search.question
     if search.distinct == 0:
         found = search.start()
@@ -308,7 +314,7 @@ def advance(
     while search.frontier:
         if limits.depth is not None and search.depth >= limits.depth:
             return search.result(Status.HOLDS, how=f"bounded, depth {limits.depth}")
-        if states is not None and search.next >= states:
+        if until():
             return None
         index = search.next
         found, op = search.expand()

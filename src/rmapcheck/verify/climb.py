@@ -11,7 +11,9 @@
 It stops at the first violation. Which scopes: ladder.py. What is said at the end: expectation.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from itertools import count
 
 import attrs
@@ -23,8 +25,9 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
 from rmapcheck.sampling.walk import Walker
-from rmapcheck.search.auto import engine_for
+from rmapcheck.search.auto import engine_for, general_for, why_interpreted
 from rmapcheck.search.coverage import Arm, measured
+from rmapcheck.search.native.general import General
 from rmapcheck.search.question import Answer, Limits, Question, Reporter
 from rmapcheck.verdict import Exit, Status, Verdict
 from rmapcheck.verify.expectation import Shown, claim, exit_code, expected_bug
@@ -32,22 +35,23 @@ from rmapcheck.verify.flaws import Flaw, base_of, flaws_of
 from rmapcheck.verify.ladder import (
     DEPTHS,
     LADDER,
+    LONG,
     MEMORY_MB,
     NARROW,
     REQUIRED,
     WIDE,
     bug_scope,
     required,
+    scopes_for,
     where_relatives_failed,
 )
 from rmapcheck.verify.own_lines import not_run, own_functions
 
 BUDGET = 60.0
-"""Seconds."""
-QUICK = 20.0
+"""Seconds of CPU time, by the clock of Limits."""
+QUICK = 5.0
 GRACE = 5
-"""The least that must be searched may take so many times the budget: compiling a scheme for a
-scope takes seconds on a busy machine, and UNKNOWN would be no help there."""
+"""The least that must be searched may take so many times the budget, if it is searched in C."""
 
 
 @attrs.frozen
@@ -124,6 +128,8 @@ class Climber:
         self.workers = workers
         self.rungs: list[Rung] = []
         self.started = Limits.clock()
+        self.general: General | None = None
+        """The library of all short searches, if there is one."""
         bug = expected_bug(scheme)
         self.target = bug.violates if bug else ""
         self.base = base_of(scheme)
@@ -131,37 +137,50 @@ class Climber:
 
     @property
     def used(self) -> float:
-        """Seconds since the start."""
+        """Seconds of CPU time since the start."""
         return Limits.clock() - self.started
 
     def climb(self) -> Report:
         """Climb until something is violated or the budget is used up."""
         own = own_functions(self.scheme) if is_plugin(self.scheme) else ()
-        with scheme_errors(self.scheme), watchdog(self.scheme), measured(own) as self.arms:
-            for rung in self._rungs():
+        with (
+            scheme_errors(self.scheme),
+            watchdog(self.scheme),
+            measured(own) as self.arms,
+            closing(self._rungs()) as rungs,
+        ):
+            for rung in rungs:
                 self.rungs.append(rung)
                 if rung.verdict.status is Status.VIOLATED:
                     break
         return self.report()
 
-    def _rungs(self) -> Iterator[Rung]:
+    def _rungs(self) -> Generator[Rung, None, None]:
         if is_plugin(self.scheme):
             self.begin("interface")
             yield self._interface()
-        self.begin("goals")
-        yield self._goals()
-        yield from self._exhaustive()
+        with self._compiling():
+            self.begin("goals")
+            yield self._goals()
+            yield from self._exhaustive()
         for scope, part in ((NARROW, 1 / 3), (WIDE, 1 / 2)):
             self.begin(f"walk {scope}")
             yield self._walk(scope, max((self.budget - self.used) * part, 0.5))
         self.begin(f"fuzz {WIDE}")
         yield self._fuzz()
 
+    @contextmanager
+    def _compiling(self) -> Iterator[None]:
+        """Compile a library for the searches in the background, from now on."""
+        self.general = general_for(self.scheme, scopes_for(self.scheme))
+        with self.general.building if self.general else nullcontext():
+            yield
+
     def _interface(self) -> Rung:
-        start = Limits.clock()
+        start = time.monotonic()
         steps = check_behaviour(self.scheme, WIDE, seed=self.seed, seconds=self.budget * 0.05)
         verdict = self._sampled("interface", f"{steps} steps under the guard")
-        seconds = Limits.clock() - start
+        seconds = time.monotonic() - start
         return Rung(
             "interface",
             Answer(verdict=verdict, generated=steps, seconds=seconds, engine="interface"),
@@ -203,14 +222,25 @@ class Climber:
         None may take more than its `share` of what is left.
         """
         for scope in scopes:
-            left = round(self.budget * part - self.used, 1)
-            if left > 0:
+            most = self.budget * (min(part, 1) if self._interpreted() else part)
+            left = round(most - self.used, 1)
+            if left > 0 and scope not in self._held():
                 yield self._search(scope, round(left * share, 1))
+
+    def _interpreted(self) -> str:
+        """Return why searches are interpreted that should be in C, or ""."""
+        return why_interpreted(r.answer for r in self.rungs if r.name == "exhaustive")
+
+    def _held(self) -> list[Scope]:
+        """Return the scopes that need not be searched again."""
+        found = (r.verdict for r in self.rungs if r.name == "exhaustive")
+        return [verdict.scope for verdict in found if verdict.status is Status.HOLDS]
 
     def _search(self, scope: Scope, seconds: float) -> Rung:
         self.begin(f"exhaustive {scope}")
         question = self._question(scope)
-        engine = engine_for(question, workers=self.workers)
+        general = None if scope in LONG else self.general
+        engine = engine_for(question, workers=self.workers, general=general)
         limits = Limits(depth=DEPTHS.get(scope), seconds=seconds, memory_mb=MEMORY_MB)
         return Rung("exhaustive", engine.answer(question, limits, self.reporter))
 
@@ -232,15 +262,15 @@ class Climber:
         return Rung("walk", attrs.evolve(walked, generated=steps, known=tuple(known)))
 
     def _fuzz(self) -> Rung:
-        """Run Hypothesis in rounds of a second or so, each with a seed of its own."""
+        """Run Hypothesis in rounds of less than a second, each with a seed of its own."""
         from rmapcheck.sampling.fuzz import Hypothesis
 
         question = self._question(WIDE)
-        start = Limits.clock()
+        start = time.monotonic()
         steps = 0
         known: list[tuple[Violation, ...]] = []
         for seed in count(self.seed):
-            done = Hypothesis(seed=seed).answer(question, Limits(runs=20))
+            done = Hypothesis(seed=seed).answer(question, Limits(runs=10))
             steps += done.generated
             verdict = done.verdict
             if _is_known(question, verdict):
@@ -250,7 +280,7 @@ class Climber:
             verdict = self._sampled("fuzz", f"{steps} steps by Hypothesis")
             if self.used > self.budget:
                 break
-        seconds = Limits.clock() - start
+        seconds = time.monotonic() - start
         return Rung(
             "fuzz",
             attrs.evolve(
@@ -275,7 +305,7 @@ class Climber:
         return Report(
             scheme=self.scheme,
             rungs=tuple(self.rungs),
-            verdict=self._verdict(Shown(exhausted, missed, lines, flaws)),
+            verdict=self._verdict(Shown(exhausted, missed, lines, flaws, self._interpreted())),
             exhausted=exhausted,
             missed=missed,
             not_run=lines,

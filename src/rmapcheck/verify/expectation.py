@@ -56,6 +56,8 @@ class Shown:
     """Lines of the author that no completed search ran."""
     flaws: tuple[Flaw, ...]
     """Violations that the base has too."""
+    interpreted: str = ""
+    """Why searches were interpreted that should have been in C, or ""."""
 
 
 def claim(scheme: type[Scheme], shown: Shown, *, budget: float, seed: int) -> Verdict:
@@ -68,6 +70,8 @@ def claim(scheme: type[Scheme], shown: Shown, *, budget: float, seed: int) -> Ve
     needed = [scope for scope in required(scheme) if scope not in shown.exhausted]
     if needed:
         why = f"the budget of {budget:g} s ended before {needed[0]} was exhausted"
+        if shown.interpreted:
+            why += f", since the search was interpreted; {shown.interpreted}"
         return Verdict(status=Status.UNKNOWN, scope=needed[0], why=why, **base)
     if shown.missed:
         why = f"vacuous: no run reached {', '.join(shown.missed)}"

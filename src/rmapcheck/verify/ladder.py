@@ -6,6 +6,7 @@ searched.
 
 from typing import Any
 
+from rmapcheck.invariants.goals import goals_anywhere
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.catalogue import bugs
@@ -75,6 +76,10 @@ take half a minute together, interpreted. Those after them have up to 120000 and
 seconds each with a C compiler, most of which is its, the first time; the last three have 0.6 and
 2.4 million (a minute), and too many for any budget yet."""
 
+LONG = LADDER[-2:]
+"""Those that are searched for longer than a compiler takes, so that a library of the scope alone,
+which is faster than the general one, is worth while."""
+
 FILES: tuple[Scope, ...] = (
     # Private and shared mappings of a page, and what empties the page cache.
     _scope(2, 1, 2, "munmap fault fork exit file reclaim truncate", files=1),
@@ -103,6 +108,14 @@ WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=
 def required(scheme: type[Scheme]) -> tuple[Scope, ...]:
     """Return the scopes that must be exhausted before HOLDS is said of `scheme`."""
     return (*LADDER[:REQUIRED], *(s for s in FILES if _has_all(scheme, s)))
+
+
+def scopes_for(scheme: type[Scheme]) -> tuple[Scope, ...]:
+    """Return all scopes that may be searched, without those of LONG."""
+    own = bug_scope(scheme) if vars(scheme).get("bug") else None
+    goals = (goal.scope for goal in goals_anywhere(scheme))
+    scopes = (*required(scheme), *where_relatives_failed(scheme), *LADDER, *goals)
+    return tuple(s for s in (*scopes, *((own,) if own else ())) if s not in LONG)
 
 
 def where_relatives_failed(scheme: type[Scheme]) -> tuple[Scope, ...]:

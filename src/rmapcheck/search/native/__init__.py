@@ -31,6 +31,8 @@ The entry points:
                   possible() of each operation, and for all that these call, together with the
                   texts of layout/ and c/
 `search.py`       loads the library, and turns its numbers back into operations and states
+`general.py`      one library for many scopes, compiled in the background
+`bounds.py`       the limits of a scope: constants in C, or numbers that such a library reads
 
 One function, translator/:
 
@@ -78,6 +80,7 @@ How the state after a step is stored:
 
 `layout/stored.py`     its key, drawn; encode() and load()
 `layout/packed.py`     the bits of a key, drawn, and how Python reads them
+`layout/plain.py`      the key in a general library, which has bytes instead of bits
 `layout/numbering.py`  the numbers that objects get in a key, drawn
 `layout/reachable.py`  dangling() and leaked(), for two invariants
 `layout/orders.py`     how processes are compared, so that few orders are tried
@@ -92,5 +95,6 @@ How the state after a step is stored:
 `c/saved.c`            the states in a checkpoint, drawn
 
 Why there is C at all: docs/adr/0002-model-to-c.md. Why it is fast: 0010 and 0012. Why many workers
-find the same as one: 0007. Why the translator is built like this: 0016.
+find the same as one: 0007. Why the translator is built like this: 0016. Why one library may search
+many scopes: 0018.
 """

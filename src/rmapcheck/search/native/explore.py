@@ -7,6 +7,7 @@ import time
 import attrs
 
 from rmapcheck.host import compile as build
+from rmapcheck.host.background import Building
 from rmapcheck.search import memory
 from rmapcheck.search.checkpoint import Checkpoints, Reader, write
 from rmapcheck.search.interpreted import Search
@@ -115,6 +116,7 @@ class _Run:
         finally:
             reader.close()
         self.search.started -= seconds
+        self.search.began -= seconds
 
 
 def _foreign(name: str, theirs: object, ours: object) -> str:
@@ -154,9 +156,11 @@ class Native:
     """Whether only 64 bits of each expanded state are kept."""
     checkpoints: Checkpoints | None = None
     translation: Translation | None = None
-    """The question in C, if it has been translated already."""
-    started: float | None = None
-    """When the search began, by the clock of Limits; None: it begins now."""
+    """Of the question, if it has been translated already."""
+    building: Building | None = None
+    """The library of `translation`, if its compiler has been started already."""
+    after: Search | None = None
+    """The interpreted search that this one replaces: its time counts, too."""
     defines: tuple[str, ...] = ()
     """Faults to plant, for tests."""
 
@@ -190,8 +194,10 @@ class Native:
             workers=self.workers or len(os.sched_getaffinity(0)),
             fingerprint=self.fingerprint,
             translation=self.translation,
+            building=self.building,
             defines=self.defines,
         )
-        search.started = self.started or search.started
+        if self.after:
+            search.started, search.began = self.after.started, self.after.began
         checkpoints = self.checkpoints or Checkpoints()
         return _Run(search=search, limits=limits, reporter=reporter, checkpoints=checkpoints).go()

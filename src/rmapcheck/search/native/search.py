@@ -9,6 +9,7 @@ from typing import Any, overload
 import attrs
 
 from rmapcheck.host import compile as build
+from rmapcheck.host.background import Building
 from rmapcheck.invariants.registry import Violation, check_state, wanted
 from rmapcheck.model.operations import OPERATIONS, Operation, boot, possible_operations
 from rmapcheck.model.operations import run as carry_out
@@ -16,6 +17,7 @@ from rmapcheck.search import memory
 from rmapcheck.search.checkpoint import PIECE, Reader
 from rmapcheck.search.interpreted import Search
 from rmapcheck.search.native.layout.packed import Packing
+from rmapcheck.search.native.layout.plain import Plain
 from rmapcheck.search.native.translate import Translation, translate
 from rmapcheck.search.question import Answer, EngineError, Question
 
@@ -116,6 +118,7 @@ class NativeSearch(Search):
         *,
         memory_mb: int | None = None,
         translation: Translation | None = None,
+        building: Building | None = None,
         workers: int = 1,
         fingerprint: bool = False,
         defines: tuple[str, ...] = (),
@@ -124,11 +127,12 @@ class NativeSearch(Search):
         self.engine = "native"
         self.handle = 0
         self.translation = translation or translated(question)
-        self.library = build.load(build.build(self.translation.source, defines))
-        self.packing = Packing(self.st.layout, renamed=self.symmetry)
+        source = self.translation.source
+        self.library = build.load(building.path() if building else build.build(source, defines))
+        self.packing = self._packing()
         self.fingerprint = fingerprint
         self.handle = self.library.search_new(
-            self._wanted_violations(), memory.budget(memory_mb), workers, fingerprint
+            self._wants(), self._numbers(), memory.budget(memory_mb), workers, fingerprint
         )
         if not self.handle:
             raise OutOfMemory
@@ -143,15 +147,29 @@ class NativeSearch(Search):
             self.library.search_free(self.handle)
             self.handle = 0
 
-    def _wanted_violations(self) -> bytes:
-        """Return a byte for each violation, 1 if it may end the search; see search_new() in C."""
+    def _packing(self) -> Packing | Plain:
+        if self.translation.bounds.general:
+            return Plain()
+        return Packing(self.st.layout, renamed=self.symmetry)
+
+    def _numbers(self) -> Any:  # noqa: ANN401 - ctypes has no name for an array of any length
+        """Return the limits of the scope as a general library takes them."""
+        values = self.translation.bounds.values(self.scope)
+        return (ctypes.c_int * len(values))(*values)
+
+    def _wants(self) -> bytes:
+        """Return a byte for each violation and goal: 1 if it may end the search, or is looked for.
+
+        search_new() in C reads them.
+        """
         names = [inv.name for inv in self.translation.checks]
         oopses = [OOPSES.get(i, "") for i in range(len(OOPSES) + 1)]
         tests = [*names, *oopses, "lock_discipline", "failure_atomicity"]
         wants = [wanted(self.question.target, name) for name in tests]
         # 0 is not the number of an oops; this byte says whether an oops in an invariant counts.
         wants[len(names)] = any(wanted(self.question.target, name) for name in OOPSES.values())
-        return bytes(wants)
+        goals = {goal.name for goal in self.wanted}
+        return bytes([*wants, *(goal.name in goals for goal in self.translation.goals)])
 
     def start(self) -> list[Violation]:
         key = self.packing.pack(self.first)

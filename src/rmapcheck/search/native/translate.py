@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from rmapcheck.invariants.goals import Goal, goals_of
+from rmapcheck.invariants.goals import Goal
 from rmapcheck.invariants.isolation import failure_atomicity, projection
 from rmapcheck.invariants.lifetime import use_after_free
 from rmapcheck.invariants.locking import lock_discipline
@@ -18,7 +18,16 @@ from rmapcheck.model.machine import locks
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.search.native.layout import heap, numbering, orders, packed, reachable, stored
+from rmapcheck.search.native.bounds import Bounds
+from rmapcheck.search.native.layout import (
+    heap,
+    numbering,
+    orders,
+    packed,
+    plain,
+    reachable,
+    stored,
+)
 from rmapcheck.search.native.translator import on_stack
 from rmapcheck.search.native.translator.functions import root
 from rmapcheck.search.native.translator.grammar import GRAMMAR
@@ -41,6 +50,7 @@ class Translation:
     goals: tuple[Goal, ...]
     """Goals with a predicate."""
     texts: tuple[str, ...]
+    bounds: Bounds
 
 
 def translate(
@@ -65,6 +75,13 @@ def translate(
             program = Program(scheme, scope, symmetry=symmetry, named=named)
             done = _translated(program, checks)
     return done
+
+
+def translate_general(scheme: type[Scheme], most: Scope) -> Translation:
+    """Return `scheme` in all scopes up to `most` as C, with symmetry. Raise Untranslatable."""
+    checks = checks_of(scheme, "")
+    with _no_collection():
+        return _translated(Program(scheme, most, general=True), checks)
 
 
 @contextmanager
@@ -97,7 +114,7 @@ def checks_of(scheme: type[Scheme], target: str) -> tuple[Invariant, ...]:
 
 def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
     st = Value("", STATE, program.state)
-    goals = [g for g in goals_of(program.scheme, program.scope) if g.predicate]
+    goals = [g for g in program.goals if g.predicate]
     parts = [
         _roots(program, "checks", [inv.state for inv in checks], {"st": st}, "check"),
         _roots(program, "goals", [g.predicate for g in goals], {"st": st}, "plain"),
@@ -105,12 +122,6 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
         _possible(program, st),
         _projection(program, st),
     ]
-    layout = program.layout
-    form = (
-        stored.encode(layout) + "\n" + stored.load(layout)
-        if program.symmetry
-        else stored.raw(layout)
-    )
     source = "\n".join(
         [
             *_head(program, len(checks), len(goals)),
@@ -121,19 +132,18 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
             _file("runtime.c"),
             heap.pools(program),
             heap.copy(program),
-            numbering.numbering(program.layout),
+            numbering.numbering(program.bounds),
             reachable.dangling(program.layout),
-            reachable.leaked(program.layout),
+            reachable.leaked(program.bounds),
             *_tables(program),
             *(f"{i.prototype()};" for i in program.instances.values()),
             *program.functions,
             *parts,
             _file("search.c"),
             packed.BYTES,
-            form,
-            stored.well_formed(layout, renamed_form=program.symmetry),
-            orders.signature(program.layout),
-            orders.compare(program.layout),
+            *_form(program),
+            orders.signature(program.bounds),
+            orders.compare(program.bounds),
             _file("canonical.c"),
             _file("hash.c"),
             _file("memory.c"),
@@ -144,7 +154,18 @@ def _translated(program: Program, checks: tuple[Invariant, ...]) -> Translation:
             _file("saved.c"),
         ]
     )
-    return Translation(source, checks, tuple(goals), tuple(program.texts))
+    return Translation(source, checks, tuple(goals), tuple(program.texts), program.bounds)
+
+
+def _form(program: Program) -> list[str]:
+    """Return the functions that store and load states, in the form that suits the program."""
+    bounds = program.bounds
+    if bounds.general:
+        return [plain.encode(bounds), plain.load(bounds), plain.well_formed(bounds)]
+    well_formed = stored.well_formed(program.layout, renamed_form=program.symmetry)
+    if program.symmetry:
+        return [stored.encode(bounds), stored.load(bounds), well_formed]
+    return [stored.raw(bounds), well_formed]
 
 
 def _file(name: str) -> str:
@@ -172,14 +193,16 @@ def _head(program: Program, checks: int, goals: int) -> list[str]:
         "SPINNING": spinning,
         "WALKS": max(1, program.walks),
         "SYMMETRY": int(program.symmetry and "mm" not in layout.named),
-        "MMS": scope.mms,
+        "MMS": program.bounds.number("mms"),
+        "MOST_MMS": scope.mms,
         "KEY": key,
         "CHECKS": checks,
         "GOALS": goals,
         "OPERATIONS": len(OPERATIONS),
-        "ALLOC_FAIL": int(scope.alloc_fail),
+        "ALLOC_FAIL": program.bounds.number("alloc_fail"),
     }
-    return [f"#define {name} {value}" for name, value in values.items()]
+    lines = [f"#define {name} {value}" for name, value in values.items()]
+    return [*lines, *program.bounds.declaration()]
 
 
 def _tables(program: Program) -> list[str]:
@@ -225,12 +248,13 @@ def _apply(program: Program, st: Value) -> str:
 def _possible(program: Program, st: Value) -> str:
     """Return the C function that lists all operations, in the order of possible_operations()."""
     calls = []
-    for cls in OPERATIONS:
+    for number, cls in enumerate(OPERATIONS):
         if cls.exists(program.scope):
             values = {"cls": Value("", Kind("class", cls.__name__), cls), "st": st}
             function = cls.possible.__func__  # type: ignore[attr-defined]
             name = root(program, GRAMMAR, _definition(function), values, "offer")
-            calls.append(f"  {name}(st);")
+            exists = f"if (st->scope.exists >> {number} & 1) " if program.bounds.general else ""
+            calls.append(f"  {exists}{name}(st);")
     return "\n".join(["static void possible(S *st)\n{", *calls, "}"])
 
 

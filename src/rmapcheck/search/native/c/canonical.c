@@ -25,7 +25,8 @@ static int permute(int *v, int n)
 static int canonical(S *st, unsigned char *best)
 {
   unsigned char *other = ((Worker *)st->search)->other;
-  int order[MMS], size[MMS], sorted[MMS], dead[MMS], alive = 0, gone = 0, groups = 0;
+  int order[MOST_MMS], size[MOST_MMS], sorted[MOST_MMS], dead[MOST_MMS];
+  int alive = 0, gone = 0, groups = 0;
   for (int m = 1; m <= MMS; m++)
     if (st->mm.state[m] == 1) order[alive++] = m;
     else dead[gone++] = m;
@@ -53,7 +54,7 @@ static int canonical(S *st, unsigned char *best)
 #else
 static int canonical(S *st, unsigned char *best)
 {
-  int order[MMS];
+  int order[MOST_MMS];
   for (int m = 0; m < MMS; m++) order[m] = m + 1;
   return encode(st, order, best);
 }

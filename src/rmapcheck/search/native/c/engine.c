@@ -24,7 +24,8 @@ enum { SEARCH, AGAIN, COUNT };
 static void see(Worker *w, S *st)
 {
   for (int i = 0; i < GOALS; i++)
-    if (!w->c.met[i] && !w->search->r.c.met[i] && goals[i](st)) w->c.met[i] = 1;
+    if (!w->c.met[i] && !w->search->r.c.met[i] && w->search->want_goal[i] && goals[i](st))
+      w->c.met[i] = 1;
 }
 
 /* Note that the model or the modelled kernel failed; return 0 if it did not. */
@@ -215,6 +216,7 @@ static int cut_short(Worker *w, int mode)
    made when none failed. */
 static void next_step(Worker *w)
 {
+  const S *st = &w->work;
   if (ALLOC_FAIL && w->fail < w->allocs) w->fail++;
   else w->ordinal++, w->fail = 0;
 }

@@ -37,7 +37,9 @@ enum { LOCKS = 64, LOOPS = 1000000, WALK = 40000 };
      exhausted                   name of the pool in which the scope has too few objects, or 0
      splats, held, lock          violations of lock discipline, and the locks that are held
      loops                       turns of loops and calls that are not counted in registers
-     reached, word               the goals among the branches that the operation passed */
+     reached, word               the goals among the branches that the operation passed
+
+   SCOPE adds `scope`, the limits of the scope, if they are not constants (layout/bounds.py). */
 #define RUNNING \
   jmp_buf *trap; \
   void *search; \
@@ -45,4 +47,5 @@ enum { LOCKS = 64, LOOPS = 1000000, WALK = 40000 };
   int failure, subject, number; \
   int fail_at, nr_allocs, spare, exhausted, splats, loops, held, reached; \
   Held lock[LOCKS]; \
-  int word[TEXTS + 1];
+  int word[TEXTS + 1]; \
+  SCOPE

@@ -50,6 +50,12 @@ static inline int floor_mod(S *st, int a, int b)
 static inline int min_of(int a, int b) { return b < a ? b : a; }
 static inline int max_of(int a, int b) { return b > a ? b : a; }
 
+/* How many of `n` items are in items[:first]. */
+static inline int first_of(int first, int n)
+{
+  return first < 0 ? max_of(n + first, 0) : min_of(first, n);
+}
+
 /* Lists of numbers. */
 
 static inline List *list_add(S *st, List *l, int x)
@@ -247,6 +253,12 @@ static void begin(S *st, int fail_at)
 }
 
 static inline Op *offer(S *st);
+
+/* Copy `n` times sixteen bytes. */
+static ALWAYS void copy_sixteens(unsigned char *to, const unsigned char *from, int n)
+{
+  for (; n--; to += 16, from += 16) memcpy(to, from, 16);
+}
 
 /* Initialize the numbers of a pool's objects before a state is stored: NEW for live objects, `gone`
    for others; drawn in layout/numbering.py. It does sixteen at a time without a branch, because it

@@ -60,7 +60,7 @@ static int makes_sense(Worker *w, const unsigned char *key, int n)
   S *st = &w->work;
   jmp_buf trap;
   st->trap = &trap;
-  if (!well_formed(key, n) || setjmp(trap)) return 0;
+  if (!well_formed(st, key, n) || setjmp(trap)) return 0;
   load(st, key);
   if (canonical(st, w->saved) != n || memcmp(w->saved, key, n)) return 0;
   return !check_new(w, st);

@@ -139,6 +139,7 @@ typedef struct Search {
   uint64_t round, round_end, max_states;
   double end;
   unsigned char want[CHECKS + 1], want_oops[OOPS_KINDS], want_locks, want_atomicity;
+  unsigned char want_goal[GOALS + 1];
   Worker *worker[WORKERS];
   uint32_t count[ROUND + 1];
   /* Written by workers while others read. */

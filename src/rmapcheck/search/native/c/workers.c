@@ -223,8 +223,11 @@ void search_free(Search *s)
   free(s);
 }
 
-/* Return a search that takes up to `memory` bytes, or NULL if that is too little. */
-Search *search_new(const unsigned char *wants, uint64_t memory, int workers, int fingerprint)
+/* Return a search that takes up to `memory` bytes, or NULL if that is too little. `wants` says what
+   it is to find, as NativeSearch writes it; `scope` has the numbers of the scope, if they are not
+   constants. */
+Search *search_new(const unsigned char *wants, const int *scope, uint64_t memory, int workers,
+                   int fingerprint)
 {
   Search *s = aligned_alloc(64, sizeof *s);
   if (!s) return 0;
@@ -236,12 +239,15 @@ Search *search_new(const unsigned char *wants, uint64_t memory, int workers, int
   memcpy(s->want_oops, wants + CHECKS, OOPS_KINDS);
   s->want_locks = wants[CHECKS + OOPS_KINDS];
   s->want_atomicity = wants[CHECKS + OOPS_KINDS + 1];
+  memcpy(s->want_goal, wants + CHECKS + OOPS_KINDS + 2, GOALS);
   while (s->workers < workers && s->workers < WORKERS) {
     Worker *w = take(s, sizeof *w);
     if (!w) return search_free(s), NULL;
     w->search = s;
     w->base.search = w->work.search = w;
     w->base.walk = w->work.walk = w->walk;
+    SET_SCOPE(&w->base, scope);
+    SET_SCOPE(&w->work, scope);
     s->worker[s->workers++] = w;
   }
   if (!more_slots(s)) return search_free(s), NULL;

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from rmapcheck.model.machine.fields import StructInfo
-from rmapcheck.model.machine.layout import Layout
 from rmapcheck.model.machine.structs import CORE
+from rmapcheck.search.native.bounds import Bounds
 from rmapcheck.search.native.translator.program import Program
 
 POOL = """
@@ -80,11 +80,6 @@ st->{pool}.o[k].{field} = {size} + 1;
 """
 
 
-def room(struct: StructInfo) -> int:
-    """Return the size in bytes of an array with a byte per object, rounded up to sixteen."""
-    return (struct.size + 2 + 15) // 16 * 16
-
-
 def _fields(struct: StructInfo) -> str:
     """Return the members of a C struct. The layout lists an array element by element."""
     sizes: dict[str, int] = {}
@@ -98,7 +93,9 @@ def _fields(struct: StructInfo) -> str:
 def structs(program: Program) -> str:
     """Return the structs, their pools, the state and an operation."""
     out = [
-        POOL.format(name=s.name, fields=_fields(s), objects=s.size + 2, room=room(s))
+        POOL.format(
+            name=s.name, fields=_fields(s), objects=s.size + 2, room=program.bounds.room(s.name)
+        )
         for s in program.layout.structs.values()
     ]
     pools = " ".join(f"struct pool_{n} {n};" for n in program.layout.structs)
@@ -110,61 +107,90 @@ def structs(program: Program) -> str:
 
 def pools(program: Program) -> str:
     """Return the functions on each pool."""
-    out = []
-    recycle = program.scope.recycle
-    for struct in program.layout.structs.values():
-        recycled = recycle and struct.name not in CORE
-        weak = (
-            ""
-            if recycled
-            else "".join(
-                WEAK.format(pool=other.name, field=field.name, size=struct.size)
-                for other in program.layout.structs.values()
-                for field in other.fields
-                if field.weak and field.target == struct.name
-            )
+    bounds = program.bounds
+    return "\n".join(
+        ACCESS.format(
+            name=name,
+            size=bounds.size(name),
+            free=_is_free(bounds, name),
+            weak=_redirect(bounds, name),
+            text=program.text(name),
         )
-        test = f"st->{struct.name}.state[i] {'!= 1' if recycled else '== 0'}"
-        text = program.text(struct.name)
-        out.append(
-            ACCESS.format(name=struct.name, size=struct.size, free=test, weak=weak, text=text)
-        )
-    return "\n".join(out)
+        for name in program.layout.structs
+    )
+
+
+def _recycles(bounds: Bounds, pool: str) -> str:
+    """Return the C condition under which a pool reuses numbers that this operation freed."""
+    return "0" if pool in CORE else bounds.number("recycle")
+
+
+def _is_free(bounds: Bounds, pool: str) -> str:
+    """Return the C condition under which object `i` may be allocated."""
+    state, recycles = f"st->{pool}.state[i]", _recycles(bounds, pool)
+    if recycles in ("0", "1"):
+        return f"{state} {'!= 1' if recycles == '1' else '== 0'}"
+    return f"{recycles} ? {state} != 1 : {state} == 0"
+
+
+def _redirect(bounds: Bounds, pool: str) -> str:
+    """Return the statements that redirect weak references to the freed object `i`."""
+    recycles = _recycles(bounds, pool)
+    weak = "".join(
+        WEAK.format(pool=other.name, field=field.name, size=bounds.size(pool))
+        for other in bounds.layout.structs.values()
+        for field in other.fields
+        if field.weak and field.target == pool
+    )
+    if recycles == "1" or not weak:
+        return ""
+    return weak if recycles == "0" else f"  if ({recycles}) return;\n{weak}"
 
 
 SMALL = 48
 """Up to so many fields, an inline copy is faster than a call of memcpy()."""
 
 COPY = """
-static void copy_state(S *to, const S *from)
+static void copy_state(S *to, const S *st)
 {{
 {pools}}}
 """
-COPY_POOL = """  memcpy(to->{name}.o, from->{name}.o, {bytes});
-  memcpy(to->{name}.state, from->{name}.state, sizeof from->{name}.state);
-  to->{name}.alive = from->{name}.alive;
-  to->{name}.high = from->{name}.high;
+COPY_POOL = """  memcpy(to->{name}.o, st->{name}.o, {bytes});
+  {state}
+  to->{name}.alive = st->{name}.alive;
+  to->{name}.high = st->{name}.high;
 """
+
+COPY_STATE = "memcpy(to->{name}.state, st->{name}.state, sizeof st->{name}.state);"
+COPY_STATE_OF_SOME = "copy_sixteens(to->{name}.state, st->{name}.state, {n});"
 
 
 def copy(program: Program) -> str:
     """Return the function that copies all pools: small ones whole, others up to `high`."""
     out = []
+    general = program.bounds.general
     for struct in program.layout.structs.values():
-        size = f"sizeof from->{struct.name}.o"
-        used = f"(from->{struct.name}.high + 1) * {size}[0]"
-        small = struct.size * len(struct.fields) <= SMALL
-        out.append(COPY_POOL.format(name=struct.name, bytes=size if small else used))
+        size = f"sizeof st->{struct.name}.o"
+        used = f"(st->{struct.name}.high + 1) * {size}[0]"
+        small = struct.size * len(struct.fields) <= SMALL and not general
+        state = COPY_STATE_OF_SOME if general else COPY_STATE
+        out.append(
+            COPY_POOL.format(
+                name=struct.name,
+                bytes=size if small else used,
+                state=state.format(name=struct.name, n=program.bounds.sixteens(struct.name)),
+            )
+        )
     return COPY.format(pools="".join(out))
 
 
-def each_file(layout: Layout, body: Callable[[StructInfo], list[str]]) -> list[str]:
+def each_file(bounds: Bounds, body: Callable[[StructInfo], list[str]]) -> list[str]:
     """Return a loop over all files, if the scope has files."""
-    files = layout.structs.get("address_space")
+    files = bounds.layout.structs.get("address_space")
     if files is None:
         return []
     return [
-        f"  for (int i = 1; i <= {files.size}; i++) {{",
+        f"  for (int i = 1; i <= {bounds.size('address_space')}; i++) {{",
         "    struct address_space *o = &st->address_space.o[i];",
         *body(files),
         "  }",

@@ -14,12 +14,11 @@ same walk: an object that it does not meet cannot be reached. For a pool of four
 """
 
 from rmapcheck.model.machine.fields import StructInfo
-from rmapcheck.model.machine.layout import Layout
-from rmapcheck.search.native.layout.heap import room
+from rmapcheck.search.native.bounds import Bounds
 
 NUMBERING = """
 struct numbering_{name} {{
-  unsigned char label[{room}], queue[{size} + 2];
+  unsigned char label[{room}], queue[{most} + 2];
   int n, at;
 }};
 static ALWAYS int label_{name}(S *st, struct numbering_{name} *q, int x)
@@ -32,7 +31,7 @@ static ALWAYS int label_{name}(S *st, struct numbering_{name} *q, int x)
 }}
 static ALWAYS void start_{name}(const S *st, struct numbering_{name} *q)
 {{
-  labels(q->label, st->{name}.state, {room} / 16, {size} + 1);
+  labels(q->label, st->{name}.state, {sixteens}, {size} + 1);
   q->label[0] = 0;
   q->n = q->at = 0;
 }}
@@ -53,23 +52,22 @@ static ALWAYS int named_{name}(S *st, const unsigned char *label, int x)
 """An object of a named pool keeps the number of its slot, and is stored at that place."""
 
 
-def numbering(layout: Layout) -> str:
+def numbering(bounds: Bounds) -> str:
     """Return the C code that numbers the objects of each pool in the order of the walk."""
-    out = []
+    out, layout = [], bounds.layout
     for n in layout.heap:
-        labels = room(layout.structs[n])
-        values = {"name": n, "size": layout.structs[n].size, "room": labels}
+        values = {"name": n, "size": bounds.size(n), "most": bounds.most(n)}
+        values |= {"room": bounds.room(n), "sixteens": bounds.sixteens(n)}
         out.append(NUMBERING.format(**values))
         if n in layout.named:
             out.append(NAMING.format(**values))
     return "\n".join(out)
 
 
-def start_numbering(layout: Layout, struct: StructInfo) -> str:
-    """Return the statement that starts the numbering of a pool."""
-    n = struct.name
-    if n in layout.named:
-        return f"  unsigned char name_of_{n}[{struct.size} + 2]; name_{n}(st, name_of_{n});"
+def start_numbering(bounds: Bounds, n: str) -> str:
+    """Return the statement that starts the numbering of pool `n`."""
+    if n in bounds.layout.named:
+        return f"  unsigned char name_of_{n}[{bounds.most(n)} + 2]; name_{n}(st, name_of_{n});"
     return f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});"
 
 

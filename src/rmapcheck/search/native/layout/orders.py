@@ -2,6 +2,7 @@
 
 from rmapcheck.model.machine.layout import Layout
 from rmapcheck.model.machine.layout_source import pte_offset, renamed
+from rmapcheck.search.native.bounds import Bounds
 
 
 def _vma_values(layout: Layout, o: str) -> list[str]:
@@ -14,22 +15,23 @@ def _folio_values(layout: Layout, o: str) -> list[str]:
     return [f"{o}->{f.name}" for f in layout.structs["folio"].fields if not f.target]
 
 
-def signature(layout: Layout) -> str:
+def signature(bounds: Bounds) -> str:
     """Return signature(): the values of a process that do not depend on names."""
-    scope, vma, folio = layout.scope, _vma_values(layout, "o"), _folio_values(layout, "f")
+    scope, pages = bounds.layout.scope, bounds.number("pages")
+    vma, folio = _vma_values(bounds.layout, "o"), _folio_values(bounds.layout, "f")
     size = (scope.pages + 1) * (len(vma) + 1) + scope.pages * (len(folio) + 2)
     lines = [
         f"enum {{ SIGNATURE = {size} }};",
         "static int signature(S *st, int m, int *out)",
         "{",
         "  int *a = out, v = st->mm.o[m].mmap;",
-        f"  for (int n = 0; v && n <= {scope.pages} && vma_is_live(st, v); n++) {{",
+        f"  for (int n = 0; v && n <= {pages} && vma_is_live(st, v); n++) {{",
         "    struct vma *o = &st->vma.o[v];",
         *(f"    *a++ = {code};" for code in vma),
         "    v = o->vm_next;",
         "  }",
-        f"  for (int i = 0; i < {scope.pages}; i++) {{",
-        f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', scope.pages)}];",
+        f"  for (int i = 0; i < {pages}; i++) {{",
+        f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', pages)}];",
         "    *a++ = o->flags;",
         "    if (o->folio && folio_is_live(st, o->folio)) {",
         "      struct folio *f = &st->folio.o[o->folio]; (void)f;",
@@ -54,13 +56,13 @@ static int compare_whole(S *st, int m, int n)
 """
 
 
-def compare(layout: Layout) -> str:
+def compare(bounds: Bounds) -> str:
     """Return compare_mms(), which compares two signatures up to their first difference.
 
     If one of two processes has more VMAs, or a page where the other has none, their values no
     longer correspond. Then the whole signatures are compared.
     """
-    pages = layout.scope.pages
+    layout, pages = bounds.layout, bounds.number("pages")
 
     def differ(a: list[str], b: list[str]) -> list[str]:
         lines = zip(a, b, strict=True)

@@ -3,6 +3,7 @@
 from rmapcheck.model.machine.fields import FIXED, StructInfo
 from rmapcheck.model.machine.layout import Layout
 from rmapcheck.model.machine.layout_source import named, pte_offset
+from rmapcheck.search.native.bounds import Bounds
 from rmapcheck.search.native.layout.heap import each_file
 
 
@@ -25,14 +26,15 @@ def dangling(layout: Layout) -> str:
     return "\n".join([*out, "  return 0;", "}"])
 
 
-def leaked(layout: Layout) -> str:
+def leaked(bounds: Bounds) -> str:
     """Return leaked(): whether a live object cannot be reached by references."""
+    layout = bounds.layout
     return "\n".join(
         [
             "static int leaked(S *st)",
             "{",
             *(f"  struct numbering_{n} q_{n}; start_{n}(st, &q_{n});" for n in layout.heap),
-            *_meet_first(layout),
+            *_meet_first(bounds),
             *_meet_rest(layout),
             *(f"  if (q_{n}.n < st->{n}.alive) return 1;" for n in layout.heap),
             "  return 0;",
@@ -41,20 +43,20 @@ def leaked(layout: Layout) -> str:
     )
 
 
-def _meet_first(layout: Layout) -> list[str]:
+def _meet_first(bounds: Bounds) -> list[str]:
     """Return the statements that number the objects to which processes and files refer."""
-    scope, structs = layout.scope, layout.structs
+    structs, pages = bounds.layout.structs, bounds.number("pages")
     return [
-        f"  for (int m = 1; m <= {scope.mms}; m++) {{",
+        f"  for (int m = 1; m <= {bounds.number('mms')}; m++) {{",
         "    if (st->mm.state[m] != 1) continue;",
         "    { struct mm *o = &st->mm.o[m];",
         *_meet(structs["mm"]),
-        f"    }} for (int i = 0; i < {scope.pages}; i++) {{",
-        f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', scope.pages)}];",
+        f"    }} for (int i = 0; i < {pages}; i++) {{",
+        f"    struct pte *o = &st->pte.o[{pte_offset('m', 'i', pages)}];",
         *_meet(structs["pte"]),
         "    }",
         "  }",
-        *each_file(layout, _meet),
+        *each_file(bounds, _meet),
     ]
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from rmapcheck.model.machine.fields import StructInfo
 from rmapcheck.model.machine.layout import Layout
 from rmapcheck.model.machine.layout_source import pte_offset, renamed
+from rmapcheck.search.native.bounds import Bounds
 from rmapcheck.search.native.layout.heap import each_file
 from rmapcheck.search.native.layout.numbering import adopt, start_numbering
 from rmapcheck.search.native.layout.packed import (
@@ -35,9 +36,9 @@ from rmapcheck.search.native.layout.packed import (
 )
 
 
-def _value(layout: Layout, place: Place) -> str:
+def value_of(bounds: Bounds, place: Place) -> str:
     """Return the C expression for the stored value of a field."""
-    pages, entries = layout.scope.pages, layout.structs["pte"].size
+    layout, pages, entries = bounds.layout, bounds.number("pages"), bounds.size("pte")
     o, field = place
     value = f"{o}->{field.name}"
     if field.target == "mm":
@@ -49,14 +50,14 @@ def _value(layout: Layout, place: Place) -> str:
         return f"((void)pte_is_live(st, {value}), {known} ? {value} : {label})"
     if field.target in layout.named:
         return f"named_{field.target}(st, name_of_{field.target}, {value})"
-    if renamed(field) and layout.structs[field.target].size:
+    if renamed(field) and bounds.most(field.target):
         return f"label_{field.target}(st, &q_{field.target}, {value})"
-    return _number(place)
+    return _number(bounds, place)
 
 
-def _number(place: Place) -> str:
+def _number(bounds: Bounds, place: Place) -> str:
     o, field = place
-    return f"fits(st, {o}->{field.name}, {min(field.high, 255)})"
+    return f"fits(st, {o}->{field.name}, {bounds.high(field)})"
 
 
 def _puts(parts: list[Word], to: str, value: Callable[[Place], str]) -> list[str]:
@@ -76,8 +77,9 @@ def _bytes(parts: list[Word]) -> int:
     return sum(word.bytes for word in parts)
 
 
-def encode(layout: Layout) -> str:
+def encode(bounds: Bounds) -> str:
     """Return encode(), which writes the renamed form for one order of the processes."""
+    layout = bounds.layout
     scope, structs = layout.scope, layout.structs
     process = process_words(layout)
     out = [
@@ -88,19 +90,19 @@ def encode(layout: Layout) -> str:
         f"  int label_mm[{scope.mms} + 2] = {{0}};",
         f"  label_mm[{scope.mms} + 1] = {scope.mms} + 1;",
         f"  for (int k = 0; k < {scope.mms}; k++) label_mm[order[k]] = k + 1;",
-        *(start_numbering(layout, structs[n]) for n in layout.heap),
+        *(start_numbering(bounds, n) for n in layout.heap),
         f"  for (int k = 0; k < {scope.mms}; k++) {{",
         "    int m = order[k];",
         "    if (st->mm.state[m] != 1) { *b++ = 0; continue; }",
         "    struct mm *o = &st->mm.o[m]; (void)o;",
         f"    struct pte *ptes = &st->pte.o[{pte_offset('m', '0', scope.pages)}];",
-        *_puts(process, "b", lambda place: _value(layout, place)),
+        *_puts(process, "b", lambda place: value_of(bounds, place)),
         f"    b += {_bytes(process)};",
         "  }",
-        *each_file(layout, lambda s: _put_object(layout, s, "b")),
+        *each_file(bounds, lambda s: _put_object(bounds, s, "b")),
         *(line for n in layout.heap for line in _place_of_pool(layout, structs[n])),
         "  for (int again = 0;; again = 1) {",
-        *(line for n in layout.heap for line in _put_pool(layout, structs[n])),
+        *(line for n in layout.heap for line in _put_pool(bounds, structs[n])),
     ]
     met = [n for n in layout.heap if n not in layout.named]
     done = " && ".join(f"q_{n}.at == q_{n}.n" for n in met)
@@ -111,11 +113,11 @@ def encode(layout: Layout) -> str:
     return "\n".join([*out, "    break;", "  }", "  return b - to;", "}"])
 
 
-def _put_object(layout: Layout, struct: StructInfo, to: str, *, flag: bool = False) -> list[str]:
+def _put_object(bounds: Bounds, struct: StructInfo, to: str, *, flag: bool = False) -> list[str]:
     """Return the statements that store object `o` at `to`, and move `to` to the byte after it."""
     parts = object_words(struct, flag=flag)
     return [
-        *_puts(parts, to, lambda place: _value(layout, place)),
+        *_puts(parts, to, lambda place: value_of(bounds, place)),
         f"{to} += {_bytes(parts)};",
     ]
 
@@ -132,9 +134,9 @@ def _place_of_pool(layout: Layout, struct: StructInfo) -> list[str]:
     return [f"  *b++ = {alive};", f"  unsigned char *b_{n} = b; b += {size};"]
 
 
-def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
+def _put_pool(bounds: Bounds, struct: StructInfo) -> list[str]:
     """Return the statements that store the objects of a pool that are numbered but not stored."""
-    n, flag = struct.name, struct.name in layout.named
+    n, flag = struct.name, struct.name in bounds.layout.named
     if not struct.size:
         return []
     if flag:
@@ -148,11 +150,12 @@ def _put_pool(layout: Layout, struct: StructInfo) -> list[str]:
             f"    while (q_{n}.at < q_{n}.n) {{",
             f"      struct {n} *o = &st->{n}.o[q_{n}.queue[q_{n}.at++]]; (void)o;",
         ]
-    return [*head, *_put_object(layout, struct, f"b_{n}", flag=flag), "    }"]
+    return [*head, *_put_object(bounds, struct, f"b_{n}", flag=flag), "    }"]
 
 
-def load(layout: Layout) -> str:
+def load(bounds: Bounds) -> str:
     """Return load(), the opposite of encode()."""
+    layout = bounds.layout
     scope, structs = layout.scope, layout.structs
     out = [
         "static void load(S *st, const unsigned char *b)",
@@ -167,8 +170,8 @@ def load(layout: Layout) -> str:
         "    st->mm.alive++;",
         *load_words(process_words(layout), "    "),
         "  }",
-        *each_file(layout, lambda s: load_words(object_words(s, flag=False), "    ")),
-        *_always_live(layout),
+        *each_file(bounds, lambda s: load_words(object_words(s, flag=False), "    ")),
+        *always_live(bounds),
     ]
     for n in layout.heap:
         if n in layout.named:
@@ -189,7 +192,7 @@ def load(layout: Layout) -> str:
 def well_formed(layout: Layout, *, renamed_form: bool) -> str:
     """Return well_formed(): whether `n` bytes have the length that their content requires."""
     structs = layout.structs
-    out = ["static int well_formed(const unsigned char *b, int n)", "{"]
+    out = ["static int well_formed(const S *st, const unsigned char *b, int n)", "{"]
     out += ["  const unsigned char *end = b + n;"]
 
     def present(count: int, parts: list[Word]) -> None:
@@ -214,12 +217,12 @@ def well_formed(layout: Layout, *, renamed_form: bool) -> str:
     return "\n".join([*out, "  return b == end;", "}"])
 
 
-def _always_live(layout: Layout) -> list[str]:
+def always_live(bounds: Bounds) -> list[str]:
     """Return the statements that mark all entries and files as live."""
     lines = []
     for name in ("pte", "address_space"):
-        if name in layout.structs:
-            size = layout.structs[name].size
+        if name in bounds.layout.structs:
+            size = bounds.size(name)
             lines += [
                 f"  memset(st->{name}.state + 1, 1, {size});",
                 f"  st->{name}.alive = st->{name}.high = {size};",
@@ -241,8 +244,9 @@ def _load_named(s: StructInfo) -> list[str]:
     ]
 
 
-def raw(layout: Layout) -> str:
+def raw(bounds: Bounds) -> str:
     """Return encode() and load() of the raw form, in which every object is in its own place."""
+    layout = bounds.layout
     out = ["static int encode(S *st, const int *order, unsigned char *to)", "{"]
     out += ["  unsigned char *b = to;"]
     for s in layout.structs.values():
@@ -251,7 +255,7 @@ def raw(layout: Layout) -> str:
             f"  for (int i = 1; i <= {s.size}; i++) {{",
             f"    struct {s.name} *o = &st->{s.name}.o[i]; (void)o;",
             f"    if (st->{s.name}.state[i] != 1) {{ *b++ = 0; continue; }}",
-            *_puts(parts, "b", _number),
+            *_puts(parts, "b", lambda place: _number(bounds, place)),
             f"    b += {_bytes(parts)};",
             "  }",
         ]

@@ -7,6 +7,7 @@ check for these two, and leave out code that is then never reached.
 import ast
 from itertools import pairwise
 
+from rmapcheck.search.native.bounds import WORDS as WORDS_OF_OPS
 from rmapcheck.search.native.translator.body import Body
 from rmapcheck.search.native.translator.constants import constant
 from rmapcheck.search.native.translator.kinds import INT, LIST, TEXT, TUPLE, WORDS, Value
@@ -140,6 +141,8 @@ def _contains(body: Body, node: ast.Compare, left: ast.expr, right: ast.expr) ->
     sign = "!" if isinstance(node.ops[0], ast.NotIn) else ""
     x = body.number(left)
     box = body.expr(right)
+    if box.kind.name == "groups" and x.const in WORDS_OF_OPS:
+        return Value(f"({sign}({box.code} >> {WORDS_OF_OPS.index(x.const)} & 1))", INT)
     if box.kind.name in ("list", "array"):
         inside = Value(as_list(body, box), LIST, busy=box.busy)
         code = body.ordered([x, inside], sign + "list_has({1}, {0})")

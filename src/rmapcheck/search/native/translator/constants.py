@@ -2,7 +2,8 @@
 
 When a search is translated, the scheme, the scope and the global names are known, and so is much
 that depends on them: `st.scope.pages * 2`, `self.walk_checks_pte`, `"remap" in st.scope.ops`. Such
-expressions are folded. A branch that a constant condition excludes is not translated at all.
+expressions are folded. A branch that a constant condition excludes is not translated at all. In a
+general library the limits of the scope are not constants, except those that are 0 in all scopes.
 """
 
 import ast
@@ -17,10 +18,12 @@ from rmapcheck.search.native.translator.kinds import (
     MISSING,
     NONE,
     SCHEME,
+    SCOPE,
     STATE,
     TEXT,
     Kind,
     PoolFacts,
+    ScopeFacts,
     StateFacts,
     Value,
 )
@@ -133,6 +136,8 @@ def constant(program: Program, value: Any) -> Value:  # noqa: ANN401 - one line 
         return Value("", Kind("pool", value.name), value)
     if isinstance(value, StateFacts):
         return Value("", STATE, value)
+    if isinstance(value, ScopeFacts):
+        return Value("", SCOPE, value)
     if isinstance(value, Scheme):
         return Value("", SCHEME, value)
     if isinstance(value, type) and issubclass(value, Operation):

@@ -2,10 +2,21 @@
 
 import ast
 
+from rmapcheck.search.native.bounds import NUMBERS
 from rmapcheck.search.native.translator import on_stack
 from rmapcheck.search.native.translator.body import Body
 from rmapcheck.search.native.translator.constants import constant
-from rmapcheck.search.native.translator.kinds import INT, LIST, TEXT, TUPLE, WORDS, Kind, Value
+from rmapcheck.search.native.translator.kinds import (
+    FIRST,
+    GROUPS,
+    INT,
+    LIST,
+    TEXT,
+    TUPLE,
+    WORDS,
+    Kind,
+    Value,
+)
 from rmapcheck.search.native.translator.lists import part_of
 
 STATE_NUMBERS = ("spare", "nr_allocs", "fail_at")
@@ -31,6 +42,8 @@ def attribute(body: Body, node: ast.Attribute) -> Value:
     if name == "pool" and node.attr in ("live", "high"):
         count = "alive" if node.attr == "live" else "high"
         return Value(f"st->{base.kind.of}.{count}", INT)
+    if name in ("scope", "pool", "state") and _of_scope(body, base, node.attr):
+        return Value(_of_scope(body, base, node.attr), GROUPS if node.attr == "ops" else INT)
     if name == "walk":
         if node.attr == "visited":
             return Value(f"(&({base.code})->visited)", LIST, busy=base.busy)
@@ -41,6 +54,18 @@ def attribute(body: Body, node: ast.Attribute) -> Value:
     if name == "state" and node.attr == "exhausted":
         return Value("st->exhausted", TEXT)
     return body.refuse(node, f"{base.kind.noun} has no {node.attr!r} that C can read")
+
+
+def _of_scope(body: Body, base: Value, name: str) -> str:
+    """Return the C code of a number of the scope in a general library, or ""."""
+    bounds = body.program.bounds
+    if not bounds.general:
+        return ""
+    if base.kind.name == "pool":
+        return bounds.size(base.kind.of) if name == "size" else ""
+    if base.kind.name == "state":
+        return bounds.number("pages") if name == "pages" else ""
+    return "st->scope.ops" if name == "ops" else bounds.number(name) if name in NUMBERS else ""
 
 
 def field(body: Body, base: Value, node: ast.Attribute) -> Value:
@@ -71,6 +96,8 @@ def element(body: Body, node: ast.Subscript) -> Value:
     """Translate an object of a pool, an element of a list, or a look-up in a constant."""
     base = body.expr(node.value)
     if isinstance(node.slice, ast.Slice):
+        if base.kind.name == "constant" and node.slice.lower is None and node.slice.upper:
+            return Value(body.number(node.slice.upper).code, FIRST, base.const)
         return part_of(body, base, node.slice, node)
     if base.kind.name == "constant":
         return _look_up(body, base, node)
@@ -96,7 +123,7 @@ def _index(body: Body, base: Value, node: ast.expr) -> Value:
     if base.kind.name == "list":
         return Value(f"({base.code})->n - {-index.const}", INT, busy=base.busy)
     if base.kind.name == "array":
-        return Value(str(base.kind.size + index.const), INT)
+        return Value(f"{base.kind.size} - {-index.const}", INT)
     return body.refuse(node, "an index of a pool cannot be negative")
 
 

@@ -97,7 +97,7 @@ def _passed(body: Body, branch: ast.expr) -> Value:
     names = {c.value for c in ast.walk(branch) if isinstance(c, ast.Constant)}
     if not any(isinstance(name, str) for name in names):
         body.refuse(branch, "passed() must get the name of a branch as a string literal")
-    if not names & body.program.goals:
+    if not names & body.program.branches:
         return Value("", NONE)
     return Value(f"reach(st, {body.number(branch).code})", NONE, busy=True)
 

@@ -14,6 +14,10 @@ The kinds, and their types in C::
     tuple       several values                        none: see `parts`
     part        object that is an attribute of a      none: known while translating
                 scheme, or of another part
+    scope       the scope in a general library        none: its numbers are in st->scope
+    groups      `st.scope.ops` there                  int, with a bit for each word
+    first       the first n of some constants; only   int n; `const` are all of them
+                C knows n
     state, scheme, pool, class, constant              none: known while translating
 """
 
@@ -31,7 +35,8 @@ class Kind:
 
     name: str
     of: str = ""
-    size: int = 0
+    size: str = ""
+    """The C code of an array's length."""
 
     @property
     def ctype(self) -> str:
@@ -73,6 +78,9 @@ _NOUNS = {
     "operation": "an operation",
     "tuple": "a tuple",
     "part": "a part of the scheme",
+    "groups": "the operation groups",
+    "first": "the first of some constants",
+    "scope": "the scope",
     "state": "the state",
     "scheme": "the scheme",
     "pool": "a pool",
@@ -88,6 +96,9 @@ LIST = Kind("list")
 ROWS = Kind("rows")
 WALK = Kind("walk")
 STATE = Kind("state")
+SCOPE = Kind("scope")
+GROUPS = Kind("groups")
+FIRST = Kind("first")
 SCHEME = Kind("scheme")
 CONSTANT = Kind("constant")
 TUPLE = Kind("tuple")
@@ -118,9 +129,17 @@ class StateFacts:
         self.__dict__.update(facts)
 
 
-@attrs.frozen
 class PoolFacts:
-    """Stands for a pool: only its name and size are known while translating."""
+    """Stands for a pool: only its name and, in a library of one scope, its size are known."""
 
-    name: str
-    size: int
+    def __init__(self, name: str, size: int | None) -> None:
+        self.name = name
+        if size is not None:
+            self.size = size
+
+
+class ScopeFacts:
+    """Stands for the scope in a general library: only what is 0 in all its scopes is known."""
+
+    def __init__(self, nothing: dict[str, Any]) -> None:
+        self.__dict__.update(nothing)

@@ -30,6 +30,8 @@ def loop(body: Body, target: ast.expr, over: ast.expr) -> Loop:
     box = body.expr(over)
     if box.kind.name == "constant":
         return _each_constant(body, target, list(box.const), over)
+    if box.kind.name == "first":
+        return _each_constant(body, target, list(box.const), over, box.code)
     if box.kind.name not in ("list", "array"):
         body.refuse(over, f"a loop over {box.kind.noun} is not translated")
     i, s = body.temp(), body.temp()
@@ -86,8 +88,10 @@ def _enumerate(body: Body, target: ast.Tuple, call: ast.Call) -> Loop:
     return opening, [*closing, "}"]
 
 
-def _each_constant(body: Body, target: ast.expr, items: list[Any], node: ast.expr) -> Loop:
-    """Return the C loop over a constant tuple or dict."""
+def _each_constant(
+    body: Body, target: ast.expr, items: list[Any], node: ast.expr, first: str = ""
+) -> Loop:
+    """Return the C loop over a constant tuple or dict, or over the `first` of its items."""
     values = [constant(body.program, v) for v in items]
     kinds = {v.kind for v in values}
     if len(kinds) > 1 or not kinds <= {INT, TEXT}:
@@ -95,9 +99,10 @@ def _each_constant(body: Body, target: ast.expr, items: list[Any], node: ast.exp
     x = _loop_variable(body, target, kinds.pop() if kinds else INT)
     i, table = body.temp(), body.temp()
     codes = ", ".join(v.code for v in values) or "0"
+    count = f"first_of({first}, {len(values)})" if first else str(len(values))
     opening = [
         f"{{ static const int {table}[] = {{{codes}}};",
-        f"for (int {i} = 0; {i} < {len(values)}; {i}++) {{ {x} = {table}[{i}];",
+        f"for (int {i} = 0; {i} < {count}; {i}++) {{ {x} = {table}[{i}];",
     ]
     return opening, ["}", "}"]
 

@@ -14,7 +14,7 @@ import inspect
 from typing import Any
 
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.search.native.translator.kinds import PoolFacts, StateFacts, Value
+from rmapcheck.search.native.translator.kinds import PoolFacts, ScopeFacts, StateFacts, Value
 
 FROZEN = Value.__setattr__
 """attrs gives this method to every frozen class."""
@@ -24,7 +24,8 @@ def is_part(value: Any) -> bool:  # noqa: ANN401
     """Return whether `value` is an object of a class that is written in Python."""
     if type(value).__module__ == "builtins":
         return False
-    return not isinstance(value, int | str | tuple | dict | Scheme | StateFacts | PoolFacts)
+    facts = StateFacts | ScopeFacts | PoolFacts
+    return not isinstance(value, int | str | tuple | dict | Scheme | facts)
 
 
 def why_not_constant(part: object, name: str) -> str:

@@ -6,16 +6,18 @@ from typing import Any, NoReturn
 import attrs
 
 from rmapcheck.invariants.goals import goals_of
-from rmapcheck.model.machine.layout import Layout, layout_of
+from rmapcheck.model.machine.layout import layout_of
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import OPERATIONS, Operation
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.search.native.bounds import NUMBERS, Bounds, Running
 from rmapcheck.search.native.translator.kinds import (
     INT,
     TEXT,
     WORDS,
     Kind,
     PoolFacts,
+    ScopeFacts,
     StateFacts,
 )
 from rmapcheck.search.native.translator.source import Definition
@@ -28,21 +30,25 @@ class StructFacts:
     name: str
     size: int
     numbers: tuple[str, ...]
-    arrays: dict[str, int]
+    arrays: dict[str, str]
+    """Array fields, with the C code of their length."""
     absent: tuple[str, ...]
     """Fields that the scheme does not have: always 0."""
 
 
-def _facts(layout: Layout, name: str) -> StructFacts:
-    struct = layout.structs[name]
-    arrays: dict[str, int] = {}
+def _facts(bounds: Bounds, name: str) -> StructFacts:
+    struct = bounds.layout.structs[name]
+    lengths: dict[str, int] = {}
+    limits: dict[str, str] = {}
     numbers = []
     for field in struct.fields:
         base, bracket, _ = field.name.partition("[")
         if bracket:
-            arrays[base] = arrays.get(base, 0) + 1
+            lengths[base] = lengths.get(base, 0) + 1
+            limits[base] = field.length
         else:
             numbers.append(base)
+    arrays = {n: bounds.number(limits[n]) if limits[n] else str(lengths[n]) for n in lengths}
     every = [a.name for a in attrs.fields(struct.cls)]
     absent = tuple(n for n in every if n not in arrays and n not in numbers)
     return StructFacts(name, struct.size, tuple(numbers), arrays, absent)
@@ -86,7 +92,10 @@ class Instance:
 
 
 class Program:
-    """The C program of `scheme` in `scope`; `symmetry` and `named` are those of `explore`."""
+    """The C program of `scheme` in `scope`; `symmetry` and `named` are those of `explore`.
+
+    A `general` program is that of all scopes up to `scope`.
+    """
 
     def __init__(
         self,
@@ -96,6 +105,7 @@ class Program:
         symmetry: bool = True,
         named: tuple[str, ...] = (),
         locks: bool = True,
+        general: bool = False,
     ) -> None:
         self.scheme = scheme
         self.scope = scope
@@ -106,9 +116,11 @@ class Program:
         """The model itself checks which locks are held, so they are tracked even without
         lock_discipline."""
         self.layout = layout_of(scope, scheme, named)  # type: ignore[arg-type]
-        self.structs = {n: _facts(self.layout, n) for n in self.layout.structs}
+        self.bounds = (Running if general else Bounds)(self.layout)
+        self.structs = {n: _facts(self.bounds, n) for n in self.layout.structs}
         self.state = self._state_facts()
-        self.goals = frozenset(g.name for g in goals_of(scheme, scope) if g.predicate is None)
+        self.goals = tuple(goals_of(scheme, scope))
+        self.branches = frozenset(g.name for g in self.goals if g.predicate is None)
         """Branches that a search in C has to note."""
         self.operations = {cls.__name__: cls for cls in OPERATIONS}
         self.operation_fields = _operation_fields()
@@ -122,10 +134,13 @@ class Program:
 
     def _state_facts(self) -> StateFacts:
         """Return what is known of the state while translating: pools, scope and scheme."""
-        facts: dict[str, Any] = {n: PoolFacts(n, s.size) for n, s in self.structs.items()}
-        facts |= {"scope": self.scope, "pages": self.scope.pages, "every_name": not self.symmetry}
-        facts["scheme"] = self.scheme()
-        return StateFacts(facts)
+        facts: dict[str, Any] = {"scheme": self.scheme(), "every_name": not self.symmetry}
+        if self.bounds.general:
+            nothing = {n: 0 for n in NUMBERS if not getattr(self.scope, n)}
+            facts |= {n: PoolFacts(n, None) for n in self.structs}
+            return StateFacts(facts | {"scope": ScopeFacts(nothing)})
+        facts |= {n: PoolFacts(n, s.size) for n, s in self.structs.items()}
+        return StateFacts(facts | {"scope": self.scope, "pages": self.scope.pages})
 
     def text(self, text: str) -> int:
         """Return the number of a string. "" has number 0, so that it is false in C, too."""
