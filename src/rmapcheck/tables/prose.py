@@ -7,25 +7,38 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 SPEC = ROOT / "docs" / "reference" / "spec"
+WIDTH = 120
+"""Columns of a page, before references become links."""
 CITATION = re.compile(r"\b([a-z_]+)#([a-z]+(?:-[a-z]+)*)")
 
 
 def prose(text: str | None) -> str:
-    """Return a docstring as Markdown, with its drawings in fences and its references as links."""
+    """Return a docstring as Markdown: wrapped, with drawings in fences, and with links."""
     found: list[str] = []
+    paragraph: list[str] = []
     drawing: list[str] | None = None
-    for line in inspect.cleandoc(text or "").splitlines():
+    for line in [*inspect.cleandoc(text or "").splitlines(), ""]:
         if drawing is not None and line and line[0] != " ":
             found += [*fenced(drawing), ""]
             drawing = None
         if drawing is not None:
             drawing.append(line)
-        elif line.endswith("::"):
-            found += [linked(line[:-1]), ""]
-            drawing = []
+        elif line and line[0] not in " -":
+            paragraph.append(line[:-1] if line.endswith("::") else line)
         else:
-            found.append(linked(line))
-    return "\n".join([*found, *(fenced(drawing) if drawing else [])])
+            found += [*wrapped(paragraph), linked(line)]
+            paragraph = []
+        if line.endswith("::"):
+            found += [*wrapped(paragraph), ""]
+            paragraph, drawing = [], []
+    return "\n".join([*found, *(fenced(drawing) if drawing else [])]).rstrip("\n")
+
+
+def wrapped(lines: list[str]) -> list[str]:
+    """Return a paragraph in lines as wide as those of other pages, with references as links."""
+    text = " ".join(lines)
+    wide = textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [linked(line) for line in wide]
 
 
 def fenced(lines: list[str]) -> list[str]:
