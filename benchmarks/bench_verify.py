@@ -3,7 +3,8 @@
 Each run is a new process, of a scheme that overrides one method of avc-7.0's base. Cold: nothing
 has been compiled before. Warm: it was verified a moment ago. Another version of rmapcheck, whose
 command and name are given, takes turns with this one, so that both meet the same load:
-`python benchmarks/bench_verify.py [OTHER/bin/rmapcheck NAME [ROUNDS]]`. Writes VERIFY.md.
+`python benchmarks/bench_verify.py [OTHER/bin/rmapcheck NAME [ROUNDS]]`. Writes VERIFY.md if there
+is another version; otherwise it prints the table.
 """
 
 import os
@@ -142,7 +143,8 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     text = TEXT.format(cores=cores, rounds=rounds, load=load)
     Console(width=120).print(table, markup=False)
-    write_whole(HERE / "VERIFY.md", (text + HEAD + table).encode())
+    if len(programs) > 1:
+        write_whole(HERE / "VERIFY.md", (text + HEAD + table).encode())
 
 
 main()

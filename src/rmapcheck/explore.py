@@ -39,7 +39,7 @@ def explore(
 
     `symmetry`: count states that differ only in the numbers of objects as one.
     `named`: pools whose objects keep their numbers; states that differ in these are not the same.
-    `max_depth` … `max_memory_mb`: limits on operations, states, seconds, and megabytes of memory
+    `max_depth` … `max_memory_mb`: limits on operations, states, seconds of CPU time, and memory
     of the process.
     `target`: end the search only for a violation of this invariant, or of these, separated by
     commas; HOLDS then says nothing about other invariants.

@@ -60,7 +60,7 @@ class SchemeConformance:
     wide: ClassVar[Scope] = WIDE
     """The scope of the random walker and of Hypothesis."""
     seconds: ClassVar[float] = 60.0
-    """Most seconds for each search; a search that takes longer fails the test."""
+    """Most seconds of CPU time for each search; a search that takes longer fails the test."""
     walk_steps: ClassVar[int] = 10_000
     """Operations of the random walk."""
     examples: ClassVar[int] = 50

@@ -1,5 +1,6 @@
 """What a budget counts: CPU time, so that a busy machine delays an answer and no more."""
 
+import shutil
 import time
 
 import pytest
@@ -88,13 +89,40 @@ def test_a_compiler_that_fails_is_named_too(monkeypatch, tmp_path):
 # With one.
 
 
+@pytest.fixture
+def only_required(monkeypatch):
+    monkeypatch.setattr("rmapcheck.verify.climb.where_relatives_failed", lambda _: ())
+    monkeypatch.setattr("rmapcheck.verify.climb.LADDER", LADDER[:REQUIRED])
+
+
 @needs_compiler
+@pytest.mark.usefixtures("only_required")
+@pytest.mark.parametrize("delay", [0, 4])
+def test_the_answers_do_not_depend_on_when_the_compiler_ends(delay, monkeypatch, tmp_path):
+    gcc, real = tmp_path / "gcc", shutil.which("gcc")
+    gcc.write_text(f'#!/bin/sh\n[ "$1" = --version ] || sleep {delay}\nexec {real} "$@"\n')
+    gcc.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    meanwhile = []
+
+    def begin(what):
+        if climber.general and not climber.general.building.ready():
+            meanwhile.append(what)
+
+    climber = Climber(AvcPublish, budget=1, begin=begin)
+    found = {r.verdict.scope: r for r in climber.climb().rungs if r.name == "exhaustive"}
+    assert tuple(found)[: len(required(AvcPublish))] == required(AvcPublish)
+    assert found[LADDER[5]].answer.engine == "native"
+    assert [found[scope].states for scope in LADDER[4:6]] == [770, 7131]
+    assert not delay or f"exhaustive {LADDER[0]}" in meanwhile
+
+
+@needs_compiler
+@pytest.mark.usefixtures("only_required")
 def test_what_holds_demands_is_searched_by_one_library(monkeypatch):
     built = []
     compile_ = build._compile
     monkeypatch.setattr(build, "_compile", lambda *a: (built.append(a[0]), compile_(*a)))
-    monkeypatch.setattr("rmapcheck.verify.climb.where_relatives_failed", lambda _: ())
-    monkeypatch.setattr("rmapcheck.verify.climb.LADDER", LADDER[:REQUIRED])
     fresh = type("Fresh", (AvcPublish,), {"name": "fresh"})
     report = Climber(fresh, budget=1).climb()
     assert report.verdict.status is Status.HOLDS
