@@ -15,6 +15,7 @@ from rmapcheck.cli import run
 from rmapcheck.host.compile import compiler
 from rmapcheck.plugins import watchdog
 from rmapcheck.verdict import Exit
+from tests.cli.test_process import cpu_seconds
 from tests.plugins.broken import plain
 from tests.processes import started
 
@@ -203,7 +204,8 @@ def processes(*words, patience=30.0, **options):
 import sys
 from rmapcheck.cli import main
 from rmapcheck.host import stuck
-stuck.PATIENCE = {patience}
+from rmapcheck.plugins import watchdog
+stuck.PATIENCE, watchdog.LOOP_SECONDS = {patience}, 0.5
 main(sys.argv[1:])
 """
     session = subprocess.Popen(
@@ -244,7 +246,7 @@ ENDS = {
 def test_what_cannot_be_stopped_from_within_ends_with_the_process(how):
     statements, says = ENDS[how]
     write(hook(statements))
-    ended, out, err, left = processes(*COMMANDS["verify"], patience=6.0)
+    ended, out, err, left = processes(*COMMANDS["verify"], patience=3.0)
     assert (ended, left) == (Exit.USAGE, []), out + err
     assert err.startswith("rmapcheck: mine.py")
     assert says in err
@@ -261,8 +263,8 @@ def test_helpers_of_python_may_end_by_themselves():
 
 def test_a_long_search_is_not_taken_to_be_stuck():
     write(hook("pass"))
-    words = ("explore", "mine.py", "--mms", "3", "--max-seconds", "7", "--quiet")
-    code, out, err, left = processes(*words, patience=4.0)
+    words = ("explore", "mine.py", "--mms", "3", "--max-seconds", "4", "--quiet")
+    code, out, err, left = processes(*words, patience=2.5)
     assert (code, err, left) == (Exit.INCONCLUSIVE, "", []), out
 
 
@@ -291,6 +293,15 @@ def test_the_exit_code_and_the_output_are_those_of_the_command():
     assert out.startswith("mine: HOLDS(exhaustive")
 
 
+def wait_for_cpu_seconds_of_a_child(pid, seconds):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if any(cpu_seconds(child) >= seconds for child in children):
+            return
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("to", ["supervisor", "all"])
 def test_an_interruption_reaches_the_command_once(to):
     write(hook("pass"))
@@ -304,7 +315,7 @@ def test_an_interruption_reaches_the_command_once(to):
         "3",
     ]
     with started(words, stdout=-1, stderr=-1, text=True, start_new_session=True) as process:
-        time.sleep(6)
+        wait_for_cpu_seconds_of_a_child(process.pid, 1.5)
         if to == "all":
             os.killpg(process.pid, signal.SIGINT)
         else:
