@@ -134,6 +134,7 @@ def kill_children() -> int:
     while True:
         found = list(children())
         if not found:
+            _reaped(0)  # those that have ended
             return killed
         for pid in found:
             with suppress(ProcessLookupError):
