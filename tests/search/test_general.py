@@ -8,7 +8,7 @@ from rmapcheck.invariants.goals import goals_anywhere
 from rmapcheck.model.machine.layout import layout_of
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import bugs, machines, schemes
-from rmapcheck.search.auto import engine_for
+from rmapcheck.search.auto import engine_for, general_for
 from rmapcheck.search.interpreted import Interpreted
 from rmapcheck.search.native.bounds import NUMBERS, Running, widest
 from rmapcheck.search.native.explore import Native
@@ -150,6 +150,12 @@ def test_other_questions_get_a_library_of_their_own():
     engine = engine_for(question, "native", general=General.of(scheme, (SMALL,)))
     assert engine.building is None
     assert engine.answer(question, Limits(states=20)).verdict.status is Status.UNKNOWN
+
+
+def test_scopes_that_no_scope_covers_have_no_general_library():
+    """A scope may have 250 page-table entries, and no more."""
+    wide, long = Scope(mms=8, pages=2), Scope(mms=1, pages=32)
+    assert general_for(schemes()["avc-7.0"], (wide, long)) is None
 
 
 @pytest.mark.parametrize("name", [*schemes(), *bugs()])

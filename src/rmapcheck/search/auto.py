@@ -10,6 +10,7 @@ import attrs
 
 from rmapcheck.host import compile as build
 from rmapcheck.host.cache import CacheError
+from rmapcheck.model.machine.errors import ScopeError
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.search.checkpoint import CheckpointError, Checkpoints
@@ -73,7 +74,7 @@ def general_for(scheme: type[Scheme], scopes: Sequence[Scope]) -> General | None
         return None
     try:
         general = General.of(scheme, scopes)
-    except Untranslatable:
+    except (Untranslatable, ScopeError):  # no scope is as wide as the widest of each limit
         return None
     general.building.start()
     return general
