@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rmapcheck.cli import app
 from rmapcheck.cli.printable import printable, printable_json
 from rmapcheck.plugins.catalogue import every_scheme
 from rmapcheck.tables.lists import releases
@@ -241,3 +242,43 @@ def test_releases_of_every_scheme():
         {"first": "v2.5.1", "last": "v2.5.26"},
     ]
     assert found["patches for 2.5.65, not merged"] == []
+
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/json.md").read_text(encoding="utf-8")
+
+
+def test_every_command_is_on_the_page():
+    names = [str(command.name) for command in app.registered_commands]
+    assert [name for name in names if f"| `{name}` |" not in PAGE] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("demo",),
+        ("verify", "B28", "--budget", "4"),
+        ("explore", "B28"),
+        ("explore", "avc-7.0", "--stage", "mms=1,pages=1", "--ops", "mmap"),
+        ("explore", "avc-7.0", "--refine", "own", "--mms", "1", "--pages", "1"),
+        ("scopes", "avc-7.0", "--mms", "1", "--pages", "1"),
+        ("fuzz", "B28", "--engine", "walk"),
+        ("replay", CASE),
+        ("minimize", CASE, "--save", "here"),
+        ("diff", CASE, "--schemes", "B29,avc-7.0"),
+        ("show", CASE),
+        ("export", CASE),
+        ("schemes",),
+        ("bugs",),
+        ("invariants",),
+        ("new", "mine"),
+        ("doctor",),
+        ("cost", "avc-7.0", "--workload", "children", "--scale", "4"),
+        ("explore", "nothing"),
+    ],
+    ids=lambda command: " ".join(map(str, command[:1])),
+)
+def test_every_key_is_on_the_page(command, rmapcheck):
+    value = data(rmapcheck, *command)
+    parts = [value] if isinstance(value, dict) else value
+    keys = {key for part in parts for key in part}
+    assert {key for key in keys if f"`{key}`" not in PAGE} == set()

@@ -245,23 +245,24 @@ def minimize_command(
     minimal = after.steps == before.steps and after.scope == before.scope
     if minimal and save is None:
         out.verdict(f"{case}: already minimal, {len(before.steps)} steps", good=True)
-        steps = len(before.steps)
-        out.data({"before": steps, "case": str(case), "minimal": True, **case_json(before)})
+        out.data(_minimized_json(before, before, None))
         return Exit.EXPECTED
     name = case.stem if in_place else f"{case.stem}-min"
     path = save_case(after, save or case.parent, name=name, overwrite=in_place)
     for op in after.steps:
         out.show(f"  {op}")
     out.verdict(f"{path}: {len(before.steps)} steps, now {len(after.steps)}", good=True)
-    out.data(
-        {
-            "before": len(before.steps),
-            "case": str(path),
-            "minimal": minimal,
-            **case_json(after),
-        }
-    )
+    out.data(_minimized_json(before, after, path))
     return Exit.EXPECTED
+
+
+def _minimized_json(before: Case, after: Case, path: Path | None) -> dict[str, Any]:
+    return {
+        "before": len(before.steps),
+        "minimal": after.steps == before.steps and after.scope == before.scope,
+        "case": case_json(after),
+        "saved": str(path) if path else None,
+    }
 
 
 @command(name="diff")

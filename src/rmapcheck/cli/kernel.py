@@ -179,10 +179,10 @@ def _tell_difference(
         out.show(line)
     case = case_of(oracle, failed, settings.seed)
     try:
-        path = str(save_case(case, save))
+        path: str | None = str(save_case(case, save))
         out.verdict(f"saved     {path}", good=None)
     except CaseError as error:
-        path = ""
+        path = None
         out.complain(str(error))
     return {"differences": [str(d) for d in failed[-1].differences], "saved": path}
 

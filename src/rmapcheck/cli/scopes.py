@@ -48,7 +48,8 @@ def scopes_command(
         f"engine {found.engine}"
     )
     out.verdict(f"{cls.name}: {sentence(found)}", good=found.complete or None)
-    out.data({"scheme": cls.name, "scope": scope_json(chosen), **attrs.asdict(found)})
+    figures = {**attrs.asdict(found), "bytes": found.bytes or None}
+    out.data({"scheme": cls.name, "scope": scope_json(chosen), **figures})
     return Exit.EXPECTED
 
 
