@@ -57,14 +57,14 @@ def test_a_parabola_is_followed_to_its_end():
 
 def test_a_scope_that_the_sample_exhausts_is_known():
     found = estimate(schemes()["avc-7.0"], LADDER[0])
-    assert (found.seen, found.low, found.high, found.complete) == (65, 65, 65, True)
+    assert (found.seen, found.low, found.high, found.complete) == (113, 113, 113, True)
 
 
 def test_the_interpreted_sample_says_the_same(monkeypatch):
     monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
     found = estimate(schemes()["avc-7.0"], LADDER[0])
-    assert (found.seen, found.complete, found.engine) == (65, True, "python")
-    assert sum(found.layers) == 65
+    assert (found.seen, found.complete, found.engine) == (113, True, "python")
+    assert sum(found.layers) == 113
     assert isinstance(Search(Question(schemes()["avc-7.0"], LADDER[0])), Search)
 
 
