@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from rmapcheck.model.decisions import Decisions
 from rmapcheck.model.era import Era, Row
 from rmapcheck.model.i_mmap.list import IMmap, IMmapList
 from rmapcheck.model.machine.errors import SchemeError
@@ -55,7 +56,7 @@ class Bug:
     """How many of these operations are set-up that the literature does not count."""
 
 
-class Scheme:
+class Scheme(Decisions):
     """Base of every rmap scheme: keeps no bookkeeping and finds no anonymous page.
 
     It finds pages of files by their file, if the scheme sets `maps_files`.
@@ -63,8 +64,6 @@ class Scheme:
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
-    era: ClassVar[Era] = Era()
-    """Which kernels the scheme models, and how their MM core behaved."""
     rows: ClassVar[tuple[Row, ...]] = ()
     """Kernels that differ from this design only in data."""
     i_mmap: ClassVar[IMmap] = IMmapList()
@@ -114,22 +113,6 @@ class Scheme:
     maps_files: ClassVar[bool] = False
     """The scheme can find pages of files, so that a scope may have files."""
 
-    def joins_mmlist_first(self, st: "State") -> bool:
-        """Return whether fork puts the child on mmlist before it copies anything; dup_mmap()."""
-        return True
-
-    def swap_mm_moves_on(self, st: "State") -> bool:
-        """Return whether a dying process that is swap_mm passes that on; mmput(), v2.4.16."""
-        return True
-
-    def fork_copies(self, st: "State", pvma: int) -> bool:
-        """Return whether fork copies the entries of `pvma`, or leaves them to later faults.
-
-        vma_needs_copy(), mm/memory.c: since d992895ba2b2 (v2.6.14) fork copies only entries that a
-        fault could not fill in again.
-        """
-        return True
-
     # VMAs.
 
     def anon_vma_prepare(self, st: "State", vma: int) -> int:
@@ -157,6 +140,13 @@ class Scheme:
         `adjusted` is the VMA for which vma_adjust() of v2.6.7 … v6.1 was called.
         """
         return 0
+
+    def undo_dup_anon_vma(self, st: "State", dst: int) -> None:
+        """Take from `dst` what dup_anon_vma() gave it: the merge has no memory for its tree.
+
+        Since v6.6; before, `dst` kept it (recalled).
+        """
+        self.unlink_anon_vmas(st, dst)
 
     def unlink_anon_vmas(self, st: "State", vma: int) -> None:
         """Remove `vma` from the rmap: its pages are unmapped, or belong to another VMA now."""

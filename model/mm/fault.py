@@ -271,18 +271,17 @@ def wp_can_reuse_anon_folio(st: "Kernel", folio: int, vma: int) -> bool:
     wp_can_reuse_anon_folio(), mm/memory.c, v6.x; reuse_swap_page(), mm/swapfile.c, v2.6.34 … v5.8.
     """
     f = st.folio[folio]
-    if st.scheme.era.anon_exclusive and f.exclusive:
+    if st.scheme.is_anon_exclusive(st, folio):
         passed(st, "write fault reuses an exclusive page")
         return True
-    # This entry holds one reference, and the swap cache one. More mean that the page is shared.
-    if f.refcount > (2 if f.swap else 1):
+    if not st.scheme.is_only_user(st, folio):
         return False
     acquire(st, FOLIO_LOCK, folio)
     if f.swap:
         passed(st, "write fault on a page of the swap cache")
         # The swap cache drops its reference only if no swap entry names the slot.
         folio_free_swap(st, folio)
-    reuse = f.refcount == 1
+    reuse = f.swap == 0 and st.scheme.is_only_user(st, folio)
     if reuse:
         # No other process maps the page now, so a walk does not need to visit any other.
         st.scheme.folio_move_anon_rmap(st, folio, vma)
@@ -328,7 +327,8 @@ def do_swap_page(
     if not swapoff and should_try_to_free_swap(st, vma, folio, write=write):
         freed = folio_free_swap(st, folio)
         # Only this entry has the page now. Until v5.18 only a write looked.
-        if freed and st.folio[folio].refcount == 1 and (write or st.scheme.era.anon_exclusive):
+        alone = freed and st.scheme.is_only_user(st, folio)
+        if alone and (write or st.scheme.era.anon_exclusive):
             exclusive = True
     if write and exclusive:
         passed(st, "swap-in by a write takes the page over")
@@ -363,7 +363,7 @@ def should_try_to_free_swap(st: "Kernel", vma: int, folio: int, *, write: bool) 
     v5.18 (c145e0b47c77). Before, reuse_swap_page() freed the slot for a write, and do_swap_page()
     for a locked VMA. Left out: full swap, and since v7.0 swap on RAM disks.
     """
-    if write and st.folio[folio].refcount == 2:
+    if write and st.scheme.is_only_user(st, folio):
         # Probably the last user: if the slot can be freed, the write needs no copy.
         return True
     # A page that is locked in memory does not need its slot again.

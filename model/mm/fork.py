@@ -20,7 +20,6 @@ from rmapcheck.model.machine.structs import (
     PTE_ZERO,
     VM_DONTCOPY,
     VM_LOCKED,
-    VM_SHARED,
     VM_WIPEONFORK,
 )
 from rmapcheck.model.mm.filemap import vma_link_file
@@ -149,8 +148,10 @@ def copy_page_range(st: "Kernel", dst_vma: int, src_vma: int) -> int:
         acquire(st, PTL, st.vma[dst_vma].vm_mm)
         stop = min(address + st.scheme.fork_batch, st.vma[src_vma].vm_end)
         while address < stop:
-            copy_one_pte(st, dst_vma, src_vma, address)
-            assert_walker_finds(st, dst_vma, address)
+            src = st.pte[pte_offset(st, st.vma[src_vma].vm_mm, address)]
+            if st.scheme.fork_copies_pte(st, src_vma, src.folio, src.swap):
+                copy_one_pte(st, dst_vma, src_vma, address)
+                assert_walker_finds(st, dst_vma, address)
             address += 1
         st.scheme.fork_batch_ends(st)
         release(st, PTL, st.vma[dst_vma].vm_mm)
@@ -186,7 +187,7 @@ def copy_one_pte(st: "Kernel", dst_vma: int, src_vma: int, address: int) -> None
     dst = st.pte[ptep]
     if src.folio:
         passed(st, "fork shares a page")
-        if not st.vma[src_vma].vm_flags & VM_SHARED:
+        if st.scheme.fork_write_protects(st, src_vma, src.folio):
             # The next write by parent or child must fault, and copy the page.
             src.flags &= ~PTE_WRITE
         copy_present_page(st, src.folio, dst_vma, src_vma, address, ptep)

@@ -166,7 +166,7 @@ def sys_mprotect(st: "Kernel", mm: int, start: int, length: int, prot: int) -> i
         else:
             stop = min(end, st.vma[vma].vm_end)
             error = mprotect_fixup(st, mm, vma, start, stop, prot)
-            start = stop
+            start = st.scheme.mprotect_continues(st, mm, stop)
     release(st, MMAP_LOCK, mm)
     return error
 

@@ -100,11 +100,10 @@ def expand_vma_in_place(st: "Kernel", vmg: VmaMergeStruct, vma: int) -> int:
     behind, but creates none: if `vma` itself cannot grow, the call fails. Until v6.0 mremap()
     called vma_adjust(), which joined nothing.
     """
-    if st.scheme.era.growth_joins:
+    if st.scheme.growth_may_join(st, vma):
         return 0 if vma_merge_new_range(st, vmg) == vma else -ENOMEM
     vmg.target = vma
     vmg.start = st.vma[vma].vm_start
-    vmg.pgoff = st.vma[vma].vm_pgoff
     return vma_expand(st, vmg)
 
 
@@ -257,9 +256,8 @@ def dontunmap_complete(st: "Kernel", vma: int, new_vma: int, start: int, length:
     """
     v = st.vma[vma]
     v.vm_flags &= ~VM_LOCKED
-    # Without entries it needs no place in the rmap. But if only a part of the VMA was moved, the
-    # rest may have pages in the same anon_vmas.
-    if v.vm_start == start and v.vm_end == start + length and vma != new_vma:
+    # Without entries it needs no place in the rmap.
+    if vma != new_vma and st.scheme.dontunmap_unlinks(st, vma, start, length):
         if v.anon_vma:
             passed(st, "dontunmap takes the anon_vma from a whole VMA")
         st.scheme.unlink_anon_vmas(st, vma)

@@ -154,6 +154,7 @@ def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
     if gone and st.vma[gone].vm_end != vmg.end:
         gone = 0
     # Calls that may fail come before any range changes, so a failure only means "no merge".
+    faulted = st.vma[target].anon_vma
     if gone and st.scheme.dup_anon_vma(st, target, gone, target):
         return -ENOMEM
     # mremap will move pages here that are in the anon_vmas of its source (61f67c230a5e).
@@ -163,20 +164,45 @@ def vma_expand(st: "Kernel", vmg: VmaMergeStruct) -> int:
         and st.scheme.dup_anon_vma(st, target, vmg.copied_from, target)
     ):
         return -ENOMEM
+    if vma_prealloc(st, target, faulted):
+        return -ENOMEM
     t = st.vma[target]
     if st.scheme.era.end_unlocked and gone == 0 and vmg.start == t.vm_start:
         move_end(st, target, vmg.end)
     else:
         range_changes(st, target, gone)
+        t.vm_pgoff = st.scheme.merge_pgoff(st, target, vmg.start)
         t.vm_start = vmg.start
         t.vm_end = vmg.end
-        t.vm_pgoff = vmg.pgoff
         range_changed(st, target, gone)
     if gone:
         # Its chain is freed with it: the target has the same chain, or has just got a copy.
         remove_vma(st, vmg.mm, gone)
     if vmg.copied_from == 0:
         tell(st, "expand", target, gone)
+    return 0
+
+
+def dup_anon_vma(st: "Kernel", dst: int, src: int, adjusted: int) -> int:
+    """Do all that may fail in a merge of `src` into `dst`. Return 0 or -ENOMEM.
+
+    dup_anon_vma() and vma_iter_prealloc(), mm/vma.c.
+    """
+    faulted = st.vma[dst].anon_vma
+    if st.scheme.dup_anon_vma(st, dst, src, adjusted):
+        return -ENOMEM
+    return vma_prealloc(st, dst, faulted)
+
+
+def vma_prealloc(st: "Kernel", dst: int, faulted: int) -> int:
+    """Allocate for the tree of VMAs; `dst` had the anon_vma `faulted` before the merge.
+
+    Return 0, or -ENOMEM after `dst` is again as it was.
+    """
+    if st.scheme.vma_iter_prealloc(st):
+        if faulted == 0:
+            st.scheme.undo_dup_anon_vma(st, dst)
+        return -ENOMEM
     return 0
 
 
@@ -216,11 +242,10 @@ def vma_merge_existing_range(st: "Kernel", vmg: VmaMergeStruct) -> int:
 def _merge_both(st: "Kernel", vmg: VmaMergeStruct) -> int:
     passed(st, "merge case 6")
     prev = vmg.prev
-    # One source is enough: if both have an anon_vma, it is the same one, with the same chain.
-    source = vmg.next if st.vma[vmg.next].anon_vma else vmg.middle
+    source = st.scheme.merge_source(st, vmg.middle, vmg.next)
     if st.vma[prev].anon_vma == 0 and st.vma[source].anon_vma:
         passed(st, "case 6 imports a chain")
-    if st.scheme.dup_anon_vma(st, prev, source, prev):
+    if dup_anon_vma(st, prev, source, prev):
         return -ENOMEM
     range_changes(st, prev, source)
     st.vma[prev].vm_end = st.vma[vmg.next].vm_end
@@ -234,7 +259,7 @@ def _merge_both(st: "Kernel", vmg: VmaMergeStruct) -> int:
 def _merge_left(st: "Kernel", vmg: VmaMergeStruct) -> int:
     prev = vmg.prev
     middle = vmg.middle
-    if st.scheme.dup_anon_vma(st, prev, middle, prev):
+    if dup_anon_vma(st, prev, middle, prev):
         return -ENOMEM
     whole = vmg.end == st.vma[middle].vm_end
     passed(st, "merge case 7" if whole else "merge case 5")
@@ -242,7 +267,7 @@ def _merge_left(st: "Kernel", vmg: VmaMergeStruct) -> int:
     m = st.vma[middle]
     st.vma[prev].vm_end = vmg.end
     if not whole:
-        m.vm_pgoff += vmg.end - m.vm_start
+        m.vm_pgoff = st.scheme.merge_pgoff(st, middle, vmg.end)
         m.vm_start = vmg.end
     range_changed(st, prev, middle)
     if whole:
@@ -256,12 +281,12 @@ def _merge_right(st: "Kernel", vmg: VmaMergeStruct) -> int:
     middle = vmg.middle
     whole = vmg.start == st.vma[middle].vm_start
     # The last argument is the VMA for which vma_adjust() was called, until v6.1.
-    if st.scheme.dup_anon_vma(st, following, middle, following if whole else middle):
+    if dup_anon_vma(st, following, middle, following if whole else middle):
         return -ENOMEM
     passed(st, "merge case 8" if whole else "merge case 4")
     range_changes(st, following, middle)
     n = st.vma[following]
-    n.vm_pgoff -= n.vm_start - vmg.start
+    n.vm_pgoff = st.scheme.merge_pgoff(st, following, vmg.start)
     n.vm_start = vmg.start
     if not whole:
         st.vma[middle].vm_end = vmg.start

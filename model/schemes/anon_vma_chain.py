@@ -34,12 +34,8 @@ from rmapcheck.model.branches import passed
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
-from rmapcheck.model.machine.state import (
-    anon_vma_compatible,
-    linear_page_index,
-    vma_address,
-)
-from rmapcheck.model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED, Scheme
+from rmapcheck.model.machine.state import anon_vma_compatible
+from rmapcheck.model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED
 from rmapcheck.model.schemes.anon_vma_graph import (
     AnonVma,
     AnonVmaChain,
@@ -48,14 +44,14 @@ from rmapcheck.model.schemes.anon_vma_graph import (
     chain_length,
     chain_nth,
 )
+from rmapcheck.model.schemes.anon_vma_pages import AvcPages
 from rmapcheck.model.schemes.same_anon_vma import AvcFifo
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
-    from rmapcheck.model.machine.structs import RmapWalkControl
 
 
-class AvcBase(Scheme):
+class AvcBase(AvcPages):
     """What all eras have in common."""
 
     same_anon_vma: ClassVar[AvcFifo] = AvcFifo()
@@ -87,10 +83,6 @@ class AvcBase(Scheme):
 
     # Decisions.
 
-    def lock_of(self, st: "State", anon_vma: int) -> int:
-        """Return the anon_vma whose lock protects the AVCs of `anon_vma`."""
-        raise NotImplementedError
-
     def reusable_anon_vma(self, st: "State", old: int, a: int, b: int) -> int:
         """Return the anon_vma of `old` if the other of two adjacent VMAs may adopt it, or 0.
 
@@ -119,10 +111,6 @@ class AvcBase(Scheme):
     def adjust_source(self, exporter: int, adjusted: int) -> int:
         """Return the VMA whose chain is copied in a merge: the exporter's (287d97ac0321)."""
         return exporter
-
-    def shared_anon_vma(self, st: "State", vma: int) -> int:
-        """Return the anon_vma for a page that may be shared already."""
-        raise NotImplementedError
 
     def insert(self, st: "State", anon_vma: int, avc: int) -> None:
         """Insert an AVC into the list or tree of its anon_vma."""
@@ -232,11 +220,8 @@ class AvcBase(Scheme):
 
     def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
         """Give the child's VMA the parent's chain and an anon_vma of its own; anon_vma_fork()."""
-        # Never faulted: there is no page to share.
-        if st.vma[pvma].anon_vma == 0:
+        if not self.fork_shares(st, vma, pvma):
             return 0
-        # The copied struct has the parent's anon_vma. New pages of the child must not use that.
-        st.vma[vma].anon_vma = 0
         # Shared pages are in the parent's anon_vmas, so walks from there must visit the child.
         if self.anon_vma_clone(st, vma, pvma, VMA_OP_FORK):
             return -ENOMEM
@@ -244,16 +229,42 @@ class AvcBase(Scheme):
         if st.vma[vma].anon_vma:
             passed(st, "anon_vma reused at fork")
             return 0
-        # An own anon_vma for the pages that the child writes: their walks skip the parent.
+        return self.fork_own(st, vma, pvma)
+
+    def fork_shares(self, st: "State", vma: int, pvma: int) -> bool:
+        """Return whether the parent may have pages to share; the child starts without anon_vma.
+
+        A VMA that was never faulted has no pages.
+        """
+        if st.vma[pvma].anon_vma == 0:
+            return False
+        # The copied struct has the parent's anon_vma. New pages of the child must not use that.
+        st.vma[vma].anon_vma = 0
+        return True
+
+    def fork_own(self, st: "State", vma: int, pvma: int) -> int:
+        """Give the child an anon_vma for the pages that it writes, so that walks skip the parent.
+
+        Return 0 or -ENOMEM.
+        """
         anon_vma = self.anon_vma_alloc(st)
         if anon_vma == 0:
-            self.unlink_anon_vmas(st, vma)
+            self.undo_fork(st, vma)
             return -ENOMEM
         avc = kmem_cache_alloc(st, st.anon_vma_chain)
         if avc == 0:
             self.put_anon_vma(st, anon_vma)
-            self.unlink_anon_vmas(st, vma)
+            self.undo_fork(st, vma)
             return -ENOMEM
+        self.fork_link(st, vma, pvma, anon_vma, avc)
+        return 0
+
+    def undo_fork(self, st: "State", vma: int) -> None:
+        """Remove the clone of a fork that finds no memory for the child's own anon_vma."""
+        self.unlink_anon_vmas(st, vma)
+
+    def fork_link(self, st: "State", vma: int, pvma: int, anon_vma: int, avc: int) -> None:
+        """Make the new `anon_vma` the child's own, linked by `avc`. Nothing can fail here."""
         # Set the root before the AVC is linked, since its lock is needed for that (v2.6.36).
         self.join_family(st, vma, pvma, anon_vma)
         lock = self.lock_of(st, anon_vma)
@@ -263,7 +274,6 @@ class AvcBase(Scheme):
         release(st, ANON_VMA_LOCK, lock)
         if chain_length(st, vma) > 2:
             passed(st, "chain of three")
-        return 0
 
     def join_family(self, st: "State", vma: int, pvma: int, anon_vma: int) -> None:
         """Make the child's new `anon_vma` a descendant of the parent's."""
@@ -302,6 +312,9 @@ class AvcBase(Scheme):
     def count_child(self, st: "State", anon_vma: int) -> None:
         """Count a forked anon_vma at its parent, after it has been linked."""
 
+    def fork_copies(self, st: "State", pvma: int) -> bool:
+        return st.vma[pvma].anon_vma != 0 or st.vma[pvma].vm_nonlinear != 0
+
     # VMAs that merge.
 
     def is_mergeable_anon_vma(
@@ -323,73 +336,3 @@ class AvcBase(Scheme):
         a = st.vma[prev].anon_vma
         b = st.vma[next_].anon_vma
         return a == 0 or b == 0 or a == b
-
-    # Pages.
-
-    def set_anon(
-        self, st: "State", folio: int, vma: int, address: int, *, exclusive: bool
-    ) -> None:
-        """Set anon_vma and index of a page; __page_set_anon_rmap(), __folio_set_anon()."""
-        f = st.folio[folio]
-        f.mapping = st.vma[vma].anon_vma if exclusive else self.shared_anon_vma(st, vma)
-        f.index = linear_page_index(st, vma, address)
-
-    def folio_add_new_anon_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int
-    ) -> None:
-        st.folio[folio].mapcount = 1
-        self.set_anon(st, folio, vma, address, exclusive=True)
-
-    def folio_dup_anon_rmap(
-        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
-    ) -> None:
-        st.folio[folio].mapcount += 1
-
-    def folio_add_file_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int
-    ) -> None:
-        """Count the entry; the page is found by its file."""
-        st.folio[folio].mapcount += 1
-
-    def folio_dup_file_rmap(
-        self, st: "State", folio: int, vma: int, pvma: int, address: int, ptep: int
-    ) -> None:
-        st.folio[folio].mapcount += 1
-
-    def folio_remove_rmap(
-        self, st: "State", folio: int, vma: int, address: int, ptep: int
-    ) -> None:
-        st.folio[folio].mapcount -= 1
-
-    def folio_move_anon_rmap(self, st: "State", folio: int, vma: int) -> None:
-        """Move a page that only the writer maps to the writer's own anon_vma (c44b674323f4)."""
-        st.folio[folio].mapping = st.vma[vma].anon_vma
-
-    def fork_copies(self, st: "State", pvma: int) -> bool:
-        return st.vma[pvma].anon_vma != 0 or st.vma[pvma].vm_nonlinear != 0
-
-    # The walk.
-
-    def walk_lock(self, st: "State", folio: int) -> int:
-        return self.lock_of(st, st.folio[folio].mapping)
-
-    def rmap_lock(self, st: "State", folio: int) -> int:
-        """Lock the page's anon_vma; page_lock_anon_vma(), folio_lock_anon_vma_read()."""
-        lock = self.lock_of(st, st.folio[folio].mapping)
-        acquire(st, ANON_VMA_LOCK, lock, write=False)
-        return lock
-
-    def rmap_unlock(self, st: "State", lock: int) -> None:
-        release(st, ANON_VMA_LOCK, lock)
-
-    def rmap_walk(self, st: "State", folio: int, rwc: "RmapWalkControl") -> None:
-        """Visit the page's place in each VMA of its anon_vma; rmap_walk_anon()."""
-        index = st.folio[folio].index
-        avc = st.anon_vma[st.folio[folio].mapping].head
-        while avc:
-            rwc.nodes += 1
-            vma = st.anon_vma_chain[avc].vma
-            address = vma_address(st, vma, index)
-            if address >= 0:
-                self.visit(st, rwc, st.vma[vma].vm_mm, address)
-            avc = st.anon_vma_chain[avc].same_anon_vma

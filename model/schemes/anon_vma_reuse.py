@@ -306,11 +306,8 @@ class AvcPublish(AvcMerge):
 
     def anon_vma_fork(self, st: "State", vma: int, pvma: int) -> int:
         """Do both allocations before the clone, so that nothing has to be undone after it."""
-        # Never faulted: there is no page to share.
-        if st.vma[pvma].anon_vma == 0:
+        if not self.fork_shares(st, vma, pvma):
             return 0
-        # The copied struct has the parent's anon_vma. New pages of the child must not use that.
-        st.vma[vma].anon_vma = 0
         anon_vma = self.anon_vma_alloc(st)
         if anon_vma == 0:
             return -ENOMEM
@@ -327,14 +324,5 @@ class AvcPublish(AvcMerge):
             if error == 0:
                 passed(st, "anon_vma reused at fork")
             return error
-        # Set the root before the AVC is linked, since its lock is needed for that.
-
-        self.join_family(st, vma, pvma, anon_vma)
-        lock = self.lock_of(st, anon_vma)
-        acquire(st, ANON_VMA_LOCK, lock)
-        self.anon_vma_chain_link(st, vma, avc, anon_vma)
-        self.count_child(st, anon_vma)
-        release(st, ANON_VMA_LOCK, lock)
-        if chain_length(st, vma) > 2:
-            passed(st, "chain of three")
+        self.fork_link(st, vma, pvma, anon_vma, avc)
         return 0

@@ -4,6 +4,7 @@ from tests.oracle.file_mutants import FILE_MUTANTS
 from tests.oracle.planting import Mutant
 
 AVC = "rmapcheck.model.schemes.anon_vma_chain:AvcBase."
+DECISIONS = "rmapcheck.model.decisions:Decisions."
 ROOT = "rmapcheck.model.schemes.anon_vma_root:AvcRoot."
 REUSE = "rmapcheck.model.schemes.anon_vma_reuse:AvcCounters."
 MERGE = "rmapcheck.model.schemes.anon_vma_reuse:AvcMerge."
@@ -151,9 +152,9 @@ MUTANTS = (
     ),
     Mutant(
         "case 6 takes the middle's chain first",
-        MM + "vma_merge:_merge_both",
-        "source = vmg.next if st.vma[vmg.next].anon_vma else vmg.middle",
-        "source = vmg.middle if st.vma[vmg.middle].anon_vma else prev",
+        DECISIONS + "merge_source",
+        "return next_ if st.vma[next_].anon_vma else middle",
+        "return middle",
     ),
     Mutant(
         "merging ignores vm_pgoff",
@@ -194,9 +195,9 @@ MUTANTS = (
     ),
     Mutant(
         "DONTUNMAP of a part takes its anon_vma",
-        MM + "mremap:dontunmap_complete",
-        "if v.vm_start == start and v.vm_end == start + length and vma != new_vma:",
-        "if v.vm_start == start and vma != new_vma:",
+        DECISIONS + "dontunmap_unlinks",
+        "st.vma[vma].vm_start == start and st.vma[vma].vm_end == start + length",
+        "st.vma[vma].vm_start == start",
     ),
     Mutant(
         "madvise stops at a hole",
@@ -232,9 +233,9 @@ MUTANTS = (
     # Faults and swap.
     Mutant(
         "a write copies a page that is no longer shared",
-        MM + "fault:wp_can_reuse_anon_folio",
-        "if f.refcount > (2 if f.swap else 1):",
-        "if True:",
+        DECISIONS + "is_only_user",
+        "return f.refcount <= (2 if f.swap else 1)",
+        "return False",
     ),
     Mutant(
         "a reused page is not marked exclusive",
@@ -258,7 +259,7 @@ MUTANTS = (
     Mutant(
         "a page written to stays in the swap cache",
         MM + "fault:should_try_to_free_swap",
-        "if write and st.folio[folio].refcount == 2:",
+        "if write and st.scheme.is_only_user(st, folio):",
         "if False:",
         tier="swap",
     ),

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_behaviour", "guarded", "is_plugin", "scheme_errors", "watchdog"]
 
+NUMBERS = ("merge_source", "merge_pgoff", "mprotect_continues")
+"""Hooks that return a VMA, an offset or an address."""
+
 
 # Page tables.
 
@@ -106,6 +109,8 @@ def _wrong_answer(name: str, answer: object) -> str:
         return "" if fine else f"returned {answer!r} instead of True or False"
     if type(answer) is not int:
         return f"returned {answer!r} instead of a whole number"
+    if name in NUMBERS:
+        return "" if answer >= 0 else f"returned {answer}, but it must be 0 or more"
     if name.endswith("_lock"):
         return "" if answer >= 0 else f"returned {answer}, but a lock is a number of 0 or more"
     fine = answer in (0, -ENOMEM)
