@@ -6,7 +6,9 @@ The run is a shortest one in its scope, and is replayed before it is returned. A
 its consequences (a page may be lost many steps later), so the search looks for the lemma first.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Generator
+from contextlib import closing, nullcontext
 
 import attrs
 
@@ -19,7 +21,8 @@ from rmapcheck.plugins.find import find_scheme
 from rmapcheck.prove.proving import Report
 from rmapcheck.prove.results import Result
 from rmapcheck.sampling.walk import Walker
-from rmapcheck.search.auto import engine_for
+from rmapcheck.search.auto import engine_for, general_for
+from rmapcheck.search.native.general import General
 from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status, Verdict
 from rmapcheck.verify.ladder import DEPTHS, LADDER, MEMORY_MB, NARROW, bug_scope
@@ -98,38 +101,43 @@ def targets(scheme: type[Scheme], lemma: str) -> tuple[str, ...]:
 def find_run(scheme: type[Scheme], lemma: str, *, seconds: float = 60.0) -> RunSearch:
     """Search for a run of `scheme` that breaks `lemma`, then for any violation.
 
-    The search takes at most `seconds`.
+    The search takes at most `seconds` of CPU time.
     """
-    started = Limits.clock()
+    began = time.monotonic()
     wanted = targets(scheme, lemma)
     tried = 0
-    for verdict in _searches(scheme, wanted, started + seconds):
-        tried += 1
-        if verdict.status is Status.VIOLATED:
-            break
-    else:
-        why = f"no run was found in {seconds:g} s and {tried} searches"
-        verdict = Verdict(
-            status=Status.UNKNOWN, scheme=scheme.name, scope=NARROW, engine="find_run", why=why
-        )
+    with closing(_searches(scheme, wanted, Limits.clock() + seconds)) as searches:
+        for verdict in searches:
+            tried += 1
+            if verdict.status is Status.VIOLATED:
+                break
+        else:
+            why = f"no run was found in {seconds:g} s and {tried} searches"
+            verdict = Verdict(
+                status=Status.UNKNOWN, scheme=scheme.name, scope=NARROW, engine="find_run", why=why
+            )
     return RunSearch(
         verdict=verdict,
         targets=wanted,
         scopes=tried,
-        seconds=Limits.clock() - started,
+        seconds=time.monotonic() - began,
     )
 
 
-def _searches(scheme: type[Scheme], wanted: tuple[str, ...], end: float) -> Iterator[Verdict]:
+def _searches(
+    scheme: type[Scheme], wanted: tuple[str, ...], end: float
+) -> Generator[Verdict, None, None]:
     """Yield verdicts: of wider and wider searches for each target, then of random runs."""
     likely = [bug_scope(cls) for cls in (scheme, *(bugs()[flaw] for flaw in scheme.era.flaws))]
     own = [(scope, None) for scope in likely if scope is not None]
-    bounded = [(scope, DEPTHS.get(scope)) for scope in LADDER]
-    for target in wanted:
-        for scope, depth in [*own, *bounded]:
-            if Limits.clock() > end:
-                return
-            yield _search(Question(scheme, scope, target=target), depth, end)
+    scopes = [*own, *((scope, DEPTHS.get(scope)) for scope in LADDER)]
+    general = general_for(scheme, [scope for scope, _ in scopes])
+    with general.building if general else nullcontext():
+        for target in wanted:
+            for scope, depth in scopes:
+                if Limits.clock() > end:
+                    return
+                yield _search(Question(scheme, scope, target=target), depth, end, general)
     for target in wanted:
         left = end - Limits.clock()
         if left <= 0:
@@ -139,7 +147,7 @@ def _searches(scheme: type[Scheme], wanted: tuple[str, ...], end: float) -> Iter
         yield shortened(scheme, found.verdict)
 
 
-def _search(question: Question, depth: int | None, end: float) -> Verdict:
+def _search(question: Question, depth: int | None, end: float, general: General | None) -> Verdict:
     seconds = max(end - Limits.clock(), 0.1)
     limits = Limits(depth=depth, seconds=seconds, memory_mb=MEMORY_MB)
-    return engine_for(question).answer(question, limits).verdict
+    return engine_for(question, general=general).answer(question, limits).verdict
