@@ -16,7 +16,7 @@ ALL_NIGHT  = $(SHARED) --durations=30 -m nightly
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format docs nightly soak pins bench peers kernels clean help
+.PHONY: demo test lint format docs nightly soak mutants pins bench peers kernels clean help
 
 demo: $(INSTALLED) ## find a real historical bug, in seconds
 	$(BIN)/rmapcheck demo
@@ -42,6 +42,9 @@ nightly: $(INSTALLED) ## run the tests that take minutes, with many more example
 
 soak: $(INSTALLED) ## run the nightly tests for hours: all pairs of features, longer random runs
 	$(BIN)/python -m pytest $(ALL_NIGHT) --hypothesis-profile=soak $(ARGS)
+
+mutants: $(INSTALLED) ## verify one-line mutants of schemes and of the MM core; an hour
+	$(BIN)/python -m tests.mutation.report $(ARGS)
 
 pins: $(INSTALLED) ## search the pinned scopes again, write tests/pinned.toml, show what changed
 	$(BIN)/python -m pytest -q -m pinned --regenerate-pins $(ARGS)

@@ -9,13 +9,17 @@ from rmapcheck.cli import run
 from rmapcheck.explore import explore
 from rmapcheck.host import compile as build
 from rmapcheck.model.machine.errors import ModelError, SchemeError
+from rmapcheck.model.scheme import VMA_OP_REMAP
 from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish
+from rmapcheck.plugins import catalogue
 from rmapcheck.plugins.find import find_scheme
 from rmapcheck.plugins.guard import scheme_errors
 from rmapcheck.search.question import CannotCompileError
 from rmapcheck.verdict import Exit, Status
 from rmapcheck.verify.climb import Climber
-from rmapcheck.verify.ladder import DEPTHS, LADDER, LONG_FORKS, REQUIRED, bug_scope
+from rmapcheck.verify.ladder import DEPTHS, LADDER, LONG_FORKS, REQUIRED, bug_scope, required
+
+AnonVma2632 = catalogue.schemes()["anon_vma-2.6.32"]
 
 HEAD = (
     "from rmapcheck.model.schemes.anon_vma_reuse import AvcPublish\n\n\nclass Mine(AvcPublish):\n"
@@ -149,3 +153,55 @@ def test_a_failed_compilation_is_reported_as_the_reason(tmp_path, monkeypatch):
     with pytest.raises(CannotCompileError, match=why), scheme_errors(cls):
         explore(cls, LADDER[0], engine="native")
     assert not issubclass(CannotCompileError, ModelError)
+
+
+class LosesLongMoves(AvcPublish):
+    """mremap() enters the copy of a VMA into the rmap only if one of the two has one page."""
+
+    name = "loses-long-moves"
+
+    def anon_vma_clone(self, st, dst, src, operation):
+        to, of = st.vma[dst], st.vma[src]
+        if operation == VMA_OP_REMAP and to.vm_end - to.vm_start > 1:
+            if of.vm_end - of.vm_start > 1:
+                return 0
+        return super().anon_vma_clone(st, dst, src, operation)
+
+
+def test_a_range_of_two_pages_moves_in_a_required_scope():
+    caught = [s for s in required(LosesLongMoves) if violated(LosesLongMoves, s)]
+    assert {(s.mms, s.pages) for s in caught} == {(1, 4)}
+
+
+def violated(scheme, scope):
+    return explore(scheme, scope).verdict.status is Status.VIOLATED
+
+
+class ForgetsABit(type(AnonVma2632.i_mmap)):
+    """A prio_tree that has one bit too few once it is high."""
+
+    def prio_tree_expand(self, st, mapping, node):
+        super().prio_tree_expand(st, mapping, node)
+        if st.address_space[mapping].index_bits > 3:
+            st.address_space[mapping].index_bits -= 1
+
+
+class Low(AnonVma2632):
+    """Has that container."""
+
+    name = "low"
+    i_mmap = ForgetsABit()
+
+
+def test_a_tree_is_filled_with_vmas_at_offsets_far_apart():
+    climber = Climber(Low, budget=40)
+    assert climber._trees().verdict.status is Status.VIOLATED
+    assert "trees" in {rung.name for rung in climber.climb().rungs}
+    assert Climber(AnonVma2632, budget=10)._trees().verdict.status is Status.SAMPLED
+
+
+def test_random_runs_have_files_if_the_scheme_maps_them():
+    assert Climber(AvcPublish).wide.files == Climber(AvcPublish).narrow.files == 1
+    assert Climber(catalogue.schemes()["rmap15"]).wide.files == int(
+        catalogue.schemes()["rmap15"].maps_files
+    )

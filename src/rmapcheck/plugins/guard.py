@@ -111,7 +111,7 @@ def _wrong_answer(name: str, answer: object) -> str:
         return f"returned {answer!r} instead of a whole number"
     if name in NUMBERS:
         return "" if answer >= 0 else f"returned {answer}, but it must be 0 or more"
-    if name.endswith("_lock"):
+    if name.endswith(("_lock", "_lock_file")):
         return "" if answer >= 0 else f"returned {answer}, but a lock is a number of 0 or more"
     fine = answer in (0, -ENOMEM)
     return "" if fine else f"returned {answer} instead of 0 or -ENOMEM ({-ENOMEM})"

@@ -182,6 +182,8 @@ class Walker:
     seed: int
     restart: int = 60
     """Operations in one run, at most."""
+    walk: type[Walk] = Walk
+    """How operations are drawn."""
 
     def answer(
         self, question: Question, limits: Limits, reporter: Reporter | None = None
@@ -189,7 +191,7 @@ class Walker:
         """Try random operations until a limit is reached."""
         if limits.steps is None and limits.seconds is None:
             raise EngineError("a walk needs a limit of steps or of seconds")
-        walk = Walk(question, self.seed)
+        walk = self.walk(question, self.seed)
         for tried in itertools.count():
             if tried == limits.steps:
                 break

@@ -21,22 +21,17 @@ for coverage.py) is not an arm.
 
 import ast
 import copy
-import inspect
 import linecache
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import FunctionType
 
 import attrs
 
 from rmapcheck.search.arms import covered
-from rmapcheck.search.native.translator.source import (
-    REPLACED,
-    Definition,
-    Untranslatable,
-    definition,
-)
+from rmapcheck.search.native.translator.source import Definition, Untranslatable, definition
+from rmapcheck.search.recompile import Replaced
 
 EXCLUDED = "# pragma: no cover"
 _NAME = "__rmapcheck_covered__"
@@ -82,22 +77,21 @@ def measured(functions: Iterable[FunctionType]) -> Iterator[tuple[Arm, ...]]:
     Yields their arms. A function whose source cannot be found has none.
     """
     arms: list[Arm] = []
-    before: dict[FunctionType, CodeType] = {}
+    replaced: list[Replaced] = []
     try:
         for function in functions:
             try:
-                found = _Marker(definition(function))
+                marked = _Marker(definition(function))
             except Untranslatable:
                 continue
-            before[function] = function.__code__
-            found.replace(function)
-            arms += found.arms
+            replaced.append(Replaced(function, marked.node))
+            function.__globals__[_NAME] = covered
+            arms += marked.arms
         yield tuple(arms)
     finally:
-        for function, code in before.items():
-            function.__code__ = code
-            REPLACED.pop(function, None)
-            function.__globals__.pop(_NAME, None)
+        for one in reversed(replaced):
+            one.undo()
+            one.function.__globals__.pop(_NAME, None)
 
 
 class _Marker(ast.NodeTransformer):
@@ -112,24 +106,6 @@ class _Marker(ast.NodeTransformer):
         node.body = [*docstring, *self._arm(node, "runs", self._all(node.body[len(docstring) :]))]
         node.decorator_list = []
         self.node = ast.fix_missing_locations(node)
-
-    def replace(self, function: FunctionType) -> None:
-        """Give the function the new code, and the translator the new tree."""
-        code = function.__code__
-        outside = [ast.parse(f"{n} = None").body[0] for n in code.co_freevars if n != "__class__"]
-        # Inside a class, for super() and for names such as self.__count.
-        names = function.__qualname__.split(".")
-        inside = ast.ClassDef(names[-2] if len(names) > 1 else "_", [], [], [self.node], [])
-        if inside.name not in code.co_freevars:  # else the function would take it from outer()
-            outside.append(ast.Global([inside.name]))
-        holder = ast.parse("def outer(): pass")
-        holder.body[0].body = [*outside, inside]  # type: ignore[attr-defined]
-        new = compile(ast.fix_missing_locations(holder), self.old.file, "exec", dont_inherit=True)
-        for name in ("outer", inside.name, code.co_name):
-            new = _code_in(new, name)
-        function.__code__ = new.replace(co_qualname=code.co_qualname)
-        function.__globals__[_NAME] = covered
-        REPLACED[function] = attrs.evolve(self.old, node=self.node)
 
     def _all(self, body: list[ast.stmt]) -> list[ast.stmt]:
         return [self.visit(_as_statement(node)) for node in body]
@@ -180,7 +156,3 @@ def _as_statement(node: ast.stmt) -> ast.stmt:
         arm.value = value
         arms.append(arm)
     return ast.copy_location(ast.If(node.value.test, [arms[0]], [arms[1]]), node.value)
-
-
-def _code_in(code: CodeType, name: str) -> CodeType:
-    return next(c for c in code.co_consts if inspect.iscode(c) and c.co_name == name)

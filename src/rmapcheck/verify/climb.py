@@ -2,6 +2,7 @@
 
 1. interface   short random lives under the guard: no peeking, no nonsense, no endless loop
 2. goals       a seeded walk that looks whether the interesting states are reached at all
+   trees       a walk that only fills and empties the tree of a file's VMAs
 3. exhaustive  scope after scope, each searched to its end, while the budget lasts: first those
                without which nothing is said to hold, then those in which bugs of the scheme's
                relatives were found; then, of each goal still missing, the smallest scope that can
@@ -24,7 +25,8 @@ from rmapcheck.invariants.registry import Violation
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.plugins.guard import check_behaviour, is_plugin, scheme_errors, watchdog
-from rmapcheck.sampling.walk import Walker
+from rmapcheck.sampling.trees import TREES, TreeWalk
+from rmapcheck.sampling.walk import Walk, Walker
 from rmapcheck.search.auto import engine_for, general_for, why_interpreted
 from rmapcheck.search.coverage import Arm, measured
 from rmapcheck.search.native.general import General
@@ -44,12 +46,15 @@ from rmapcheck.verify.ladder import (
     required,
     scopes_for,
     where_relatives_failed,
+    with_files,
 )
 from rmapcheck.verify.own_lines import not_run, own_functions
 
 BUDGET = 60.0
 """Seconds of CPU time, by the clock of Limits."""
 QUICK = 5.0
+TREE_PART = 1 / 20
+"""The part of the budget for a walk that only fills and empties a tree of VMAs."""
 GRACE = 5
 """The least that must be searched may take so many times the budget, if it is searched in C."""
 
@@ -133,6 +138,7 @@ class Climber:
         bug = expected_bug(scheme)
         self.target = bug.violates if bug else ""
         self.base = base_of(scheme)
+        self.narrow, self.wide = (with_files(scheme, scope) for scope in (NARROW, WIDE))
         self.arms: tuple[Arm, ...] = ()
 
     @property
@@ -162,11 +168,14 @@ class Climber:
         with self._compiling():
             self.begin("goals")
             yield self._goals()
+            if self.scheme.maps_files:
+                self.begin(f"trees {TREES}")
+                yield self._trees()
             yield from self._exhaustive()
-        for scope, part in ((NARROW, 1 / 3), (WIDE, 1 / 2)):
+        for scope, part in ((self.narrow, 1 / 3), (self.wide, 1 / 2)):
             self.begin(f"walk {scope}")
             yield self._walk(scope, max((self.budget - self.used) * part, 0.5))
-        self.begin(f"fuzz {WIDE}")
+        self.begin(f"fuzz {self.wide}")
         yield self._fuzz()
 
     @contextmanager
@@ -178,7 +187,12 @@ class Climber:
 
     def _interface(self) -> Rung:
         start = time.monotonic()
-        steps = check_behaviour(self.scheme, WIDE, seed=self.seed, seconds=self.budget * 0.05)
+        # Files have so many mappings that without them other operations come first.
+        scopes = tuple(dict.fromkeys((WIDE, self.wide)))
+        each = self.budget * 0.05 / len(scopes)
+        steps = sum(
+            check_behaviour(self.scheme, scope, seed=self.seed, seconds=each) for scope in scopes
+        )
         verdict = self._sampled("interface", f"{steps} steps under the guard")
         seconds = time.monotonic() - start
         return Rung(
@@ -190,7 +204,7 @@ class Climber:
         return Verdict(
             status=Status.SAMPLED,
             scheme=self.scheme.name,
-            scope=WIDE,
+            scope=self.wide,
             engine=engine,
             how=how,
             seed=self.seed,
@@ -199,7 +213,9 @@ class Climber:
     def _goals(self) -> Rung:
         """Walk on past violations, which a search will report with a shorter trace."""
         limits = Limits(steps=10**6, seconds=max(self.budget * 0.05, 0.5))
-        walked = Walker(seed=self.seed).answer(Question(self.scheme, WIDE, target="-"), limits)
+        walked = Walker(seed=self.seed).answer(
+            Question(self.scheme, self.wide, target="-"), limits
+        )
         how = f"{len(walked.reached)} of {len(walked.goals)} goals reached"
         return Rung("goals", attrs.evolve(walked, verdict=self._sampled("goals", how)))
 
@@ -244,28 +260,36 @@ class Climber:
         limits = Limits(depth=DEPTHS.get(scope), seconds=seconds, memory_mb=MEMORY_MB)
         return Rung("exhaustive", engine.answer(question, limits, self.reporter))
 
+    def _trees(self) -> Rung:
+        """Insert many VMAs of a file into its i_mmap, at offsets far apart."""
+        return self._random("trees", TREES, self.budget * TREE_PART, walk=TreeWalk)
+
     def _walk(self, scope: Scope, seconds: float) -> Rung:
+        return self._random("walk", scope, seconds)
+
+    def _random(self, name: str, scope: Scope, seconds: float, walk: type[Walk] = Walk) -> Rung:
+        """Walk at random; after what the base violates too, begin again with another seed."""
         question = self._question(scope)
         end = Limits.clock() + seconds
         known: list[tuple[Violation, ...]] = []
         steps = 0
         for seed in count(self.seed):
             limits = Limits(steps=10**7, seconds=max(end - Limits.clock(), 0.1))
-            walked = Walker(seed=seed).answer(question, limits)
+            walked = Walker(seed=seed, walk=walk).answer(question, limits)
             steps += walked.generated
             if not _is_known(question, walked.verdict):
                 break
             known.append(walked.verdict.violations)
             if Limits.clock() > end:
-                walked = attrs.evolve(walked, verdict=self._sampled("walk", f"{steps} steps"))
+                walked = attrs.evolve(walked, verdict=self._sampled(name, f"{steps} steps"))
                 break
-        return Rung("walk", attrs.evolve(walked, generated=steps, known=tuple(known)))
+        return Rung(name, attrs.evolve(walked, generated=steps, known=tuple(known)))
 
     def _fuzz(self) -> Rung:
         """Run Hypothesis in rounds of less than a second, each with a seed of its own."""
         from rmapcheck.sampling.fuzz import Hypothesis
 
-        question = self._question(WIDE)
+        question = self._question(self.wide)
         start = time.monotonic()
         steps = 0
         known: list[tuple[Violation, ...]] = []

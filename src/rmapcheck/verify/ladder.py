@@ -6,6 +6,8 @@ searched.
 
 from typing import Any
 
+import attrs
+
 from rmapcheck.invariants.goals import goals_anywhere
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.scheme import Scheme
@@ -13,7 +15,7 @@ from rmapcheck.plugins.catalogue import bugs
 
 MEMORY_MB = 6000
 """For each search."""
-REQUIRED = 9
+REQUIRED = 12
 """How many of `LADDER`, from the first, must be exhausted before HOLDS is said."""
 
 
@@ -46,7 +48,14 @@ LADDER: tuple[Scope, ...] = (
     _scope(3, 2, 1, "munmap fault fork", premapped=2, objects=20, alloc_fail=True),
     # VMAs moved beside each other, before their pages are there and after.
     _scope(1, 3, 2, "mmap fault mremap"),
-    # The required ones end here. Copies beside the page that relatives still share.
+    # Ranges of two pages that move; moves in a family; a family that madvise and exec change.
+    _scope(1, 4, 2, "munmap fault mremap_move", premapped=2),
+    _scope(2, 2, 2, "fault fork mremap", premapped=2),
+    _scope(2, 1, 2, "fault fork exec exit madvise", premapped=1),
+    # The required ones end here. VMAs of three pages in a family: split, merged, moved.
+    _scope(2, 3, 1, "mprotect fault fork", protections=2, premapped=3),
+    _scope(2, 4, 1, "fault fork mremap_move", premapped=2),
+    # Copies beside the page that relatives still share.
     _scope(3, 1, 2, "fault fork exit", premapped=1, objects=20),
     # Moves of a page that relatives share, and of one in swap.
     _scope(2, 2, 2, "fault fork swap mremap_move", premapped=1),
@@ -102,7 +111,14 @@ CHUNKS = _scope(7, 1, 1, "fault fork", premapped=1, vmas=7)
 
 NARROW = Scope(mms=3, pages=2, folios=4, objects=40, alloc_fail=True)
 WIDE = Scope(mms=3, pages=4, vmas=12, folios=8, swaps=2, objects=60, alloc_fail=True, young=True)
-"""Where random runs go."""
+"""Where random runs go, with a file if the scheme maps files; see `with_files`."""
+
+
+def with_files(scheme: type[Scheme], scope: Scope) -> Scope:
+    """Return the scope with a file as long as a process, if the scheme maps files."""
+    if not scheme.maps_files:
+        return scope
+    return attrs.evolve(scope, files=1, file_pages=scope.pages)
 
 
 def required(scheme: type[Scheme]) -> tuple[Scope, ...]:

@@ -76,7 +76,7 @@ class Constants:
         code = compile(ast.Expression(node), "<constant>", "eval")
         try:
             return eval(code, {"__builtins__": {}}, names)  # noqa: S307 - the model's own source
-        except (AttributeError, TypeError, KeyError, IndexError, ValueError):
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return MISSING
 
     def _name(self, name: str) -> Any:  # noqa: ANN401
