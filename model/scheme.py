@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from rmapcheck.model.decisions import Decisions
+from rmapcheck.model import decisions
 from rmapcheck.model.era import Era, Row
 from rmapcheck.model.i_mmap.list import IMmap, IMmapList
 from rmapcheck.model.machine.errors import SchemeError
@@ -56,7 +56,7 @@ class Bug:
     """How many of these operations are set-up that the literature does not count."""
 
 
-class Scheme(Decisions):
+class Scheme:
     """Base of every rmap scheme: keeps no bookkeeping and finds no anonymous page.
 
     It finds pages of files by their file, if the scheme sets `maps_files`.
@@ -64,6 +64,8 @@ class Scheme(Decisions):
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
+    era: ClassVar[Era] = Era()
+    """Which kernels the scheme models, and how their MM core behaved."""
     rows: ClassVar[tuple[Row, ...]] = ()
     """Kernels that differ from this design only in data."""
     i_mmap: ClassVar[IMmap] = IMmapList()
@@ -112,6 +114,22 @@ class Scheme(Decisions):
     after another, the value makes no difference except to `fork_batch_ends`."""
     maps_files: ClassVar[bool] = False
     """The scheme can find pages of files, so that a scope may have files."""
+
+    # Decisions of the MM core: decisions.py.
+
+    is_anon_exclusive = decisions.is_anon_exclusive
+    is_only_user = decisions.is_only_user
+    fork_copies = decisions.fork_copies
+    fork_copies_pte = decisions.fork_copies_pte
+    fork_write_protects = decisions.fork_write_protects
+    merge_source = decisions.merge_source
+    merge_pgoff = decisions.merge_pgoff
+    vma_iter_prealloc = decisions.vma_iter_prealloc
+    growth_may_join = decisions.growth_may_join
+    dontunmap_unlinks = decisions.dontunmap_unlinks
+    mprotect_continues = decisions.mprotect_continues
+    joins_mmlist_first = decisions.joins_mmlist_first
+    swap_mm_moves_on = decisions.swap_mm_moves_on
 
     # VMAs.
 

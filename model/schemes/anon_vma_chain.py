@@ -35,7 +35,8 @@ from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.heap import kmem_cache_alloc, kmem_cache_free
 from rmapcheck.model.machine.locks import ANON_VMA_LOCK, acquire, assert_held_write, release
 from rmapcheck.model.machine.state import anon_vma_compatible
-from rmapcheck.model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED
+from rmapcheck.model.scheme import VMA_OP_FORK, VMA_OP_MERGE_UNFAULTED, Scheme
+from rmapcheck.model.schemes import anon_vma_pages as pages
 from rmapcheck.model.schemes.anon_vma_graph import (
     AnonVma,
     AnonVmaChain,
@@ -44,14 +45,13 @@ from rmapcheck.model.schemes.anon_vma_graph import (
     chain_length,
     chain_nth,
 )
-from rmapcheck.model.schemes.anon_vma_pages import AvcPages
 from rmapcheck.model.schemes.same_anon_vma import AvcFifo
 
 if TYPE_CHECKING:
     from rmapcheck.model.machine.state import State
 
 
-class AvcBase(AvcPages):
+class AvcBase(Scheme):
     """What all eras have in common."""
 
     same_anon_vma: ClassVar[AvcFifo] = AvcFifo()
@@ -82,6 +82,14 @@ class AvcBase(AvcPages):
     }
 
     # Decisions.
+
+    def lock_of(self, st: "State", anon_vma: int) -> int:
+        """Return the anon_vma whose lock protects the AVCs of `anon_vma`."""
+        raise NotImplementedError
+
+    def shared_anon_vma(self, st: "State", vma: int) -> int:
+        """Return the anon_vma for a page that may be shared already."""
+        raise NotImplementedError
 
     def reusable_anon_vma(self, st: "State", old: int, a: int, b: int) -> int:
         """Return the anon_vma of `old` if the other of two adjacent VMAs may adopt it, or 0.
@@ -336,3 +344,17 @@ class AvcBase(AvcPages):
         a = st.vma[prev].anon_vma
         b = st.vma[next_].anon_vma
         return a == 0 or b == 0 or a == b
+
+    # What a page stores, and the walk: anon_vma_pages.py.
+
+    set_anon = pages.set_anon
+    folio_add_new_anon_rmap = pages.folio_add_new_anon_rmap
+    folio_dup_anon_rmap = pages.folio_dup_anon_rmap
+    folio_add_file_rmap = pages.folio_add_file_rmap
+    folio_dup_file_rmap = pages.folio_dup_file_rmap
+    folio_remove_rmap = pages.folio_remove_rmap
+    folio_move_anon_rmap = pages.folio_move_anon_rmap
+    walk_lock = pages.walk_lock
+    rmap_lock = pages.rmap_lock
+    rmap_unlock = pages.rmap_unlock
+    rmap_walk = pages.rmap_walk

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rmapcheck.model.decisions import Decisions
+from rmapcheck.model import decisions
 from rmapcheck.model.machine.errors import ENOMEM
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import pte_offset
@@ -273,6 +273,6 @@ def test_how_fork_links_the_anon_vma_of_the_child():
     assert own.st.anon_vma[parent].num_children == 1
 
 
-@pytest.mark.parametrize("name", [n for n, value in vars(Decisions).items() if isfunction(value)])
+@pytest.mark.parametrize("name", [n for n, value in vars(decisions).items() if isfunction(value)])
 def test_every_decision_is_overridden_by_a_test(name):
     assert name in ELSEWHERE or f"def {name}(self, st" in HERE

@@ -7,15 +7,11 @@ from types import FrameType, TracebackType
 
 from rmapcheck import invariants, model
 from rmapcheck.invariants.registry import INVARIANTS
-from rmapcheck.model.decisions import Decisions
 from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.scheme import Scheme
 
 HOOKS: tuple[str, ...] = tuple(
-    name
-    for cls in (Decisions, Scheme)
-    for name, value in vars(cls).items()
-    if isfunction(value) and name[0] != "_"
+    name for name, value in vars(Scheme).items() if isfunction(value) and name[0] != "_"
 )
 """Names of all hooks."""
 
