@@ -93,7 +93,8 @@ def verify_command(
 ) -> int:
     """Check a scheme in every way.
 
-    The steps are: interface, goals, exhaustive search of larger and larger scopes, random runs.
+    The steps are: interface, goals, trees of VMAs (if it maps files), exhaustive search of larger
+    and larger scopes, random runs.
     """
     names = named(schemes, every=every, there=_all)
     if not names:
@@ -165,7 +166,10 @@ def _verify_one(
     if report.verdict.status is Status.VIOLATED:
         extra = report_violation(out, scheme, report.verdict, name, save)
     elif report.missed:
-        out.show(f"never reached: {', '.join(report.missed)}")
+        out.show(
+            f"never reached: {', '.join(report.missed)}. If the design excludes a goal, list it "
+            "in `unreachable` of the scheme"
+        )
     if scheme.unreachable:
         out.show(f"not expected, by the author: {', '.join(scheme.unreachable)}")
     for flaw in report.flaws:
@@ -173,6 +177,8 @@ def _verify_one(
     if report.verdict.status is not Status.VIOLATED:
         for arm in report.not_run:
             out.show(f"{arm.place}: {arm.missed} in a scope that was searched to its end")
+        if report.not_run:
+            out.show("Remove lines that cannot run, or mark them `# pragma: no cover`")
     for line in _summary(report):
         out.show(line)
     out.verdict(verdict_line(scheme, report.verdict), good=good(report.exit))
