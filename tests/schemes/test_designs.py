@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rmapcheck.model import schemes as scheme_files
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins.catalogue import bugs, machines
+from rmapcheck.plugins.catalogue import bugs, every_scheme, machines
 from tests.designs import DESIGNS, design_of, sweep, sweep_of_bugs
 
 
@@ -37,3 +37,10 @@ def test_each_design_that_had_a_bug_has_one_by_day():
     found = [design_of(bugs()[name].__mro__[1].name) for name in by_day(sweep_of_bugs(bugs()))]
     assert len(found) == len(set(found))
     assert set(found) <= {design_of(name) for name in DESIGNS}
+
+
+def test_the_line_of_classes_of_a_design_is_short():
+    """An author reads it from the newest class down; see docs/adr/0014-a-scheme-is-composed.md."""
+    lines = {name: cls.__mro__[:-1] for name, cls in every_scheme().items()}
+    assert len(lines["avc-7.0"]) <= 7
+    assert max(map(len, lines.values())) <= 9
