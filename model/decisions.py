@@ -49,7 +49,8 @@ def is_only_user(self: "OfEra", st: "State", folio: int) -> bool:
 
     Then a write takes the page over instead of copying it. wp_can_reuse_anon_folio() and
     should_try_to_free_swap(), mm/memory.c, count references; reuse_swap_page() until v5.8
-    counted mappings and swap entries.
+    counted mappings and swap entries. At a swap-in, the entry that faults is counted by neither:
+    it is asked for after swap_free() and before the page is mapped.
     """
     f = st.folio[folio]
     return f.refcount <= (2 if f.swap else 1)

@@ -15,10 +15,11 @@ anon_vma_chain (AVC) is one of its edges, and is in two lists at once::
     vma->anon_vma_chain         list of the VMA's AVCs, newest anon_vma first (same_vma)
     anon_vma->head              list, since v3.7 interval tree by vm_pgoff (same_anon_vma)
 
-One thing must hold: a VMA that maps a page has an AVC to the anon_vma in page->mapping. What went
-wrong was the copying of these chains (B01 … B04, all in one week of April 2010), their growth over
-generations of forks (B19), the reuse that limits the growth (B23, CVE-2022-42703), and merges that
-join VMAs with different chains (B28, B29). Each of these is one decision below.
+So a VMA that maps a page must have an AVC to the anon_vma in page->mapping, and its vm_pgoff must
+lead the walk to page->index. What went wrong was the copying of these chains (B01 … B04, all in
+one week of April 2010), their growth over generations of forks (B19), the reuse that limits the
+growth (B23, CVE-2022-42703), and merges that join VMAs with different chains (B28, B29). Each of
+these is one decision below.
 
 Left out: KSM, migration and the references that they need (here refcount counts the tree, and of a
 root its family, as in v2.6.39 and later; v2.6.36 called it external_refcount), huge pages, memory

@@ -9,10 +9,10 @@ used::
 
 So the root must outlive its family and be freed last: each member holds a reference to it
 (76545066c852). A page that may be shared is put into the root at once, for whichever process maps
-it. Since v3.0 two VMAs do not merge if the neighbour has inherited anon_vmas. As a side effect, a
-never-faulted VMA no longer takes over faulted pages, and that closed a hole which nobody had found
-(E04). Since v3.7 the VMAs of an anon_vma are in an interval tree, sorted by vm_pgoff. The model
-keeps a list in that order, and removes a VMA from it while its range changes.
+it. Since v3.0 a VMA and a never-faulted one do not merge if the first has inherited anon_vmas. As
+a side effect, a never-faulted VMA no longer takes over faulted pages, and that closed a hole which
+nobody had found (E04). Since v3.7 the VMAs of an anon_vma are in an interval tree, sorted by
+vm_pgoff. The model keeps a list in that order, and removes a VMA from it while its range changes.
 
 Left out: v2.6.36 … v3.6 changed vm_end alone without the lock; v2.6.36 … v2.6.39 unlinked AVC by
 AVC. What else is left out, and the sources, are in anon_vma_chain.py.

@@ -4,7 +4,7 @@ from tests.oracle.file_mutants import FILE_MUTANTS
 from tests.oracle.planting import Mutant
 
 AVC = "rmapcheck.model.schemes.anon_vma_chain:AvcBase."
-DECISIONS = "rmapcheck.model.decisions:"
+DECISIONS = "rmapcheck.model.scheme:Scheme."
 ROOT = "rmapcheck.model.schemes.anon_vma_root:AvcRoot."
 REUSE = "rmapcheck.model.schemes.anon_vma_reuse:AvcCounters."
 MERGE = "rmapcheck.model.schemes.anon_vma_reuse:AvcMerge."

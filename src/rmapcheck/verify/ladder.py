@@ -15,7 +15,7 @@ from rmapcheck.plugins.catalogue import bugs
 
 MEMORY_MB = 6000
 """For each search."""
-REQUIRED = 12
+REQUIRED = 16
 """How many of `LADDER`, from the first, must be exhausted before HOLDS is said."""
 
 
@@ -52,13 +52,17 @@ LADDER: tuple[Scope, ...] = (
     _scope(1, 4, 2, "munmap fault mremap_move", premapped=2),
     _scope(2, 2, 2, "fault fork mremap", premapped=2),
     _scope(2, 1, 2, "fault fork exec exit madvise", premapped=1),
+    # Moves in a family: of three pages, that fail midway, and of a page in swap.
+    _scope(2, 3, 1, "fault fork mremap_move", premapped=2),
+    _scope(2, 2, 1, "fault fork mremap_move", premapped=2, alloc_fail=True),
+    _scope(2, 2, 2, "fault fork swap mremap_move", premapped=1),
+    # A family with locked pages and without its swap area.
+    _scope(2, 1, 2, "fault fork swap swapoff mlock", premapped=1),
     # The required ones end here. VMAs of three pages in a family: split, merged, moved.
     _scope(2, 3, 1, "mprotect fault fork", protections=2, premapped=3),
     _scope(2, 4, 1, "fault fork mremap_move", premapped=2),
     # Copies beside the page that relatives still share.
     _scope(3, 1, 2, "fault fork exit", premapped=1, objects=20),
-    # Moves of a page that relatives share, and of one in swap.
-    _scope(2, 2, 2, "fault fork swap mremap_move", premapped=1),
     # The accessed bit, which walks collect.
     _scope(3, 1, 2, "fault fork exit referenced", premapped=1, young=True),
     # What else ends a mapping: exec, madvise.
@@ -97,6 +101,8 @@ FILES: tuple[Scope, ...] = (
     _scope(
         1, 2, 2, "munmap mprotect fault mremap file truncate", protections=2, files=1, file_pages=2
     ),
+    # Forks that fail midway.
+    _scope(3, 1, 1, "munmap fault fork file", files=1, alloc_fail=True),
     # Pages of a file that are mapped in another order.
     _scope(1, 2, 2, "file fault reclaim remap", files=1, file_pages=2),
 )
