@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rmapcheck.model.machine.errors import KernelOops
+from rmapcheck.model.machine.errors import KernelOops, SchemeError
 from rmapcheck.model.machine.events import tell
 from rmapcheck.model.machine.heap import claim
 from rmapcheck.model.mm.virtual_scan import mmlist_add
@@ -145,10 +145,17 @@ def run(st: "Kernel", op: Operation) -> Outcome:
 
 
 def boot(st: "Kernel", mm: int = 1) -> None:
-    """Create the first state: one process, with `premapped` pages mapped and nothing else."""
+    """Create the first state: one process, with `premapped` pages mapped and nothing else.
+
+    Raise SchemeError if the scheme cannot do that.
+    """
     claim(st.mm, mm)
-    st.scheme.exec_rmap(st)
-    st.scheme.exec_mmap(st, mm)
+    try:
+        st.scheme.exec_rmap(st)
+        st.scheme.exec_mmap(st, mm)
+    except KernelOops as oops:
+        name = st.scheme.name
+        raise SchemeError(f"scheme {name!r} fails for the first process: {oops}") from oops
     for file in range(1, st.scope.files + 1):
         st.address_space[file].i_size = st.scope.file_pages
     if st.scheme.virtual_scan:

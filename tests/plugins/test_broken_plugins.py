@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rmapcheck.cli import engines, run
+from rmapcheck.explore import explore
 from rmapcheck.invariants.registry import INVARIANTS
 from rmapcheck.model.machine.errors import SchemeError
 from rmapcheck.model.machine.scope import Scope
@@ -274,3 +275,14 @@ def test_a_bug_fits_the_sisters_of_its_scheme_if_they_share_the_decision():
 def test_a_bug_does_not_fit_every_scheme(name, message):
     with pytest.raises(SchemeError, match=message):
         find_scheme(name)
+
+
+def test_an_oops_of_the_first_process_is_one_sentence():
+    base = catalogue.schemes()["anonmm-2004-03"]
+
+    def exec_mmap(self, st, mm):
+        st.anonmm[0].count += 1
+
+    own = {"name": "mine", "exec_mmap": exec_mmap, "__module__": "mine"}
+    with pytest.raises(SchemeError, match="'mine' fails for the first process: null_dereference"):
+        explore(type("Mine", (base,), own), Scope(mms=1, pages=1))
