@@ -8,10 +8,11 @@ import pytest
 
 from rmapcheck.model.machine.errors import EINVAL, ENOMEM
 from rmapcheck.model.machine.scope import EXTRAS, GROUPS, Scope
-from rmapcheck.model.machine.state import pte_offset, vma_flags
-from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCESS_FLAGS, VM_ACCOUNT, VM_LOCKED
+from rmapcheck.model.machine.state import pte_offset
+from rmapcheck.model.machine.structs import PTE_WRITE, VM_ACCOUNT, VM_LOCKED
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
+    PROTECTIONS,
     Brk,
     Exec,
     Exit,
@@ -64,13 +65,7 @@ class Machine(Run):
 
     def vmas(self, mm=1):
         """Return (start, end, protection) of each VMA."""
-        found = []
-        vma = self.st.mm[mm].mmap
-        while vma:
-            v = self.st.vma[vma]
-            found.append((v.vm_start, v.vm_end, vma_flags(self.st, vma) & VM_ACCESS_FLAGS))
-            vma = v.vm_next
-        return found
+        return [(vma.start, vma.end, PROTECTIONS[vma.prot]) for vma in self.maps(mm)]
 
 
 def mapped(start, length=1, mm=1, prot="rw"):

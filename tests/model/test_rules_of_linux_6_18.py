@@ -57,13 +57,7 @@ class Machine(Run):
 
     def vmas(self, mm):
         """Return (start, end, pgoff) of each VMA."""
-        found = []
-        vma = self.st.mm[mm].mmap
-        while vma:
-            v = self.st.vma[vma]
-            found.append((v.vm_start, v.vm_end, v.vm_pgoff))
-            vma = v.vm_next
-        return found
+        return [(vma.start, vma.end, vma.pgoff) for vma in self.maps(mm)]
 
     def first(self, mm):
         return self.st.vma[self.st.mm[mm].mmap]

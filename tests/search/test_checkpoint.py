@@ -18,10 +18,10 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search import checkpoint
 from rmapcheck.search.checkpoint import CheckpointError, Checkpoints, Reader
+from tests.counts import counts
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
-COUNTS = ("verdict", "generated", "distinct", "depth", "per_operation", "reached", "cut")
 TINY = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault", "fork", "swap"))
 WHOLE = Scope(mms=2, pages=2, folios=2, swaps=0, premapped=2, ops=("mprotect", "fault", "fork"))
 B23 = Scope(**bugs()["B23"].bug.scope | {"ops": tuple(bugs()["B23"].bug.scope["ops"])})
@@ -29,10 +29,6 @@ LONG = {
     "every state": (schemes()["avc-7.0"], attrs.evolve(WHOLE, alloc_fail=True), ""),
     "a bug": (bugs()["B23"], B23, bugs()["B23"].bug.violates),
 }
-
-
-def counts(done):
-    return {name: getattr(done, name) for name in COUNTS}
 
 
 def search(what, path, **options):

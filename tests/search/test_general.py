@@ -16,20 +16,11 @@ from rmapcheck.search.native.general import General
 from rmapcheck.search.question import EngineError, Limits, Question
 from rmapcheck.verdict import Status
 from rmapcheck.verify.ladder import LADDER, LONG, bug_scope, required, scopes_for
+from tests.counts import counts
 from tests.designs import sweep, sweep_of_bugs
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
-COUNTS = (
-    "verdict",
-    "generated",
-    "distinct",
-    "depth",
-    "per_operation",
-    "reached",
-    "vacuous",
-    "cut",
-)
 SMALL = Scope(
     mms=2,
     pages=2,
@@ -58,8 +49,7 @@ def agree(general, question, limits, others=Interpreted()):  # noqa: B008 - it h
     assert engine.building is general.building
     mine, theirs = engine.answer(question, limits), others.answer(question, limits)
     assert mine.engine == "native"
-    for name in COUNTS:
-        assert getattr(mine, name) == getattr(theirs, name), name
+    assert counts(mine) == counts(theirs)
     return mine
 
 

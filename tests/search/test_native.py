@@ -19,20 +19,11 @@ from rmapcheck.search.native.translate import translate
 from rmapcheck.search.native.translator.source import Untranslatable
 from rmapcheck.search.question import Limits, Question
 from tests import pins
+from tests.counts import counts
 from tests.designs import sweep, sweep_of_bugs
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
-COUNTS = (
-    "verdict",
-    "generated",
-    "distinct",
-    "depth",
-    "per_operation",
-    "reached",
-    "vacuous",
-    "cut",
-)
 SMALL = Scope(
     mms=2, pages=2, folios=2, swaps=1, objects=8, premapped=1, alloc_fail=True, young=True
 )
@@ -46,8 +37,7 @@ def agree(scheme, scope, **limits):
     native = explore(scheme, scope, engine="native", **limits)
     python = explore(scheme, scope, engine="python", **limits)
     assert (native.engine, python.engine) == ("native", "python")
-    for name in COUNTS:
-        assert getattr(native, name) == getattr(python, name), name
+    assert counts(native) == counts(python)
     return native
 
 

@@ -9,20 +9,11 @@ from rmapcheck.plugins.catalogue import bugs, schemes
 from rmapcheck.search.native.explore import Native
 from rmapcheck.search.question import Limits, Question
 from rmapcheck.verdict import Status
+from tests.counts import counts
 from tests.designs import sweep_of_bugs
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler")
 
-COUNTS = (
-    "verdict",
-    "generated",
-    "distinct",
-    "depth",
-    "per_operation",
-    "reached",
-    "vacuous",
-    "cut",
-)
 TINY = Scope(mms=2, pages=1, folios=2, swaps=1, objects=6, ops=("mmap", "fault", "fork", "swap"))
 FAILING = Scope(mms=2, pages=2, folios=2, swaps=1, objects=8, premapped=1, alloc_fail=True)
 EAGER = ("CHUNK=1", "JITTER")
@@ -32,7 +23,7 @@ EAGER = ("CHUNK=1", "JITTER")
 def results(scheme, scope, *, workers=1, defines=(), target="", **limits):
     engine = Native(workers=workers, defines=defines)
     done = engine.answer(Question(scheme, scope, target=target), Limits(**limits))
-    return {name: getattr(done, name) for name in COUNTS}
+    return counts(done)
 
 
 def same_for_all(scheme, scope, *, times=2, **options):
@@ -65,7 +56,7 @@ def test_a_limit_of_states_cuts_at_the_same_place(states):
     found = same_for_all(schemes()["avc-6.0"], FAILING, states=states)
     assert found["verdict"].status is Status.UNKNOWN
     python = explore(schemes()["avc-6.0"], FAILING, engine="python", max_states=states)
-    assert found == {name: getattr(python, name) for name in COUNTS}
+    assert found == counts(python)
 
 
 @pytest.mark.parametrize("depth", [0, 3])

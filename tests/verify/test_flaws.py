@@ -94,7 +94,7 @@ def test_the_search_in_c_hands_over_to_one_that_can_ask_the_base(tmp_path, monke
     assert done.verdict.exhaustive
 
 
-@pytest.mark.parametrize("run", [lambda c: c._walk(WHERE, 0.5), lambda c: c._fuzz()])
+@pytest.mark.parametrize("run", [lambda c: c._random("walk", WHERE, 0.5), lambda c: c._fuzz()])
 def test_random_runs_continue_past_what_the_base_violates_too(run):
     climber = Climber(CountsNoneToo, budget=0.5)
     assert run(climber).verdict.status is Status.VIOLATED

@@ -109,6 +109,11 @@ def error_name(error: int) -> str:
     return errno.errorcode[-error] if error else ""
 
 
+def error_number(name: str) -> int:
+    """Return what a step returns whose error has this name: 0 or -errno."""
+    return -getattr(errno, name) if name else 0
+
+
 def _vma(line: Mapping, letters: dict[int, str]) -> Vma:
     letter = letters.setdefault(line.anon_vma, chr(ord("a") + len(letters) - 1))
     shown = attrs.asdict(line)
@@ -145,7 +150,7 @@ def _violations(machine: Run, op: Operation, result: Result) -> list[Violation]:
 
 
 def _agree(expected: Sequence[Vma], have: Sequence[Mapping], letters: dict[str, int]) -> bool:
-    """Tell whether these are the expected VMAs; `letters` holds the anon_vma of each letter."""
+    """Return whether these are the expected VMAs; `letters` holds the anon_vma of each letter."""
     if len(expected) != len(have):
         return False
     for vma, line in zip(expected, have, strict=True):
@@ -159,7 +164,7 @@ def _agree(expected: Sequence[Vma], have: Sequence[Mapping], letters: dict[str, 
 
 
 def _same(letters: dict[str, int], letter: str, anon_vma: int) -> bool:
-    """Tell whether the letter stands for that anon_vma, and no other letter does."""
+    """Return whether the letter stands for that anon_vma, and no other letter does."""
     if letter not in letters and anon_vma not in letters.values():
         letters[letter] = anon_vma
     return letters.get(letter) == anon_vma

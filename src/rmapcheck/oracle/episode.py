@@ -15,13 +15,14 @@ from rmapcheck.model.machine.errors import KernelOops
 from rmapcheck.model.machine.heap import Pool
 from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.machine.state import pte_offset
+from rmapcheck.model.maps import vmas_of
 from rmapcheck.model.operations import Outcome, Read, Write, boot
 from rmapcheck.oracle.comparison import Difference, Step
 from rmapcheck.oracle.observe.snapshot import Snapshot
 from rmapcheck.oracle.predict import Predictor, entry_text
 from rmapcheck.oracle.puppets.allocations import STRUCTS, Tally
 from rmapcheck.oracle.puppets.files import FILE_PAGES, FILES
-from rmapcheck.oracle.rules import choices, rules_met, vmas_of
+from rmapcheck.oracle.rules import choices, rules_met
 from rmapcheck.oracle.steps.generate import reclaim_all
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ have reused a page but got a copy is a difference, even if no other process maps
 from typing import TYPE_CHECKING
 
 from rmapcheck.model.machine.state import folio_test_anon, linear_page_index, pte_offset
-from rmapcheck.model.machine.structs import PTE_ZERO, VM_ACCESS_FLAGS, VM_SHARED
+from rmapcheck.model.machine.structs import PTE_ZERO
+from rmapcheck.model.maps import maps
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import (
+    PROTECTIONS,
     Operation,
     Outcome,
     PunchHole,
@@ -36,14 +38,9 @@ if TYPE_CHECKING:
 def model_vmas(st: "Kernel", mm: int) -> tuple[Range, ...]:
     """Return the VMAs of a process, as /proc/PID/maps shows them."""
     found = []
-    vma = st.mm[mm].mmap
-    while vma:
-        v = st.vma[vma]
-        seen: Range = (v.vm_start, v.vm_end, v.vm_flags & VM_ACCESS_FLAGS)
-        if v.vm_file:
-            seen += (v.vm_file, v.vm_pgoff, int(v.vm_flags & VM_SHARED != 0))
-        found.append(seen)
-        vma = v.vm_next
+    for vma in maps(st, mm):
+        seen: Range = (vma.start, vma.end, PROTECTIONS[vma.prot])
+        found.append((*seen, vma.file, vma.pgoff, int(vma.shared)) if vma.file else seen)
     return tuple(found)
 
 

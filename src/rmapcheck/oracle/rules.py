@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmapcheck.model.branches import FILES, FILES_AND_SWAP, SWAPPING, TODAY
 from rmapcheck.model.machine.structs import VM_WRITE
+from rmapcheck.model.maps import vmas_of
 from rmapcheck.model.mm.vma import vma_lookup
 from rmapcheck.model.operations import Fork, Operation, Write
 
@@ -37,16 +38,6 @@ def choices(st: "Kernel", op: Operation) -> set[str]:
     if isinstance(op, Fork) and any(_idle(st, vma) > 1 for vma in vmas_of(st, op.mm)):
         return {CHOICES[1]}
     return set()
-
-
-def vmas_of(st: "Kernel", mm: int) -> list[int]:
-    """Return the VMAs of a process, by address."""
-    found = []
-    vma = st.mm[mm].mmap if st.mm.is_live(mm) else 0
-    while vma:
-        found.append(vma)
-        vma = st.vma[vma].vm_next
-    return found
 
 
 def _two_offers(st: "Kernel", vma: int) -> bool:

@@ -1,14 +1,14 @@
 """Which code is the user's: schemes, their files, and the frames of a stack that run them."""
 
 from collections.abc import Iterable
-from inspect import isfunction
+from inspect import isfunction, unwrap
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 
 from rmapcheck import invariants, model
 from rmapcheck.invariants.registry import INVARIANTS
-from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.scheme import Scheme
+from rmapcheck.search.native.translator.parts import is_part
 
 HOOKS: tuple[str, ...] = tuple(
     name for name, value in vars(Scheme).items() if isfunction(value) and name[0] != "_"
@@ -29,13 +29,23 @@ def _not_ours(cls: type) -> bool:
 
 
 def own_files(scheme: type[Scheme]) -> set[str]:
-    """Return the files in which the user wrote the scheme, its container and its invariants."""
-    container = [c for c in type(scheme.i_mmap).__mro__ if issubclass(c, IMmap) and _not_ours(c)]
-    classes = [*own_classes(scheme), *container]
-    codes = [v.__code__ for c in classes for v in vars(c).values() if isfunction(v)]
+    """Return the files in which the user wrote the scheme, its parts and its invariants."""
+    codes = [function.__code__ for function in own_methods(scheme)]
     checks = [INVARIANTS[name] for name in scheme.invariants if name in INVARIANTS]
     codes += [check.__code__ for i in checks for check in (i.state, i.step) if isfunction(check)]
     return {code.co_filename for code in codes if not code.co_filename.startswith(_OURS)}
+
+
+def own_methods(scheme: type[Scheme]) -> list[FunctionType]:
+    """Return the methods that the user wrote: of the scheme, and of parts such as its container.
+
+    A method that a later class of the user overrides is one of them.
+    """
+    parts = [part for name in dir(scheme) if is_part(part := getattr(scheme, name))]
+    owners = [cls for part in parts for cls in type(part).__mro__ if _not_ours(cls)]
+    values = [v for cls in (*own_classes(scheme), *owners) for v in vars(cls).values()]
+    functions = (unwrap(getattr(value, "__func__", value)) for value in values)
+    return [function for function in functions if isfunction(function)]
 
 
 def own_classes(scheme: type[Scheme]) -> list[type[Scheme]]:

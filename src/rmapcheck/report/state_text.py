@@ -30,6 +30,7 @@ from rmapcheck.model.machine.structs import (
     VM_WIPEONFORK,
     VM_WRITE,
 )
+from rmapcheck.model.maps import vmas_of
 from rmapcheck.model.mm.vma import vma_lookup
 
 if TYPE_CHECKING:
@@ -91,16 +92,6 @@ def process_lines(st: "Kernel", mm: int) -> Iterator[str]:
     yield f"   PTEs     [{''.join(_entry(st, mm, a) for a in range(st.pages))}]"
     for vma in vmas:
         yield f"   {letters[vma]}: {vma_line(st, vma)}"
-
-
-def vmas_of(st: "Kernel", mm: int) -> list[int]:
-    """Return the VMAs of a process in list order, up to a freed or repeated one."""
-    found: list[int] = []
-    vma = st.mm[mm].mmap
-    while vma and st.vma.is_live(vma) and vma not in found:
-        found.append(vma)
-        vma = st.vma[vma].vm_next
-    return found
 
 
 def _entry(st: "Kernel", mm: int, address: int) -> str:

@@ -7,12 +7,12 @@ same for every case. Text from the case, such as its title, is escaped, so that 
 comments and string literals.
 """
 
-import errno
 import re
 import textwrap
 from importlib.resources import files
 
 from rmapcheck.cases.case import Case, version
+from rmapcheck.cases.results import error_number
 from rmapcheck.model.operations import PROTECTIONS, Operation, SwapOut
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.reproduce.prediction import Page, Prediction, predict
@@ -119,13 +119,12 @@ def _defines(case: Case, made: Prediction, *, tap: bool) -> list[str]:
 
 def _ops(case: Case, made: Prediction) -> list[str]:
     """Return the steps; what the case expects of one replaces what the model predicts."""
-    added = len(made.steps) > 0 and case.scope.premapped > 0
+    added = int(case.scope.premapped > 0)
     wanted = {r.step + added: r.errno for r in case.results if r.errno is not None}
     rows = []
     for number, (op, result) in enumerate(zip(made.steps, made.results, strict=True), 1):
-        name = wanted.get(number)
-        value = result if name is None else -getattr(errno, name) if name else 0
-        rows.append(_op(op, value, expected=name is not None))
+        value = error_number(wanted[number]) if number in wanted else result
+        rows.append(_op(op, value, expected=number in wanted))
     return ["static const struct op ops[] = {", *rows, "};"]
 
 

@@ -28,7 +28,6 @@ from rmapcheck.search.question import (
     Question,
     Reporter,
 )
-from rmapcheck.verdict import Status, Verdict
 
 ENGINES = ("auto", "native", "python")
 INSTEAD = "python: "
@@ -116,7 +115,7 @@ class Auto:
             no_room = isinstance(error, CacheError) or isinstance(error.__cause__, CacheError)
             notes = (f"the search is interpreted: {why}",) if no_room else ()
             return self._noted(to_end(search, limits, reporter), *notes)
-        if done is not None and _is_known(search.question, done.verdict):
+        if done is not None and search.question.knows(done.verdict):
             search = Search(search.question)
             search.engine = PAST_KNOWN
             done = None
@@ -147,8 +146,3 @@ class Auto:
 
     def _noted(self, done: Answer, *notes: str) -> Answer:
         return attrs.evolve(done, notes=(*notes, *self.native.unmet()))
-
-
-def _is_known(question: Question, verdict: Verdict) -> bool:
-    is_violated = verdict.status is Status.VIOLATED
-    return is_violated and question.is_known(verdict.trace, verdict.violations)

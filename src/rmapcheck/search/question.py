@@ -23,7 +23,7 @@ from rmapcheck.model.machine.scope import Scope
 from rmapcheck.model.operations import Operation
 from rmapcheck.model.scheme import Scheme
 from rmapcheck.run import NotPossible, Observer, Replayed, replay
-from rmapcheck.verdict import Verdict
+from rmapcheck.verdict import Status, Verdict
 
 
 class EngineError(Exception):
@@ -73,6 +73,11 @@ class Question:
             return False
         also = {v.invariant for v in theirs.violations}
         return theirs.step == len(trace) and names <= also
+
+    def knows(self, verdict: Verdict) -> bool:
+        """Return whether the verdict is VIOLATED, and `base` violates the same in that run."""
+        violated = verdict.status is Status.VIOLATED
+        return violated and self.is_known(verdict.trace, verdict.violations)
 
     def replay(self, steps: Sequence[Operation]) -> Replayed:
         """Repeat a run on another machine, up to the first violation that counts."""

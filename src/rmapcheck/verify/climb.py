@@ -174,7 +174,7 @@ class Climber:
             yield from self._exhaustive()
         for scope, part in ((self.narrow, 1 / 3), (self.wide, 1 / 2)):
             self.begin(f"walk {scope}")
-            yield self._walk(scope, max((self.budget - self.used) * part, 0.5))
+            yield self._random("walk", scope, max((self.budget - self.used) * part, 0.5))
         self.begin(f"fuzz {self.wide}")
         yield self._fuzz()
 
@@ -200,11 +200,11 @@ class Climber:
             Answer(verdict=verdict, generated=steps, seconds=seconds, engine="interface"),
         )
 
-    def _sampled(self, engine: str, how: str) -> Verdict:
+    def _sampled(self, engine: str, how: str, scope: Scope | None = None) -> Verdict:
         return Verdict(
             status=Status.SAMPLED,
             scheme=self.scheme.name,
-            scope=self.wide,
+            scope=scope or self.wide,
             engine=engine,
             how=how,
             seed=self.seed,
@@ -264,9 +264,6 @@ class Climber:
         """Insert many VMAs of a file into its i_mmap, at offsets far apart."""
         return self._random("trees", TREES, self.budget * TREE_PART, walk=TreeWalk)
 
-    def _walk(self, scope: Scope, seconds: float) -> Rung:
-        return self._random("walk", scope, seconds)
-
     def _random(self, name: str, scope: Scope, seconds: float, walk: type[Walk] = Walk) -> Rung:
         """Walk at random; after what the base violates too, begin again with another seed."""
         question = self._question(scope)
@@ -277,11 +274,11 @@ class Climber:
             limits = Limits(steps=10**7, seconds=max(end - Limits.clock(), 0.1))
             walked = Walker(seed=seed, walk=walk).answer(question, limits)
             steps += walked.generated
-            if not _is_known(question, walked.verdict):
+            if not question.knows(walked.verdict):
                 break
             known.append(walked.verdict.violations)
             if Limits.clock() > end:
-                walked = attrs.evolve(walked, verdict=self._sampled(name, f"{steps} steps"))
+                walked = attrs.evolve(walked, verdict=self._sampled(name, f"{steps} steps", scope))
                 break
         return Rung(name, attrs.evolve(walked, generated=steps, known=tuple(known)))
 
@@ -297,7 +294,7 @@ class Climber:
             done = Hypothesis(seed=seed).answer(question, Limits(runs=10))
             steps += done.generated
             verdict = done.verdict
-            if _is_known(question, verdict):
+            if question.knows(verdict):
                 known.append(verdict.violations)
             elif verdict.status is not Status.SAMPLED:
                 break
@@ -349,8 +346,3 @@ class Climber:
             if rung.verdict.status is Status.VIOLATED:
                 return shortened(self.scheme, rung.verdict.target_first(self.target))
         return claim(self.scheme, shown, budget=self.budget, seed=self.seed)
-
-
-def _is_known(question: Question, verdict: Verdict) -> bool:
-    is_violated = verdict.status is Status.VIOLATED
-    return is_violated and question.is_known(verdict.trace, verdict.violations)

@@ -6,49 +6,24 @@ a branch for a case that no scope has. So `verify` records which arms of the aut
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from inspect import isfunction, unwrap
+from inspect import isfunction
 from types import FunctionType
-from typing import Any
 
-from rmapcheck.model.i_mmap.list import IMmap
 from rmapcheck.model.scheme import Scheme
-from rmapcheck.plugins.own import own_classes
+from rmapcheck.plugins.own import own_methods
 from rmapcheck.search.coverage import Arm
 
 
 def own_functions(scheme: type[Scheme]) -> tuple[FunctionType, ...]:
-    """Return what the author wrote: methods of the scheme, its container and their parts.
-
-    Functions of the same files that these call are included; a method that a later class of the
-    author overrides without calling it is too, because only a search can tell.
-    """
+    """Return the methods that the author wrote, and the functions of the same file they call."""
     found: dict[FunctionType, None] = {}
-    waiting = [f for cls in _own_classes(scheme) for f in _methods(cls)]
+    waiting = own_methods(scheme)
     while waiting:
         function = waiting.pop(0)
         if function not in found:
             found[function] = None
             waiting += _called(function)
     return tuple(found)
-
-
-def _own_classes(scheme: type[Scheme]) -> Iterator[type[Any]]:
-    """Yield classes that do not come with rmapcheck: of the scheme and of what it consists of."""
-    yield from own_classes(scheme)
-    for part in {name: getattr(scheme, name) for name in dir(scheme)}.values():
-        if isinstance(part, IMmap) or hasattr(type(part), "insert"):
-            yield from (c for c in type(part).__mro__ if _is_own(c.__module__))
-
-
-def _is_own(module: str) -> bool:
-    return module.partition(".")[0] not in ("rmapcheck", "builtins", "typing", "abc")
-
-
-def _methods(cls: type[Any]) -> Iterator[FunctionType]:
-    for value in vars(cls).values():
-        function = getattr(value, "__func__", value)
-        if isfunction(function):
-            yield unwrap(function)
 
 
 def _called(function: FunctionType) -> Iterator[FunctionType]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rmapcheck.host.errors import OracleError, Unavailable
+from rmapcheck.model.maps import vmas_of
 from rmapcheck.oracle.comparison import Difference
 from rmapcheck.oracle.observe.bpf import BLOCK, Peek
 from rmapcheck.oracle.observe.btf import Btf
@@ -241,8 +242,7 @@ class Structure:
 def model_vmas(st: "Kernel", mm: int) -> list[KernelVma]:
     """Return the VMAs of a process in the model, with the model's numbers of anon_vmas."""
     found = []
-    vma = st.mm[mm].mmap
-    while vma:
+    for vma in vmas_of(st, mm):
         v = st.vma[vma]
         chain = []
         avc = v.anon_vma_chain
@@ -250,7 +250,6 @@ def model_vmas(st: "Kernel", mm: int) -> list[KernelVma]:
             chain.append(st.anon_vma_chain[avc].anon_vma)
             avc = st.anon_vma_chain[avc].same_vma
         found.append(KernelVma(v.vm_start, v.vm_end, v.vm_pgoff, v.anon_vma, tuple(chain)))
-        vma = v.vm_next
     return found
 
 
